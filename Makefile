@@ -1,0 +1,68 @@
+# Every command begins with `make setup`, which ends at once when nothing changed.
+SHELL := bash
+.DEFAULT_GOAL := help
+PYTHON_IN_VENV := .venv/bin/python
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## .venv from requirements.lock, Java, Delta's jars (PYTHON=... chooses the interpreter)
+	@PYTHON="$(PYTHON)" scripts/setup.sh
+
+.PHONY: demo
+demo: setup ## the whole pipeline on synthetic ratings, in a minute
+	@scripts/demo.sh
+
+.PHONY: test
+test: setup pack cluster-jars ## every test; PYTEST_ARGS="-k name" for some
+	@$(PYTHON_IN_VENV) -m pytest tests/unit tests/spark tests/e2e tests/cluster \
+	  --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+.PHONY: check
+check: setup ## the fast tests only: no cluster, no processes, no JVM
+	@$(PYTHON_IN_VENV) -m pytest tests/unit -q $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup ## style, types, layers, shell scripts, Dockerfile
+	@scripts/lint.sh
+
+.PHONY: format
+format: setup ## let ruff mend what it can
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format .
+
+.PHONY: lock
+lock: setup ## requirements*.lock from pyproject.toml (LOCK_ARGS=--upgrade moves versions on)
+	@scripts/lock.sh $(LOCK_ARGS)
+
+.PHONY: conf
+conf: setup ## conf/base.toml from recpipe/settings.py
+	@$(PYTHON_IN_VENV) -m recpipe.settings > conf/base.toml
+
+.PHONY: jars
+jars: setup ## fetch Delta's jars again, where set-up could not
+	@scripts/setup.sh again
+
+.PHONY: cluster-jars
+cluster-jars: ## jars of a real HDFS and YARN for tests/cluster, by Maven
+	@scripts/cluster-jars.sh
+
+.PHONY: pack
+pack: setup ## build/pack: our code and its native dependencies, for the executors of a cluster
+	@scripts/pack.sh
+
+.PHONY: quality
+quality: setup ## every model under three splits of RECPIPE_MOVIELENS, and on synthetic ratings
+	@$(PYTHON_IN_VENV) benchmarks/quality.py --input "$(RECPIPE_MOVIELENS)" --work build/quality
+	@$(PYTHON_IN_VENV) benchmarks/quality.py --synthetic 1000000 --work build/quality-synthetic
+
+.PHONY: doctor
+doctor: setup ## what this machine has and lacks
+	@.venv/bin/recpipe doctor
+
+.PHONY: clean
+clean: ## remove what was made here, but .venv and the cache
+	@rm -rf build dist .demo .coverage .coverage.* .*_cache .hypothesis
+	@find recpipe jobs tests scripts -name __pycache__ -prune -exec rm -rf {} +

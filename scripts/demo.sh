@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The whole pipeline on synthetic ratings under .demo: a table of metrics, ten recommendations of
+# one user, and the path of the report.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$PWD/.venv/bin:$PATH
+
+readonly folder=.demo
+rm -rf "$folder"
+recpipe data synthesize "$folder/source" --ratings "${DEMO_RATINGS:-100000}"
+recpipe run --input "$folder/source" --root "$folder/root" --run-id demo
+recpipe show 1 --root "$folder/root"
+echo "Report: $PWD/$folder/root/runs/demo/report.html"
