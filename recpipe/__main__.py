@@ -1,0 +1,5 @@
+"""`python -m recpipe`."""
+
+from recpipe.cli import main
+
+raise SystemExit(main())
