@@ -1,0 +1,7 @@
+"""The only place that reads or writes tables, artifacts and pointers below a root."""
+
+from recpipe.storage.folder import Folder, Format
+from recpipe.storage.runs import Run, Runs
+from recpipe.storage.tables import Replacement, Tables, local_format
+
+__all__ = ["Folder", "Format", "Replacement", "Run", "Runs", "Tables", "local_format"]

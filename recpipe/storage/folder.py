@@ -1,0 +1,237 @@
+"""A folder below the root: JSON and text replaced whole, tables written whole, artifacts."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from contextlib import contextmanager
+from datetime import date
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Literal
+
+from recpipe.errors import InputError, UsageError
+from recpipe.storage.filesystem import absolute, file_system, literal, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.contracts import Table
+
+Format = Literal["parquet", "delta"]
+
+_NAME = re.compile(r"[A-Za-z0-9._=-]+")
+_PARQUET_DONE = "_SUCCESS"
+_DELTA_LOG = "_delta_log"
+
+
+class Folder:
+    """A place below a root, on any Hadoop file system.
+
+    Args:
+        spark: the session whose file system clients and writers are used.
+        uri: where; a local path or a URI.
+        format: how tables below it are written. Reading recognises either.
+        tag: written into the commits of Delta tables (`userMetadata`), such as the run id.
+    """
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        uri: str | Path,
+        *,
+        format: Format = "parquet",
+        tag: str = "",
+    ) -> None:
+        self.spark = spark
+        self.uri = absolute(uri)
+        self.format: Format = format
+        self.tag = tag
+        self.fs = file_system(self.uri, spark)
+
+    def __truediv__(self, name: str) -> Folder:
+        """The folder `name` below this one; `a/b` goes two down."""
+        for part in name.split("/"):
+            _check_name(part)
+        return Folder(self.spark, f"{self.uri}/{name}", format=self.format, tag=self.tag)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri})"
+
+    def path(self, name: str) -> str:
+        _check_name(name)
+        return f"{self.uri}/{name}"
+
+    def relative(self, uri: str) -> str:
+        """The path of a file or folder below this one, as manifests and pointers write it."""
+        return uri.removeprefix(f"{self.uri}/")
+
+    def exists(self, name: str = "") -> bool:
+        return self.fs.exists(self.path(name) if name else self.uri)
+
+    def list(self) -> list[str]:
+        """Names directly below, sorted; empty where the folder is not there."""
+        return self.fs.list(self.uri)
+
+    def delete(self, name: str = "") -> None:
+        """Remove this folder, or one thing in it, with all below; no error where it is missing."""
+        self.fs.delete(self.path(name) if name else self.uri)
+
+    def files(self) -> Iterator[str]:
+        """The URI of every file below, in the order of names."""
+        return walk(self.fs, self.uri)
+
+    # -- whole small files ------------------------------------------------------------------
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small file whole, in one step."""
+        self.fs.replace(self.path(name), text.encode())
+
+    def read_text(self, name: str) -> str:
+        return self.fs.read(self.path(name)).decode()
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON whole, in one step.
+
+        Dates and paths become text, NumPy's numbers become numbers.
+
+        Raises:
+            ValueError: for NaN and infinities, which JSON does not have.
+            TypeError: for whatever else JSON does not have.
+        """
+        self.write_text(name, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """The JSON at `name`.
+
+        Raises:
+            InputError: if it is missing or is not JSON.
+        """
+        try:
+            return json.loads(self.read_text(name))
+        except FileNotFoundError as error:
+            raise InputError(f"{self.path(name)} is missing", hint="restore it") from error
+        except ValueError as error:
+            raise InputError(
+                f"{self.path(name)} is not JSON: {error}", hint="restore it or remove it"
+            ) from error
+
+    # -- tables -----------------------------------------------------------------------------
+
+    def write_table(
+        self,
+        name: str,
+        frame: DataFrame,
+        *,
+        contract: Table | None = None,
+        partition_by: Sequence[str] = (),
+        options: Mapping[str, str] | None = None,
+    ) -> DataFrame:
+        """Write a table whole, replacing one of that name, and return it as read back.
+
+        With Parquet an older table is removed first and a reader takes the new one only once it
+        is complete (`_SUCCESS`); where readers may be at work, or the frame itself comes from the
+        table of that name, write under a new name instead. With Delta the replacement is one
+        commit.
+
+        Raises:
+            ContractError: if `contract` is given and the frame has other columns or types.
+        """
+        if contract is not None:
+            contract.check_schema(frame)
+        path = self.path(name)
+        writer = frame.write.options(**(options or {}))
+        if partition_by:
+            writer = writer.partitionBy(*partition_by)
+        if self.format == "delta":
+            if self.fs.exists(f"{path}/{_PARQUET_DONE}"):
+                self.fs.delete(path)
+            writer = writer.option("overwriteSchema", "true").option("userMetadata", self.tag)
+            writer.format("delta").mode("overwrite").save(path)
+        else:
+            self.fs.delete(path)
+            # Whatever the cluster's own settings say: the marker is how a table is complete.
+            writer = writer.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "true")
+            writer.option("compression", "zstd").parquet(path)
+        return self.read_table(name)
+
+    def has_table(self, name: str) -> bool:
+        """Whether a complete table of that name is here, in either format."""
+        path = self.path(name)
+        return self.fs.exists(f"{path}/{_PARQUET_DONE}") or self.fs.exists(f"{path}/{_DELTA_LOG}")
+
+    def read_table(self, name: str, *, version: int | None = None) -> DataFrame:
+        """A complete table, in whichever format it was written.
+
+        Args:
+            name: the table.
+            version: of a Delta table, the version to read; default the newest.
+
+        Raises:
+            UsageError: if there is none, its writer did not finish, or it is a Delta table and
+                this session was not built for Delta.
+        """
+        path = self.path(name)
+        if self.fs.exists(f"{path}/{_DELTA_LOG}"):
+            if "delta" not in (self.spark.conf.get("spark.sql.extensions", "") or "").lower():
+                raise UsageError(f"{path} is a Delta table", hint="give --format delta")
+            reader = self.spark.read.format("delta")
+            return (reader if version is None else reader.option("versionAsOf", str(version))).load(
+                path
+            )
+        if not self.fs.exists(f"{path}/{_PARQUET_DONE}"):
+            raise UsageError(
+                f"{path}: no complete table", hint="run the stage that writes it first"
+            )
+        return self.spark.read.parquet(literal(path))
+
+    def read_parquet(self, name: str = "") -> DataFrame:
+        """Parquet files that something else vouches for, such as a pointer to their folder."""
+        return self.spark.read.parquet(literal(self.path(name) if name else self.uri))
+
+    def table_version(self, name: str) -> int:
+        """The newest version of a Delta table."""
+        from delta.tables import DeltaTable
+
+        # Not by SQL, in which a path with a backtick would end the name.
+        newest = DeltaTable.forPath(self.spark, self.path(name)).history(1)
+        return int(newest.select("version").collect()[0][0])
+
+    # -- room for a while -------------------------------------------------------------------
+
+    @contextmanager
+    def scratch(self, purpose: str) -> Iterator[Folder]:
+        """A folder for intermediate files, removed when the block ends, however it ends.
+
+        Below `.scratch`, where no reader looks; always Parquet. What it made on the way goes too,
+        unless another has put something there meanwhile.
+        """
+        known = self.exists()
+        shelf = f"{self.uri}/.scratch"
+        room = Folder(self.spark, f"{shelf}/{purpose}-{uuid.uuid4().hex[:12]}")
+        room.fs.make_dir(room.uri)
+        try:
+            yield room
+        finally:
+            room.delete()
+            self.fs.delete_empty(shelf)
+            if not known:
+                self.fs.delete_empty(self.uri)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value that it does not know."""
+    if isinstance(value, date | PurePath):
+        return str(value) if isinstance(value, PurePath) else value.isoformat()
+    # A NumPy number; checked for NaN again by whoever called.
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise UsageError(f"{name!r} cannot name a file or folder", hint="use A-Z a-z 0-9 . _ - =")

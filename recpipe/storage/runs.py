@@ -1,0 +1,133 @@
+"""The runs under a root: one folder each, with a manifest that says how far it came."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from recpipe.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recpipe.storage.folder import Folder
+
+RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MANIFEST = "manifest.json"
+
+RUNNING, REFUSED, FAILED, FINISHED = "running", "refused", "failed", "finished"
+
+
+class Run:
+    """One run: its folder and its manifest, replaced whole at every change.
+
+    A run counts as finished only when its manifest says so.
+    """
+
+    def __init__(self, folder: Folder, run_id: str, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.id = run_id
+        self.manifest = manifest
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.manifest.get("status") == FINISHED)
+
+    def record(self, **sections: Any) -> None:
+        """Replace sections of the manifest and write it."""
+        changed = {**self.manifest, **sections}
+        self.folder.write_json(_MANIFEST, changed)
+        self.manifest = changed
+
+    def add(self, section: str, entries: Mapping[str, Any]) -> None:
+        """Add entries to a section of the manifest that is an object, and write it."""
+        self.record(**{section: {**self.manifest.get(section, {}), **entries}})
+
+
+class Runs:
+    """Finds and starts runs below a root."""
+
+    def __init__(self, root: Folder) -> None:
+        self.root = root
+        self.folder = root / "runs"
+
+    def start(self, run_id: str, manifest: Mapping[str, Any]) -> Run:
+        """A new run, or an unfinished one started over: what it had is removed.
+
+        Raises:
+            UsageError: if the id is malformed or the run is finished.
+        """
+        self.refuse_finished(run_id)
+        folder = self._folder(run_id)
+        folder.delete()
+        run = Run(folder, run_id, {"run_id": run_id, **manifest})
+        run.record(status=RUNNING, started_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        return run
+
+    def refuse_finished(self, run_id: str) -> None:
+        """Raise UsageError if no run of that id may start: malformed, or finished."""
+        if not RUN_ID.fullmatch(run_id) or run_id in {".", ".."}:
+            raise UsageError(f"{run_id!r} is no run id", hint=f"it must match {RUN_ID.pattern}")
+        if self._exists(run_id) and self._load(run_id).finished:
+            raise UsageError(f"run {run_id} is finished", hint="give another --run-id")
+
+    def newest(self, run_id: str | None) -> Run:
+        """The run of that id, or the newest, finished or not.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        if run_id is not None:
+            return self.get(run_id)
+        runs = self.all()
+        if not runs:
+            raise UsageError(f"{self.folder.uri}: no run", hint="start one with `recpipe run`")
+        return runs[-1]
+
+    def unfinished(self, run_id: str | None) -> Run:
+        """The run of that id, or the newest unfinished one.
+
+        Raises:
+            UsageError: if there is none, or it is finished.
+        """
+        if run_id is not None:
+            run = self.get(run_id)
+            if run.finished:
+                raise UsageError(f"run {run_id} is finished", hint="start another with `split`")
+            return run
+        runs = [run for run in self.all() if not run.finished]
+        if not runs:
+            raise UsageError(
+                f"{self.folder.uri}: no unfinished run", hint="start one with `recpipe split`"
+            )
+        return runs[-1]
+
+    def get(self, run_id: str) -> Run:
+        """The run of that id, finished or not.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        if not RUN_ID.fullmatch(run_id) or not self._exists(run_id):
+            known = ", ".join(run.id for run in self.all()[-5:]) or "none"
+            raise UsageError(f"{self.folder.uri}: no run {run_id!r}", hint=f"newest runs: {known}")
+        return self._load(run_id)
+
+    def all(self) -> list[Run]:
+        """Every run that has a manifest, oldest first."""
+        names = [name for name in self.folder.list() if RUN_ID.fullmatch(name)]
+        runs = [self._load(name) for name in names if self._exists(name)]
+        return sorted(runs, key=lambda run: (str(run.manifest.get("started_at", "")), run.id))
+
+    def _folder(self, run_id: str) -> Folder:
+        folder = self.folder / run_id
+        folder.tag = run_id
+        return folder
+
+    def _exists(self, run_id: str) -> bool:
+        return (self.folder / run_id).exists(_MANIFEST)
+
+    def _load(self, run_id: str) -> Run:
+        folder = self._folder(run_id)
+        return Run(folder, run_id, folder.read_json(_MANIFEST))

@@ -1,0 +1,254 @@
+"""The tables under a root: written together, seen together.
+
+`tables/CURRENT.json` names the version of every table. It is replaced last and in one step, so a
+reader sees all tables of one ingest or all of the one before.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from recpipe.errors import InputError, UsageError
+from recpipe.storage.filesystem import absolute, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyspark.sql import DataFrame
+
+    from recpipe.contracts import Table
+    from recpipe.storage.folder import Folder, Format
+
+_CURRENT = "CURRENT.json"
+
+
+class Tables:
+    """Reads and replaces the tables under a root.
+
+    Args:
+        root: the folder given by `--root`; its format is that of new tables.
+    """
+
+    def __init__(self, root: Folder) -> None:
+        self.folder = root / "tables"
+
+    def exist(self) -> bool:
+        """Whether an ingest has ever been committed here."""
+        return self.folder.exists(_CURRENT)
+
+    def current(self) -> dict[str, object]:
+        """What CURRENT.json says: `format`, `ingested_at`, `source`, `tables` {name: version}.
+
+        Raises:
+            UsageError: if there are no tables yet.
+        """
+        if not self.exist():
+            raise UsageError(
+                f"{self.folder.uri}: no tables",
+                hint="give --input or --dataset, or `recpipe ingest`",
+            )
+        value: dict[str, object] = self.folder.read_json(_CURRENT)
+        return value
+
+    def versions(self) -> dict[str, int]:
+        """The current version of every table."""
+        tables = self.current()["tables"]
+        if not isinstance(tables, dict):
+            raise UsageError(f"{self.folder.path(_CURRENT)}: `tables` is not an object")
+        return {str(name): int(version) for name, version in tables.items()}
+
+    def has(self, name: str) -> bool:
+        return self.exist() and name in self.versions()
+
+    def read(self, name: str, *, version: int | None = None) -> DataFrame:
+        """A table at its current version, or at one that a run is pinned to.
+
+        Raises:
+            UsageError: if it is not there.
+        """
+        versions = self.versions()
+        if version is not None:
+            return self._read(name, version)
+        if name not in versions:
+            raise UsageError(
+                f"{self.folder.uri}: no table {name}", hint="the source that was ingested had none"
+            )
+        return self._read(name, versions[name])
+
+    def _read(self, name: str, version: int) -> DataFrame:
+        if self.current()["format"] == "delta":
+            return self.folder.read_table(name, version=version)
+        return (self.folder / name).read_table(_folder_name(version))
+
+    def check_format(self) -> None:
+        """Raise UsageError if the tables already here are of the other format."""
+        if self.exist() and self.current()["format"] != self.folder.format:
+            raise UsageError(
+                f"{self.folder.uri} holds {self.current()['format']} tables",
+                hint=f"use --format {self.current()['format']} or another root",
+            )
+
+    @contextmanager
+    def replace(self, *, source: Mapping[str, object] | None = None) -> Iterator[Replacement]:
+        """Write new versions of tables; they become current together when the block ends.
+
+        Whatever ends the block early leaves the old versions current and the new ones removed
+        (Delta: restored). Tables that the block does not write stay as they are, unless it
+        drops them.
+
+        Args:
+            source: kept in CURRENT.json: where the rows came from (path, format, fingerprint);
+                the block may `describe` more.
+
+        Raises:
+            UsageError: if the tables already there are of the other format.
+        """
+        self.check_format()
+        before = self.versions() if self.exist() else {}
+        replacement = Replacement(self.folder, before, source=dict(source or {}))
+        try:
+            yield replacement
+        except BaseException:
+            replacement.undo()
+            raise
+        try:
+            self.folder.write_json(
+                _CURRENT,
+                {
+                    "format": self.folder.format,
+                    "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "source": replacement.source,
+                    "tables": replacement.versions,
+                },
+            )
+        except BaseException:
+            # An interrupt may come after the pointer was replaced: then the new versions stand.
+            if not self.exist() or self.versions() != replacement.versions:
+                replacement.undo()
+            raise
+        replacement.sweep()
+
+    @contextmanager
+    def provisional(self) -> Iterator[None]:
+        """Take back what an ingest within the block has made current if its input proves unusable.
+
+        For what shows only later than the ingest itself, such as an empty split: an InputError
+        that leaves the block leaves the tables as they were before it.
+        """
+        before = self.current() if self.exist() else None
+        try:
+            yield
+        except InputError:
+            self._revert(before)
+            raise
+
+    def _revert(self, before: dict[str, object] | None) -> None:
+        if not self.exist() or self.current() == before:
+            return
+        now = self.versions()
+        # The pointer first: no reader may be sent to what is about to go.
+        if before is None:
+            self.folder.delete(_CURRENT)
+            then: dict[str, int] = {}
+        else:
+            self.folder.write_json(_CURRENT, before)
+            then = self.versions()
+        written = {name: v for name, v in now.items() if then.get(name) != v}
+        Replacement(self.folder, then, written=written, begun=set(written)).undo()
+
+
+def local_format(root: str) -> Format | None:
+    """The format of the tables under a local root, known before there is a session; else None.
+
+    A session needs Delta's jars from its start, and only local files can be read without one.
+    """
+    folder = local_path(absolute(root))
+    current = folder / "tables" / _CURRENT if folder else None
+    if current is None or not current.is_file():
+        return None
+    found: Format | None = json.loads(current.read_text(encoding="utf-8")).get("format")
+    return found
+
+
+@dataclass
+class Replacement:
+    """New versions of tables on their way; see `Tables.replace`."""
+
+    folder: Folder
+    before: dict[str, int]
+    source: dict[str, object] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of every table once the block has ended."""
+        kept = {name: v for name, v in self.before.items() if name not in self.dropped}
+        return {**kept, **self.written}
+
+    def describe(self, facts: Mapping[str, object]) -> None:
+        """Add to what CURRENT.json says about the source."""
+        self.source.update(facts)
+
+    def write(self, contract: Table, frame: DataFrame) -> DataFrame:
+        """Write a new version of the contract's table and return it as read back.
+
+        The schema is checked before, the whole contract by whoever knows that it is cheap.
+        """
+        name = contract.name
+        contract.check_schema(frame)
+        self.begun.add(name)
+        if self.folder.format == "delta":
+            self.folder.write_table(name, frame)
+            self.written[name] = self.folder.table_version(name)
+            return self.folder.read_table(name, version=self.written[name])
+        version = max([self.before.get(name, 0), *self._versions(name)]) + 1
+        self.written[name] = version
+        return (self.folder / name).write_table(_folder_name(version), frame)
+
+    def drop(self, name: str) -> None:
+        """Leave a table out of the next state: this source has none."""
+        self.dropped.add(name)
+
+    def _versions(self, name: str) -> list[int]:
+        return [int(n) for n in (self.folder / name).list() if n.isdecimal()]
+
+    def undo(self) -> None:
+        """Take back what was written, what was written in part included."""
+        for name in sorted(self.begun):
+            if name not in self.before:
+                self.folder.delete(name)
+            elif self.folder.format == "parquet":
+                if name in self.written:
+                    (self.folder / name).delete(_folder_name(self.written[name]))
+            elif self.folder.table_version(name) != self.before[name]:
+                self.folder.spark.sql(
+                    f"RESTORE TABLE delta.`{self.folder.path(name)}`"
+                    f" TO VERSION AS OF {self.before[name]}"
+                )
+        if not self.before and not self.folder.list():
+            self.folder.delete()
+
+    def sweep(self) -> None:
+        """Remove Parquet versions that are neither current nor those before.
+
+        A reader may still be on the one before, also of a table that was dropped.
+        """
+        if self.folder.format != "parquet":
+            return
+        for name in self.folder.list():
+            oldest = self.before.get(name, self.versions.get(name))
+            for version in self._versions(name):
+                if oldest is None or version < oldest:
+                    (self.folder / name).delete(_folder_name(version))
+            if oldest is None:
+                self.folder.fs.delete_empty(self.folder.path(name))
+
+
+def _folder_name(version: int) -> str:
+    return f"{version:06d}"
