@@ -1,0 +1,8 @@
+"""Which ratings a model learns from and which judge it: strategies, counts and leak checks."""
+
+from recpipe.split.counts import SplitCounts, count_parts
+from recpipe.split.leaks import check_no_leak
+from recpipe.split.parts import PARTS, SplitParts
+from recpipe.split.splitter import split
+
+__all__ = ["PARTS", "SplitCounts", "SplitParts", "check_no_leak", "count_parts", "split"]
