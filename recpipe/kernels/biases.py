@@ -1,0 +1,97 @@
+"""User and item biases by conjugate gradients, with the user biases eliminated.
+
+Minimise  sum (r - mean - b_u - b_i)^2 + L_u sum b_u^2 + L_i sum b_i^2.  For given item biases the
+best user bias is a weighted mean of what they leave over; put into the equations of the items,
+
+    S b_i = e,   S = D_i + L_i - A' (D_u + L_u)^-1 A,
+
+with A the users x items matrix of which pairs are rated and D the numbers of ratings. S is applied
+user by user and never formed. All sums are float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+def user_means(
+    values: NDArray[np.float64], starts: NDArray[np.int64], *, regularization: float
+) -> NDArray[np.float64]:
+    """The bias of each user: the sum of its values over their number + regularization.
+
+    Args:
+        values: (ratings,) what is left to explain, users one after the other.
+        starts: (users,) where each user starts; none is empty.
+        regularization: L_u.
+    """
+    counts = np.diff(np.append(starts, len(values)))
+    sums: NDArray[np.float64] = np.add.reduceat(values, starts) if len(starts) else np.zeros(0)
+    return sums / (counts + regularization)
+
+
+def eliminated(
+    items: NDArray[np.int32],
+    values: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    *,
+    width: int,
+    regularization: float,
+) -> NDArray[np.float64]:
+    """(width,) sums over each item's ratings of the value less its user's `user_means`."""
+    counts = np.diff(np.append(starts, len(values)))
+    means = user_means(values, starts, regularization=regularization)
+    left = values - np.repeat(means, counts)
+    sums: NDArray[np.float64] = np.bincount(items, weights=left, minlength=width).astype(np.float64)
+    return sums
+
+
+def conjugate_gradients(
+    product: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    right: NDArray[np.float64],
+    diagonal: NDArray[np.float64],
+    *,
+    tolerance: float,
+    most: int,
+) -> tuple[NDArray[np.float64], int]:
+    """Solve S x = right for a symmetric, positive semi-definite S.
+
+    Args:
+        product: x to S x.
+        right: the right side, in the range of S.
+        diagonal: preconditioner; positive.
+        tolerance: the residual's norm over that of `right` at which it is solved.
+        most: products allowed.
+
+    Returns:
+        x, and the number of products taken.
+
+    Raises:
+        ArithmeticError: if it is not solved within `most` products.
+    """
+    x = np.zeros_like(right)
+    residual = right.copy()
+    goal = tolerance * float(np.linalg.norm(right))
+    scaled = residual / diagonal
+    direction = scaled.copy()
+    energy = float(residual @ scaled)
+    for taken in range(most + 1):
+        if float(np.linalg.norm(residual)) <= goal:
+            return x, taken
+        image = product(direction)
+        step = energy / float(direction @ image)
+        x += step * direction
+        residual -= step * image
+        scaled = residual / diagonal
+        energy, before = float(residual @ scaled), energy
+        direction = scaled + (energy / before) * direction
+    raise ArithmeticError(f"not solved in {most} steps")
+
+
+__all__ = ["conjugate_gradients", "eliminated", "user_means"]

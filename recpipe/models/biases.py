@@ -1,0 +1,252 @@
+"""Mean + user bias + item bias, regularised and solved exactly: the baseline of ratings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+
+from recpipe.errors import FitError
+from recpipe.kernels import biases as kernel
+from recpipe.models.factors import FactorModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    from recpipe.settings import Biases as Settings
+    from recpipe.settings import Scale
+    from recpipe.storage import Folder
+
+_RATINGS_OF_A_PART = 2_000_000
+_TOLERANCE = 1e-8  # well below what float32 biases can tell apart
+_MOST_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Biases:
+    """Rating = mean + user bias + item bias, all biases solved together.
+
+    Unknown users and items have bias 0, so every pair is predicted.
+
+    Args:
+        own: the two regularizations, in pseudo-ratings.
+        scale: of the ratings; predictions are clipped to it.
+    """
+
+    own: Settings
+    scale: Scale
+    name: ClassVar[str] = "biases"
+
+    def fit(
+        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+    ) -> FactorModel:
+        """See the protocol; nothing is random, and `validation` is not looked at.
+
+        Item biases pass through the driver, users never do: one small job a step of conjugate
+        gradients, over ratings packed once by user.
+        """
+        del validation, seed
+        first = train.agg(F.count(F.lit(1)), F.avg("rating"), F.max("item")).collect()[0]
+        count, mean, width = int(first[0]), first[1], int(first[2] or 0) + 1
+        if not count:
+            raise FitError(f"{self.name}: no rating to fit", hint="look at train")
+        # From the data alone, so that sums are taken in the same order on every machine.
+        parts = math.ceil(count / _RATINGS_OF_A_PART)
+        packed = _pack(train, parts=parts).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            solver = _Solver(packed, self.own, mean=float(mean), width=width)
+            item_biases, steps = solver.solve()
+            item_factors = scratch.write_table(
+                f"{self.name}-item_factors", solver.item_factors(item_biases)
+            )
+            user_factors = scratch.write_table(
+                f"{self.name}-user_factors", solver.user_factors(item_biases)
+            )
+        except ArithmeticError as error:
+            raise FitError(
+                f"{self.name}: {error}", hint="raise the regularization of section biases"
+            ) from error
+        finally:
+            packed.unpersist()
+        return FactorModel.fitted(
+            name=self.name,
+            user_factors=user_factors,
+            item_factors=item_factors,
+            rank=0,
+            mean=float(mean),
+            again=self,
+            scale=(self.scale.min, self.scale.max),
+            unknown="zero",
+            details={"ratings": count, "parts": parts, "steps": steps},
+        )
+
+    def sections(self) -> Mapping[str, Any]:
+        return {
+            "biases": self.own.model_dump(mode="json"),
+            "ingest": {"rating_scale": self.scale.model_dump(mode="json")},
+        }
+
+
+class _Solver:
+    """The equations of the item biases over packed ratings: one job a product.
+
+    Args:
+        packed: of `_pack`, cached.
+        own: the regularizations.
+        mean: of all ratings.
+        width: one more than the highest item number.
+    """
+
+    def __init__(self, packed: DataFrame, own: Settings, *, mean: float, width: int) -> None:
+        self.packed = packed
+        self.own = own
+        self.mean = mean
+        self.width = width
+        self.spark = packed.sparkSession
+        self.counts = np.zeros(width)
+
+    def solve(self) -> tuple[NDArray[np.float64], int]:
+        """(width,) item biases, and the number of steps taken.
+
+        Raises:
+            ArithmeticError: if they do not converge.
+        """
+        regularization = self.own.item_regularization
+        self.counts, right = self._sums(None)
+
+        def product(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            image: NDArray[np.float64] = self._sums(x)[1] + regularization * x
+            return image
+
+        # Numbers below `width` that no rating has would divide by 0.
+        diagonal = np.maximum(self.counts + regularization, 1.0)
+        return kernel.conjugate_gradients(
+            product, right, diagonal, tolerance=_TOLERANCE, most=_MOST_STEPS
+        )
+
+    def _sums(
+        self, x: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ratings of each item, and `kernel.eliminated` of x at each rating's item.
+
+        Without x, of the ratings less their mean.
+        """
+        width, mean = self.width, self.mean
+        regularization = self.own.user_regularization
+        sent = self.spark.sparkContext.broadcast(x)
+
+        def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            import pyarrow as pa
+
+            for part in _parts(batches):
+                values = part.ratings - mean if sent.value is None else sent.value[part.items]
+                total = kernel.eliminated(
+                    part.items, values, part.starts, width=width, regularization=regularization
+                )
+                counts = np.bincount(part.items, minlength=width).astype(np.float64)
+                yield pa.RecordBatch.from_pydict(
+                    {"counts": [counts.tobytes()], "sums": [total.tobytes()]}
+                )
+
+        rows = self.packed.mapInArrow(sums, "counts binary, sums binary").collect()
+        sent.destroy()
+        counts, totals = np.zeros(width), np.zeros(width)
+        for row in rows:  # in the order of parts
+            counts += np.frombuffer(row["counts"])
+            totals += np.frombuffer(row["sums"])
+        return counts, totals
+
+    def item_factors(self, item_biases: NDArray[np.float64]) -> DataFrame:
+        """(item, factors, bias) of the items that have ratings."""
+        import pyarrow as pa
+
+        items = np.flatnonzero(self.counts)
+        columns = {
+            "item": items.astype(np.int32),
+            "bias": item_biases[items].astype(np.float32),
+        }
+        return _with_no_factors(self.spark.createDataFrame(pa.table(columns)), "item")
+
+    def user_factors(self, item_biases: NDArray[np.float64]) -> DataFrame:
+        """(user, factors, bias): the best user biases beside these item biases."""
+        mean, regularization = self.mean, self.own.user_regularization
+        sent = self.spark.sparkContext.broadcast(item_biases)
+
+        def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            import pyarrow as pa
+
+            for part in _parts(batches):
+                left = part.ratings - mean - sent.value[part.items]
+                bias = kernel.user_means(left, part.starts, regularization=regularization)
+                columns = [pa.array(part.users), pa.array(bias.astype(np.float32))]
+                yield pa.RecordBatch.from_arrays(columns, names=["user", "bias"])
+
+        users = self.packed.mapInArrow(biases, "user int, bias float")
+        return _with_no_factors(users, "user")
+
+
+def _with_no_factors(biases: DataFrame, key: str) -> DataFrame:
+    return biases.select(key, F.array().cast("array<float>").alias("factors"), "bias")
+
+
+class _Part(NamedTuple):
+    """The ratings of some users, sorted by user, then item.
+
+    Args:
+        users: (users,) ascending.
+        starts: (users,) where each user's ratings start.
+        items: (ratings,) item numbers.
+        ratings: (ratings,) as float64.
+    """
+
+    users: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float64]
+
+
+_PACKED = "users binary, starts binary, items binary, ratings binary"
+
+
+def _pack(train: DataFrame, *, parts: int) -> DataFrame:
+    """The ratings as one row a part, each user in one part: later passes convert no row."""
+
+    def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        held = list(batches)
+        if sum(batch.num_rows for batch in held):
+            table = pa.Table.from_batches(held)
+            user, item, rating = (table.column(i).to_numpy() for i in range(3))
+            order = np.lexsort((item, user))
+            users, starts = np.unique(user[order], return_index=True)
+            arrays = (users, starts.astype(np.int64), item[order], rating[order])
+            yield pa.RecordBatch.from_arrays(
+                [pa.array([array.tobytes()]) for array in arrays],
+                names=["users", "starts", "items", "ratings"],
+            )
+
+    columns = [F.col("user"), F.col("item"), F.col("rating").cast("float")]
+    return train.select(columns).repartition(parts, "user").mapInArrow(pack, _PACKED)
+
+
+def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
+    types = (np.int32, np.int64, np.int32, np.float32)
+    for batch in batches:
+        for row in range(batch.num_rows):
+            users, starts, items, ratings = (
+                np.frombuffer(column[row].as_buffer(), kind)
+                for column, kind in zip(batch.columns, types, strict=True)
+            )
+            yield _Part(users, starts, items, ratings.astype(np.float64))
+
+
+__all__ = ["Biases"]

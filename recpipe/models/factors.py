@@ -1,0 +1,301 @@
+"""Factor models: what ALS, NMF, SGD and the baselines are once they are fitted.
+
+The score of a user and an item is
+
+    mean + user bias + item bias + user factors . item factors
+
+and every model that can be written so shares one prediction join, one top-N and one file layout.
+Rank 0 leaves the biases: popularity is the item's count, `mean` has no bias at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pyspark.sql import functions as F
+
+from recpipe.errors import FitError, InputError
+from recpipe.models.topn import FactorScorer, broadcast_scorer, factor_block, top_n
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyspark import Broadcast
+    from pyspark.sql import Column, DataFrame
+
+    from recpipe.models.protocol import Model
+    from recpipe.storage import Folder
+
+Link = Literal["identity", "sigmoid"]
+"""identity: a prediction is the score, clipped to the scale. sigmoid: low + (high - low) * s."""
+
+Unknown = Literal["skip", "zero"]
+"""skip: nothing is said of a user or item without factors. zero: its factors and bias are 0."""
+
+MANIFEST = "model.json"
+_USERS, _ITEMS = "user_factors", "item_factors"
+
+# Products of two such numbers, summed over any rank, stay finite in float32: no score is NaN.
+_LARGEST = 1e15
+
+
+@dataclass(frozen=True, eq=False)
+class FactorModel:
+    """A fitted factor model.
+
+    Make one with `fitted`, which checks the factors, or `load`.
+
+    Args:
+        name: the model's name in settings, manifests and folders.
+        user_factors: (user int, factors array<float> of `rank`, bias float), one row a user.
+        item_factors: (item int, factors array<float> of `rank`, bias float), one row an item; its
+            items are the candidates of every list.
+        rank: length of the factors; 0 for none.
+        mean: added to every score.
+        again: the settings with which to fit again on all ratings.
+        users: rows of `user_factors`.
+        items: rows of `item_factors`.
+        scale: (lowest, highest) valid rating. Predictions are clipped to it, scores of ranking
+            never are: clipping would make ties of the best items.
+        link: how a score becomes a predicted rating.
+        predicts_ratings: whether scores speak of ratings; if not, `predict` returns no row.
+        unknown: what is said of users and items without a row. Candidates are rows of
+            `item_factors` under either.
+        details: what the fit wants in manifest and report (JSON).
+        max_broadcast_mb: size of the item factors above which `recommend` refuses, in MiB.
+    """
+
+    name: str
+    user_factors: DataFrame
+    item_factors: DataFrame
+    rank: int
+    mean: float
+    again: Model
+    users: int
+    items: int
+    scale: tuple[float, float] | None = None
+    link: Link = "identity"
+    predicts_ratings: bool = True
+    unknown: Unknown = "skip"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    max_broadcast_mb: int = 1024
+
+    @classmethod
+    def fitted(
+        cls,
+        *,
+        name: str,
+        user_factors: DataFrame,
+        item_factors: DataFrame,
+        rank: int,
+        **rest: Any,
+    ) -> FactorModel:
+        """A model of factors that a fit has just made; arguments as of the class.
+
+        Hand in frames that are cheap to read again, such as tables in the fit's scratch folder:
+        they are read here once, and again by `save`, `predict` and `recommend`.
+
+        Raises:
+            FitError: if there is no item, or a factor, bias or the mean is not finite (or so large
+                that a score might overflow), or has another length than `rank`.
+        """
+        mean = float(rest.get("mean", 0.0))
+        users = _checked(user_factors, rank=rank, what=f"{name}: user factors")
+        items = _checked(item_factors, rank=rank, what=f"{name}: item factors")
+        if not items:
+            raise FitError(f"{name}: no item was fitted", hint="are there ratings in train?")
+        if not abs(mean) <= _LARGEST:
+            raise FitError(f"{name}: the mean is {mean}", hint="check the ratings")
+        return cls(
+            name=name,
+            user_factors=user_factors,
+            item_factors=item_factors,
+            rank=rank,
+            users=users,
+            items=items,
+            **{**rest, "mean": mean},
+        )
+
+    def predict(self, pairs: DataFrame) -> DataFrame:
+        """`pairs` (user, item, ...) + prediction float; see the protocol.
+
+        With `unknown = "skip"` pairs of unknown users or items are left out.
+        """
+        if not self.predicts_ratings:
+            return pairs.where(F.lit(False)).withColumn("prediction", F.lit(None).cast("float"))
+        how = "inner" if self.unknown == "skip" else "left"
+        joined = pairs.join(_side(self.user_factors, "user"), "user", how).join(
+            _side(self.item_factors, "item"), "item", how
+        )
+        prediction = self._present(self._score()).cast("float")
+        return joined.select(
+            *[joined[name] for name in pairs.columns], prediction.alias("prediction")
+        )
+
+    def _score(self) -> Column:
+        biases = F.lit(self.mean) + _or_zero("__user_bias") + _or_zero("__item_bias")
+        if not self.rank:
+            return biases
+        # Summed in float64 and in the order of the factors: the kernel's float32 comes within its
+        # own rounding of this.
+        dot = F.aggregate(
+            F.zip_with("__user_factors", "__item_factors", lambda p, q: p.cast("double") * q),
+            F.lit(0.0),
+            lambda total, product: total + product,
+        )
+        return biases + (F.coalesce(dot, F.lit(0.0)) if self.unknown == "zero" else dot)
+
+    def _present(self, score: Column) -> Column:
+        if self.scale is None:
+            return score
+        low, high = (F.lit(float(end)) for end in self.scale)
+        if self.link == "sigmoid":
+            return low + (high - low) / (F.lit(1.0) + F.exp(-score))
+        return F.least(F.greatest(score, low), high)
+
+    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
+        """(user, item, rank, score): see the protocol.
+
+        The score is that of the formula above, not clipped; under a sigmoid link it is the
+        predicted rating. Unknown users get no list, or under `unknown = "zero"` the order of the
+        item biases.
+
+        Raises:
+            MissingError: if the item factors exceed `max_broadcast_mb`.
+        """
+        how = "inner" if self.unknown == "skip" else "left"
+        known = users.select("user").join(self.user_factors, "user", how)
+        if how == "left":
+            zeros = F.array_repeat(F.lit(0.0).cast("float"), self.rank)
+            known = known.select(
+                "user",
+                F.coalesce("factors", zeros).alias("factors"),
+                F.coalesce("bias", F.lit(0.0).cast("float")).alias("bias"),
+            )
+        return top_n(known, scorer=self._scorer, seen=seen, n=n)
+
+    @cached_property
+    def _scorer(self) -> Broadcast[FactorScorer]:
+        # Kept with the model: validation, test and final lists send the item factors once.
+        def collect() -> FactorScorer:
+            ids, block = factor_block(self.item_factors, rank=self.rank)
+            logistic = self.scale if self.link == "sigmoid" else None
+            return FactorScorer(items=ids, block=block, mean=self.mean, logistic=logistic)
+
+        return broadcast_scorer(
+            self.item_factors.sparkSession,
+            collect,
+            size=FactorScorer.size(items=self.items, rank=self.rank),
+            limit_mb=self.max_broadcast_mb,
+            what=f"{self.name}: item factors ({self.items} items, rank {self.rank})",
+        )
+
+    def refit(self) -> Model:
+        return self.again
+
+    def info(self) -> Mapping[str, Any]:
+        """Rank, users, items and mean, and what the fit had to tell."""
+        sizes = {"rank": self.rank, "users": self.users, "items": self.items, "mean": self.mean}
+        return {**sizes, **self.details}
+
+    def save(self, folder: Folder) -> None:
+        """Write `user_factors`, `item_factors` and, last, model.json."""
+        folder.delete(MANIFEST)
+        folder.write_table(_USERS, self.user_factors)
+        folder.write_table(_ITEMS, self.item_factors)
+        folder.write_json(
+            MANIFEST,
+            {
+                "name": self.name,
+                "kind": "factors",
+                "rank": self.rank,
+                "mean": self.mean,
+                "users": self.users,
+                "items": self.items,
+                "scale": self.scale,
+                "link": self.link,
+                "predicts_ratings": self.predicts_ratings,
+                "unknown": self.unknown,
+                "settings": dict(self.again.sections()),
+                "details": dict(self.details),
+            },
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Folder,
+        manifest: Mapping[str, Any],
+        *,
+        again: Model,
+        max_broadcast_mb: int = 1024,
+    ) -> FactorModel:
+        """The model that `save` wrote; `registry.load` reads the manifest and calls this.
+
+        Raises:
+            InputError: if the manifest lacks something.
+            UsageError: if a table is missing.
+        """
+        try:
+            scale = manifest["scale"]
+            return cls(
+                name=manifest["name"],
+                user_factors=folder.read_table(_USERS),
+                item_factors=folder.read_table(_ITEMS),
+                rank=int(manifest["rank"]),
+                mean=float(manifest["mean"]),
+                again=again,
+                users=int(manifest["users"]),
+                items=int(manifest["items"]),
+                scale=None if scale is None else (float(scale[0]), float(scale[1])),
+                link=manifest["link"],
+                predicts_ratings=bool(manifest["predicts_ratings"]),
+                unknown=manifest["unknown"],
+                details=manifest["details"],
+                max_broadcast_mb=max_broadcast_mb,
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(
+                f"{folder.path(MANIFEST)}: not a factor model ({error!r})", hint="fit it again"
+            ) from error
+
+
+def _side(factors: DataFrame, key: str) -> DataFrame:
+    """Factors under names that no caller's column has."""
+    return factors.select(
+        key,
+        F.col("factors").alias(f"__{key}_factors"),
+        F.col("bias").alias(f"__{key}_bias"),
+    )
+
+
+def _or_zero(column: str) -> Column:
+    return F.coalesce(F.col(column).cast("double"), F.lit(0.0))
+
+
+def _checked(factors: DataFrame, *, rank: int, what: str) -> int:
+    """Rows of a frame of factors, in one pass.
+
+    Raises:
+        FitError: see `FactorModel.fitted`.
+    """
+    # Spark orders NaN above every number, infinity included. A lambda over each array would say it
+    # more plainly, and take many times as long.
+    good = (F.abs("bias") <= _LARGEST) & (F.size("factors") == rank)
+    if rank:
+        good &= (F.array_max("factors") <= _LARGEST) & (F.array_min("factors") >= -_LARGEST)
+    row = factors.agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.count_if(~F.coalesce(good, F.lit(False))).alias("bad"),
+    ).collect()[0]
+    if row["bad"]:
+        raise FitError(
+            f"{what}: {row['bad']} of {row['rows']} rows are not finite, or not of rank {rank}",
+            hint="raise regularization or lower the rank",
+        )
+    return int(row["rows"])
+
+
+__all__ = ["MANIFEST", "FactorModel", "Link", "Unknown"]

@@ -1,0 +1,51 @@
+"""Arrays in and out of Arrow's binary columns, without a copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    Batches = Iterator[pa.RecordBatch]
+
+_TYPES = {
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+}
+
+
+def arrow_row(schema: str, *values: Any) -> pa.RecordBatch:
+    """One row.
+
+    Args:
+        schema: names and types as Spark's DDL has them, such as `block int, data binary`.
+        values: one a column; a contiguous array becomes the bytes of a binary value.
+    """
+    fields = [field.split() for field in schema.split(", ")]
+    return pa.RecordBatch.from_arrays(
+        [_column(v, _TYPES[kind]) for v, (_, kind) in zip(values, fields, strict=True)],
+        names=[name for name, _ in fields],
+    )
+
+
+def _column(value: Any, kind: pa.DataType) -> pa.Array:
+    if not isinstance(value, np.ndarray):
+        return pa.array([value], kind)
+    ends = pa.py_buffer(np.array([0, value.nbytes], np.int32))
+    return pa.Array.from_buffers(kind, 1, [None, ends, pa.py_buffer(np.ascontiguousarray(value))])
+
+
+def as_array(value: Any, kind: type[np.int32 | np.float32]) -> NDArray[Any]:
+    """A binary Arrow scalar as an array over Arrow's own memory: read-only."""
+    buffer = value.as_buffer()
+    return np.frombuffer(buffer, kind) if buffer is not None else np.empty(0, kind)

@@ -1,0 +1,234 @@
+"""Ratings packed once into the cells of a grid: a few rows of large binary columns.
+
+A pass over packed cells costs a copy of memory, where one over rows of ratings costs a conversion
+of each. The result does not depend on how the input was partitioned, or on the order in which a
+shuffle delivered it: every cell is sorted by user, then item.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from recpipe.errors import FitError
+from recpipe.models.sgd.arrow import arrow_row, as_array
+from recpipe.models.sgd.cells import Block, Cell, Ratings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyspark.sql import DataFrame
+
+    from recpipe.models.sgd.arrow import Batches
+    from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
+
+_SHUFFLED = "block int, validation boolean, user binary, place binary, rating binary"
+_CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))
+CELLS = (
+    "block int, step int, users int, train_rows long, validation_rows long, rating_sum double, "
+    f"duplicate string, user_ids binary, {', '.join(f'{column} binary' for column in _CELL)}"
+)
+"""One row a cell, and one a block, of step -1, with the number and ids of its users."""
+
+_COUNTS = ("block", "step", "users", "train_rows", "validation_rows", "rating_sum", "duplicate")
+_IDS_STEP = -1
+# Ratings that a map task gathers before it splits them by block: enough that few and large rows
+# are shuffled, little enough to be nothing in memory (16 MB).
+_GATHERED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The cells of a fit, cached on the executors until `release`.
+
+    Args:
+        cells: CELLS, partition b holding user block b.
+        grid: the blocks.
+        items: where each item is.
+        users: number of users of each block.
+        train_rows: ratings to be fitted.
+        validation_rows: validation ratings whose user and item both occur in train.
+        mean: of the train ratings; the same to the bit for the same grid.
+    """
+
+    cells: DataFrame
+    grid: Grid
+    items: ItemTable
+    users: tuple[int, ...]
+    train_rows: int
+    validation_rows: int
+    mean: float
+
+    def release(self) -> None:
+        self.cells.unpersist()
+
+    def user_ids(self) -> DataFrame:
+        """(number int, ids binary): the int32 ids of each user block, in the order of its rows."""
+        return self.cells.where(F.col("step") == _IDS_STEP).select(
+            F.col("block").alias("number"), F.col("user_ids").alias("ids")
+        )
+
+
+def pack(
+    train: DataFrame,
+    validation: DataFrame | None,
+    *,
+    grid: Grid,
+    items: ItemTable,
+    users: UserRule,
+) -> Packed:
+    """Shuffle the ratings once, by user block, and cache them as sorted cells.
+
+    Validation ratings lie in the cells of their users and items; those of a user or an item that
+    train does not know are left out, since nothing was learned of them.
+
+    Args:
+        train: (user, item, rating, ...) to be fitted.
+        validation: the same, held out.
+        grid: the blocks.
+        items: every item of train.
+        users: the block of a user.
+
+    Raises:
+        FitError: if a user has rated an item twice in one part: which of the two is visited first
+            would be anybody's guess.
+    """
+    columns = ["user", "item", "rating"]
+    rows = train.select(*columns, F.lit(False).alias("validation"))
+    if validation is not None:
+        rows = rows.unionAll(validation.select(*columns, F.lit(True).alias("validation")))
+    shuffled = rows.mapInArrow(partial(_split_batches, users=users, items=items), _SHUFFLED)
+    cells = (
+        # A row for each block, so that one without ratings has its cells too.
+        shuffled.unionAll(_one_a_block(shuffled, grid.blocks))
+        .repartitionById(grid.blocks, "block")
+        .mapInArrow(partial(_pack_block, grid=grid, items=items), CELLS)
+        .persist(StorageLevel.MEMORY_AND_DISK)
+    )
+    with released_on_failure(cells):
+        # Sums are taken in one order, whatever order the rows come in.
+        counts = sorted(cells.select(*_COUNTS).collect(), key=lambda row: (row.block, row.step))
+        _refuse_duplicates(row.duplicate for row in counts)
+    train_rows = sum(row.train_rows for row in counts)
+    return Packed(
+        cells=cells,
+        grid=grid,
+        items=items,
+        users=tuple(row.users for row in counts if row.step == _IDS_STEP),
+        train_rows=train_rows,
+        validation_rows=sum(row.validation_rows for row in counts),
+        mean=sum(row.rating_sum for row in counts) / train_rows,
+    )
+
+
+def _refuse_duplicates(found: Iterable[str]) -> None:
+    duplicate = next((pair for pair in found if pair), None)
+    if duplicate:
+        raise FitError(f"sgd: {duplicate}", hint="keep one rating of each user and item")
+
+
+@contextmanager
+def released_on_failure(frame: DataFrame) -> Iterator[None]:
+    """Whatever ends the block early leaves nothing of `frame` cached."""
+    try:
+        yield
+    except BaseException:
+        frame.unpersist()
+        raise
+
+
+def cells_of(rows: pa.Table | pa.RecordBatch) -> dict[tuple[int, int], tuple[Cell, Cell]]:
+    """(block, step) -> cell of train, cell of validation; empty where its columns are not there."""
+    found = {}
+    for at in range(rows.num_rows):
+        step = rows.column("step")[at].as_py()
+        if step != _IDS_STEP:
+            train, validation = (_cell(rows, at, part) for part in ("train", "validation"))
+            found[rows.column("block")[at].as_py(), step] = train, validation
+    return found
+
+
+def _cell(rows: pa.Table | pa.RecordBatch, at: int, part: str) -> Cell:
+    if f"{part}_user" not in rows.schema.names:
+        return Cell.empty()
+    return Cell(
+        as_array(rows.column(f"{part}_user")[at], np.int32),
+        as_array(rows.column(f"{part}_item")[at], np.int32),
+        as_array(rows.column(f"{part}_rating")[at], np.float32),
+    )
+
+
+def _one_a_block(like: DataFrame, blocks: int) -> DataFrame:
+    none = F.lit(bytearray())
+    return like.sparkSession.range(0, blocks, 1, 1).select(
+        F.col("id").cast("int").alias("block"),
+        F.lit(False).alias("validation"),
+        none.alias("user"),
+        none.alias("place"),
+        none.alias("rating"),
+    )
+
+
+def _split_batches(batches: Batches, *, users: UserRule, items: ItemTable) -> Batches:
+    """Map side of the shuffle: rows of ratings to one row of arrays for each user block."""
+    gathered: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        gathered.append(batch)
+        size += batch.num_rows
+        if size >= _GATHERED:
+            yield from _split(pa.Table.from_batches(gathered), users, items)
+            gathered, size = [], 0
+    if size:
+        yield from _split(pa.Table.from_batches(gathered), users, items)
+
+
+def _split(rows: pa.Table, users: UserRule, items: ItemTable) -> Batches:
+    held_out = rows.column("validation").to_numpy()
+    user = np.asarray(rows.column("user").to_numpy(), np.int32)
+    place = items.find(np.asarray(rows.column("item").to_numpy(), np.int32))
+    ratings = Ratings(user, place, np.asarray(rows.column("rating").to_numpy(), np.float32))
+    block = users.block(user)
+    for part in (False, True):
+        at = np.flatnonzero((held_out == part) & (place >= 0))
+        for b in range(users.blocks):
+            mine = ratings.take(at[block[at] == b])
+            if len(mine.user):
+                yield arrow_row(_SHUFFLED, b, part, mine.user, mine.place, mine.rating)
+
+
+def _pack_block(batches: Batches, *, grid: Grid, items: ItemTable) -> Batches:
+    """Reduce side: everything of one user block to its cells."""
+    parts: dict[bool, list[Ratings]] = {False: [], True: []}
+    blocks = set()
+    for batch in batches:
+        for at in range(batch.num_rows):
+            blocks.add(batch.column("block")[at].as_py())
+            parts[batch.column("validation")[at].as_py()].append(
+                Ratings(
+                    as_array(batch.column("user")[at], np.int32),
+                    as_array(batch.column("place")[at], np.int32),
+                    as_array(batch.column("rating")[at], np.float32),
+                )
+            )
+    if not blocks:
+        return
+    (number,) = blocks  # a partition is one block
+    # The parts leave memory before the cells are made.
+    train, validation = (Ratings.joined(parts.pop(part)) for part in (False, True))
+    block = Block.of(number, train, validation, grid=grid, items=items)
+    none = [b""] * len(_CELL)
+    users = len(block.users)
+    yield arrow_row(CELLS, number, _IDS_STEP, users, 0, 0, 0.0, block.duplicate, block.users, *none)
+    for step, (fit, held) in enumerate(zip(block.train, block.validation, strict=True)):
+        rows = (len(fit.rating), len(held.rating))
+        total = float(fit.rating.sum(dtype=np.float64))
+        arrays = (fit.user, fit.item, fit.rating, held.user, held.item, held.rating)
+        yield arrow_row(CELLS, number, step, 0, *rows, total, "", b"", *arrays)

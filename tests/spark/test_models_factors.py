@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recpipe.errors import FitError, InputError, MissingError, UsageError
+from recpipe.models import registry
+from recpipe.models.baselines import Popularity
+from recpipe.models.factors import FactorModel
+from recpipe.storage import Folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+USERS = [(0, [1.0, 0.0], 0.5), (1, [0.0, 2.0], -0.5)]
+ITEMS = [(10, [1.0, 1.0], 0.25), (20, [3.0, -1.0], 0.0), (30, [0.5, 0.5], -0.25)]
+
+
+def model(
+    spark: SparkSession,
+    users: list[tuple[int, list[float], float]] = USERS,
+    items: list[tuple[int, list[float], float]] = ITEMS,
+    **rest: Any,
+) -> FactorModel:
+    return FactorModel.fitted(
+        **{
+            "name": "popularity",
+            "user_factors": spark.createDataFrame(
+                users, "user int, factors array<float>, bias float"
+            ),
+            "item_factors": spark.createDataFrame(
+                items, "item int, factors array<float>, bias float"
+            ),
+            "rank": 2,
+            "mean": 3.0,
+            "again": Popularity(),
+            **rest,
+        }
+    )
+
+
+def pairs(spark: SparkSession, *rows: tuple[int, int]) -> DataFrame:
+    return spark.createDataFrame(rows, "user int, item int")
+
+
+def predictions(frame: DataFrame) -> dict[tuple[int, int], float]:
+    return {(row.user, row.item): row.prediction for row in frame.collect()}
+
+
+def test_a_prediction_is_mean_and_biases_and_dot_of_known_pairs(spark: SparkSession) -> None:
+    asked = pairs(spark, (0, 10), (0, 20), (1, 20), (1, 99), (9, 10))
+    assert predictions(model(spark).predict(asked)) == {
+        (0, 10): 3 + 0.5 + 0.25 + 1,
+        (0, 20): 3 + 0.5 + 3,
+        (1, 20): 3 - 0.5 - 2,
+    }
+
+
+def test_unknown_ids_count_as_zero_where_the_model_says_so(spark: SparkSession) -> None:
+    asked = pairs(spark, (1, 99), (9, 10), (9, 99))
+    found = predictions(model(spark, unknown="zero").predict(asked))
+    assert found == {(1, 99): 2.5, (9, 10): 3.25, (9, 99): 3.0}
+
+
+def test_predictions_are_clipped_to_the_scale_and_scores_are_not(spark: SparkSession) -> None:
+    clipped = model(spark, scale=(1.0, 5.0))
+    asked = pairs(spark, (0, 10), (0, 20), (1, 20))
+    found = predictions(clipped.predict(asked))
+    assert found == {(0, 10): 4.75, (0, 20): 5.0, (1, 20): 1.0}
+    best = clipped.recommend(pairs(spark, (0, 0)).select("user"), n=1, seen=pairs(spark, (0, 10)))
+    assert [(row.item, row.score) for row in best.collect()] == [(20, 6.5)]
+
+
+def test_a_sigmoid_link_gives_ratings_in_predictions_and_lists(spark: SparkSession) -> None:
+    bounded = model(spark, mean=0.0, scale=(1.0, 5.0), link="sigmoid")
+    expected = 1 + 4 / (1 + math.exp(-3.5))
+    found = predictions(bounded.predict(pairs(spark, (0, 20))))
+    assert found == {(0, 20): pytest.approx(expected)}
+    best = bounded.recommend(pairs(spark, (0, 0)).select("user"), n=1, seen=pairs(spark, (0, 10)))
+    assert [(row.item, row.score) for row in best.collect()] == [(20, pytest.approx(expected))]
+
+
+def test_predictions_keep_every_column_and_row_of_the_pairs(spark: SparkSession) -> None:
+    rows = [(3.0, 10, 0, "a"), (4.0, 10, 0, "b")]
+    asked = spark.createDataFrame(rows, "bias float, item int, user int, factors string")
+    found = model(spark).predict(asked)
+    assert found.columns == ["bias", "item", "user", "factors", "prediction"]
+    assert found.schema["prediction"].dataType.simpleString() == "float"
+    assert sorted(map(tuple, found.collect())) == [(*row, 4.75) for row in rows]
+
+
+def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:
+    found = model(spark, predicts_ratings=False).predict(pairs(spark, (0, 10)))
+    assert (found.columns, found.collect()) == (["user", "item", "prediction"], [])
+
+
+def test_scores_of_lists_are_the_predictions(spark: SparkSession) -> None:
+    fitted = model(spark)
+    users = spark.createDataFrame([(0,), (1,), (9,)], "user int")
+    listed = fitted.recommend(users, n=3, seen=pairs(spark))
+    assert {(r.user, r.item): r.score for r in listed.collect()} == pytest.approx(
+        predictions(fitted.predict(listed.select("user", "item")))
+    )
+    assert listed.select("user").distinct().count() == 2  # user 9 is unknown
+
+
+def test_an_unknown_user_gets_the_order_of_item_biases_where_the_model_says_so(
+    spark: SparkSession,
+) -> None:
+    users = spark.createDataFrame([(9,)], "user int")
+    listed = model(spark, unknown="zero").recommend(users, n=3, seen=pairs(spark, (9, 20)))
+    assert [(r.item, r.score) for r in listed.orderBy("rank").collect()] == [(10, 3.25), (30, 2.75)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ({"items": [(1, [1.0, math.nan], 0.0)]}, "item factors: 1 of 1 rows"),
+        ({"users": [(1, [1.0, math.inf], 0.0)]}, "user factors: 1 of 1 rows"),
+        ({"users": [(1, [1.0, 1e30], 0.0)]}, "user factors: 1 of 1 rows"),
+        ({"items": [*ITEMS, (1, [1.0, 1.0], math.nan)]}, "item factors: 1 of 4 rows"),
+        ({"items": [(1, [1.0], 0.0)]}, "item factors: 1 of 1 rows"),
+        ({"items": []}, "no item"),
+        ({"mean": math.nan}, "mean is nan"),
+    ],
+)
+def test_factors_that_could_give_nan_are_a_failed_fit(
+    spark: SparkSession, spoil: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FitError, match=message):
+        model(spark, **spoil)
+
+
+def test_a_loaded_model_is_the_saved_one(spark: SparkSession, tmp_path: Path) -> None:
+    folder = Folder(spark, tmp_path) / "model"
+    saved = model(spark, scale=(0.5, 5.0), unknown="zero", details={"blocks": 2})
+    saved.save(folder)
+    loaded = registry.load(folder, max_broadcast_mb=7)
+    assert isinstance(loaded, FactorModel)
+    assert loaded.max_broadcast_mb == 7
+    fields = ("name", "rank", "mean", "users", "items", "scale", "link", "unknown", "details")
+    assert [getattr(loaded, f) for f in fields] == [getattr(saved, f) for f in fields]
+    assert loaded.info() == saved.info()
+    assert loaded.refit() == Popularity()
+    asked = pairs(spark, (0, 10), (1, 20), (1, 99))
+    assert predictions(loaded.predict(asked)) == predictions(saved.predict(asked))
+    users = spark.createDataFrame([(0,), (1,)], "user int")
+    ours, theirs = (m.recommend(users, n=2, seen=asked).collect() for m in (loaded, saved))
+    assert sorted(map(tuple, ours)) == sorted(map(tuple, theirs))
+
+
+def test_a_model_whose_save_did_not_end_is_not_loaded(spark: SparkSession, tmp_path: Path) -> None:
+    folder = Folder(spark, tmp_path) / "model"
+    model(spark).save(folder)
+    folder.delete("model.json")
+    with pytest.raises(UsageError, match="no fitted model"):
+        registry.load(folder)
+
+
+@pytest.mark.parametrize(
+    "spoil", [{"kind": "forest"}, {"name": "x"}, {"settings": {"als": 1}}, {"scale": "wide"}]
+)
+def test_a_manifest_of_another_make_is_refused(
+    spark: SparkSession, tmp_path: Path, spoil: dict[str, Any]
+) -> None:
+    folder = Folder(spark, tmp_path) / "model"
+    model(spark).save(folder)
+    folder.write_json("model.json", {**folder.read_json("model.json"), **spoil})
+    with pytest.raises(InputError, match=r"model\.json: not a"):
+        registry.load(folder)
+
+
+def test_item_factors_above_the_guard_are_refused(spark: SparkSession) -> None:
+    users = spark.createDataFrame([(0,)], "user int")
+    with pytest.raises(MissingError, match=r"3000000 items, rank 2.*max_broadcast_mb = 1\b"):
+        replace(model(spark), items=3_000_000, max_broadcast_mb=1).recommend(
+            users, n=1, seen=pairs(spark)
+        )

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from recpipe.errors import MissingError
+from recpipe.models.topn import FactorScorer, RandomScorer, broadcast_scorer, top_n
+
+if TYPE_CHECKING:
+    from pyspark import Broadcast
+    from pyspark.sql import DataFrame, SparkSession
+
+FACTORS = "user int, factors array<float>, bias float"
+SEEN = "user int, item int"
+List = list[tuple[int, float]]
+
+
+def send(spark: SparkSession, scorer: FactorScorer | RandomScorer) -> Broadcast[Any]:
+    return broadcast_scorer(spark, lambda: scorer, size=0, limit_mb=1, what="items")
+
+
+def lists(frame: DataFrame) -> dict[int, List]:
+    """(item, score) of every user by rank, once the ranks are seen to be 1, 2, 3 ..."""
+    assert frame.dtypes == [("user", "int"), ("item", "int"), ("rank", "int"), ("score", "float")]
+    found: dict[int, List] = {}
+    for row in sorted(frame.collect(), key=lambda r: (r.user, r["rank"])):
+        found.setdefault(row.user, []).append((row.item, row.score))
+        assert row["rank"] == len(found[row.user])
+    return found
+
+
+def biased(items: list[int], biases: list[float]) -> FactorScorer:
+    """Rank 0: every user sees the biases."""
+    block = np.stack([np.array(biases), np.ones(len(biases))], axis=1).astype(np.float32)
+    return FactorScorer(items=np.array(items, np.int32), block=block, mean=0.0)
+
+
+def everybody(spark: SparkSession, *users: int) -> DataFrame:
+    return spark.createDataFrame([(user, [], 0.0) for user in users], FACTORS)
+
+
+def test_lists_are_those_of_a_full_sort_without_the_seen_items(spark: SparkSession) -> None:
+    rng = np.random.default_rng(1)
+    users, items, rank = 40, 9000, 3  # more items than one tile has columns
+    p, q = (rng.normal(size=(n, rank)).astype(np.float32) for n in (users, items))
+    bu, bi = (rng.normal(size=n).astype(np.float32) for n in (users, items))
+    ids = np.sort(rng.choice(20_000, items, replace=False)).astype(np.int32)
+    block = np.column_stack([q, bi, np.ones(items, np.float32)])
+    scorer = send(spark, FactorScorer(items=ids, block=block, mean=3.5))
+    pairs = [(u, int(ids[i])) for u in range(0, users, 2) for i in rng.choice(items, 4000, False)]
+    rows = [(u, p[u].tolist(), float(bu[u])) for u in range(users)]
+    found = lists(
+        top_n(
+            spark.createDataFrame(rows, FACTORS),
+            scorer=scorer,
+            seen=spark.createDataFrame([*pairs, (999, 1), (1, 20_001)], SEEN),
+            n=10,
+        )
+    )
+    scores = 3.5 + bu[:, None] + bi[None, :] + p.astype(float) @ q.T
+    hidden = set(pairs)
+    assert sorted(found) == list(range(users))
+    for user in range(users):
+        kept = [i for i in np.argsort(-scores[user]) if (user, int(ids[i])) not in hidden][:10]
+        assert [item for item, _ in found[user]] == [int(ids[i]) for i in kept]
+        assert [s for _, s in found[user]] == pytest.approx(scores[user][kept], abs=1e-5)
+
+
+def test_ties_are_ordered_by_item_and_short_lists_are_short(spark: SparkSession) -> None:
+    scorer = send(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
+    seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (1, 3), (1, 5), (1, 7)], SEEN)
+    found = lists(top_n(everybody(spark, 0, 1, 2), scorer=scorer, seen=seen, n=3))
+    assert found == {
+        0: [(7, 4.0), (2, 1.0), (5, 1.0)],
+        2: [(3, 4.0), (7, 4.0), (2, 1.0)],
+    }
+
+
+def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> None:
+    rng = np.random.default_rng(2)
+    block = rng.normal(size=(501, 35)).astype(np.float32)
+    scorer = send(spark, FactorScorer(items=np.arange(501, dtype=np.int32), block=block, mean=1.0))
+    rows = [(u, rng.normal(size=33).tolist(), 0.25) for u in range(300)]
+    seen = spark.createDataFrame([(u, u % 501) for u in range(300)], SEEN)
+
+    def run(frame: DataFrame) -> dict[int, List]:
+        return lists(top_n(frame, scorer=scorer, seen=seen, n=20))
+
+    whole = run(spark.createDataFrame(rows, FACTORS))
+    try:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
+        spark.conf.set("spark.sql.shuffle.partitions", "9")
+        # To the bit: equality of floats, not closeness.
+        assert run(spark.createDataFrame(rows[::-1], FACTORS)) == whole
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+        spark.conf.set("spark.sql.shuffle.partitions", "2")
+    assert run(spark.createDataFrame(rows[123:124], FACTORS)) == {123: whole[123]}
+
+
+def test_scores_behind_a_sigmoid_stay_on_the_scale_and_in_total_order(spark: SparkSession) -> None:
+    block = biased([0, 1, 2, 3], [40.0, 0.0, 60.0, -1000.0]).block
+    scorer = send(
+        spark,
+        FactorScorer(
+            items=np.arange(4, dtype=np.int32), block=block, mean=0.0, logistic=(1.0, 5.0)
+        ),
+    )
+    seen = spark.createDataFrame([], SEEN)
+    # 40 and 60 both saturate: what is equal to the reader is ordered by item.
+    found = lists(top_n(everybody(spark, 0), scorer=scorer, seen=seen, n=4))
+    assert found == {0: [(0, 5.0), (2, 5.0), (1, 3.0), (3, 1.0)]}
+
+
+def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSession) -> None:
+    users, seen = spark.createDataFrame([(0,), (1,)], "user int"), spark.createDataFrame([], SEEN)
+    items = np.arange(1000, dtype=np.int32)
+
+    def run(seed: int) -> dict[int, List]:
+        scorer = send(spark, RandomScorer(items=items, seed=seed))
+        return lists(top_n(users, scorer=scorer, seen=seen, n=5))
+
+    assert run(1) == run(1)
+    assert run(1)[0] != run(2)[0]
+    assert [item for item, _ in run(1)[0]] != [item for item, _ in run(1)[1]]
+    assert run(-1)[0]  # any integer is a seed
+
+
+def test_items_above_the_guard_are_refused_before_they_are_collected(spark: SparkSession) -> None:
+    def never() -> FactorScorer:
+        raise AssertionError
+
+    with pytest.raises(MissingError, match=r"take 2 MiB .*recommend\.max_broadcast_mb = 1\b") as e:
+        broadcast_scorer(spark, never, size=2 * 2**20, limit_mb=1, what="item factors")
+    assert e.value.exit_code == 5
+
+
+def test_no_place_is_a_mistake(spark: SparkSession) -> None:
+    scorer, seen = send(spark, biased([1], [1.0])), spark.createDataFrame([], SEEN)
+    with pytest.raises(ValueError, match="at least 1"):
+        top_n(everybody(spark, 0), scorer=scorer, seen=seen, n=0)

@@ -1,0 +1,199 @@
+"""The `sgd` model as the pipeline uses it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from recpipe.errors import FitError
+from recpipe.models import registry
+from recpipe.models.protocol import FittedModel, Model
+from recpipe.models.sgd import Sgd
+from recpipe.settings import Scale
+from recpipe.settings import Sgd as SgdSettings
+from recpipe.storage import Folder
+from tests.caching import cached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+SCHEMA = "user int, item int, rating float"
+
+
+@pytest.fixture
+def scratch(spark: SparkSession, tmp_path: Path) -> Iterator[Folder]:
+    with Folder(spark, tmp_path).scratch("sgd") as folder:
+        yield folder
+
+
+def model(**settings: Any) -> Sgd:
+    return Sgd(SgdSettings(**{"rank": 4, **settings}), Scale())
+
+
+def checkerboard(spark: SparkSession, *, size: int = 24) -> DataFrame:
+    """5 where user + item is even, 1 where it is odd: a matrix of rank 1 without any bias."""
+    rating = F.when((F.col("user") + F.col("item")) % 2 == 0, 5.0).otherwise(1.0).cast("float")
+    users = spark.range(size).select(F.col("id").cast("int").alias("user"))
+    items = spark.range(size).select(F.col("id").cast("int").alias("item"))
+    return users.crossJoin(items).select("user", "item", rating.alias("rating"))
+
+
+def rmse(fitted: FittedModel, ratings: DataFrame) -> float:
+    error = F.avg((F.col("rating") - F.col("prediction")) ** 2)
+    return math.sqrt(fitted.predict(ratings).agg(error).collect()[0][0])
+
+
+def test_a_checkerboard_is_completed(spark: SparkSession, scratch: Folder) -> None:
+    board = checkerboard(spark)
+    hidden = (F.col("user") * 7 + F.col("item") * 3) % 5 == 0
+    settings = {"epochs": 30, "learning_rate": 0.1, "initial_scale": 0.5, "regularization": 0.01}
+
+    fitted = model(**settings).fit(board.where(~hidden), validation=None, scratch=scratch, seed=1)
+
+    assert rmse(fitted, board.where(hidden)) < 0.35
+    assert fitted.info()["blocks"] == 1
+
+
+def test_a_bounded_model_predicts_inside_the_scale_by_its_link(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    board = checkerboard(spark)
+
+    fitted = model(bounded=True, epochs=30, learning_rate=0.1, regularization=0.001).fit(
+        board, validation=None, scratch=scratch, seed=1
+    )
+
+    ends = fitted.predict(board).agg(F.min("prediction"), F.max("prediction")).collect()[0]
+    assert 0.5 < ends[0] < 1.6
+    assert 4.4 < ends[1] < 5.0
+    assert fitted.info()["learning_curve"][-1]["train_rmse"] == pytest.approx(
+        rmse(fitted, board), abs=0.1
+    )
+
+
+def test_the_validation_error_of_the_best_epoch_is_that_of_the_fitted_model(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    board = checkerboard(spark, size=12)
+    noisy = board.withColumn("rating", F.col("rating") + (F.hash("user", "item") % 3).cast("float"))
+    held_out = (F.col("user") * 5 + F.col("item")) % 4 == 0
+    wide = Sgd(
+        SgdSettings(rank=8, epochs=40, learning_rate=0.1, regularization=0.0, patience=2),
+        Scale(min=-9, max=14),  # nothing is clipped
+    )
+
+    fitted = wide.fit(
+        noisy.where(~held_out), validation=noisy.where(held_out), scratch=scratch, seed=3
+    )
+
+    info = fitted.info()
+    curve = info["learning_curve"]
+    assert info["stopped_early"]
+    assert info["best_epoch"] < info["epochs"] == len(curve) < 40
+    assert set(curve[0]) == {"epoch", "learning_rate", "train_rmse", "validation_rmse"}
+    best = min(point["validation_rmse"] for point in curve)
+    assert best == curve[info["best_epoch"] - 1]["validation_rmse"]
+    assert rmse(fitted, noisy.where(held_out)) == pytest.approx(best, rel=1e-4)
+    assert info["validation_ratings"] == 36
+    again = fitted.refit()
+    assert isinstance(again, Sgd)
+    assert (again.settings.epochs, again.settings.patience) == (info["best_epoch"], 0)
+    assert again.settings.learning_rate == 0.1
+
+
+def test_a_saved_model_is_loaded_with_the_same_factors_and_fits_again_to_the_same(
+    spark: SparkSession, scratch: Folder, tmp_path: Path
+) -> None:
+    board = checkerboard(spark, size=8)
+    folder = Folder(spark, tmp_path / "model")
+    fitted = model(epochs=3).fit(board, validation=None, scratch=scratch, seed=5)
+    fitted.save(folder)
+
+    loaded = registry.load(folder)
+    refitted = loaded.refit().fit(board, validation=None, scratch=scratch / "again", seed=5)
+
+    assert (loaded.name, loaded.info()) == ("sgd", fitted.info())
+    expected = lists(loaded, board)
+    assert len(expected) == 8 * 3
+    assert lists(refitted, board) == expected
+
+
+def lists(fitted: FittedModel, board: DataFrame) -> list[tuple[Any, ...]]:
+    none = board.select("user", "item").limit(0)
+    rows = fitted.recommend(board.select("user").distinct(), n=3, seen=none)
+    return sorted(tuple(row) for row in rows.collect())
+
+
+def test_every_user_and_item_of_train_has_finite_factors_and_no_other_does(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    train = spark.createDataFrame([(7, 100, 4.0), (9, 5, 2.0), (7, 5, 3.0)], SCHEMA)
+    validation = spark.createDataFrame([(8, 5, 1.0), (9, 100, 3.0)], SCHEMA)
+
+    fitted = model(blocks=2, epochs=2).fit(train, validation=validation, scratch=scratch, seed=1)
+
+    pairs = [(u, i, 0.0) for u in (7, 8, 9) for i in (5, 6, 100)]
+    predicted = fitted.predict(spark.createDataFrame(pairs, SCHEMA)).collect()
+    assert {(row.user, row.item) for row in predicted} == {(7, 5), (7, 100), (9, 5), (9, 100)}
+    assert all(np.isfinite(row.prediction) for row in predicted)
+
+
+def test_one_rating_is_enough_to_fit(spark: SparkSession, scratch: Folder) -> None:
+    train = spark.createDataFrame([(0, 0, 4.0)], SCHEMA)
+
+    fitted = model().fit(train, validation=None, scratch=scratch, seed=1)
+
+    assert rmse(fitted, train) < 0.1
+
+
+def test_no_rating_is_refused(spark: SparkSession, scratch: Folder) -> None:
+    with pytest.raises(FitError, match="no rating to fit"):
+        model().fit(spark.createDataFrame([], SCHEMA), validation=None, scratch=scratch, seed=1)
+
+
+def test_a_fit_leaves_nothing_cached_and_no_setting_changed_whether_it_succeeds_or_not(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    there = cached(spark)
+    before = spark.conf.get("spark.sql.adaptive.enabled")
+    board = checkerboard(spark, size=8)
+
+    model(blocks=2, epochs=2).fit(board, validation=board, scratch=scratch, seed=1)
+    with pytest.raises(FitError, match="learning rate 10000"):
+        model(blocks=2, learning_rate=1e4).fit(board, validation=None, scratch=scratch, seed=1)
+
+    assert cached(spark) <= there
+    assert spark.conf.get("spark.sql.adaptive.enabled") == before
+    assert scratch.list() == ["sgd-item_factors", "sgd-user_factors"]
+
+
+def test_it_is_a_model_of_the_protocol() -> None:
+    assert isinstance(model(), Model)
+
+
+@pytest.mark.movielens
+def test_defaults_reach_the_expected_error_on_real_ratings(
+    spark: SparkSession, scratch: Folder, movielens: Path
+) -> None:
+    source = str(movielens / "ratings.csv") if movielens.is_dir() else f"{movielens}!/ratings.csv"
+    ratings = (
+        spark.read.csv(source, header=True, schema="user int, item int, rating float, time long")
+        .select("user", "item", "rating", F.rand(42).alias("draw"))
+        .repartition(2)
+        .cache()
+    )
+    train = ratings.where("draw < 0.7")
+    validation = ratings.where("draw >= 0.7 AND draw < 0.8")
+
+    fitted = Sgd(SgdSettings(), Scale()).fit(train, validation=validation, scratch=scratch, seed=42)
+
+    assert rmse(fitted, ratings.where("draw >= 0.8")) <= 0.87
+    assert fitted.info()["blocks"] == 1
+    ratings.unpersist()
