@@ -1,0 +1,18 @@
+"""How good models are: rating and ranking metrics, and the choice that rests on them."""
+
+from recpipe.evaluation.choice import Choice, choose
+from recpipe.evaluation.ranking import judged_users, ranking_by_user, ranking_metrics
+from recpipe.evaluation.rating import rating_metrics
+from recpipe.evaluation.rows import DEFINITIONS, MetricRow, document
+
+__all__ = [
+    "DEFINITIONS",
+    "Choice",
+    "MetricRow",
+    "choose",
+    "document",
+    "judged_users",
+    "ranking_by_user",
+    "ranking_metrics",
+    "rating_metrics",
+]

@@ -1,0 +1,99 @@
+"""The rows of metrics.json and the words that define them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RATING_METRICS = ("rmse", "mae", "prediction_coverage")
+RANKING_METRICS = ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")
+LOWER_IS_BETTER = frozenset({"rmse", "mae"})
+
+COMMON = "_common"
+"""Ends the name of a split that holds only the pairs that every rating model predicts."""
+
+DEFINITIONS: dict[str, str] = {
+    "relevant": (
+        "A held-out item rated at or above evaluate.relevance_threshold; under leave_one_out and"
+        " last_n every held-out item."
+    ),
+    "users": (
+        "Ranking metrics: every user of the split with at least one relevant item; one with no"
+        " list scores 0. Rating metrics: the users of the pairs in `rows`."
+    ),
+    "rows": "Ranking metrics: the relevant items. Rating metrics: the pairs predicted.",
+    "split": (
+        "The part that judged. A name that ends in _common is over the pairs that every model that"
+        " predicts ratings predicts, so that those models compare."
+    ),
+    "rmse": "Root of the mean squared difference of prediction and rating, over predicted pairs.",
+    "mae": "Mean absolute difference of prediction and rating, over predicted pairs.",
+    "prediction_coverage": "Share of the split's pairs that are predicted.",
+    "precision": "Relevant items in the first k places / k, also where the list is shorter.",
+    "recall": "Relevant items in the first k places / the user's relevant items.",
+    "ndcg": (
+        "Sum of 1 / log2(rank + 1) over relevant items in the first k places / the same sum over"
+        " ranks 1 to min(k, the user's relevant items)."
+    ),
+    "map": (
+        "Sum over relevant items in the first k places of the precision at their rank /"
+        " min(k, the user's relevant items)."
+    ),
+    "mrr": "1 / rank of the first relevant item in the first k places; 0 where there is none.",
+    "hit_rate": "1 where a relevant item is in the first k places, else 0.",
+    "mean": "The value of a ranking metric is its mean over users, each with the same weight.",
+}
+"""What metrics.json says of its numbers."""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One number of metrics.json.
+
+    Args:
+        model: who is judged.
+        metric: a key of `DEFINITIONS`.
+        k: places of the list; None for a rating metric.
+        value: the number; always finite.
+        users: the users that it rests on.
+        rows: the pairs that it rests on (see `DEFINITIONS["rows"]`).
+        split: the part that judged: `validation`, `test`, or either with `_common`.
+        fold: of k-fold, else None.
+        ci_low: lower end of the confidence interval, where there is one.
+        ci_high: upper end.
+    """
+
+    model: str
+    metric: str
+    k: int | None
+    value: float
+    users: int
+    rows: int
+    split: str
+    fold: int | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`metric@k`, or the metric alone: what `evaluate.metric` writes."""
+        return self.metric if self.k is None else f"{self.metric}@{self.k}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as metrics.json has it."""
+        row = asdict(self)
+        order = ("model", "metric", "k", "value", "ci_low", "ci_high", "users", "rows", "split")
+        return {key: row[key] for key in (*order, "fold")}
+
+
+def document(rows: Iterable[MetricRow]) -> dict[str, Any]:
+    """The whole of metrics.json."""
+    return {"definitions": dict(DEFINITIONS), "rows": [row.as_dict() for row in rows]}
+
+
+def settled(value: float) -> float:
+    """A mean without its last digits, which depend on the order in which tasks finish."""
+    return round(value, 12)

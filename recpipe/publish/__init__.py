@@ -1,0 +1,27 @@
+"""From checked lists to what other systems read: gates, export, one pointer, and the way back."""
+
+from recpipe.publish.contract import OutputCounts, check_output
+from recpipe.publish.gates import Gate, gates
+from recpipe.publish.parquet import Export, OutputFile, export
+from recpipe.publish.people import Profile, Rated, Recommended, lookup, profiles, typical_users
+from recpipe.publish.pointer import Published, current, point_to, published
+
+__all__ = [
+    "Export",
+    "Gate",
+    "OutputCounts",
+    "OutputFile",
+    "Profile",
+    "Published",
+    "Rated",
+    "Recommended",
+    "check_output",
+    "current",
+    "export",
+    "gates",
+    "lookup",
+    "point_to",
+    "profiles",
+    "published",
+    "typical_users",
+]

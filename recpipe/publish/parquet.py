@@ -1,0 +1,171 @@
+"""The lists as sorted Parquet files that any reader takes, in a folder that nobody reads yet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from recpipe.contracts import RECOMMENDATIONS
+from recpipe.errors import CheckError, ContractError, UsageError
+from recpipe.publish.pointer import RECOMMENDATIONS_PATH, place_of, was_published
+from recpipe.storage import Folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ROWS_A_FILE = 2_000_000
+"""About 20 MB: few files, and still as many tasks as a large table needs."""
+
+_ORDER = ("user_id", "rank")
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One Parquet file: path relative to the root, rows, bytes, and the SHA-256 of its bytes."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """A version that is complete but not pointed to.
+
+    Args:
+        run_id: of the run that it belongs to; names the folder.
+        path: the folder, relative to the root.
+        rows: in all files.
+        users: with at least one row.
+        files: in the order of their names, which is the order of the rows.
+    """
+
+    run_id: str
+    path: str
+    rows: int
+    users: int
+    files: tuple[OutputFile, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The section `output` of the manifest."""
+        return asdict(self) | {"files": [asdict(file) for file in self.files]}
+
+
+def export(recommendations: DataFrame, *, root: Folder, run_id: str, files: int = 0) -> Export:
+    """Write `published/recommendations/<run_id>/part-*.parquet` and read it back.
+
+    Zstd, exactly the columns of contracts.RECOMMENDATIONS, sorted by user_id then rank within the
+    files and across them in the order of their names; no user is in two files. The folder holds
+    nothing else. No reader sees it before `point_to`; what an interrupted publish of this run left
+    there is replaced. A version that was published already is never written again: it is verified
+    and returned as it is, so that a publish that died after the pointer can be repeated.
+
+    Args:
+        recommendations: contracts.RECOMMENDATIONS, read three times: read from a table.
+        root: of the pipeline.
+        run_id: names the folder.
+        files: how many; 0: from the number of rows.
+
+    Raises:
+        ContractError: if the columns are others, or there is no row.
+        CheckError: if what was read back is not what was to be written.
+        UsageError: if this run was published with other rows.
+    """
+    RECOMMENDATIONS.check_schema(recommendations)
+    wanted = _summary(recommendations)
+    if not wanted["rows"]:
+        raise ContractError("recommendations: no row", hint="nothing was published")
+    # The export is Parquet whatever the tables are: a Delta folder is not read as plain Parquet.
+    shelf = Folder(root.spark, f"{root.uri}/{RECOMMENDATIONS_PATH}")
+    if was_published(root, run_id):
+        if _summary(shelf.read_parquet(run_id)) != wanted:
+            raise UsageError(
+                f"run {run_id} is published with other rows", hint="start another with `split`"
+            )
+    else:
+        number = files or -(-wanted["rows"] // ROWS_A_FILE)
+        placed = recommendations.repartitionByRange(number, "user_id").sortWithinPartitions(*_ORDER)
+        shelf.write_table(run_id, placed, contract=RECOMMENDATIONS)
+        _tidy(shelf / run_id)
+        if _summary(shelf.read_parquet(run_id)) != wanted:
+            raise CheckError(
+                f"{shelf.path(run_id)}: the rows read back are not those that were written",
+                hint="nothing was published; check the disk and run `recpipe publish` again",
+            )
+    return _described(shelf / run_id, run_id)
+
+
+def _summary(frame: DataFrame) -> dict[str, Any]:
+    """Rows and a checksum of their contents that does not depend on order."""
+    each = F.xxhash64(*RECOMMENDATIONS.columns).cast("decimal(20,0)")
+    return frame.agg(F.count("*").alias("rows"), F.sum(each).alias("sum")).collect()[0].asDict()
+
+
+def _tidy(folder: Folder) -> None:
+    """Leave only the rows: some readers take every file of a folder."""
+    for name in folder.list():
+        if not name.startswith("part-"):
+            folder.delete(name)
+
+
+def _described(folder: Folder, run_id: str) -> Export:
+    """Rows, users, digest and order of the files as they are on disk.
+
+    Raises:
+        CheckError: if they are not sorted.
+    """
+    # The place of a row in its file is what a reader without Spark goes by.
+    in_file = Window.partitionBy("file").orderBy("at")
+    before, here = F.lag(F.struct(*_ORDER)).over(in_file), F.struct(*_ORDER)
+    same_user = F.coalesce(before["user_id"] == F.col("user_id"), F.lit(False))
+    rows = folder.read_parquet().select(
+        *_ORDER,
+        F.col("_metadata.file_name").alias("file"),
+        F.col("_metadata.row_index").alias("at"),
+    )
+    found = (
+        rows.select(
+            *_ORDER,
+            "file",
+            (~same_user).alias("new_user"),
+            F.coalesce(before >= here, F.lit(False)).alias("unsorted"),
+        )
+        .groupBy("file")
+        .agg(
+            F.count("*").alias("rows"),
+            F.count_if("new_user").alias("users"),
+            F.count_if("unsorted").alias("unsorted"),
+            F.min("user_id").alias("first"),
+            F.max("user_id").alias("last"),
+        )
+        .collect()
+    )
+    by_name = sorted(found, key=lambda row: str(row["file"]))
+    # Strings compare by code point in Python and by UTF-8 byte in Spark: the same order.
+    torn = any(a["last"] >= b["first"] for a, b in pairwise(by_name))
+    if torn or any(row["unsorted"] for row in by_name):
+        raise CheckError(
+            f"{folder.uri}: rows are not sorted by {', '.join(_ORDER)}",
+            hint="nothing was published; run `recpipe publish` again",
+        )
+    files = tuple(
+        OutputFile(
+            path=f"{place_of(run_id)}/{row['file']}",
+            rows=row["rows"],
+            bytes=folder.fs.size(folder.path(row["file"])),
+            sha256=folder.fs.sha256(folder.path(row["file"])),
+        )
+        for row in by_name
+    )
+    return Export(
+        run_id=run_id,
+        path=place_of(run_id),
+        rows=sum(file.rows for file in files),
+        users=sum(row["users"] for row in by_name),
+        files=files,
+    )

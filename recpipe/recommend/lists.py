@@ -1,0 +1,99 @@
+"""n unseen items for every user, whatever the model knows of the user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from recpipe.models.protocol import FittedModel
+    from recpipe.storage import Folder
+
+
+def recommend_all(
+    model: FittedModel,
+    fallback: FittedModel,
+    *,
+    ratings: DataFrame,
+    n: int,
+    source: str,
+    scratch: Folder,
+) -> DataFrame:
+    """(user, rank, item, score, source): the model's lists, filled up from the fallback to n.
+
+    Everything a user has ever rated is left out. A user whom the model does not know, or for whom
+    it has fewer than n items, gets the rest from the fallback, which is asked for those users
+    alone. A list stays shorter than n only where the fallback has no more items either: fitted on
+    all ratings, it knows the whole catalogue.
+
+    Args:
+        model: whose lists are wanted.
+        fallback: fills up; popularity fitted on all ratings.
+        ratings: (user, item, ...): every rating there is; its users are those who get a list.
+        n: places a user.
+        source: what the model's own rows say they come from.
+        scratch: where the model's lists are kept, since they are read more than once. The frame
+            that is returned reads from it: write it elsewhere before the folder goes.
+    """
+    seen = ratings.select("user", "item")
+    users = ratings.select("user").distinct()
+    ranked = model.recommend(users, n=n, seen=seen).select("user", "rank", "item", "score")
+    own = scratch.write_table("own", ranked)
+    short = scratch.write_table("short", short_lists(own, users, n=n))
+    if short.isEmpty():
+        return own.withColumn("source", F.lit(source))
+    return fill_up(own, fallback, short=short, seen=seen, n=n, source=source)
+
+
+def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:
+    """(user, held): those of `users` (user) with fewer than n items, and how many they have."""
+    held = own.groupBy("user").agg(F.count("*").cast("int").alias("held"))
+    return (
+        users.join(held, "user", "left")
+        .select("user", F.coalesce("held", F.lit(0)).alias("held"))
+        .where(F.col("held") < n)
+    )
+
+
+def fill_up(
+    own: DataFrame,
+    fallback: FittedModel,
+    *,
+    short: DataFrame,
+    seen: DataFrame,
+    n: int,
+    source: str,
+) -> DataFrame:
+    """(user, rank, item, score, source): `own`, with short lists continued by the fallback.
+
+    The ranks go on where the user's own end, and no item comes twice.
+
+    Args:
+        own: (user, rank, item, score), ranks from 1 without a gap.
+        fallback: asked for n items of the users in `short`, which leaves enough once their own
+            are taken out.
+        short: (user, held) of `short_lists`.
+        seen: (user, item) pairs to leave out.
+        n: places a user.
+        source: of the rows of `own`.
+    """
+    users = short.select("user")
+    known = seen.join(users, "user", "left_semi").unionByName(
+        own.select("user", "item").join(users, "user", "left_semi")
+    )
+    more = (
+        fallback.recommend(users, n=n, seen=known)
+        .join(short, "user")
+        .where(F.col("rank") <= n - F.col("held"))
+        .select(
+            "user",
+            (F.col("held") + F.col("rank")).alias("rank"),
+            "item",
+            "score",
+            F.lit(fallback.name).alias("source"),
+        )
+    )
+    return own.withColumn("source", F.lit(source)).unionByName(more)

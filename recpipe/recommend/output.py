@@ -1,0 +1,34 @@
+"""From dense numbers back to the ids of the source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from recpipe.contracts import RECOMMENDATIONS
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from pyspark.sql import DataFrame
+
+
+def to_output(lists: DataFrame, *, users: DataFrame, items: DataFrame, run_date: date) -> DataFrame:
+    """The columns of contracts.RECOMMENDATIONS.
+
+    A number without an id loses its row, which the output contract then finds missing.
+
+    Args:
+        lists: (user, rank, item, score, source).
+        users: contracts.USERS.
+        items: contracts.ITEMS.
+        run_date: the day that the lists are for.
+    """
+    return (
+        lists.join(items.select("item", "item_id"), "item")
+        .join(users.select("user", "user_id"), "user")
+        .withColumn("score", F.col("score").cast("float"))
+        .withColumn("run_date", F.lit(run_date))
+        .select(*RECOMMENDATIONS.columns)
+    )

@@ -1,0 +1,5 @@
+"""The page about a run that a person opens: one file, verdict first."""
+
+from recpipe.report.page import render
+
+__all__ = ["render"]

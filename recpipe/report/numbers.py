@@ -1,0 +1,53 @@
+"""How the page writes numbers. What is missing or not finite is a dash, never `nan`."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+NONE = "–"  # noqa: RUF001 - the dash of a table's empty cell
+
+_FEW, _MINUTE = 10, 60
+
+
+def is_number(value: object) -> bool:
+    """Whether it is an int or float that is neither NaN nor infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def decimal(value: float | None, places: int = 4) -> str:
+    """`0.0304`; a dash for what is no number."""
+    return f"{value:.{places}f}" if value is not None and is_number(value) else NONE
+
+
+def whole(value: float | None) -> str:
+    """`100,836`; a dash for what is no number."""
+    return f"{round(value):,}" if value is not None and is_number(value) else NONE
+
+
+def percent(part: float | None, base: float | None) -> str:
+    """`part` as a share of `base`, such as `+29 %`; a dash where that has no meaning."""
+    if part is None or base is None or not (is_number(part) and is_number(base)) or base <= 0:
+        return NONE
+    return f"{100 * part / base:+.0f} %"
+
+
+def seconds(value: float | None) -> str:
+    """`0.42 s`, `47.8 s` or `2 min 11 s`."""
+    if value is None or not is_number(value):
+        return NONE
+    if value < _MINUTE:
+        return f"{value:.2f} s" if value < _FEW else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), _MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def instant(text: object) -> str:
+    """An ISO instant as `2016-03-22 08:26:11 UTC`; what is none stays as it is."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return str(text)
+    zone = " UTC" if at.tzinfo is None or not at.utcoffset() else at.strftime(" %z")
+    return at.strftime("%Y-%m-%d %H:%M:%S") + zone

@@ -1,0 +1,126 @@
+"""What a run comes to, in a few sentences: the first thing that a reader sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from recpipe.report.numbers import NONE, decimal, percent, whole
+from recpipe.report.scores import LOWER_IS_BETTER, label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from recpipe.report.scores import Scores
+
+_POPULARITY = "popularity"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The head of the page.
+
+    Args:
+        tone: good: published, nothing to remark; warned: published, read the warnings; bad:
+            refused or failed; open: not at its end.
+        headline: one sentence.
+        sentences: what it rests on.
+        warnings: what to know before trusting it.
+    """
+
+    tone: Literal["good", "warned", "bad", "open"]
+    headline: str
+    sentences: Sequence[str]
+    warnings: Sequence[str]
+
+
+def verdict(manifest: Mapping[str, Any], scores: Scores) -> Verdict:
+    """The verdict on a run, as far as it came."""
+    status = manifest.get("status")
+    warnings = list(_warnings(manifest))
+    tone: Literal["good", "warned", "bad", "open"]
+    if status in {"refused", "failed"}:
+        tone, headline = "bad", _ended_early(manifest)
+    elif status == "finished":
+        tone, headline = "warned" if warnings else "good", _published(manifest)
+    else:
+        tone, headline = "open", f"Not finished: {manifest.get('stage') or 'nothing'} came last."
+    return Verdict(tone, headline, list(_grounds(manifest, scores)), warnings)
+
+
+def _ended_early(manifest: Mapping[str, Any]) -> str:
+    refused = manifest.get("status") == "refused"
+    why = str(manifest.get("error") or "no reason was recorded")
+    stage = manifest.get("stage")
+    where = f" in {stage}" if stage else ""
+    nothing = "" if manifest.get("output") else " Nothing was published."
+    return f"{'Refused' if refused else 'Failed'}{where}: {why.rstrip('.')}.{nothing}"
+
+
+def _published(manifest: Mapping[str, Any]) -> str:
+    chosen = manifest.get("chosen") or {}
+    source = manifest.get("recommended") or chosen.get("model") or "an unnamed model"
+    output = manifest.get("output") or {}
+    if not output.get("users"):
+        return f"Published: the lists of {source}."
+    return f"Published: the lists of {source} for {whole(output['users'])} users."
+
+
+def _grounds(manifest: Mapping[str, Any], scores: Scores) -> Iterator[str]:
+    chosen = manifest.get("chosen") or {}
+    model, metric = chosen.get("model"), chosen.get("metric")
+    if not (model and metric):
+        return
+    value = chosen.get("value")
+    if value is None:
+        yield f"{model} was named in the settings and has no {label(metric)} on validation."
+    else:
+        how = "is the best" if chosen.get("automatic", True) else "was named in the settings"
+        said = f"By {label(metric)} on validation {model} {how} with {decimal(value)}"
+        yield said + _lead(chosen, value) + "."
+        yield from _against_popularity(model, metric, scores, "validation")
+        if chosen.get("users"):
+            yield f"The choice rests on {whole(chosen['users'])} users."
+    on_test = scores.value(model, metric, "test")
+    if on_test is not None:
+        users = scores.users("test", ranking="@" in metric)
+        yield (
+            f"On test, which no choice has seen, {model} reaches {decimal(on_test)}"
+            f" ({whole(users)} users)."
+        )
+        yield from _against_popularity(model, metric, scores, "test")
+
+
+def _lead(chosen: Mapping[str, Any], value: float) -> str:
+    lead, other = chosen.get("lead"), chosen.get("runner_up")
+    if lead is None or not other:
+        return "; there is no other model to compare with"
+    lower = chosen.get("metric") in LOWER_IS_BETTER
+    base = value + lead if lower else value - lead
+    side = "ahead of" if lead >= 0 else "behind"
+    return f", {decimal(abs(lead))} {side} {other} ({percent(lead, base)})"
+
+
+def _against_popularity(model: str, metric: str, scores: Scores, split: str) -> Iterator[str]:
+    mine, theirs = (scores.value(m, metric, split) for m in (model, _POPULARITY))
+    if model == _POPULARITY or mine is None or theirs is None or metric in LOWER_IS_BETTER:
+        return
+    side = "more" if mine >= theirs else "less"
+    share = percent(mine - theirs, theirs)
+    part = "" if share == NONE else f", {share}"
+    yield (
+        f"That is {decimal(abs(mine - theirs))} {side} than popularity on {split}"
+        f" ({decimal(theirs)}{part})."
+    )
+
+
+def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
+    yield from (manifest.get("chosen") or {}).get("warnings") or ()
+    for entry in manifest.get("fallbacks") or ():
+        yield (
+            f"{entry.get('failed')} could not be fitted and {entry.get('used')} took its place:"
+            f" {entry.get('error')}"
+        )
+    for gate in manifest.get("gates") or ():
+        if gate.get("verdict") == "refused":
+            yield f"the gate '{gate.get('gate')}' refused: {gate.get('detail')}"

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from recpipe.contracts import RECOMMENDATIONS
+from recpipe.recommend import recommend_all, to_output
+from recpipe.storage import Folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.models.protocol import Model
+
+POPULARITY = {10: 9.0, 11: 8.0, 12: 7.0, 13: 6.0, 14: 5.0, 15: 4.0}
+
+
+@dataclass
+class Scores:
+    """A model that is a table: the same scores for every user that it knows."""
+
+    name: str
+    scores: Mapping[int, float]
+    knows: frozenset[int] | None = None
+    asked: list[int] = field(default_factory=list)
+
+    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
+        self.asked += [row["user"] for row in users.collect()]
+        if self.knows is not None:
+            users = users.where(F.col("user").isin(*self.knows))
+        spark = users.sparkSession
+        scored = spark.createDataFrame(list(self.scores.items()), "item int, score float")
+        order = Window.partitionBy("user").orderBy(F.desc("score"), "item")
+        return (
+            users.crossJoin(scored)
+            .join(seen, ["user", "item"], "left_anti")
+            .withColumn("rank", F.row_number().over(order))
+            .where(F.col("rank") <= n)
+            .select("user", "item", "rank", "score")
+        )
+
+    def predict(self, pairs: DataFrame) -> DataFrame:
+        raise NotImplementedError
+
+    def refit(self) -> Model:
+        raise NotImplementedError
+
+    def save(self, folder: Folder) -> None:
+        raise NotImplementedError
+
+    def info(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
+    return Folder(spark, tmp_path)
+
+
+def lists_of(
+    spark: SparkSession, scratch: Folder, model: Scores, rated: list[tuple[int, int]], *, n: int
+) -> tuple[dict[int, list[tuple[int, int, str]]], Scores]:
+    ratings = spark.createDataFrame(rated, "user int, item int")
+    fallback = Scores("popularity", POPULARITY)
+    frame = recommend_all(
+        model,
+        fallback,
+        ratings=ratings,
+        n=n,
+        source="sgd",
+        scratch=scratch,
+    )
+    found: dict[int, list[tuple[int, int, str]]] = {}
+    for row in frame.orderBy("user", "rank").collect():
+        found.setdefault(row["user"], []).append((row["rank"], row["item"], row["source"]))
+    return found, fallback
+
+
+def test_full_lists_are_the_models_own_and_the_fallback_is_not_asked(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    model = Scores("sgd", {12: 3.0, 13: 2.0, 14: 1.0})
+
+    found, fallback = lists_of(spark, scratch, model, [(1, 12), (2, 10)], n=2)
+
+    assert found == {
+        1: [(1, 13, "sgd"), (2, 14, "sgd")],
+        2: [(1, 12, "sgd"), (2, 13, "sgd")],
+    }
+    assert fallback.asked == []
+
+
+def test_cold_users_and_short_lists_are_filled_up_with_unseen_items_that_are_not_there_yet(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    # User 1 has a full list, user 2 one place short of three, user 3 is unknown to the model.
+    model = Scores("sgd", {14: 3.0, 10: 2.0, 13: 1.0}, knows=frozenset({1, 2}))
+
+    found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13), (2, 11), (3, 10)], n=3)
+
+    assert found == {
+        1: [(1, 14, "sgd"), (2, 10, "sgd"), (3, 13, "sgd")],
+        # 10 is the most popular but already there, 11 is rated, so 12 it is.
+        2: [(1, 14, "sgd"), (2, 10, "sgd"), (3, 12, "popularity")],
+        3: [(1, 11, "popularity"), (2, 12, "popularity"), (3, 13, "popularity")],
+    }
+    assert sorted(fallback.asked) == [2, 3]
+
+
+def test_a_user_who_rated_nearly_everything_gets_what_is_left(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    model = Scores("sgd", {10: 3.0})
+
+    found, _ = lists_of(spark, scratch, model, [(1, 11), (1, 12), (1, 13)], n=4)
+
+    assert found == {1: [(1, 10, "sgd"), (2, 14, "popularity"), (3, 15, "popularity")]}
+
+
+@pytest.mark.parametrize("ids", ["string", "bigint"])
+def test_output_has_the_ids_of_the_source_and_the_columns_of_the_contract(
+    spark: SparkSession, ids: str
+) -> None:
+    lists = spark.createDataFrame(
+        [(0, 1, 5, 2.5, "sgd"), (0, 2, 6, 1.5, "popularity")],
+        "user int, rank int, item int, score double, source string",
+    )
+    users = spark.createDataFrame([(900, 0)], "user_id int, user int")
+    items = spark.createDataFrame([(50, 5), (60, 6)], "item_id int, item int")
+
+    frame = to_output(
+        lists,
+        users=users.withColumn("user_id", F.col("user_id").cast(ids)),
+        items=items.withColumn("item_id", F.col("item_id").cast(ids)),
+        run_date=date(2026, 11, 21),
+    )
+
+    kind = str if ids == "string" else int
+    schema = RECOMMENDATIONS.schema(ids=frame.schema["user_id"].dataType)
+    expected = spark.createDataFrame(
+        [
+            (kind(900), 1, kind(50), 2.5, "sgd", date(2026, 11, 21)),
+            (kind(900), 2, kind(60), 1.5, "popularity", date(2026, 11, 21)),
+        ],
+        schema,
+    )
+    assert_df_equality(
+        RECOMMENDATIONS.check(frame), expected, ignore_nullable=True, ignore_row_order=True
+    )
