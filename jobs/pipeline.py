@@ -1,0 +1,11 @@
+"""All stages, from raw ratings to published lists.
+
+`recpipe run` under spark-submit, with the same options.
+"""
+
+from __future__ import annotations
+
+from recpipe.cli import job
+
+if __name__ == "__main__":
+    raise SystemExit(job("run"))

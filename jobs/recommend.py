@@ -1,0 +1,11 @@
+"""The chosen model on all ratings: lists of every user.
+
+`recpipe recommend` under spark-submit, with the same options.
+"""
+
+from __future__ import annotations
+
+from recpipe.cli import job
+
+if __name__ == "__main__":
+    raise SystemExit(job("recommend"))

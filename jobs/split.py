@@ -1,0 +1,11 @@
+"""Start a run: ratings to train, validation and test.
+
+`recpipe split` under spark-submit, with the same options.
+"""
+
+from __future__ import annotations
+
+from recpipe.cli import job
+
+if __name__ == "__main__":
+    raise SystemExit(job("split"))

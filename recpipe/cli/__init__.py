@@ -1,0 +1,90 @@
+"""The command line: arguments, logging, progress and exit codes. No Spark until a stage runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from recpipe import __version__, interrupts
+from recpipe.cli import inspection, stages
+from recpipe.errors import RecpipeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger("recpipe")
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="recpipe")
+def cli() -> None:
+    """From raw ratings to published top-N tables, on Apache Spark."""
+
+
+for _command in (*stages.COMMANDS, *inspection.COMMANDS):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code (docs/contracts.md)."""
+    interrupts.install()
+    try:
+        code = cli.main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="recpipe",
+            standalone_mode=False,
+        )
+    except BaseException as error:  # noqa: BLE001 - the last place that can turn it into a line
+        return _ended_by(error)
+    return code if isinstance(code, int) else 0
+
+
+def job(stage: str, arguments: Sequence[str] | None = None) -> int:
+    """What jobs/ runs under spark-submit: `recpipe <stage>` with the same options."""
+    return main([stage, *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def _ended_by(error: BaseException) -> int:
+    """Say in one line what ended the command; its exit code."""
+    # Whatever else went wrong on the way out: a signal is what ended it.
+    if interrupts.received() == signal.SIGTERM:
+        return _refuse("terminated; nothing half-written is left", code=TERMINATED)
+    if interrupts.received() or isinstance(error, KeyboardInterrupt | click.Abort):
+        return _refuse("interrupted; nothing half-written is left", code=INTERRUPTED)
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.UsageError():
+            return _refuse(_one_line(error.format_message()), code=UsageError.exit_code)
+        case RecpipeError():
+            return _refuse(str(error), *error.details, code=error.exit_code)
+        case Exception():
+            said = f"a fault in recpipe: {type(error).__name__}: {_one_line(str(error))}"
+            kept = "; ".join(getattr(error, "__notes__", ())) or "run again with --verbose"
+            return _refuse(f"{said} ({kept})", code=RecpipeError.exit_code)
+    raise error
+
+
+def _refuse(message: str, *details: str, code: int) -> int:
+    if logger.isEnabledFor(logging.DEBUG):
+        traceback.print_exc()
+    from recpipe import progress
+
+    if progress.logs_are_json():
+        logger.error(message, extra={"exit_code": code, "details": list(details)})
+        return code
+    click.echo(f"recpipe: {message}", err=True)
+    for line in details:
+        click.echo(f"  {line}", err=True)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]

@@ -1,0 +1,105 @@
+"""The commands that look: a person's list, the known releases, this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from recpipe.cli.options import format_at, logging_options
+
+
+@click.command()
+@click.argument("user")
+@click.option("--root", metavar="DIR", default=".", envvar="RECPIPE_ROOT", show_envvar=True)
+@click.option("--run-id", metavar="ID", help="Default: the published run.")
+@logging_options
+def show(
+    user: str, *, root: str, run_id: str | None, verbose: bool, log_format: Literal["text", "json"]
+) -> None:
+    """A person's history and list, with titles."""
+    from recpipe import progress
+    from recpipe.cli import display
+    from recpipe.publish import lookup
+    from recpipe.session import spark_session
+    from recpipe.settings import load
+    from recpipe.storage import Folder
+
+    progress.logging_setup(verbose=verbose, log_format=log_format)
+    settings = load(base=format_at(root))
+    with spark_session(settings, name="recpipe show", verbose=verbose) as spark:
+        found, profile = lookup(Folder(spark, root), user, run_id=run_id)
+    console = display.console()
+    for table in display.profile_tables(profile, run_id=found):
+        console.print(table)
+
+
+@click.group()
+def data() -> None:
+    """Known releases: list them, fetch one, or make one up."""
+
+
+@data.command("list")
+def list_() -> None:
+    """Names, sizes and checksums of the known releases."""
+    from recpipe.cli.display import console
+    from recpipe.movielens.catalogue import list_table
+
+    console().print(list_table())
+
+
+@data.command()
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Download a release once; prints where it is."""
+    click.echo(fetched(name))
+
+
+def fetched(name: str) -> Path:
+    """The archive of a release in the cache, downloaded where it is not there yet."""
+    from recpipe import environment, progress
+    from recpipe.movielens.download import fetch
+
+    with progress.bar(f"fetching {name}", unit="bytes") as bar:
+        return fetch(
+            name,
+            cache=environment.cache_folder() / "datasets",
+            base_url=os.environ.get("RECPIPE_MOVIELENS_URL"),
+            progress=bar,
+        )
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--ratings", default=100_000, show_default=True, type=click.IntRange(min=1))
+@click.option("--users", type=click.IntRange(min=1), help="Default: as MovieLens of that size.")
+@click.option("--items", type=click.IntRange(min=1), help="Default: as MovieLens of that size.")
+@click.option("--rank", default=8, show_default=True, help="Planted factors.")
+@click.option("--sigma", default=0.8, show_default=True, help="Noise, in stars.")
+@click.option(
+    "--taste", default=2.5, show_default=True, help="How much liking decides what is rated."
+)
+@click.option("--seed", default=42, show_default=True)
+def synthesize(folder: Path, **shape: Any) -> None:
+    """Make up a release of MovieLens' shape in FOLDER; the same seed gives the same bytes."""
+    from recpipe import progress
+    from recpipe.movielens.synthetic import synthesize as write
+
+    with progress.bar("synthesizing", unit="rows") as bar:
+        truth = write(folder, progress=bar, **shape)
+    click.echo(
+        f"{shape['ratings']:,} ratings in {folder}; noise floor: RMSE {truth.noise_floor:.4f}"
+    )
+
+
+@click.command()
+def doctor() -> int:
+    """What this machine has and lacks."""
+    from recpipe import doctor as examination
+
+    return examination.main()
+
+
+COMMANDS = (show, data, doctor)

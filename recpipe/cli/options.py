@@ -1,0 +1,141 @@
+"""The options that the stages share, and the session that they open."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from recpipe.settings import Settings
+    from recpipe.stages import Context
+
+
+def _run_date(_context: click.Context, _option: click.Parameter, value: str | None) -> date | None:
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not YYYY-MM-DD") from error
+
+
+def _not_yet(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError("--resume is not there yet; start the run again without it")
+
+
+def logging_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --verbose and --log-format to a command."""
+    command = click.option("--verbose", is_flag=True, help="Debug lines, Spark's log, tracebacks.")(
+        command
+    )
+    return click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+    )(command)
+
+
+_OPTIONS = (
+    click.option("--input", "source", metavar="PATH", help="Folder, zip or file of ratings."),
+    click.option("--dataset", metavar="NAME", help="A known release; see `recpipe data list`."),
+    click.option(
+        "--root",
+        metavar="DIR",
+        required=True,
+        envvar="RECPIPE_ROOT",
+        show_envvar=True,
+        help="Where tables, runs and published lists live; any Hadoop file system.",
+    ),
+    click.option(
+        "--run-date", metavar="YYYY-MM-DD", callback=_run_date, help="Default: today, UTC."
+    ),
+    click.option("--run-id", metavar="ID", help="Default: <run-date>T<HHMMSS>Z."),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A TOML file; conf/base.toml explains every setting.",
+    ),
+    click.option("--models", metavar="A,B,C", help="Models to fit."),
+    click.option("--format", "format_", type=click.Choice(["parquet", "delta"])),
+    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="One setting."),
+    click.option("--models-dir", metavar="DIR", help="Keep a copy of the fitted models there too."),
+    click.option("--resume", metavar="RUN", callback=_not_yet, expose_value=False, hidden=True),
+)
+
+
+def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every stage to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return logging_options(command)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every stage is given on the command line."""
+
+    source: str | None
+    dataset: str | None
+    root: str
+    run_date: date | None
+    run_id: str | None
+    config: Path | None
+    models: str | None
+    format_: str | None
+    overrides: tuple[str, ...]
+    models_dir: str | None
+    verbose: bool
+    log_format: Literal["text", "json"]
+
+    def settings(self, base: Mapping[str, Any] | None = None) -> Settings:
+        """Settings from all sources, on top of those of a run where there is one."""
+        from recpipe.settings import load
+
+        given: dict[str, Any] = {}
+        if self.models is not None:
+            given["train.models"] = tuple(filter(None, re.split(r"[,\s]+", self.models)))
+        if self.format_ is not None:
+            given["storage.format"] = self.format_
+        base = base or format_at(self.root)
+        return load(self.config, base=base, overrides=self.overrides, given=given)
+
+
+def format_at(root: str) -> dict[str, Any]:
+    """The setting that tables keep the format which they have under a root."""
+    from recpipe.storage import local_format
+
+    found = local_format(root)
+    return {"storage": {"format": found}} if found else {}
+
+
+@contextmanager
+def session(options: Options, name: str) -> Iterator[Context]:
+    """Logging, settings, source and session, in the order in which each can fail cheapest."""
+    from recpipe import progress
+
+    if options.source is not None and options.dataset is not None:
+        raise click.UsageError("--input and --dataset exclude each other")
+    progress.logging_setup(verbose=options.verbose, log_format=options.log_format)
+    settings = options.settings()
+
+    from recpipe.session import spark_session
+    from recpipe.stages import Context
+    from recpipe.storage import Folder
+
+    shown = progress.Progress()
+    with spark_session(settings, name=f"recpipe {name}", verbose=options.verbose) as spark:
+        shown.attach(spark)
+        yield Context(
+            root=Folder(spark, options.root, format=settings.storage.format),
+            settings=settings,
+            run_date=options.run_date or datetime.now(UTC).date(),
+            progress=shown,
+            models_dir=Folder(spark, options.models_dir) if options.models_dir else None,
+        )

@@ -1,0 +1,107 @@
+"""What every stage is handed, and what the stages share."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from recpipe import split as splits
+from recpipe.errors import CheckError, UsageError
+from recpipe.settings import Scale
+from recpipe.storage import Runs, Tables
+from recpipe.storage.runs import FAILED, REFUSED, RUNNING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+    from pyspark.sql import DataFrame
+
+    from recpipe.progress import Progress
+    from recpipe.settings import Settings
+    from recpipe.storage import Folder, Run
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every stage is handed.
+
+    Args:
+        root: the folder of `--root`; it carries the session.
+        settings: of this run.
+        run_date: the day that the run stands for (UTC).
+        progress: shows stages to a person and keeps their seconds.
+        models_dir: a second place for fitted models, or None.
+    """
+
+    root: Folder
+    settings: Settings
+    run_date: date
+    progress: Progress
+    models_dir: Folder | None = None
+
+    @cached_property
+    def tables(self) -> Tables:
+        return Tables(self.root)
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.root)
+
+
+@contextmanager
+def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[None]:
+    """Show a stage and keep its seconds in the manifest, or there say how it ended."""
+    run.record(status=RUNNING, stage=name)
+    try:
+        with context.progress.stage(name, detail) as timer:
+            yield
+    except BaseException as error:
+        # An interrupt too: whatever ended the stage, the manifest says so.
+        status = REFUSED if isinstance(error, CheckError) else FAILED
+        run.record(status=status, error=f"{type(error).__name__}: {error}")
+        run.folder.write_text("error.log", "".join(traceback.format_exception(error)))
+        error.add_note(f"traceback in {run.folder.path('error.log')}")
+        raise
+    run.manifest.pop("error", None)
+    run.add("timings", {name: timer.seconds})
+
+
+def table(context: Context, run: Run, name: str) -> DataFrame:
+    """A table at the version that the run is pinned to."""
+    return context.tables.read(name, version=run.manifest["tables"][name])
+
+
+def scale(run: Run) -> Scale:
+    """The valid ratings of the release that was ingested."""
+    return Scale.model_validate(run.manifest["input"]["rating_scale"])
+
+
+def folds_of(context: Context, run: Run) -> list[splits.SplitParts]:
+    """The parts of every fold as they were written, checked for leaks.
+
+    Raises:
+        UsageError: if there is no split yet.
+        LeakError: if a part knows something of another that it must not.
+    """
+    if "split" not in run.manifest:
+        raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
+    instants = run.manifest["split"]["cutoffs"].items()
+    cutoffs = {name: datetime.fromisoformat(at) for name, at in instants}
+    folds = []
+    for fold in run.manifest["split"]["folds"]:
+        place = of_fold(run.folder / "split", fold)
+        train, validation, test = (place.read_table(name) for name in splits.PARTS)
+        parts = splits.SplitParts(train, validation, test, fold=fold, cutoffs=cutoffs)
+        splits.check_no_leak(parts, context.settings.split)
+        folds.append(parts)
+    return folds
+
+
+def of_fold(folder: Folder, fold: int | None) -> Folder:
+    """The place of a fold below `folder`; without folds `folder` itself."""
+    return folder if fold is None else folder / f"fold={fold}"

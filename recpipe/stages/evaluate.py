@@ -1,0 +1,105 @@
+"""Judge every fitted model, and choose the one to publish."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from recpipe import evaluation
+from recpipe.contracts import EVALUATION
+from recpipe.stages.context import Context, folds_of, stage
+from recpipe.stages.fit import FALLBACK, fitted_models, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyspark.sql import DataFrame
+
+    from recpipe import split as splits
+    from recpipe.models.protocol import FittedModel
+    from recpipe.storage import Folder, Run
+
+logger = logging.getLogger(__name__)
+
+# Strategies by which every held-out item is relevant, whatever its rating (docs/contracts.md).
+_EVERY_HELD_OUT_ITEM_IS_RELEVANT = frozenset({"leave_one_out", "last_n"})
+
+
+def evaluate(context: Context, run: Run) -> None:
+    """Judge every fitted model on validation and test, and choose the one to publish."""
+    with stage(context, run, "evaluate"):
+        names = fitted_models(run)
+        rows: list[evaluation.MetricRow] = []
+        run.folder.delete("evaluation")
+        for number, parts in enumerate(folds_of(context, run)):
+            models = {
+                name: load(context, run.manifest["models"][name]["folds"][number]["path"])
+                for name in names
+            }
+            rows += _judge(context, run, models, parts, "validation", seen=parts.train)
+            seen = parts.train.unionByName(parts.validation)
+            rows += _judge(context, run, models, parts, "test", seen=seen)
+        run.folder.write_json("metrics.json", evaluation.document(rows))
+        run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
+
+
+def _judge(
+    context: Context,
+    run: Run,
+    models: Mapping[str, FittedModel],
+    parts: splits.SplitParts,
+    part: str,
+    *,
+    seen: DataFrame,
+) -> list[evaluation.MetricRow]:
+    """Metrics of every model on one part of one fold."""
+    settings = context.settings.evaluate
+    every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
+    threshold = None if every_item else settings.relevance_threshold
+    held_out = getattr(parts, part)
+    users = evaluation.judged_users(held_out, relevance_threshold=threshold).persist()
+    lists = {}
+    for name, model in models.items():
+        with context.progress.stage("rank", f"{name}, {part}"):
+            ranked = model.recommend(users, n=max(settings.ks), seen=seen)
+            ranked = ranked.select(*EVALUATION.columns)
+            if part == "test":
+                place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
+                ranked = place.write_table(table, ranked, contract=EVALUATION)
+            lists[name] = ranked
+    with context.progress.stage("judge", part):
+        predictions = {name: model.predict(held_out) for name, model in models.items()}
+        rows = [
+            *evaluation.rating_metrics(predictions, held_out, split=part, fold=parts.fold),
+            *evaluation.ranking_metrics(
+                lists,
+                held_out,
+                ks=settings.ks,
+                relevance_threshold=threshold,
+                split=part,
+                fold=parts.fold,
+            ),
+        ]
+    users.unpersist()
+    return rows
+
+
+def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) -> evaluation.Choice:
+    """The model to publish: by name, or the best on validation; `sgd` for one that failed."""
+    wanted: str = context.settings.publish.model
+    if wanted in {entry["failed"] for entry in run.manifest["fallbacks"]}:
+        wanted = FALLBACK
+    choice = evaluation.choose(
+        rows,
+        metric=context.settings.evaluate.metric,
+        models=fitted_models(run),
+        named=None if wanted == "auto" else wanted,
+    )
+    logger.info("publishing %s", choice)
+    for warning in choice.warnings:
+        logger.warning("%s", warning)
+    return choice
+
+
+def _table_of_fold(folder: Folder, name: str, fold: int | None) -> tuple[Folder, str]:
+    return (folder, name) if fold is None else (folder / name, f"fold={fold}")

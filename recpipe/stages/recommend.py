@@ -1,0 +1,95 @@
+"""The chosen model on all ratings, and its lists for every user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recpipe import recommend as recommending
+from recpipe.contracts import RECOMMENDATIONS
+from recpipe.errors import UsageError
+from recpipe.stages.context import Context, stage, table
+from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from recpipe.models.protocol import FittedModel, Model
+    from recpipe.storage import Run
+
+FILLER = "popularity"
+"""The model that fills short lists and serves cold users."""
+
+
+def recommend(context: Context, run: Run) -> None:
+    """The chosen model on all ratings, and its lists for every user, filled up by popularity."""
+    settings = context.settings
+    with stage(context, run, "recommend"):
+        ratings = table(context, run, "ratings")
+        name, model = _final_model(context, run, ratings)
+        filler = (
+            model
+            if name == FILLER and settings.recommend.refit
+            else _refit(context, run, new_model(context, run, FILLER), ratings)
+        )
+        with (
+            context.progress.stage("rank", f"{name}, all users"),
+            context.root.scratch("lists") as scratch,
+        ):
+            lists = recommending.recommend_all(
+                model,
+                filler,
+                ratings=ratings,
+                n=settings.recommend.n,
+                source=name,
+                scratch=scratch,
+            )
+            output = recommending.to_output(
+                lists,
+                users=table(context, run, "users"),
+                items=table(context, run, "items"),
+                run_date=context.run_date,
+            )
+            (run.folder / "recommendations").write_table(name, output, contract=RECOMMENDATIONS)
+        run.record(recommended=name)
+
+
+def _final_model(context: Context, run: Run, ratings: DataFrame) -> tuple[str, FittedModel]:
+    """Name and model of the lists; `sgd` where the chosen one cannot be fitted again."""
+    if "chosen" not in run.manifest:
+        raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
+    name = run.manifest["chosen"]["model"]
+    judged = _judged_model(context, run, name)
+    if not context.settings.recommend.refit:
+        return name, judged
+    try:
+        return name, _refit(context, run, judged.refit(), ratings)
+    except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
+        fall_back(context, run, name, error)
+    known = FALLBACK in run.manifest["models"]
+    again = (
+        _judged_model(context, run, FALLBACK).refit()
+        if known
+        else new_model(context, run, FALLBACK)
+    )
+    return FALLBACK, _refit(context, run, again, ratings)
+
+
+def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
+    """A model as it was judged; with k-fold that of the fold in the middle by epochs.
+
+    Raises:
+        UsageError: if k-fold left no single judged model and none is to be fitted again.
+    """
+    folds = run.manifest["models"][name]["folds"]
+    if len(folds) > 1 and not context.settings.recommend.refit:
+        raise UsageError(
+            "k-fold judges a model for each fold, none for all users", hint="set recommend.refit"
+        )
+    by_epochs = sorted(folds, key=lambda fit: fit["info"].get("epochs", 0))
+    return load(context, by_epochs[len(folds) // 2]["path"])
+
+
+def _refit(context: Context, run: Run, model: Model, ratings: DataFrame) -> FittedModel:
+    entry = fit(context, model, ratings, run.folder / "final" / model.name)
+    run.add("final", {model.name: entry})
+    return load(context, entry["path"])

@@ -1,0 +1,97 @@
+"""The start of a run: ratings to train, validation and test."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from recpipe import provenance
+from recpipe import split as splits
+from recpipe.contracts import SPLIT
+from recpipe.errors import InputError, UsageError
+from recpipe.stages.context import Context, folds_of, of_fold, stage, table
+
+if TYPE_CHECKING:
+    from recpipe.storage import Run
+
+logger = logging.getLogger(__name__)
+
+
+def start(context: Context, run_id: str) -> Run:
+    """A run of that id, pinned to the tables as they are now.
+
+    Raises:
+        UsageError: if there are no tables, or the run is finished.
+    """
+    current = context.tables.current()
+    logger.info("run %s", run_id)
+    return context.runs.start(
+        run_id,
+        {
+            "run_date": context.run_date.isoformat(),
+            "code_version": provenance.code_version(),
+            "versions": provenance.library_versions(context.root.spark),
+            "settings": context.settings.model_dump(mode="json"),
+            "settings_hash": context.settings.hash(),
+            "seed": context.settings.seed,
+            "input": current["source"],
+            "tables": context.tables.versions(),
+        },
+    )
+
+
+def resume(context: Context, run: Run) -> Context:
+    """The context of a later stage of a run: its settings are recorded, its split stays.
+
+    Raises:
+        UsageError: if settings that the split was made by have changed since.
+    """
+    before = run.manifest["settings"]
+    after = context.settings.model_dump(mode="json")
+    for section in ("split", "seed"):
+        if before[section] != after[section]:
+            raise UsageError(
+                f"run {run.id} was split with other settings of `{section}`",
+                hint="start another run with `recpipe split`",
+            )
+    run.record(settings=after, settings_hash=context.settings.hash())
+    run.folder.write_json("settings.json", after)
+    return replace(context, run_date=date.fromisoformat(run.manifest["run_date"]))
+
+
+def split(context: Context, run: Run) -> None:
+    """Ratings to train, validation and test, checked for leaks as they were written."""
+    try:
+        _split(context, run)
+    except InputError:
+        # Unusable input leaves nothing behind, and an empty run would only be in the way.
+        run.folder.delete()
+        raise
+
+
+def _split(context: Context, run: Run) -> None:
+    settings = context.settings.split
+    with stage(context, run, "split", settings.strategy):
+        run.folder.write_json("settings.json", run.manifest["settings"])
+        ratings = table(context, run, "ratings")
+        run.folder.delete("split")
+        with splits.split(ratings, settings, seed=context.settings.seed) as folds:
+            for parts in folds:
+                place = of_fold(run.folder / "split", parts.fold)
+                for name, frame in parts.named():
+                    place.write_table(name, frame, contract=SPLIT)
+            cutoffs = folds[0].cutoffs
+        run.record(
+            split={
+                "strategy": settings.strategy,
+                "cutoffs": {name: at.isoformat() for name, at in cutoffs.items()},
+                "folds": [parts.fold for parts in folds],
+            }
+        )
+        counts = [
+            splits.count_parts(ratings, parts, settings).as_json()
+            for parts in folds_of(context, run)
+        ]
+        run.add("split", {"parts": counts})

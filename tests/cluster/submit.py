@@ -1,0 +1,108 @@
+"""Jobs submitted as users submit them, and their published tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REPOSITORY = Path(__file__).parents[2]
+PACK = REPOSITORY / "build" / "pack"
+RUN = (
+    "--run-id", "one", "--run-date", "2026-01-02", "--models", "popularity,als_explicit,sgd",
+    "--set", "als.blocks=2", "--set", "als_explicit.rank=8", "--set", "als_explicit.iterations=5",
+    "--set", "sgd.blocks=2", "--set", "sgd.rank=8", "--set", "sgd.epochs=2",
+    "--set", "publish.model=als_explicit",
+)  # fmt: skip
+"""A pipeline of seconds in which everything is fixed that a machine could decide."""
+_PROPERTIES = """
+spark.driver.memory 1g
+spark.executor.memory 1g
+spark.executor.cores 1
+spark.executor.instances 2
+spark.ui.enabled false
+spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.yarn.am.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+"""
+# The first compiler only: in JVMs of a minute the second takes half of the time.
+TIMEOUT_SECONDS = 560
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """The ends of both streams: what the driver says comes out on either."""
+        return f"{self.out[-5000:]}\n{self.err[-3000:]}"
+
+
+def submit(
+    job: str, *options: str | Path, master: str, folder: Path, **variables: str
+) -> Submitted:
+    """Run `./spark-submit.sh <job> <options>` against a master, to the job's end.
+
+    Args:
+        job: of jobs/, or a path from there without `.py`.
+        options: of the job.
+        master: the Spark master.
+        folder: for the properties file, which adds the tests' sizes to the project's own.
+        variables: of the environment; `properties` is lines for the properties file instead.
+    """
+    own = (REPOSITORY / "conf" / "spark-defaults.conf").read_text()
+    properties = folder / "spark.conf"
+    properties.write_text("\n".join([own, _PROPERTIES, variables.pop("properties", "")]))
+    done = subprocess.run(
+        [REPOSITORY / "spark-submit.sh", job, *map(str, options)],
+        cwd=folder, env=_environment(SPARK_MASTER=master, SPARK_CONF_FILE=str(properties),
+                                     **variables),
+        capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    return Submitted(done.returncode, done.stdout, done.stderr)
+
+
+def _environment(**changes: str) -> Mapping[str, str]:
+    dropped = ("RECPIPE__", "RECPIPE_ROOT", "RECPIPE_PACK", "PYTHONPATH", "SPARK_", "PYSPARK_")
+    return {**{k: v for k, v in os.environ.items() if not k.startswith(dropped)}, **changes}
+
+
+def published(root: Path) -> pd.DataFrame:
+    """The table that the pointer of a local root leads to."""
+    pointer = json.loads((root / "published" / "CURRENT.json").read_text())
+    files = sorted((root / pointer["path"]).glob("part-*.parquet"))
+    table: pd.DataFrame = pq.ParquetDataset(files).read().to_pandas()
+    return table
+
+
+def metrics(root: Path, model: str) -> dict[tuple[Any, ...], float]:
+    """The metrics of one model in run `one`."""
+    rows = json.loads((root / "runs" / "one" / "metrics.json").read_text())["rows"]
+    return {
+        (row["metric"], row["k"], row["split"]): row["value"]
+        for row in rows
+        if row["model"] == model
+    }
+
+
+def assert_same_lists(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Same users, same number of places each, and at least 99 % of the items in common."""
+    places, due = (table.groupby("user_id").size() for table in (found, expected))
+    pd.testing.assert_series_equal(places, due)
+    common = found.merge(expected, on=["user_id", "item_id"])
+    assert len(common) >= 0.99 * len(expected)
+    assert found.columns.tolist() == expected.columns.tolist()

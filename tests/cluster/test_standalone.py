@@ -1,0 +1,62 @@
+"""The pipeline on a real standalone cluster, submitted as users submit it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.submit import RUN, assert_same_lists, metrics, published, submit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.standalone import Standalone
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("packed")]
+
+
+def test_executors_import_our_code_and_its_dependencies_from_what_was_shipped(
+    standalone_cluster: Standalone, tmp_path: Path
+) -> None:
+    ended = submit("../tests/cluster/probe", master=standalone_cluster.master, folder=tmp_path)
+    assert ended.code == 0, ended.said
+    line = next(line for line in ended.out.splitlines() if line.startswith("PROBE "))
+    answers = json.loads(line.removeprefix("PROBE "))
+    assert len(answers) == 4
+    for answer in answers:
+        folder = answer["folder"]
+        assert any(folder.startswith(str(work)) for work in standalone_cluster.work)
+        places = json.loads(answer["places"])
+        for name in ("numba", "numpy", "pandas", "pyarrow"):
+            assert "/environment/lib/" in places[name]
+            assert "/.venv/" not in places[name]
+        assert "recpipe.zip/recpipe/" in places["recpipe"]
+        assert answer["twice"] == 42
+
+
+def test_a_standalone_cluster_publishes_what_one_machine_does(
+    standalone_cluster: Standalone, source: Path, local_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "röot"
+    ended = submit(
+        "pipeline", "--input", source, "--root", root, *RUN,
+        master=standalone_cluster.master, folder=tmp_path,
+    )  # fmt: skip
+    assert ended.code == 0, ended.said
+    assert_same_lists(published(root), published(local_root))
+    # By its own promise, sgd is the same to the bit wherever its blocks were computed.
+    assert metrics(root, "sgd") == pytest.approx(metrics(local_root, "sgd"), abs=1e-6)
+
+
+def test_the_exit_code_of_a_job_is_that_of_the_command(
+    standalone_cluster: Standalone, tmp_path: Path
+) -> None:
+    ended = submit(
+        "ingest", "--input", tmp_path / "missing.zip", "--root", tmp_path / "root",
+        master=standalone_cluster.master, folder=tmp_path,
+    )  # fmt: skip
+    assert ended.code == 3, ended.said
+    # spark-submit puts what the driver writes to standard error on its standard output.
+    assert "missing.zip" in ended.out

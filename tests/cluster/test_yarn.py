@@ -1,0 +1,59 @@
+"""The pipeline on a real YARN with its root on a real HDFS, in client and in cluster mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyspark
+import pytest
+
+from tests.cluster.submit import RUN, assert_same_lists, metrics, published, submit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.hadoop import Hadoop
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("packed")]
+
+PROPERTIES = f"""
+spark.yarn.jars local:{pyspark.__path__[0]}/jars/*
+spark.yarn.maxAppAttempts 1
+spark.yarn.am.memory 512m
+"""
+"""Node managers on this machine have Spark's jars: nothing to send, which takes half a minute."""
+
+
+@pytest.fixture(scope="module")
+def source_on_hdfs(hadoop_cluster: Hadoop, source: Path) -> str:
+    hadoop_cluster.put(source, "/source")
+    return f"{hadoop_cluster.uri}/source"
+
+
+@pytest.mark.parametrize("mode", ["client", "cluster"])
+def test_yarn_publishes_on_hdfs_what_one_machine_does(
+    hadoop_cluster: Hadoop, source_on_hdfs: str, local_root: Path, tmp_path: Path, mode: str
+) -> None:
+    ended = submit(
+        "pipeline", "--input", source_on_hdfs, "--root", f"hdfs:///roots/{mode}", *RUN,
+        master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE=mode,
+        HADOOP_CONF_DIR=str(hadoop_cluster.conf), properties=PROPERTIES,
+    )  # fmt: skip
+    assert ended.code == 0, ended.said + hadoop_cluster.container_logs()
+    root = tmp_path / "root"
+    hadoop_cluster.get(f"/roots/{mode}", root)
+    assert_same_lists(published(root), published(local_root))
+    assert metrics(root, "sgd") == pytest.approx(metrics(local_root, "sgd"), abs=1e-6)
+    assert not (root / ".scratch").exists()
+
+
+def test_in_cluster_mode_yarn_turns_every_failure_into_1(
+    hadoop_cluster: Hadoop, tmp_path: Path
+) -> None:
+    ended = submit(
+        "ingest", "--input", "hdfs:///nowhere", "--root", "hdfs:///roots/none",
+        master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE="cluster",
+        HADOOP_CONF_DIR=str(hadoop_cluster.conf), properties=PROPERTIES,
+    )  # fmt: skip
+    assert ended.code == 1, ended.said
+    assert "nowhere" in hadoop_cluster.container_logs()

@@ -1,0 +1,94 @@
+"""recpipe as people start it: processes of their own, their exit codes and their lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+MODEL = ("--set", "als.blocks=2", "--set", "als_explicit.rank=4", "--set",
+         "als_explicit.iterations=3")  # fmt: skip
+"""A fit of seconds whose blocks are fixed, so that two runs are alike."""
+DATE = ("--run-date", "2026-01-02")
+TIMEOUT_SECONDS = 500
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The line of the error, which is the one that begins with our name."""
+        lines = [line for line in self.err.splitlines() if line.startswith("recpipe: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's, without what would change settings, and with changes."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RECPIPE__", "RECPIPE_ROOT"))}
+    # The first compiler only: in a JVM of a minute the second takes half of the time.
+    quick = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    return {**kept, **quick, "PYTHONUNBUFFERED": "1", **changes}
+
+
+def recpipe(
+    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Ended:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "recpipe", *map(str, arguments)],
+        cwd=cwd, env=dict(env or environment()), capture_output=True, text=True,
+        timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def succeed(*arguments: str | Path, cwd: Path | None = None) -> Ended:
+    """Run a command that must end well."""
+    ended = recpipe(*arguments, cwd=cwd)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def current(root: Path) -> dict[str, Any]:
+    """What published/CURRENT.json says."""
+    value: dict[str, Any] = json.loads((root / "published" / "CURRENT.json").read_text())
+    return value
+
+
+def manifest(root: Path, run_id: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((root / "runs" / run_id / "manifest.json").read_text())
+    return value
+
+
+def published(root: Path) -> pd.DataFrame:
+    """The published table as any reader without Spark has it: its files in the order of names."""
+    files = sorted((root / current(root)["path"]).glob("part-*.parquet"))
+    table: pd.DataFrame = pq.ParquetDataset(files).read().to_pandas()
+    return table
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a root with its size and its time, to see that nothing changed."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,36 @@
+"""One small release and one finished root, made once and only read by the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import release
+from tests.e2e.commands import DATE, MODEL, succeed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 users, 60 items, 1200 ratings, in MovieLens' shape."""
+    return release.write(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a published run `one`: named as people name folders, its input since gone."""
+    place = tmp_path_factory.mktemp("finished")
+    release.write(place / "my ratings")
+    # Relative paths and an empty working directory: what is left behind there shows.
+    (place / "cwd").mkdir()
+    root = place / "my röot 100%"
+    succeed(
+        "run", "--input", "../my ratings", "--root", f"../{root.name}", "--run-id", "one",
+        "--models", "popularity,als_explicit", *DATE, *MODEL,
+        "--set", "publish.model=als_explicit", cwd=place / "cwd",
+    )  # fmt: skip
+    assert list((place / "cwd").iterdir()) == []
+    return root

@@ -1,0 +1,146 @@
+"""Every exit code of docs/contracts.md, each by a situation that people meet."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.commands import DATE, environment, recpipe, snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--set", "als_explicit.rnak=3"], "als_explicit.rnak: no such setting"),
+        (["--set", "recommend.n=0"], "recommend.n"),
+        (["--set", "seed"], "no '='"),
+        (["--models", "als_explicit,svdpp"], "models"),
+        (["--resume", "one"], "--resume"),
+        (["--run-date", "02.01.2026"], "not YYYY-MM-DD"),
+        (["--format", "orc"], "orc"),
+        (["--input", "a", "--dataset", "ml-latest-small"], "exclude each other"),
+        (["--config", "none.toml"], "none.toml"),
+        (["--nosuch"], "--nosuch"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_line_before_spark_starts(
+    tmp_path: Path, options: list[str], says: str
+) -> None:
+    ended = recpipe("run", "--root", tmp_path / "root", *options, env=environment(JAVA_HOME="none"))
+    assert ended.code == 2, ended.err
+    assert says in ended.complaint
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_run_without_a_root_is_wrong_usage() -> None:
+    ended = recpipe("run", "--input", "anywhere")
+    assert ended.code == 2
+    assert "--root" in ended.complaint
+
+
+def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(tmp_path: Path) -> None:
+    ended = recpipe("run", "--root", tmp_path / "root")
+    assert ended.code == 2, ended.err
+    assert "no tables" in ended.complaint
+    assert "--input" in ended.complaint
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_finished_run_id_ends_with_2_and_changes_nothing(finished: Path, source: Path) -> None:
+    before = snapshot(finished)
+    ended = recpipe("run", "--input", source, "--root", finished, "--run-id", "one")
+    assert ended.code == 2, ended.err
+    assert "one is finished" in ended.complaint
+    assert snapshot(finished) == before
+
+
+def test_an_unknown_user_ends_with_2(finished: Path) -> None:
+    ended = recpipe("show", "5", "--root", finished)
+    assert ended.code == 2, ended.err
+    assert "5" in ended.complaint
+
+
+def test_a_missing_input_ends_with_3_and_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    before = snapshot(finished)
+    ended = recpipe("run", "--input", tmp_path / "nowhere.zip", "--root", finished)
+    assert ended.code == 3, ended.err
+    assert "nowhere.zip" in ended.complaint
+    assert snapshot(finished) == before
+
+
+def test_an_unrecognised_input_ends_with_3_and_changes_nothing(
+    finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("Dear all,\nno ratings here.\n")
+    before = snapshot(finished)
+    ended = recpipe("run", "--input", tmp_path, "--root", finished)
+    assert ended.code == 3, ended.err
+    assert str(tmp_path) in ended.complaint
+    assert snapshot(finished) == before
+
+
+def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.reader((source / "ratings.csv").open()))
+    for number in range(3, 33):
+        rows[number - 1][2] = "7.25"
+    with (tmp_path / "ratings.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    before = snapshot(finished)
+    ended = recpipe("run", "--input", tmp_path, "--root", finished)
+    assert ended.code == 3, ended.err
+    assert "30" in ended.complaint
+    after = ended.err.partition(ended.complaint)[2].strip().splitlines()
+    assert len(after) == 5
+    for line, number in zip(after, range(3, 8), strict=True):
+        assert f"ratings.csv:{number}" in line.replace(" line ", ":")
+        assert "rating" in line
+    assert snapshot(finished) == before
+
+
+def test_an_empty_part_of_the_split_ends_with_3_and_leaves_the_root_as_it_was(
+    tmp_path: Path, source: Path
+) -> None:
+    ended = recpipe(
+        "run", "--input", source, "--root", tmp_path / "root", "--run-id", "empty", *DATE,
+        "--set", "split.validation_from=1999-01-01T00:00:00Z",
+        "--set", "split.test_from=1999-02-01T00:00:00Z",
+    )  # fmt: skip
+    assert ended.code == 3, ended.err
+    assert "train" in ended.complaint
+    assert snapshot(tmp_path / "root") == {}
+
+
+def test_delta_without_its_jars_ends_with_5_and_the_way_to_get_them(
+    tmp_path: Path, source: Path
+) -> None:
+    ended = recpipe(
+        "run", "--input", source, "--root", tmp_path / "root", "--format", "delta",
+        env=environment(RECPIPE_CACHE=str(tmp_path / "empty"), RECPIPE_DELTA_JARS=""),
+    )  # fmt: skip
+    assert ended.code == 5, ended.err
+    assert "Delta" in ended.complaint
+    assert "make setup" in ended.complaint
+    assert not (tmp_path / "root").exists()
+
+
+def test_memory_that_the_jvm_cannot_have_ends_with_5(tmp_path: Path, source: Path) -> None:
+    ended = recpipe(
+        "run", "--input", source, "--root", tmp_path / "root",
+        "--set", "session.driver_memory=1k",
+    )  # fmt: skip
+    assert ended.code == 5, ended.err
+    assert "Spark did not start" in ended.complaint
+
+
+def test_verbose_shows_the_traceback_and_otherwise_it_is_kept(tmp_path: Path, source: Path) -> None:
+    ended = recpipe("run", "--input", source / "none", "--root", tmp_path / "root", "--verbose")
+    assert ended.code == 3
+    assert "Traceback" in ended.err

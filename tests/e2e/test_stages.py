@@ -1,0 +1,127 @@
+"""The stages one by one, and checks that refuse what somebody did between them."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+from tests.e2e.commands import DATE, MODEL, manifest, published, recpipe, succeed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = (*DATE, *MODEL, "--set", "publish.model=als_explicit")
+
+
+@pytest.fixture(scope="module")
+def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose run `steps` has come as far as `train`."""
+    root = tmp_path_factory.mktemp("stages") / "trained"
+    succeed("ingest", "--input", source, "--root", root, *DATE)
+    assert not (root / "runs").exists()
+    succeed("split", "--root", root, "--run-id", "steps", *SETTINGS)
+    # The later stages find the run and its settings by themselves.
+    succeed("train", "--root", root, "--models", "popularity,als_explicit")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recommended(trained: Path) -> Path:
+    """The same root some stages later; `trained` as it was is a copy that tests made before."""
+    root = trained.with_name("recommended")
+    shutil.copytree(trained, root)
+    assert "ndcg" in succeed("evaluate", "--root", root).out.lower()
+    succeed("recommend", "--root", root)
+    return root
+
+
+def test_stage_by_stage_publishes_what_a_run_does(
+    recommended: Path, finished: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(recommended, root)
+    assert not (root / "published").exists()
+    succeed("publish", "--root", root)
+    page = succeed("report", "--root", root).out.strip().splitlines()[-1]
+    assert page.endswith("runs/steps/report.html")
+    assert_frame_equal(published(root), published(finished), check_exact=False, atol=1e-3)
+    assert manifest(root, "steps")["status"] == "finished"
+    assert manifest(root, "steps")["settings"] == manifest(finished, "one")["settings"]
+    refused = recpipe("train", "--root", root, "--run-id", "steps")
+    assert refused.code == 2
+    assert "steps is finished" in refused.complaint
+
+
+def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_judged(
+    trained: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(trained, root)
+    split = root / "runs" / "steps" / "split"
+    add_rows(split / "train", from_=split / "test")
+    ended = recpipe("evaluate", "--root", root)
+    assert ended.code == 4, ended.err
+    assert "train" in ended.complaint
+    told = manifest(root, "steps")
+    assert told["status"] == "refused"
+    assert not (root / "published").exists()
+    assert not (root / "runs" / "steps" / "metrics.json").exists()
+    assert "LeakError" in (root / "runs" / "steps" / "error.log").read_text()
+
+
+def test_lists_with_a_seen_item_are_not_published(
+    recommended: Path, source: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(recommended, root)
+    rated = pd.read_csv(source / "ratings.csv").iloc[0]
+    lists = root / "runs" / "steps" / "recommendations" / "als_explicit"
+    rewrite_item(lists, user=int(rated.userId), item=int(rated.movieId))
+    ended = recpipe("publish", "--root", root)
+    assert ended.code == 4, ended.err
+    assert "have rated" in ended.complaint
+    assert manifest(root, "steps")["status"] == "refused"
+    assert not (root / "published" / "CURRENT.json").exists()
+
+
+def test_a_table_that_is_damaged_is_a_fault_in_one_line_with_the_rest_in_the_log(
+    trained: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(trained, root)
+    for file in (root / "runs" / "steps" / "split" / "train").glob("*.parquet"):
+        file.write_bytes(file.read_bytes()[:-100])
+        file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
+    ended = recpipe("evaluate", "--root", root)
+    assert ended.code == 1, ended.err
+    assert "a fault in Spark" in ended.complaint
+    assert "runs/steps/error.log" in ended.complaint
+    assert "Traceback" not in ended.err
+    assert manifest(root, "steps")["status"] == "failed"
+    assert "Traceback" in (root / "runs" / "steps" / "error.log").read_text()
+
+
+def add_rows(table: Path, *, from_: Path) -> None:
+    """Put a file of one Parquet table into another, as a bad backfill would."""
+    file = next(path for path in sorted(from_.glob("*.parquet")) if pq.read_metadata(path).num_rows)
+    shutil.copyfile(file, table / "part-99999.parquet")
+
+
+def rewrite_item(table: Path, *, user: int, item: int) -> None:
+    """Put an item on the first place of a user's list."""
+    for path in sorted(table.glob("*.parquet")):
+        schema, frame = pq.read_schema(path), pd.read_parquet(path)
+        mine = (frame.user_id == user) & (frame["rank"] == 1)
+        if mine.any():
+            frame.loc[mine, "item_id"] = item
+            pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
+            # Hadoop keeps a checksum beside each local file.
+            path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
+            return
+    raise AssertionError(f"no list of user {user} in {table}")
