@@ -68,7 +68,7 @@ class FileSystem(Protocol):
         ...
 
     def delete_empty(self, path: str) -> None:
-        """Remove a folder if nothing is in it; never what another has put there meanwhile."""
+        """Remove a folder if nothing is in it; never what another has put there, never a file."""
         ...
 
     def upload(self, local: Path, path: str) -> None:
@@ -215,13 +215,16 @@ class HadoopFileSystem:
         self._jvm: Any = spark.sparkContext._jvm  # noqa: SLF001
         self._conf: Any = spark._jsparkSession.sessionState().newHadoopConf()  # noqa: SLF001
         with _told_in_python(uri):
-            self._fs: Any = self._path(uri).getFileSystem(self._conf)
+            self._fs: Any = self._plain(uri).getFileSystem(self._conf)
         self._scheme = urlparse(uri).scheme
 
-    def _path(self, uri: str) -> Any:
+    def _plain(self, uri: str) -> Any:
         # `hdfs://host` alone has an empty path, which is not that of its root.
-        whole = uri if urlparse(uri).path else f"{uri}/"
-        return self._jvm.org.apache.hadoop.fs.Path(whole)
+        return self._jvm.org.apache.hadoop.fs.Path(uri if urlparse(uri).path else f"{uri}/")
+
+    def _path(self, uri: str) -> Any:
+        # `hdfs:///x` names no host; FileContext wants one.
+        return self._plain(uri).makeQualified(self._fs.getUri(), self._fs.getWorkingDirectory())
 
     def exists(self, path: str) -> bool:
         with _told_in_python(path):
@@ -301,9 +304,7 @@ class HadoopFileSystem:
             context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(
                 self._fs.getUri(), self._conf
             )
-            # It does not take the default authority for `hdfs:///x`, as FileSystem does.
-            qualified = (self._fs.makeQualified(self._path(path)) for path in (source, target))
-            context.rename(*qualified, options)
+            context.rename(self._path(source), self._path(target), options)
 
     def _write(self, path: str, data: bytes) -> None:
         with _told_in_python(path):
@@ -324,18 +325,19 @@ class HadoopFileSystem:
             self._fs.delete(self._path(path), True)
 
     def delete_empty(self, path: str) -> None:
-        # HDFS itself refuses to remove a folder that has something in it.
+        # The store itself refuses to remove a folder that has something in it, but not a file.
         with suppress(OSError, MissingError), _told_in_python(path):
-            self._fs.delete(self._path(path), False)
+            if self.is_dir(path):
+                self._fs.delete(self._path(path), False)
 
     def upload(self, local: Path, path: str) -> None:
         with _told_in_python(path):
-            self._fs.copyFromLocalFile(False, True, self._path(absolute(local)), self._path(path))
+            self._fs.copyFromLocalFile(False, True, self._plain(absolute(local)), self._path(path))
 
     def download(self, path: str, local: Path) -> None:
         with _told_in_python(path):
             # useRawLocalFileSystem leaves no .crc file beside the copy.
-            self._fs.copyToLocalFile(False, self._path(path), self._path(absolute(local)), True)
+            self._fs.copyToLocalFile(False, self._path(path), self._plain(absolute(local)), True)
 
 
 @contextmanager

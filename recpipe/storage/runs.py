@@ -62,7 +62,7 @@ class Runs:
         folder = self._folder(run_id)
         folder.delete()
         run = Run(folder, run_id, {"run_id": run_id, **manifest})
-        run.record(status=RUNNING, started_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        run.record(status=RUNNING, started_at=datetime.now(UTC).isoformat(timespec="microseconds"))
         return run
 
     def refuse_finished(self, run_id: str) -> None:

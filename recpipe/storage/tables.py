@@ -242,6 +242,8 @@ class Replacement:
         if self.folder.format != "parquet":
             return
         for name in self.folder.list():
+            if name == _CURRENT:
+                continue
             oldest = self.before.get(name, self.versions.get(name))
             for version in self._versions(name):
                 if oldest is None or version < oldest:

@@ -40,9 +40,9 @@ final class MiniHadoop {
       System.out.println("READY " + root);
       System.out.flush();
       while (System.in.read() >= 0) {}
+      // Nothing here is worth an orderly end, which takes half a minute.
+      Runtime.getRuntime().halt(0);
     }
-    // Some of Hadoop's threads are not daemons; all that they served is stopped by now.
-    Runtime.getRuntime().halt(0);
   }
 
   private static YarnConfiguration settings(Path base) {

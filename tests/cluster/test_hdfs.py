@@ -7,11 +7,13 @@ from uuid import uuid4
 
 import pytest
 
+from recpipe.contracts import USERS
 from recpipe.errors import MissingError
-from recpipe.storage import Folder, Runs
+from recpipe.storage import Folder, Runs, Tables
 from recpipe.storage.filesystem import FileSystem, HadoopFileSystem, file_system
 from tests.spark import test_storage_filesystem as filesystem
 from tests.spark import test_storage_folder as folder
+from tests.spark.test_storage_tables import ids, users
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -59,7 +61,10 @@ def test_the_root_of_the_store_is_a_folder_as_any_other(
 def test_a_root_without_a_host_is_on_the_default_file_system(
     spark: SparkSession, hadoop_cluster: Hadoop
 ) -> None:
-    spark.conf.set("fs.defaultFS", hadoop_cluster.uri)
+    # Hadoop keeps a client, and the default that it knew, for as long as the process lives.
+    settings = {"fs.defaultFS": hadoop_cluster.uri, "fs.hdfs.impl.disable.cache": "true"}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
     try:
         root = Folder(spark, f"hdfs:///{uuid4().hex}")
         root.write_json("CURRENT.json", {"version": 1})
@@ -69,7 +74,17 @@ def test_a_root_without_a_host_is_on_the_default_file_system(
         assert root.list() == ["moved.json"]
         assert root.write_table("t", spark.range(3)).count() == 3
     finally:
-        spark.conf.unset("fs.defaultFS")
+        for name in settings:
+            spark.conf.unset(name)
+
+
+def test_tables_on_hdfs_stay_current_through_replacements(spark: SparkSession, place: str) -> None:
+    tables = Tables(Folder(spark, place))
+    for values in ([1], [1, 2], [1, 2, 3]):
+        with tables.replace() as replacement:
+            replacement.write(USERS, users(spark, *values))
+        assert ids(tables) == values
+    assert (tables.folder / "users").list() == ["000002", "000003"]
 
 
 def test_runs_are_kept_and_found_on_hdfs(spark: SparkSession, place: str) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from tests.caching import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def rated(spark: SparkSession, *, users: int = 60, items: int = 25) -> DataFrame:
@@ -239,7 +241,7 @@ def test_a_pair_rated_twice_is_refused_by_name(spark: SparkSession) -> None:
 
 
 def test_the_number_of_cores_changes_no_bit(spark: SparkSession, scratch: Folder) -> None:
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, __file__, "local[5]", str(scratch.uri)],
         env=environment,

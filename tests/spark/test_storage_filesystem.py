@@ -123,15 +123,16 @@ class TestFileSystem:
         assert fs.list(root) == []
         assert fs.is_dir(root)
 
-    def test_delete_empty_spares_a_folder_with_something_in_it(
+    def test_delete_empty_spares_files_and_folders_with_something_in_them(
         self, fs: FileSystem, root: str
     ) -> None:
         fs.make_dir(f"{root}/empty")
         fs.replace(f"{root}/full/file", b"")
-        for name in ("empty", "full", "missing"):
+        fs.replace(f"{root}/file", b"x")
+        for name in ("empty", "file", "full", "missing"):
             fs.delete_empty(f"{root}/{name}")
-        assert list(walk(fs, root)) == [f"{root}/full/file"]
-        assert fs.list(root) == ["full"]
+        assert list(walk(fs, root)) == [f"{root}/file", f"{root}/full/file"]
+        assert fs.list(root) == ["file", "full"]
 
     def test_what_is_missing_is_missing_in_the_same_way_everywhere(
         self, fs: FileSystem, root: str
