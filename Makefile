@@ -16,8 +16,8 @@ demo: setup ## the whole pipeline on synthetic ratings, in a minute
 	@scripts/demo.sh
 
 .PHONY: test
-test: setup pack cluster-jars ## every test; PYTEST_ARGS="-k name" for some
-	@$(PYTHON_IN_VENV) -m pytest tests/unit tests/spark tests/e2e tests/cluster \
+test: setup pack cluster-jars ## every test, two at a time; PYTEST_ARGS="-k name" for some
+	@$(PYTHON_IN_VENV) -m pytest tests --numprocesses=2 --dist=loadgroup --no-loadscope-reorder \
 	  --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 .PHONY: check

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+_SLOWEST_FIRST = ("cluster", "e2e", "spark", "unit")
+_TOGETHER = ("cluster", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what one of several workers runs alone, and let the longest begin.
+
+    The tests of a file share its fixtures, those on clusters a cluster, those of commands a root.
+    """
+    here = Path(__file__).parent
+    folders = {item: item.path.relative_to(here).parts[0] for item in items}
+    for item, folder in folders.items():
+        group = folder if folder in _TOGETHER else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: _SLOWEST_FIRST.index(folders[item]))
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """`local[2]`, two shuffle partitions, UTC, ANSI, Delta: what the fast tests run on."""
