@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 # One thread a Python worker: Spark already runs one worker a core, and sets OMP's alone.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _GIB = 1 << 30
+_SMALL_BYTES = 8 << 20
+"""Input up to which a run is over before the JVM's second compiler has paid for itself."""
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _JVM_EXIT_SECONDS = 20
 _CANCEL_SECONDS = 5
 _LONGEST_WORDS = 500
@@ -42,7 +45,7 @@ def submitted() -> bool:
 
 @contextmanager
 def spark_session(
-    settings: Settings, *, name: str, verbose: bool = False
+    settings: Settings, *, name: str, verbose: bool = False, input_bytes: int | None = None
 ) -> Iterator[SparkSession]:
     """A session for the length of a block; a JVM that it started is gone when the block ends.
 
@@ -54,6 +57,8 @@ def spark_session(
         settings: `session` and `storage.format` are read.
         name: the application's name, as Spark's pages show it.
         verbose: whether Spark's log is shown.
+        input_bytes: size of what will be read, where it is known: a JVM of ours is then started
+            for a short life or a long one.
 
     Raises:
         MissingError: if Java or a jar is missing or the JVM does not start.
@@ -70,7 +75,7 @@ def spark_session(
         return
     os.environ["JAVA_HOME"] = str(environment.find_java())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    conf |= _local_configuration(settings)
+    conf |= _local_configuration(settings, input_bytes=input_bytes)
     logs = Path(tempfile.mkdtemp(prefix="recpipe-spark-"))
     try:
         merged = _merged(conf, settings, name=name)
@@ -108,7 +113,7 @@ def _configuration(settings: Settings) -> dict[str, str]:
     return conf
 
 
-def _local_configuration(settings: Settings) -> dict[str, str]:
+def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict[str, str]:
     """What spark-submit would have decided, for a JVM that this process starts."""
     master = settings.session.master or os.environ.get("SPARK_MASTER") or "local[*]"
     conf = {
@@ -119,6 +124,8 @@ def _local_configuration(settings: Settings) -> dict[str, str]:
     if master.startswith("local"):
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        if input_bytes is not None and input_bytes <= _SMALL_BYTES:
+            conf["spark.driver.extraJavaOptions"] = _SHORT_LIVED
     if settings.storage.format == "delta":
         conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())
     return conf

@@ -29,7 +29,8 @@ def show(
 
     progress.logging_setup(verbose=verbose, log_format=log_format)
     settings = load(base=format_at(root))
-    with spark_session(settings, name="recpipe show", verbose=verbose) as spark:
+    # A few rows of any table: over in seconds, whatever lies under the root.
+    with spark_session(settings, name="recpipe show", verbose=verbose, input_bytes=0) as spark:
         found, profile = lookup(Folder(spark, root), user, run_id=run_id)
     console = display.console()
     for table in display.profile_tables(profile, run_id=found):

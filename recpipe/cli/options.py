@@ -115,6 +115,15 @@ def format_at(root: str) -> dict[str, Any]:
     return {"storage": {"format": found}} if found else {}
 
 
+def _input_bytes(options: Options) -> int | None:
+    """Bytes of what a stage begins with, the source or the tables there, if they lie on a disk."""
+    from recpipe.storage import local_size
+
+    if options.dataset is not None:
+        return None
+    return local_size(options.source or f"{options.root}/tables")
+
+
 @contextmanager
 def session(options: Options, name: str) -> Iterator[Context]:
     """Logging, settings, source and session, in the order in which each can fail cheapest."""
@@ -130,7 +139,12 @@ def session(options: Options, name: str) -> Iterator[Context]:
     from recpipe.storage import Folder
 
     shown = progress.Progress()
-    with spark_session(settings, name=f"recpipe {name}", verbose=options.verbose) as spark:
+    with spark_session(
+        settings,
+        name=f"recpipe {name}",
+        verbose=options.verbose,
+        input_bytes=_input_bytes(options),
+    ) as spark:
         shown.attach(spark)
         yield Context(
             root=Folder(spark, options.root, format=settings.storage.format),

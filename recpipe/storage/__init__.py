@@ -1,7 +1,8 @@
 """The only place that reads or writes tables, artifacts and pointers below a root."""
 
+from recpipe.storage.filesystem import local_size
 from recpipe.storage.folder import Folder, Format
 from recpipe.storage.runs import Run, Runs
 from recpipe.storage.tables import Replacement, Tables, local_format
 
-__all__ = ["Folder", "Format", "Replacement", "Run", "Runs", "Tables", "local_format"]
+__all__ = ["Folder", "Format", "Replacement", "Run", "Runs", "Tables", "local_format", "local_size"]

@@ -110,6 +110,15 @@ def local_path(uri: str) -> Path | None:
     return Path(path.removeprefix("//") if path.startswith("///") else path)
 
 
+def local_size(path: str | Path) -> int | None:
+    """Bytes of a local file, or of all files below a local folder; None if there is none."""
+    place = local_path(absolute(path))
+    if place is None or not place.exists():
+        return None
+    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
 def literal(path: str) -> str:
     """`path` with the characters escaped that Spark's readers would take for a pattern."""
     return re.sub(r"([\\\[\]{}*?])", r"\\\1", path)
