@@ -153,11 +153,11 @@ class Als(Section):
 class AlsExplicit(Section):
     """Alternating least squares on ratings (Zhou et al. 2008, ALS-WR), by Spark MLlib."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(8, ge=1)
     """Number of factors."""
     iterations: int = Field(15, ge=1)
     """Passes over users and items."""
-    regularization: float = Field(0.11, ge=0)
+    regularization: float = Field(0.12, ge=0)
     """L2 penalty of a row of factors, multiplied by its number of ratings."""
 
 

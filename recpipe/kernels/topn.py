@@ -1,7 +1,7 @@
 """The best columns of each row of a matrix of scores that arrives as tiles.
 
 A row keeps its best k so far and the least of them as a threshold; each score is looked at once
-and most fall at that comparison, sixteen at a time. Order is total: score descending, then column
+and most fall at that comparison, a chunk at a time. Order is total: score descending, then column
 ascending. Columns must arrive in ascending order, so an equal score that comes later is the worse.
 """
 
@@ -15,7 +15,7 @@ from numba import float32, int32, int64, njit, types, uint64, void
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK = 16
+_CHUNK = 32
 
 # Given outright: one compilation, cached, whether an array may be written to (NumPy's own) or not
 # (Arrow's), and none in the middle of a task.
@@ -87,6 +87,52 @@ def hide(
                     scores[row, column] = -np.inf
 
 
+@njit(types.Tuple((int32[::1], int32[::1]))(_INTS, _INTS, int64), cache=True, nogil=True)
+def by_row(
+    rows: NDArray[np.int32], values: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Values gathered by row: (values, offsets), those of a row in the order in which they came.
+
+    Args:
+        rows: (n,) the row of each value, below `count`; a negative one is left out.
+        values: (n,) any numbers.
+        count: rows.
+
+    Returns:
+        The values of all rows one after the other, and (count + 1,) where each row's begin.
+    """
+    offsets = np.zeros(count + 1, np.int32)
+    for row in rows:
+        if row >= 0:
+            offsets[row + 1] += 1
+    for row in range(count):
+        offsets[row + 1] += offsets[row]
+    ends = offsets[:-1].copy()
+    gathered = np.empty(offsets[count], np.int32)
+    for at in range(rows.shape[0]):
+        row = rows[at]
+        if row >= 0:
+            gathered[ends[row]] = values[at]
+            ends[row] += 1
+    return gathered, offsets
+
+
+@njit(int64(float32[::1], int32[::1], int64, float32, int64), cache=True, nogil=True)
+def _insert(
+    best: NDArray[np.float32], columns: NDArray[np.int32], size: int, score: float, column: int
+) -> int:
+    """Put a score that belongs there among the best of a row; how many these are then."""
+    k = best.shape[0]
+    at = size if size < k else k - 1
+    while at > 0 and best[at - 1] < score:
+        best[at] = best[at - 1]
+        columns[at] = columns[at - 1]
+        at -= 1
+    best[at] = score
+    columns[at] = column
+    return min(size + 1, k)
+
+
 @njit(void(_TILE, int64, _TILE, int32[:, ::1], int64[::1]), cache=True, nogil=True)
 def update(
     scores: NDArray[np.float32],
@@ -109,26 +155,21 @@ def update(
     for row in range(scores.shape[0]):
         size = sizes[row]
         threshold = best[row, k - 1] if size == k else np.float32(-np.inf)
+        whole = width - width % _CHUNK
         for start in range(0, width, _CHUNK):
-            stop = min(start + _CHUNK, width)
-            # Without a branch inside, this loop becomes a few vector comparisons.
-            above = 0
-            for c in range(start, stop):
-                above += scores[row, c] > threshold
-            if above == 0:
-                continue
+            stop = width
+            if start < whole:
+                stop = start + _CHUNK
+                # Of fixed length and without a branch: a few vector comparisons.
+                above = np.uint8(0)
+                for c in range(_CHUNK):
+                    above |= np.uint8(scores[row, start + c] > threshold)
+                if above == 0:
+                    continue
             for c in range(start, stop):
                 score = scores[row, c]
                 if score > threshold:
-                    at = size if size < k else k - 1
-                    while at > 0 and best[row, at - 1] < score:
-                        best[row, at] = best[row, at - 1]
-                        columns[row, at] = columns[row, at - 1]
-                        at -= 1
-                    best[row, at] = score
-                    columns[row, at] = first + c
-                    if size < k:
-                        size += 1
+                    size = _insert(best[row], columns[row], size, score, first + c)
                     if size == k:
                         threshold = best[row, k - 1]
         sizes[row] = size

@@ -1,8 +1,9 @@
 """Lists of the best items of every user: one shell for every model that scores all items.
 
-Users stream through `mapInArrow` with what they have seen packed into one array a user; the items
-are broadcast once. Scores exist only as tiles of a few megabytes: no frame of users x items, and
-nothing that grows with ratings or users, ever lies on the driver or in a worker.
+Users fall into buckets, which meet what they have seen (`seen`) in one task each; the items are
+broadcast once. Scores exist only as tiles of a few megabytes: no frame of users x items anywhere,
+nothing that grows with ratings or users on the driver, and in a worker one bucket. There are as
+many buckets as shuffle partitions, the cluster's own setting for how much a task can hold.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import MissingError
 from recpipe.kernels import topn as kernel
+from recpipe.models.seen import bucket_of, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -182,7 +184,7 @@ def top_n(users: DataFrame, *, scorer: Broadcast[Any], seen: DataFrame, n: int) 
         n: places a user. Where fewer items are left the list is shorter.
 
     Order is total: score descending, then item ascending. Equal inputs give equal lists, however
-    users fall into partitions and batches.
+    users fall into buckets.
 
     Raises:
         ValueError: if n < 1.
@@ -191,55 +193,64 @@ def top_n(users: DataFrame, *, scorer: Broadcast[Any], seen: DataFrame, n: int) 
         raise ValueError(f"n must be at least 1, not {n}")
     spark = users.sparkSession
     # Said outright, because Spark would choose by the size of this input, which is small, and not
-    # by the work that follows, which is large. Join and grouping keep this layout.
+    # by the work that follows, which is large.
     parallelism = spark.sparkContext.defaultParallelism
-    partitions = max(2 * parallelism, int(spark.conf.get("spark.sql.shuffle.partitions") or 0))
-    packed = (
-        seen.select("user", F.col("item").alias("__item"))
-        .repartition(partitions, "user")
-        .join(users.select("user"), "user", "left_semi")
-        .groupBy("user")
-        .agg(F.collect_list("__item").alias("__seen"))
+    buckets = max(2 * parallelism, int(spark.conf.get("spark.sql.shuffle.partitions") or 0))
+    people = users.withColumn("__bucket", bucket_of(F.col("user"), buckets))
+    pairs = packed(seen, buckets=buckets)
+
+    def lists(batch: pa.Table, seen: pa.Table) -> pa.Table:
+        return _lists(batch.drop_columns("__bucket"), seen, scorer.value, n)
+
+    return (
+        people.repartitionById(buckets, "__bucket")
+        .groupBy("__bucket")
+        .cogroup(pairs.repartitionById(buckets, "bucket").groupBy("bucket"))
+        .applyInArrow(lists, LISTS)
     )
-    nothing = F.array().cast("array<int>")
-    rows = (
-        users.repartition(partitions, "user")
-        .join(packed, "user", "left")
-        .withColumn("__seen", F.coalesce("__seen", nothing))
-    )
-
-    def lists(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _lists(batches, scorer.value, n)
-
-    return rows.mapInArrow(lists, LISTS)
 
 
-def _lists(batches: Iterator[pa.RecordBatch], scorer: Scorer, n: int) -> Iterator[pa.RecordBatch]:
+def _lists(users: pa.Table, seen: pa.Table, scorer: Scorer, n: int) -> pa.Table:
+    """The lists of the users of one bucket."""
     import pyarrow as pa
 
-    places = kernel.places(scorer.items)
-    for batch in batches:
-        top = _top(batch, scorer, places, min(n, len(scorer.items)))
-        row, columns, scores = top.filled()
-        items, shown = scorer.items[columns], scorer.present(scores)
-        if shown is not scores:
-            # What people see may tie where the scores did not: order such items by number.
-            order = np.lexsort((items, -shown, row))
-            items, shown = items[order], shown[order]
-        starts = np.cumsum(top.sizes) - top.sizes
-        ranks = np.arange(1, len(row) + 1) - np.repeat(starts, top.sizes)
-        users = batch.column("user").to_numpy()[row]
-        yield pa.RecordBatch.from_arrays(
-            [pa.array(users), pa.array(items), pa.array(ranks.astype(np.int32)), pa.array(shown)],
-            names=["user", "item", "rank", "score"],
-        )
+    (batch,) = users.combine_chunks().to_batches() or [_no_users(users.schema)]
+    numbers = batch.column("user").to_numpy()
+    top = _top(batch, scorer, unpacked(seen, numbers), min(n, len(scorer.items)))
+    row, columns, scores = top.filled()
+    items, shown = scorer.items[columns], scorer.present(scores)
+    if shown is not scores:
+        # What people see may tie where the scores did not: order such items by number.
+        order = np.lexsort((items, -shown, row))
+        items, shown = items[order], shown[order]
+    starts = np.cumsum(top.sizes) - top.sizes
+    ranks = np.arange(1, len(row) + 1) - np.repeat(starts, top.sizes)
+    return pa.table(
+        {
+            "user": numbers[row],
+            "item": items,
+            "rank": ranks.astype(np.int32),
+            "score": shown,
+        }
+    )
 
 
-def _top(batch: pa.RecordBatch, scorer: Scorer, places: NDArray[np.int32], k: int) -> kernel.Top:
-    """The best k columns of every row of a batch, tile by tile."""
+def _no_users(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist([], schema)
+
+
+def _top(
+    batch: pa.RecordBatch,
+    scorer: Scorer,
+    seen: tuple[NDArray[np.int32], NDArray[np.int32]],
+    k: int,
+) -> kernel.Top:
+    """The best k columns of every row of a batch, tile by tile, without what the row has seen."""
     count = len(scorer.items)
-    seen = batch.column("__seen")
-    seen_items, seen_offsets = seen.values.to_numpy(), seen.offsets.to_numpy()
+    places = kernel.places(scorer.items)
+    seen_items, seen_offsets = seen
     inputs = scorer.inputs(batch)
     top = kernel.Top.empty(batch.num_rows, k)
     buffer = np.empty(_ROWS * min(_COLUMNS, count), np.float32)
