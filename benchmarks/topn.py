@@ -1,0 +1,179 @@
+"""Lists of all users with what they have seen left out, against three others.
+
+    python benchmarks/topn.py --out build/bench/topn.json
+
+Factors and pairs are random, the same for all sides, and on disk. Every side reads them, ranks all
+users and hands its lists to a sink that drops them. Against MLlib's own `recommendForAllUsers`,
+which leaves nothing out; `implicit` in one process of two threads; and the recipe of Microsoft's
+recommenders (all pairs, minus the seen ones by an anti join, ranked by a window), which is given a
+smaller size because it is quadratic in memory and time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.ml.recommendation import ALSModel
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+from side_by_side import compare, environment_of, peer, seconds
+
+from recpipe.models.factors import FactorModel
+from recpipe.models.registry import build
+from recpipe.session import spark_session
+from recpipe.settings import load
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+N = 10
+
+
+def make(folder: Path, *, users: int, items: int, ratings: int, rank: int) -> None:
+    """Factors and seen pairs as Parquet and as arrays: popularity is skewed, pairs are distinct."""
+    if (folder / "done").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(1)
+    user = random.integers(0, users, int(ratings * 1.1))
+    item = (random.power(0.35, len(user)) * items).astype(np.int64)
+    keys = random.permutation(np.unique(user * items + item))[:ratings]
+    pairs = np.column_stack([keys // items, keys % items]).astype(np.int32)
+    np.save(folder / "seen.npy", pairs)
+    table = pa.table({"user": pairs[:, 0].copy(), "item": pairs[:, 1].copy()})
+    pq.write_table(table, folder / "seen.parquet", row_group_size=len(pairs) // 4 + 1)
+    for name, count in (("user", users), ("item", items)):
+        factors = random.normal(0, 0.3, (count, rank)).astype(np.float32)
+        np.save(folder / f"{name}_factors.npy", factors)
+        lists = pa.ListArray.from_arrays(
+            np.arange(count + 1, dtype=np.int32) * rank, factors.ravel()
+        )
+        numbers = np.arange(count, dtype=np.int32)
+        bias = np.zeros(count, np.float32)
+        pq.write_table(
+            pa.table({name: numbers, "factors": lists, "bias": bias}),
+            folder / f"{name}.parquet", row_group_size=count // 4 + 1,
+        )  # fmt: skip
+    (folder / "done").touch()
+
+
+class Lists:
+    """Each side's way from the files to the lists."""
+
+    def __init__(self, spark: SparkSession, folder: Path, *, users: int, items: int, rank: int):
+        self.spark, self.folder = spark, folder
+        self.users, self.items, self.rank = users, items, rank
+
+    def read(self, name: str) -> DataFrame:
+        return self.spark.read.parquet(str(self.folder / f"{name}.parquet"))
+
+    def ours(self) -> DataFrame:
+        model = FactorModel(
+            name="als_explicit",
+            user_factors=self.read("user"),
+            item_factors=self.read("item"),
+            rank=self.rank,
+            mean=0.0,
+            again=build("als_explicit", load(environment={})),
+            users=self.users,
+            items=self.items,
+        )
+        return model.recommend(self.read("user").select("user"), n=N, seen=self.read("seen"))
+
+    def mllib(self) -> DataFrame:
+        jvm: Any = self.spark.sparkContext._jvm
+        frames = [
+            self.read(name).select(F.col(name).alias("id"), F.col("factors").alias("features"))
+            for name in ("user", "item")
+        ]
+        made = jvm.org.apache.spark.ml.recommendation.ALSModel(
+            "side", self.rank, *[frame._jdf for frame in frames]
+        )
+        return ALSModel(made).recommendForAllUsers(N)
+
+    def recipe(self) -> DataFrame:
+        dot = F.aggregate(
+            F.zip_with("p", "q", lambda a, b: a * b), F.lit(0.0), lambda total, x: total + x
+        )
+        pairs = (
+            self.read("user").select("user", F.col("factors").alias("p"))
+            .crossJoin(self.read("item").select("item", F.col("factors").alias("q")))
+            .select("user", "item", dot.alias("score"))
+        )  # fmt: skip
+        place = F.row_number().over(Window.partitionBy("user").orderBy(F.desc("score")))
+        unseen = pairs.join(self.read("seen"), ["user", "item"], "left_anti")
+        return unseen.withColumn("rank", place).where(F.col("rank") <= N)
+
+
+def drained(frame: DataFrame) -> None:
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def check(lists: Lists, expected: list[list[int]]) -> None:
+    """Ours must be the lists of the other side, but for ties in float32."""
+    found = lists.ours().where(F.col("user") < len(expected)).collect()
+    mine: dict[int, list[int]] = {}
+    for row in sorted(found, key=lambda row: (row.user, row["rank"])):
+        mine.setdefault(row.user, []).append(row.item)
+    same = np.mean([mine[user] == items for user, items in enumerate(expected)])
+    if same < 0.95:  # noqa: PLR2004
+        raise SystemExit(f"only {same:.0%} of the lists are the same")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=70_000)
+    parser.add_argument("--items", type=int, default=10_700)
+    parser.add_argument("--ratings", type=int, default=8_300_000)
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--work", type=Path, default=Path("build/bench/topn"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/topn.json"))
+    given = parser.parse_args()
+    sizes = {"users": given.users, "items": given.items, "ratings": given.ratings,
+             "rank": given.rank, "n": N}  # fmt: skip
+    small = {**sizes, "users": 6_000, "items": 4_000, "ratings": 700_000}
+    name = f"{given.users}x{given.items}"
+    for folder, size in ((name, sizes), ("6000x4000", small)):
+        make(given.work / folder, **{key: size[key] for key in size if key != "n"})
+    implicit = environment_of("implicit", ["implicit==0.7.2", "numpy<2.4"])
+    settings = load(overrides=["session.driver_memory=6g"], environment={})
+    work = "top-10 of all users, seen out"
+    shape = {key: sizes[key] for key in ("users", "items", "rank")}
+    with (
+        spark_session(settings, name="topn") as spark,
+        peer(implicit, "implicit_topn.py", given.work / name, N, threads=2) as rival,
+    ):
+        lists = Lists(spark, given.work / name, **shape)
+        check(lists, rival.ask("lists")["items"])
+        compare(
+            work, "implicit, one process, two threads",
+            ours=lambda: seconds(lambda: drained(lists.ours())),
+            theirs=lambda: float(rival.ask("go")["seconds"]),
+            target=1.0, sizes=sizes, versions={"implicit": "0.7.2"}, out=given.out,
+        )  # fmt: skip
+        compare(
+            work, "MLlib recommendForAllUsers, seen left in",
+            ours=lambda: seconds(lambda: drained(lists.ours())),
+            theirs=lambda: seconds(lambda: drained(lists.mllib())),
+            target=0.2, sizes=sizes, versions={}, out=given.out,
+        )  # fmt: skip
+        few = Lists(spark, given.work / "6000x4000", users=6_000, items=4_000, rank=given.rank)
+        expected: dict[int, list[int]] = {}
+        for row in few.recipe().where("user < 20").orderBy("user", "rank").collect():
+            expected.setdefault(row.user, []).append(row.item)
+        check(few, list(expected.values()))
+        compare(
+            work, "all pairs, anti join and window (recommenders' recipe)",
+            ours=lambda: seconds(lambda: drained(few.ours())),
+            theirs=lambda: seconds(lambda: drained(few.recipe())),
+            target=0.05, sizes=small, versions={}, out=given.out,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
