@@ -122,7 +122,7 @@ def _insert(
     best: NDArray[np.float32], columns: NDArray[np.int32], size: int, score: float, column: int
 ) -> int:
     """Put a score that belongs there among the best of a row; how many these are then."""
-    k = best.shape[0]
+    k: int = best.shape[0]
     at = size if size < k else k - 1
     while at > 0 and best[at - 1] < score:
         best[at] = best[at - 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ class Context:
         run_date: the day that the run stands for (UTC).
         progress: shows stages to a person and keeps their seconds.
         models_dir: a second place for fitted models, or None.
+        leak_checked: ids of the runs whose split this process has checked as it was written.
     """
 
     root: Folder
@@ -43,6 +44,7 @@ class Context:
     run_date: date
     progress: Progress
     models_dir: Folder | None = None
+    leak_checked: set[str] = field(default_factory=set)
 
     @cached_property
     def tables(self) -> Tables:
@@ -81,8 +83,13 @@ def scale(run: Run) -> Scale:
     return Scale.model_validate(run.manifest["input"]["rating_scale"])
 
 
-def folds_of(context: Context, run: Run) -> list[splits.SplitParts]:
-    """The parts of every fold as they were written, checked for leaks.
+def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.SplitParts]:
+    """The parts of every fold as they were written, checked for leaks once in a process.
+
+    Args:
+        context: of the stage.
+        run: whose split it is.
+        check: look again, though this process has looked before.
 
     Raises:
         UsageError: if there is no split yet.
@@ -92,13 +99,16 @@ def folds_of(context: Context, run: Run) -> list[splits.SplitParts]:
         raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
     instants = run.manifest["split"]["cutoffs"].items()
     cutoffs = {name: datetime.fromisoformat(at) for name, at in instants}
+    known = run.id in context.leak_checked and not check
     folds = []
     for fold in run.manifest["split"]["folds"]:
         place = of_fold(run.folder / "split", fold)
         train, validation, test = (place.read_table(name) for name in splits.PARTS)
         parts = splits.SplitParts(train, validation, test, fold=fold, cutoffs=cutoffs)
-        splits.check_no_leak(parts, context.settings.split)
+        if not known:
+            splits.check_no_leak(parts, context.settings.split)
         folds.append(parts)
+    context.leak_checked.add(run.id)
     return folds
 
 

@@ -25,7 +25,9 @@ def publish(context: Context, run: Run) -> None:
             lists,
             ratings=table(context, run, "ratings"),
             n=context.settings.recommend.n,
-            no_leak=lambda: f"{len(folds_of(context, run))} split(s), checked as they lie there",
+            no_leak=lambda: (
+                f"{len(folds_of(context, run, check=True))} split(s), checked as they lie there"
+            ),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])
             gate.hold()

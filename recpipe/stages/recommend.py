@@ -24,6 +24,9 @@ def recommend(context: Context, run: Run) -> None:
     """The chosen model on all ratings, and its lists for every user, filled up by popularity."""
     settings = context.settings
     with stage(context, run, "recommend"):
+        # What an earlier try noted, but not what `train` did: models that it could not fit.
+        kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
+        run.record(final={}, fallbacks=kept)
         ratings = table(context, run, "ratings")
         name, model = _final_model(context, run, ratings)
         filler = (

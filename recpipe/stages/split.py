@@ -92,6 +92,6 @@ def _split(context: Context, run: Run) -> None:
         )
         counts = [
             splits.count_parts(ratings, parts, settings).as_json()
-            for parts in folds_of(context, run)
+            for parts in folds_of(context, run, check=True)
         ]
         run.add("split", {"parts": counts})
