@@ -87,7 +87,10 @@ def hide(
                     scores[row, column] = -np.inf
 
 
-@njit(types.Tuple((int32[::1], int32[::1]))(_INTS, _INTS, int64), cache=True, nogil=True)
+_GATHERED = types.Tuple((int32[::1], int32[::1]))  # type: ignore[no-untyped-call]
+
+
+@njit(_GATHERED(_INTS, _INTS, int64), cache=True, nogil=True)
 def by_row(
     rows: NDArray[np.int32], values: NDArray[np.int32], count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
