@@ -58,6 +58,14 @@ quality: setup ## every model under three splits of RECPIPE_MOVIELENS, and on sy
 	@$(PYTHON_IN_VENV) benchmarks/quality.py --input "$(RECPIPE_MOVIELENS)" --work build/quality
 	@$(PYTHON_IN_VENV) benchmarks/quality.py --synthetic 1000000 --work build/quality-synthetic
 
+.PHONY: bench
+bench: setup ## ours against others', small sizes, minutes; then docs/benchmarks.md
+	@scripts/bench.sh small
+
+.PHONY: bench-full
+bench-full: setup ## the same at the sizes of docs/benchmarks.md; hours
+	@scripts/bench.sh full
+
 .PHONY: doctor
 doctor: setup ## what this machine has and lacks
 	@.venv/bin/recpipe doctor

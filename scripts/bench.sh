@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Every benchmark, one after the other: bench.sh small|full. Rows go to build/bench/*.json as they
+# come, then to benchmarks/results.json and docs/benchmarks.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# MLlib takes a native BLAS where there is one. Where we may, we install it, as the image does.
+if ! ldconfig -p | grep -q libopenblas && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+  apt-get install -y -qq libopenblas0 >/dev/null
+fi
+
+mkdir -p build/bench
+bench() {
+  echo "---- $*"
+  .venv/bin/python "benchmarks/$1.py" --out "build/bench/$1.json" "${@:2}"
+}
+if [[ $1 == full ]]; then
+  bench topn
+  bench evaluation
+  bench ingest --ratings 25000000
+  bench sgd --ratings 8300000
+  bench als --ratings 8300000
+  .venv/bin/python benchmarks/growth.py --ratings 1000000,5000000,25000000
+else
+  bench topn --users 10000 --items 4000 --ratings 1000000
+  bench evaluation --users 10000
+  bench ingest --ratings 1000000
+  bench sgd --ratings 1000000
+  bench als --ratings 1000000
+  .venv/bin/python benchmarks/growth.py --ratings 100000,1000000
+fi
+.venv/bin/python benchmarks/table.py build/bench/*.json
