@@ -14,9 +14,16 @@ import os
 import tomllib
 from datetime import datetime
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from recpipe.errors import UsageError
 
@@ -32,7 +39,21 @@ ModelName = Literal[
 MODELS: tuple[str, ...] = get_args(ModelName)
 BASELINES: tuple[str, ...] = ("popularity", "biases", "mean", "random")
 
-Blocks = Literal["auto", "cores"] | int
+T = TypeVar("T")
+Many = Annotated[
+    tuple[T, ...],
+    BeforeValidator(lambda given: (given,) if isinstance(given, str | int) else given),
+]
+"""Several values; a single one, as `--set evaluate.ks=5` gives, is a list of one."""
+
+StorageLevel = Literal[
+    "NONE", "DISK_ONLY", "DISK_ONLY_2", "DISK_ONLY_3", "MEMORY_ONLY", "MEMORY_ONLY_2",
+    "MEMORY_ONLY_SER", "MEMORY_ONLY_SER_2", "MEMORY_AND_DISK", "MEMORY_AND_DISK_2",
+    "MEMORY_AND_DISK_SER", "MEMORY_AND_DISK_SER_2", "OFF_HEAP",
+]  # fmt: skip
+"""The storage levels that Spark has."""
+
+Blocks = Literal["auto", "cores"] | Annotated[int, Field(ge=1)]
 """auto: from the number of ratings and the rank, never from the machine, so that a model does not
 depend on where it was fitted. cores: the session's parallelism, for speed. Or a number."""
 
@@ -52,6 +73,12 @@ class Scale(Section):
     """The highest rating."""
     step: float = Field(0.5, gt=0)
     """The distance of two neighbouring ratings."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scale:
+        if self.min > self.max:
+            raise ValueError("min must not exceed max")
+        return self
 
 
 class Session(Section):
@@ -142,9 +169,9 @@ class Als(Section):
     checkpoint_interval: int = Field(5, ge=1)
     """Iterations between checkpoints, which cut the lineage; under the root, removed afterwards.
     At 15 the lineage has been seen to overflow a JVM's stack, which ends the whole process."""
-    intermediate_storage_level: str = "MEMORY_AND_DISK"
+    intermediate_storage_level: StorageLevel = "MEMORY_AND_DISK"
     """Storage level of the rating blocks and factors during the fit."""
-    final_storage_level: str = "MEMORY_AND_DISK"
+    final_storage_level: StorageLevel = "MEMORY_AND_DISK"
     """Storage level of the factors when the fit ends."""
     block_size: int = Field(4096, ge=1)
     """Rows stacked into one block for MLlib's own prediction."""
@@ -232,16 +259,22 @@ class Biases(Section):
 class Train(Section):
     """Which models are fitted."""
 
-    models: tuple[ModelName, ...] = ("popularity", "biases", "als_explicit", "als_implicit", "sgd")
-    """The models, in the order of their fits."""
-    fallback_for: tuple[ModelName, ...] = ("als_explicit", "als_implicit")
+    models: Many[ModelName] = ("popularity", "biases", "als_explicit", "als_implicit", "sgd")
+    """The models, in the order of their fits; at least one."""
+    fallback_for: Many[ModelName] = ("als_explicit", "als_implicit")
     """Models whose failure does not end the run: `sgd` takes their place."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Train:
+        if not self.models or len(set(self.models)) != len(self.models):
+            raise ValueError("models must be at least one, each once")
+        return self
 
 
 class Evaluate(Section):
     """How models are judged."""
 
-    ks: tuple[int, ...] = (5, 10, 20)
+    ks: Many[int] = (5, 10, 20)
     """Lengths at which lists are judged."""
     relevance_threshold: float = 4.0
     """The lowest rating that counts as relevant."""
@@ -286,7 +319,7 @@ class Publish(Section):
 class Settings(Section):
     """Every setting of recpipe."""
 
-    seed: int = 42
+    seed: int = Field(42, ge=0)
     """Seed of every random choice of a run."""
     session: Session = Session()
     storage: Storage = Storage()
@@ -302,6 +335,15 @@ class Settings(Section):
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()
     publish: Publish = Publish()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        chosen = self.publish.model
+        if chosen == "auto" and not set(self.train.models) - {"mean", "random"}:
+            raise ValueError("publish.model = auto never chooses mean or random: fit another model")
+        if chosen not in {"auto", *self.train.models}:
+            raise ValueError(f"publish.model = {chosen} is none of train.models")
+        return self
 
     def hash(self) -> str:
         """The first 16 hex digits of the SHA-256 of all settings that shape a result."""
@@ -343,7 +385,11 @@ def load(
         key, equals, text = override.partition("=")
         if not equals:
             raise UsageError(f"--set {override}: no '='", hint="write --set section.key=value")
-        _put(tree, key.strip().split("."), _value(text.strip()), source=f"--set {key.strip()}")
+        keys, value = key.strip().split("."), _value(text.strip())
+        if keys[:2] == ["session", "conf"] and len(keys) > len(("session", "conf")):
+            # Spark's own names have dots in them, and its values are text.
+            keys, value = ["session", "conf", ".".join(keys[2:])], text.strip()
+        _put(tree, keys, value, source=f"--set {key.strip()}")
     for key, value in (given or {}).items():
         _put(tree, key.split("."), value, source=key)
     try:
@@ -353,7 +399,8 @@ def load(
         where = ".".join(str(part) for part in first["loc"])
         what = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise UsageError(
-            f"setting {where}: {what}", hint="conf/base.toml explains every one"
+            f"setting {where}: {what}" if where else f"settings: {what}",
+            hint="conf/base.toml explains every one",
         ) from error
 
 

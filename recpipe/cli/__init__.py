@@ -12,7 +12,7 @@ import click
 
 from recpipe import __version__, interrupts
 from recpipe.cli import inspection, stages
-from recpipe.errors import RecpipeError, UsageError
+from recpipe.errors import MissingError, RecpipeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,11 @@ def _ended_by(error: BaseException) -> int:
         return _refuse("terminated; nothing half-written is left", code=TERMINATED)
     if interrupts.received() or isinstance(error, KeyboardInterrupt | click.Abort):
         return _refuse("interrupted; nothing half-written is left", code=INTERRUPTED)
+    if isinstance(error, OSError) and error.filename:
+        error = MissingError(
+            f"{error.filename}: {error.strerror}",
+            hint="is it where it should be, and this user allowed?",
+        )
     match error:
         case click.exceptions.Exit():
             return error.exit_code

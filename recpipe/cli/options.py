@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,8 +22,12 @@ def _run_date(_context: click.Context, _option: click.Parameter, value: str | No
     if value is None:
         return None
     try:
-        return date.fromisoformat(value)
-    except ValueError as error:
+        # ISO 8601 has more ways to write a day.
+        if len(value) != len("YYYY-MM-DD") or "W" in value:
+            raise click.BadParameter(f"{value!r} is not YYYY-MM-DD")
+        # The day after must exist, too.
+        return date.fromisoformat(value) + timedelta(days=1) - timedelta(days=1)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{value!r} is not YYYY-MM-DD") from error
 
 

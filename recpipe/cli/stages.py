@@ -66,7 +66,12 @@ def _later(stage: str) -> Callable[[Context, Options], None]:
         found = context.runs.unfinished(options.run_id)
         logger.info("run %s", found.id)
         settings = options.settings(base=found.manifest["settings"])
-        context = stages.resume(replace(context, settings=settings), found)
+        if options.run_date and options.run_date.isoformat() != found.manifest["run_date"]:
+            raise UsageError(
+                f"run {found.id} stands for {found.manifest['run_date']}",
+                hint="leave --run-date out, or start another run",
+            )
+        context = stages.resume(replace(context, settings=settings), found, stage)
         stages.IN_ORDER[stage](context, found)
         if stage == "evaluate":
             _print_metrics(found)

@@ -31,6 +31,7 @@ def evaluate(context: Context, run: Run) -> None:
         names = fitted_models(run)
         rows: list[evaluation.MetricRow] = []
         run.folder.delete("evaluation")
+        run.folder.delete("metrics.json")
         for number, parts in enumerate(folds_of(context, run)):
             models = {
                 name: load(context, run.manifest["models"][name]["folds"][number]["path"])

@@ -72,7 +72,8 @@ def fitted_models(run: Run) -> list[str]:
 def fall_back(context: Context, run: Run, name: str, error: Exception) -> None:
     """Note that `sgd` takes the place of a model; raise where settings do not allow it."""
     wanted = name in context.settings.train.fallback_for and name != FALLBACK
-    if not wanted or interrupts.received():
+    # Settings that make no sense are no failure of a fit.
+    if not wanted or isinstance(error, UsageError) or interrupts.received():
         raise error
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, said)

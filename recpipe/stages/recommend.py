@@ -26,7 +26,7 @@ def recommend(context: Context, run: Run) -> None:
     with stage(context, run, "recommend"):
         # What an earlier try noted, but not what `train` did: models that it could not fit.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
-        run.record(final={}, fallbacks=kept)
+        run.record(fallbacks=kept)
         ratings = table(context, run, "ratings")
         name, model = _final_model(context, run, ratings)
         filler = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
+from functools import reduce
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 from recpipe import provenance
 from recpipe import split as splits
@@ -14,6 +16,8 @@ from recpipe.errors import InputError, UsageError
 from recpipe.stages.context import Context, folds_of, of_fold, stage, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recpipe.storage import Run
 
 logger = logging.getLogger(__name__)
@@ -42,23 +46,39 @@ def start(context: Context, run_id: str) -> Run:
     )
 
 
-def resume(context: Context, run: Run) -> Context:
-    """The context of a later stage of a run: its settings are recorded, its split stays.
+_READ_BY = {
+    "split": ("seed", "ingest", "split"),
+    "train": ("train", "als", "als_explicit", "als_implicit", "nmf", "sgd", "biases"),
+    "evaluate": ("evaluate", "publish.model"),
+    "recommend": ("recommend",),
+}
+"""The settings by the first stage that reads them, in the order of the stages."""
+
+
+def resume(context: Context, run: Run, stage: str) -> Context:
+    """The context of a later stage of a run: its settings are recorded, what is done stays.
 
     Raises:
-        UsageError: if settings that the split was made by have changed since.
+        UsageError: if settings have changed since by which an earlier stage was run.
     """
     before = run.manifest["settings"]
     after = context.settings.model_dump(mode="json")
-    for section in ("split", "seed"):
-        if before[section] != after[section]:
-            raise UsageError(
-                f"run {run.id} was split with other settings of `{section}`",
-                hint="start another run with `recpipe split`",
-            )
+    for earlier in takewhile(lambda name: name != stage, _READ_BY):
+        for setting in _READ_BY[earlier]:
+            if _at(before, setting) != _at(after, setting):
+                raise UsageError(
+                    f"run {run.id}: `{earlier}` was run with other settings of `{setting}`",
+                    hint=f"run `{earlier}` again with these, or leave them as they were"
+                    if earlier != "split"
+                    else "start another run with `recpipe split`",
+                )
     run.record(settings=after, settings_hash=context.settings.hash())
     run.folder.write_json("settings.json", after)
     return replace(context, run_date=date.fromisoformat(run.manifest["run_date"]))
+
+
+def _at(settings: Mapping[str, Any], name: str) -> Any:
+    return reduce(lambda section, key: section[key], name.split("."), settings)
 
 
 def split(context: Context, run: Run) -> None:

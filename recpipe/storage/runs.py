@@ -40,6 +40,11 @@ class Run:
         self.folder.write_json(_MANIFEST, changed)
         self.manifest = changed
 
+    def forget(self, *sections: str) -> None:
+        """Take sections out of the manifest, where they are in it, and write it."""
+        self.manifest = {k: v for k, v in self.manifest.items() if k not in sections}
+        self.record()
+
     def add(self, section: str, entries: Mapping[str, Any]) -> None:
         """Add entries to a section of the manifest that is an object, and write it."""
         self.record(**{section: {**self.manifest.get(section, {}), **entries}})

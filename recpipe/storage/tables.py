@@ -10,10 +10,11 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from recpipe.errors import InputError, UsageError
 from recpipe.storage.filesystem import absolute, local_path
+from recpipe.storage.folder import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.contracts import Table
-    from recpipe.storage.folder import Folder, Format
+    from recpipe.storage.folder import Folder
 
 _CURRENT = "CURRENT.json"
 
@@ -45,13 +46,16 @@ class Tables:
 
         Raises:
             UsageError: if there are no tables yet.
+            InputError: if it is damaged.
         """
         if not self.exist():
             raise UsageError(
                 f"{self.folder.uri}: no tables",
                 hint="give --input or --dataset, or `recpipe ingest`",
             )
-        value: dict[str, object] = self.folder.read_json(_CURRENT)
+        value = self.folder.read_json(_CURRENT)
+        if not isinstance(value, dict) or not {"format", "source", "tables"} <= value.keys():
+            raise _damaged(self.folder.path(_CURRENT), "format, source or tables is missing")
         return value
 
     def versions(self) -> dict[str, int]:
@@ -170,8 +174,18 @@ def local_format(root: str) -> Format | None:
     current = folder / "tables" / _CURRENT if folder else None
     if current is None or not current.is_file():
         return None
-    found: Format | None = json.loads(current.read_text(encoding="utf-8")).get("format")
+    try:
+        said = json.loads(current.read_text(encoding="utf-8"))
+        found: Format = said["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(str(current), repr(error)) from error
+    if found not in get_args(Format):
+        raise _damaged(str(current), f"format {found!r}")
     return found
+
+
+def _damaged(path: str, what: str) -> InputError:
+    return InputError(f"{path} is damaged: {what}", hint="restore it, or ingest into another root")
 
 
 @dataclass

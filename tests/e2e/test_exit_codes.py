@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         (["--models", "als_explicit,svdpp"], "models"),
         (["--resume", "one"], "--resume"),
         (["--run-date", "02.01.2026"], "not YYYY-MM-DD"),
+        (["--run-date", "9999-12-31"], "not YYYY-MM-DD"),
         (["--format", "orc"], "orc"),
         (["--input", "a", "--dataset", "ml-latest-small"], "exclude each other"),
         (["--config", "none.toml"], "none.toml"),
@@ -129,6 +130,22 @@ def test_delta_without_its_jars_ends_with_5_and_the_way_to_get_them(
     assert "Delta" in ended.complaint
     assert "make setup" in ended.complaint
     assert not (tmp_path / "root").exists()
+
+
+def test_a_root_that_cannot_be_one_ends_with_5_and_its_name(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = recpipe("ingest", "--input", source, "--root", tmp_path / "file")
+    assert ended.code == 5, ended.err
+    assert f"{tmp_path}/file" in ended.complaint
+
+
+def test_a_damaged_pointer_to_the_tables_ends_with_3_and_its_name(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for text in ("", "[]", '{"format": "parquet", "tables": {}}', '{"format": "orc"}'):
+        (tmp_path / "tables" / "CURRENT.json").write_text(text)
+        ended = recpipe("split", "--root", tmp_path)
+        assert ended.code == 3, ended.err
+        assert "tables/CURRENT.json is damaged" in ended.complaint
 
 
 def test_memory_that_the_jvm_cannot_have_ends_with_5(tmp_path: Path, source: Path) -> None:

@@ -75,6 +75,23 @@ def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_judged(
     assert "LeakError" in (root / "runs" / "steps" / "error.log").read_text()
 
 
+def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
+    recommended: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(recommended, root)
+    ended = recpipe("recommend", "--root", root, "--set", "als_explicit.rank=5")
+    assert ended.code == 2, ended.err
+    assert "other settings of `als_explicit`" in ended.complaint
+    assert manifest(root, "steps")["recommended"] == "als_explicit"
+    succeed("train", "--root", root, "--models", "als_explicit")
+    assert not {"chosen", "metrics", "recommended"} & manifest(root, "steps").keys()
+    ended = recpipe("publish", "--root", root)
+    assert ended.code == 2, ended.err
+    assert "has no lists" in ended.complaint
+    assert not (root / "published").exists()
+
+
 def test_lists_with_a_seen_item_are_not_published(
     recommended: Path, source: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,13 @@ def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
         ("evaluate.metric=ndcg@7", "evaluate"),
         ("evaluate.ks=5,5,10", "distinct"),
         ("train.models=als", "train.models"),
+        ("als.blocks=0", "als.blocks"),
+        ("als.intermediate_storage_level=FOO", "als.intermediate_storage_level"),
+        ("train.models=", "train.models"),
+        ("train.models=random,mean", "never chooses mean or random"),
+        ("publish.model=nmf", "none of train.models"),
+        ("ingest.rating_scale={min=5, max=1}", "min must not exceed max"),
+        ("seed=-1", "seed"),
         ("seed", "no '='"),
         ("seed.of.time=1", "seed"),
     ],
@@ -57,6 +64,16 @@ def test_words_and_lists_need_no_quotes_on_the_command_line() -> None:
     assert settings.evaluate.ks == (1, 10)
     assert settings.train.models == ("sgd", "mean")
     assert settings.als.blocks == "cores"
+
+
+def test_a_single_value_is_a_list_of_one_and_names_of_spark_keep_their_dots() -> None:
+    settings = load(
+        overrides=["evaluate.ks=10", "train.models=sgd", "session.conf.spark.task.maxFailures=1"],
+        environment={},
+    )
+    assert settings.evaluate.ks == (10,)
+    assert settings.train.models == ("sgd",)
+    assert settings.session.conf == {"spark.task.maxFailures": "1"}
 
 
 def test_a_file_that_is_not_toml_is_refused_with_its_path(tmp_path: Path) -> None:
