@@ -138,9 +138,9 @@ class RingExchange:
         try:
             yield
         except Exception as error:
-            if missing.is_set():
+            if missing.is_set() or "SPARK-24819" in str(error):
                 raise MissingError(
-                    f"sgd ring: for {self.patience:g} s there were fewer than {blocks} slots",
+                    f"sgd ring: fewer than {blocks} slots are left for {blocks} blocks",
                     hint="bring the executors back, or set sgd.exchange to spark",
                 ) from error
             if said := re.search(r"FitError: (sgd ring: [^\n]*)", str(error)):
