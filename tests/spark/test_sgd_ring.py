@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
-from recpipe.models.sgd.ring import RingExchange
+from recpipe.errors import FitError, MissingError
+from recpipe.models.sgd.certificate import encryption_asked
+from recpipe.models.sgd.memory import check_memory
+from recpipe.models.sgd.ring import RingExchange, obstacle
 from recpipe.storage import Folder
+from tests.caching import cached
 from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -30,12 +42,14 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Iterator[Folder]:
 def test_the_ring_ends_in_the_bits_of_the_algorithm_in_one_process(
     spark: SparkSession, scratch: Folder, blocks: int
 ) -> None:
+    before = cached(spark)
     cells = packed(*parts(spark), blocks=blocks)
     plan = plan_of(cells)
 
     assert carried(cells, plan, scratch, RingExchange()) == in_process(cells, plan)
     assert scratch.list() == []
     cells.release()
+    assert cached(spark) <= before
 
 
 def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
@@ -46,6 +60,148 @@ def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
     plan = plan_of(cells, learning_rate=0.2, learning_rate_decay=1.0, regularization=0.0, epochs=6)
     plan = replace(plan, checkpoint_interval=2)
 
-    assert carried(cells, plan, scratch, RingExchange(least_seconds=0.0)) == in_process(cells, plan)
+    expected = in_process(cells, plan)
+    assert expected[1][0]["validation_rmse"] < expected[1][-1]["validation_rmse"]
+    assert carried(cells, plan, scratch, RingExchange(least_seconds=0.0)) == expected
     assert scratch.list() == ["sgd-epoch-00004"]
     cells.release()
+
+
+def test_patience_ends_the_ring_where_it_ends_the_algorithm(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = plan_of(cells, learning_rate=0.2, regularization=0.0, epochs=50, patience=2)
+
+    expected = in_process(cells, plan)
+    assert len(expected[1]) < 50
+    assert carried(cells, plan, scratch, RingExchange()) == expected
+    cells.release()
+
+
+def test_a_ring_that_diverges_says_so_and_leaves_nothing_cached(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    before = cached(spark)
+    cells = packed(*parts(spark), blocks=2)
+
+    with pytest.raises(FitError, match="diverged in epoch 1"):
+        RingExchange().train(cells.cells, plan_of(cells, learning_rate=1e4), scratch=scratch)
+
+    cells.release()
+    assert cached(spark) <= before
+
+
+def test_more_blocks_than_slots_are_refused_at_once_with_both_numbers(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=3)
+
+    with pytest.raises(MissingError, match="3 blocks need 3 slots at once, and 2 are there"):
+        RingExchange().train(cells.cells, plan_of(cells), scratch=scratch)
+
+    assert obstacle(spark, blocks=2) == ""
+    cells.release()
+
+
+def test_blocks_that_are_too_large_for_one_value_are_refused_with_how_many_would_do(
+    spark: SparkSession,
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = replace(plan_of(cells), users=(20_000_000, 1), rank=64)
+
+    with pytest.raises(MissingError, match=r"20000000 users at rank 64 .* sgd\.blocks to 5"):
+        check_memory(spark, plan)
+    check_memory(spark, plan_of(cells))
+    cells.release()
+
+
+def test_a_worker_killed_in_the_second_leg_changes_no_bit(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
+    killer = threading.Thread(target=kill_a_worker, args=(scratch, "sgd-epoch-01500", found := []))
+    killer.start()
+
+    trained = carried(cells, plan, scratch, RingExchange(least_seconds=0.0))
+
+    killer.join()
+    assert found
+    assert trained == in_process(cells, plan)
+    cells.release()
+
+
+def kill_a_worker(scratch: Folder, checkpoint: str, killed: list[int]) -> None:
+    """SIGKILL for a Python worker of this session's JVM in the middle of a leg."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        time.sleep(0.01)
+        if not scratch.has_table(checkpoint):
+            continue
+        for worker in psutil.Process().children(recursive=True):
+            try:
+                if in_a_ring(worker):
+                    worker.kill()
+                    killed.append(worker.pid)
+                    return
+            except psutil.NoSuchProcess:
+                continue
+
+
+def in_a_ring(worker: psutil.Process) -> bool:
+    """Whether a worker has met its neighbours: it listens, and both connections are there."""
+    if "python" not in worker.name():
+        return False
+    connections = worker.net_connections("tcp")
+    ports = {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
+    return any(
+        c.status == psutil.CONN_ESTABLISHED and c.laddr.port in ports for c in connections
+    )
+
+
+def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_settings_ask(
+    tmp_path: Path,
+) -> None:
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, __file__, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert answers == {"4": True, "8": True, "encrypted": True}
+
+
+def main(folder: str) -> None:
+    """What the test above asks, in a session of eight slots that encrypts."""
+    from pyspark.sql import SparkSession
+
+    spark = (
+        SparkSession.builder.master("local[8]")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.default.parallelism", "2")
+        .config("spark.ui.enabled", "false")
+        .config("spark.io.encryption.enabled", "true")
+        .getOrCreate()
+    )
+    answers: dict[str, Any] = {"encrypted": encryption_asked(spark)}
+    for blocks in (4, 8):
+        cells = packed(*parts(spark), blocks=blocks)
+        plan = plan_of(cells)
+        ours = carried(cells, plan, Folder(spark, folder), RingExchange())
+        answers[str(blocks)] = ours == in_process(cells, plan)
+        cells.release()
+    print(json.dumps(answers))  # noqa: T201 - how it answers
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

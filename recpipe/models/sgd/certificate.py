@@ -66,7 +66,7 @@ class Certificate:
                     f"{keytool} made no certificate: {said.strip()}",
                     hint="install a whole Java runtime, or set sgd.exchange to spark",
                 ) from error
-            characters = jvm.java.lang.String(password).toCharArray()
+            characters = _characters(spark, password)
             keys = jvm.java.security.KeyStore.getInstance("PKCS12")
             stream = jvm.java.io.FileInputStream(store)
             try:
@@ -74,8 +74,8 @@ class Certificate:
             finally:
                 stream.close()
         return cls(
-            _pem("CERTIFICATE", keys.getCertificate(_ALIAS).getEncoded()),
-            _pem("PRIVATE KEY", keys.getKey(_ALIAS, characters).getEncoded()),
+            _pem(spark, "CERTIFICATE", keys.getCertificate(_ALIAS)),
+            _pem(spark, "PRIVATE KEY", keys.getKey(_ALIAS, characters)),
         )
 
     def context(self, *, server: bool) -> ssl.SSLContext:
@@ -94,6 +94,24 @@ class Certificate:
         return context
 
 
-def _pem(kind: str, der: bytes) -> str:
-    lines = base64.encodebytes(bytes(der)).decode()
-    return f"-----BEGIN {kind}-----\n{lines}-----END {kind}-----\n"
+def _characters(spark: SparkSession, text: str) -> Any:
+    """A Java char[], which no string of Python's becomes by itself."""
+    gateway: Any = spark.sparkContext._gateway  # noqa: SLF001 - as above
+    characters = gateway.new_array(gateway.jvm.char, len(text))
+    for at, character in enumerate(text):
+        characters[at] = character
+    return characters
+
+
+_TYPES = {"CERTIFICATE": "java.security.cert.Certificate", "PRIVATE KEY": "java.security.Key"}
+
+
+def _pem(spark: SparkSession, kind: str, held: Any) -> str:
+    gateway: Any = spark.sparkContext._gateway  # noqa: SLF001 - as above
+    java = gateway.jvm.java.lang
+    # Their classes are Java's own secret, and only by their public types may they be called.
+    encoded = java.Class.forName(_TYPES[kind]).getMethod(
+        "getEncoded", gateway.new_array(java.Class, 0)
+    )
+    der = bytes(encoded.invoke(held, gateway.new_array(java.Object, 0)))
+    return f"-----BEGIN {kind}-----\n{base64.encodebytes(der).decode()}-----END {kind}-----\n"
