@@ -21,6 +21,7 @@ from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange, obstacle
 from recpipe.storage import Folder
 from tests.caching import cached
+from tests.rings import in_a_ring
 from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
 
 if TYPE_CHECKING:
@@ -141,23 +142,12 @@ def kill_a_worker(scratch: Folder, checkpoint: str, killed: list[int]) -> None:
             continue
         for worker in psutil.Process().children(recursive=True):
             try:
-                if in_a_ring(worker):
+                if "python" in worker.name() and in_a_ring(worker):
                     worker.kill()
                     killed.append(worker.pid)
                     return
             except psutil.NoSuchProcess:
                 continue
-
-
-def in_a_ring(worker: psutil.Process) -> bool:
-    """Whether a worker has met its neighbours: it listens, and both connections are there."""
-    if "python" not in worker.name():
-        return False
-    connections = worker.net_connections("tcp")
-    ports = {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
-    return any(
-        c.status == psutil.CONN_ESTABLISHED and c.laddr.port in ports for c in connections
-    )
 
 
 def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_settings_ask(

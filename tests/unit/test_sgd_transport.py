@@ -93,9 +93,8 @@ def test_strangers_who_knock_first_are_sent_away_and_the_right_one_is_let_in() -
     gathering = Gathering(2)
     keys = Keys(b"secret")
     one = Ring(block=0, blocks=2, host=HOST, gather=gathering.of(0), keys=keys)
-    address = one._listener.getsockname()
     for said in (b"GET / HTTP/1.1\r\n\r\n" + bytes(99), struct.pack("<i", 1) + bytes(64)):
-        with socket.create_connection(address) as stranger:
+        with socket.create_connection(one.address) as stranger:
             stranger.sendall(said)
     other = Ring(block=1, blocks=2, host=HOST, gather=gathering.of(1), keys=keys)
 
@@ -108,7 +107,7 @@ def test_strangers_who_knock_first_are_sent_away_and_the_right_one_is_let_in() -
 
 def test_it_listens_on_the_address_of_the_executor_and_no_other() -> None:
     ring = lone((HOST, 1), Keys(b"secret"))
-    assert ring._listener.getsockname()[0] == HOST
+    assert ring.address[0] == HOST
     ring.abandon()
 
 

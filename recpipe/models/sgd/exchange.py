@@ -32,10 +32,12 @@ class Trained:
         factors: FACTORS, the blocks of the best epoch, cached until `release`; rows of a side
             that is neither USERS nor ITEMS are the exchange's own.
         progress: the learning curve.
+        seconds: how long each epoch took, where the exchange knows; for people only.
     """
 
     factors: DataFrame
     progress: Progress
+    seconds: tuple[float, ...] = ()
 
     def release(self) -> None:
         self.factors.unpersist()

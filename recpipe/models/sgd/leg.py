@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 CURVE = -1
-"""The side of the row, of block 0, that brings the learning curve back as JSON."""
+"""The side of the row, of block 0, with the learning curve and the seconds of each epoch of the leg,
+as JSON."""
 NOW_USERS, NOW_ITEMS = 2, 3
 """The sides of the blocks as the last epoch left them, where another one was better."""
 
@@ -93,6 +94,7 @@ class _Task:
         # Item blocks that are here, in the order of their visits.
         self.here: deque[tuple[int, Floats]] = deque()
         self.best: tuple[Floats, list[Floats]] | None = None
+        self.seconds: list[float] = []
 
     def read(self, batches: Batches) -> None:
         """Cells of this block and, from the second leg on, its factors."""
@@ -121,7 +123,7 @@ class _Task:
 
     def run(self) -> None:
         """Epochs until the fit is done or it is time for a checkpoint; the same one for all."""
-        started = time.monotonic()
+        started = before = time.monotonic()
         pause = False
         while not (self.progress.done or pause):
             epoch = len(self.progress.curve) + 1
@@ -135,6 +137,9 @@ class _Task:
             pause = notes[0][2]
             if self.progress.best == epoch and self.plan.validation_rows:
                 self._keep(copy=not self.progress.done)
+            now = time.monotonic()
+            self.seconds.append(now - before)
+            before = now
         self._await_home()
 
     def _met(self, epoch: int) -> float:
@@ -183,8 +188,8 @@ class _Task:
         if not self.progress.done and self.progress.best != len(self.progress.curve):
             yield from self._blocks(NOW_USERS, NOW_ITEMS, now)
         if self.block == 0:
-            curve = json.dumps(self.progress.report()).encode()
-            yield arrow_row(FACTORS, 0, CURVE, 0, 0.0, curve)
+            report = {"curve": self.progress.report(), "seconds": self.seconds}
+            yield arrow_row(FACTORS, 0, CURVE, 0, 0.0, json.dumps(report).encode())
 
     def _blocks(self, users: int, items: int, blocks: tuple[Floats, list[Floats]]) -> Batches:
         yield arrow_row(FACTORS, self.block, users, self.block, 0.0, blocks[0])

@@ -99,16 +99,19 @@ class RingExchange:
         )
         progress = Progress(plan)
         checkpoint = ""
+        seconds: list[float] = []
         with configured(spark, _PLAIN):
             while True:
                 leg = Leg(plan, keys, tuple(progress.curve), self.least_seconds)
                 before = scratch.read_table(checkpoint) if checkpoint else None
                 factors = _frame(cells, before, leg).persist(StorageLevel.MEMORY_AND_DISK)
                 with released_on_failure(factors), self._watched(spark, plan.grid.blocks):
-                    progress = _curve(factors, plan)
+                    report = _report(factors)
+                    progress = Progress.from_curve(plan, [Epoch(**p) for p in report["curve"]])
+                    seconds += report["seconds"]
                     progress.check()
                     if progress.done:
-                        return Trained(factors, progress)
+                        return Trained(factors, progress, tuple(seconds))
                     name = f"sgd-epoch-{len(progress.curve):05d}"
                     scratch.write_table(name, factors)
                 factors.unpersist()
@@ -173,6 +176,7 @@ def _joined(cells: DataFrame, before: DataFrame, *, blocks: int) -> DataFrame:
     return cells.select("*", *empty).unionAll(factors).repartitionById(blocks, "block")
 
 
-def _curve(factors: DataFrame, plan: Plan) -> Progress:
+def _report(factors: DataFrame) -> dict[str, Any]:
     (row,) = factors.where(F.col("side") == CURVE).select("data").collect()
-    return Progress.from_curve(plan, [Epoch(**point) for point in json.loads(row.data)])
+    report: dict[str, Any] = json.loads(row.data)
+    return report

@@ -100,6 +100,12 @@ class Ring:
         self._receiver = threading.Thread(target=self._guarded, args=(self._receive,), daemon=True)
         self._sender.start()
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._listener.getsockname()[:2]
+        return host, port
+
     # -- for the task -----------------------------------------------------------------------
 
     def send(self, number: int, block: Floats) -> None:
