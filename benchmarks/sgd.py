@@ -274,7 +274,7 @@ def main() -> None:
                 note("sgd, an epoch, a stage a stratum", "the bare kernel, one process, a thread a block",
                      *alternating(3, strata, bare), None)  # fmt: skip
         packed.release()
-        del cells
+
         packing: list[float] = []
 
         def pack() -> None:

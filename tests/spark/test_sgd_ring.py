@@ -122,7 +122,8 @@ def test_a_worker_killed_in_the_second_leg_changes_no_bit(
 ) -> None:
     cells = packed(*parts(spark), blocks=2)
     plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
-    killer = threading.Thread(target=kill_a_worker, args=(scratch, "sgd-epoch-01500", found := []))
+    found: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(scratch, "sgd-epoch-01500", found))
     killer.start()
 
     trained = carried(cells, plan, scratch, RingExchange(least_seconds=0.0))

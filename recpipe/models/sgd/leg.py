@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 CURVE = -1
-"""The side of the row, of block 0, with the learning curve and the seconds of each epoch of the leg,
-as JSON."""
+"""The side of the row, of block 0, that holds as JSON the learning curve and how many seconds each
+epoch of the leg took."""
 NOW_USERS, NOW_ITEMS = 2, 3
 """The sides of the blocks as the last epoch left them, where another one was better."""
 
