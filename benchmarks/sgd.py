@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
     Cells = dict[tuple[int, int], tuple[Cell, Cell]]
 
-TARGETS = {"epoch": 1.2}
+TARGETS = {"sgd, an epoch, ring": 1.2}
 
 
 def ratings_file(work: Path, ratings: int) -> Path:
@@ -78,7 +79,7 @@ def ratings_file(work: Path, ratings: int) -> Path:
 
 
 def bare_epochs(cells: Cells, plan: Plan, epochs: int) -> tuple[list[float], Any]:
-    """Seconds of each epoch, and the factors: a thread a user block, as free as the order allows."""
+    """Seconds of each epoch, and the factors: a thread a block, as free as the order allows."""
     grid = plan.grid
     users = {b: plan.first_users(b) for b in range(grid.blocks)}
     items = {j: plan.first_items(j) for j in range(grid.item_blocks)}
@@ -140,7 +141,7 @@ def bare_fit(path: Path, plan: Plan, blocks: int) -> None:
         for step, pair in enumerate(zip(of.train, of.validation, strict=True))
     }
     sizes = tuple(len(packed[b].users) for b in range(blocks))
-    own = type(plan)(**{**plan.__dict__, "users": sizes, "items": items.sizes(grid.item_blocks)})
+    own = replace(plan, users=sizes, items=items.sizes(grid.item_blocks))
     bare_epochs(cells, own, plan.epochs)
 
 
@@ -157,8 +158,8 @@ class Fit:
         return self.spark.read.parquet(str(self.path))
 
     def pack(self) -> tuple[Packed, Plan]:
-        packed = self.model._pack(self.train, None)
-        return packed, self.model._plan(packed, seed=1)
+        packed = self.model._pack(self.train, None)  # noqa: SLF001 - timed apart from the rest
+        return packed, self.model._plan(packed, seed=1)  # noqa: SLF001
 
     def whole(self, folder: Folder) -> None:
         with folder.scratch("sgd") as scratch:
@@ -166,7 +167,7 @@ class Fit:
 
 
 def same_bits(packed: Packed, plan: Plan, scratch: Folder) -> bool:
-    short = type(plan)(**{**plan.__dict__, "epochs": 2})
+    short = replace(plan, epochs=2)
     trained = RingExchange().train(packed.cells, short, scratch=scratch)
     rows = trained.factors.where("side in (0, 1)").collect()
     trained.release()
@@ -200,6 +201,85 @@ def timed(into: list[float]) -> Iterator[None]:
     into.append(time.perf_counter() - begin)
 
 
+@dataclass
+class Report:
+    """Rows as benchmarks/results.json holds them, saved as each one comes."""
+
+    out: Path
+    sizes: dict[str, int]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, work: str, against: str, seconds: tuple[float, float]) -> None:
+        ours, theirs = seconds
+        self.rows.append(
+            {
+                "work": work, "against": against, "ours_seconds": ours, "theirs_seconds": theirs,
+                "ratio": ours / theirs, "target": TARGETS.get(work), "sizes": self.sizes,
+                "versions": versions(), "date": f"{datetime.now(UTC):%F}",
+            }
+        )  # fmt: skip
+        print(f"{work} against {against}: {ours:.3f} / {theirs:.3f} s = {ours / theirs:.2f}")
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(self.rows, indent=2) + "\n")
+
+
+def compare_epochs(
+    packed: Packed, plan: Plan, scratch: Folder, report: Report, *, rounds: int, strata: bool
+) -> None:
+    """An epoch by each exchange against one of the bare kernel."""
+    cells = cells_of(packed.cells.toArrow())
+    trainings: list[float] = []
+
+    def bare() -> float:
+        return statistics.median(bare_epochs(cells, plan, plan.epochs)[0])
+
+    def ring() -> float:
+        with timed(trainings):
+            trained = RingExchange().train(packed.cells, plan, scratch=scratch)
+        trained.release()
+        return statistics.median(trained.seconds)
+
+    def spark() -> float:
+        took: list[float] = []
+        short = replace(plan, epochs=4)
+        with timed(took):
+            trained = SparkExchange().train(packed.cells, short, scratch=scratch)
+        trained.release()
+        return took[0] / short.epochs
+
+    against = "the bare kernel, a thread a block"
+    report.add("sgd, an epoch, ring", against, alternating(rounds, ring, bare))
+    print(f"   all {plan.epochs} epochs by the ring: {statistics.median(trainings):.2f} s")
+    if strata:
+        report.add("sgd, an epoch, spark", against, alternating(min(rounds, 3), spark, bare))
+
+
+def compare_fits(
+    fit: Fit, path: Path, plan: Plan, folder: Folder, report: Report, *, rounds: int
+) -> None:
+    """From Parquet to factors, against the same with the bare kernel in this process."""
+    packing: list[float] = []
+    for _ in range(3):
+        with timed(packing):
+            fit.pack()[0].release()
+    print(f"   packing: {statistics.median(packing):.2f} s")
+
+    def whole() -> float:
+        took: list[float] = []
+        with timed(took):
+            fit.whole(folder)
+        return took[0]
+
+    def bare() -> float:
+        took: list[float] = []
+        with timed(took):
+            bare_fit(path, plan, plan.grid.blocks)
+        return took[0]
+
+    work = "sgd, a fit, packing and tables included"
+    report.add(work, "Parquet to factors in one process", alternating(rounds, whole, bare))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ratings", type=int, default=8_000_000)
@@ -217,7 +297,6 @@ def main() -> None:
         f"sgd.rank={given.rank}", f"sgd.epochs={given.epochs}", f"sgd.blocks={given.blocks}",
         "sgd.learning_rate=0.015", "sgd.regularization=0.05", "sgd.exchange=auto",
     ]  # fmt: skip
-    rows: list[dict[str, Any]] = []
     settings = load(overrides=["session.master=local[2]"], environment={})
     with spark_session(settings, name="bench-sgd") as spark:
         spark.sparkContext.setLogLevel("ERROR")
@@ -229,75 +308,16 @@ def main() -> None:
             "rank": plan.rank, "epochs": plan.epochs, "blocks": plan.grid.blocks,
         }  # fmt: skip
         print(sizes, flush=True)
-
-        def note(work: str, against: str, ours: float, theirs: float, target: float | None) -> None:
-            rows.append(
-                {
-                    "work": work, "against": against, "ours_seconds": ours,
-                    "theirs_seconds": theirs, "ratio": ours / theirs, "target": target,
-                    "sizes": sizes, "versions": versions(), "date": f"{datetime.now(UTC):%F}",
-                }
-            )  # fmt: skip
-            print(f"{work} against {against}: {ours:.3f} / {theirs:.3f} s = {ours / theirs:.2f}")
-            given.out.parent.mkdir(parents=True, exist_ok=True)
-            given.out.write_text(json.dumps(rows, indent=2) + "\n")
-
+        report = Report(given.out, sizes)
         with folder.scratch("sgd") as scratch:
             if not same_bits(packed, plan, scratch):
                 sys.exit("the ring does not end in the bits of the algorithm in one process")
             print("the ring, the threads and the plain algorithm end in the same bits", flush=True)
-            cells = cells_of(packed.cells.toArrow())
-            trainings: list[float] = []
-
-            def ring() -> float:
-                with timed(trainings):
-                    trained = RingExchange().train(packed.cells, plan, scratch=scratch)
-                trained.release()
-                return statistics.median(trained.seconds)
-
-            def bare() -> float:
-                return statistics.median(bare_epochs(cells, plan, plan.epochs)[0])
-
-            note("sgd, an epoch, ring", "the bare kernel, one process, a thread a block",
-                 *alternating(given.rounds, ring, bare), TARGETS["epoch"])  # fmt: skip
-            print(f"   all {plan.epochs} epochs by the ring: {statistics.median(trainings):.2f} s")
-            if given.spark_exchange:
-                short = type(plan)(**{**plan.__dict__, "epochs": 4})
-
-                def strata() -> float:
-                    took: list[float] = []
-                    with timed(took):
-                        trained = SparkExchange().train(packed.cells, short, scratch=scratch)
-                    trained.release()
-                    return took[0] / short.epochs
-
-                note("sgd, an epoch, a stage a stratum", "the bare kernel, one process, a thread a block",
-                     *alternating(3, strata, bare), None)  # fmt: skip
+            compare_epochs(
+                packed, plan, scratch, report, rounds=given.rounds, strata=given.spark_exchange
+            )
         packed.release()
-
-        packing: list[float] = []
-
-        def pack() -> None:
-            with timed(packing):
-                fit.pack()[0].release()
-
-        def whole() -> float:
-            took: list[float] = []
-            with timed(took):
-                fit.whole(folder)
-            return took[0]
-
-        def bare_whole() -> float:
-            took: list[float] = []
-            with timed(took):
-                bare_fit(path, plan, plan.grid.blocks)
-            return took[0]
-
-        for _ in range(3):
-            pack()
-        print(f"   packing: {statistics.median(packing):.2f} s")
-        note("sgd, a fit, packing and tables included", "Parquet to factors in one process, a thread a block",
-             *alternating(min(given.rounds, 3), whole, bare_whole), None)  # fmt: skip
+        compare_fits(fit, path, plan, folder, report, rounds=given.rounds)
     shutil.rmtree(given.work / "scratch", ignore_errors=True)
 
 
