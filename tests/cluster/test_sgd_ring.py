@@ -37,7 +37,11 @@ def test_an_executor_killed_in_the_second_leg_changes_no_bit(
 
     assert killed, said
     assert driver.returncode == 0, said
-    assert json.loads(said.splitlines()[-1]) == {"same": True}
+    assert json.loads(said.splitlines()[-1]) == {
+        "same": True,
+        "obstacle": "",
+        "dynamic": "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage",
+    }
 
 
 def kill_an_executor(cluster: Standalone, folder: Path, driver: subprocess.Popen[str]) -> list[int]:
@@ -69,14 +73,14 @@ def executors(cluster: Standalone) -> list[psutil.Process]:
 
 
 def main(master: str, folder: str) -> None:
-    """A fit in two legs, held against the same in this process."""
+    """A fit in two legs, held against the same in this process; what stands in the ring's way."""
     from pyspark.sql import SparkSession
 
-    from recpipe.models.sgd.ring import RingExchange, slots
+    from recpipe.models.sgd.ring import RingExchange, obstacle, slots
     from recpipe.storage import Folder
 
     quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    spark = (
+    builder = (
         SparkSession.builder.master(master)
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.extraJavaOptions", quick)
@@ -87,8 +91,8 @@ def main(master: str, folder: str) -> None:
         .config("spark.default.parallelism", "2")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
-        .getOrCreate()
     )
+    spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     while slots(spark) < 2:
         time.sleep(0.1)
@@ -96,8 +100,15 @@ def main(master: str, folder: str) -> None:
     plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
     exchange = RingExchange(least_seconds=0.0)
     ours = carried(cells, plan, Folder(spark, folder), exchange)
-    print(json.dumps({"same": ours == in_process(cells, plan)}))  # noqa: T201 - how it answers
+    answers = {"same": ours == in_process(cells, plan), "obstacle": obstacle(spark, blocks=2)}
     spark.stop()
+    dynamic = {"enabled": "true", "shuffleTracking.enabled": "true"}
+    for key, value in dynamic.items():
+        builder = builder.config(f"spark.dynamicAllocation.{key}", value)
+    spark = builder.getOrCreate()
+    answers["dynamic"] = obstacle(spark, blocks=2)
+    spark.stop()
+    print(json.dumps(answers))  # noqa: T201 - how it answers
 
 
 if __name__ == "__main__":

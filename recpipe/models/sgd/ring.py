@@ -49,9 +49,11 @@ _LOOK_SECONDS = 1.0
 
 def obstacle(spark: SparkSession, *, blocks: int) -> str:
     """Why a ring of so many blocks cannot run here now, in words; empty where it can."""
-    conf = spark.sparkContext.getConf()
-    if str(conf.get("spark.dynamicAllocation.enabled", "false")).lower() == "true":
-        return "spark.dynamicAllocation.enabled is on"
+    context = spark.sparkContext
+    dynamic = str(context.getConf().get("spark.dynamicAllocation.enabled", "false")).lower()
+    # A local master has nothing to allocate, and Spark does not look at the setting there.
+    if dynamic == "true" and not str(context.master).startswith("local"):
+        return "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage"
     there = slots(spark)
     return f"{blocks} blocks need {blocks} slots at once, and {there} are there" * (there < blocks)
 
