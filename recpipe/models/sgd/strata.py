@@ -145,7 +145,7 @@ def _stratum(
 ) -> DataFrame:
     """The factors after a stratum, each where the next one wants it.
 
-    Cells and factors are partitioned alike, by block, so only the factors are shuffled.
+    Both are shuffled: Spark forgets the partitioning of cells behind mapInArrow.
     """
     steps = plan.grid.steps_of(stratum)
     wanted = cells.where(F.col("step").between(steps[0], steps[-1])).select(*_TRAIN)
