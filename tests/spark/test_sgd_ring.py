@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from recpipe.errors import FitError, MissingError
 from recpipe.models.sgd.certificate import encryption_asked
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange, obstacle
+from recpipe.models.sgd.transport import PeerLostError
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.rings import in_a_ring
@@ -103,6 +105,24 @@ def test_more_blocks_than_slots_are_refused_at_once_with_both_numbers(
 
     assert obstacle(spark, blocks=2) == ""
     cells.release()
+
+
+def test_tasks_that_do_not_reach_each_other_end_in_one_line_with_both_blocks_and_the_address(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    before = cached(spark)
+    cells = packed(*parts(spark), blocks=2)
+    exchange = RingExchange(silence=1e-6)
+
+    with pytest.raises(PeerLostError) as lost:
+        exchange.train(cells.cells, plan_of(cells), scratch=scratch)
+
+    assert re.match(
+        r"sgd ring: block \d (waited 1e-06 s for|lost \(.*\)) block \d at 127\.0\.0\.1:\d+ ",
+        lost.value.message,
+    )
+    cells.release()
+    assert cached(spark) <= before
 
 
 def test_blocks_that_are_too_large_for_one_value_are_refused_with_how_many_would_do(

@@ -23,6 +23,7 @@ from recpipe.models.sgd.one_task import OneTask
 from recpipe.models.sgd.packing import pack
 from recpipe.models.sgd.ring import RingExchange, obstacle
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.models.sgd.transport import PeerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,7 @@ class Sgd:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
             MissingError: if `sgd.blocks` makes blocks that are larger than a task can hold, or the
                 ring was asked for and cannot run here.
+            PeerLostError: if the ring was asked for and its tasks do not reach each other.
         """
         packed = self._pack(train, validation)
         try:
@@ -128,7 +130,7 @@ class Sgd:
         )
         try:
             return exchange, exchange.train(packed.cells, plan, scratch=scratch)
-        except MissingError as error:
+        except (MissingError, PeerLostError) as error:
             if self.settings.exchange != "auto" or not isinstance(exchange, RingExchange):
                 raise
             log.warning("%s; going on with the exchange spark", error.message)

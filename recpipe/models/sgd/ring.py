@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from recpipe.errors import FitError, MissingError
+from recpipe.errors import MissingError
 from recpipe.models.sgd.algorithm import Epoch, Progress
 from recpipe.models.sgd.certificate import Certificate, encryption_asked
 from recpipe.models.sgd.exchange import FACTORS, Trained, configured
 from recpipe.models.sgd.leg import CURVE, Leg
 from recpipe.models.sgd.packing import released_on_failure
-from recpipe.models.sgd.transport import Keys
+from recpipe.models.sgd.transport import Keys, PeerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,8 @@ class RingExchange:
         whole from the last checkpoint, to the same bits.
 
         Raises:
-            FitError: if the fit diverges, or tasks do not reach each other.
+            FitError: if the fit diverges.
+            PeerLostError: if tasks do not reach each other, each time that Spark tries.
             MissingError: if there are too few slots.
         """
         spark = cells.sparkSession
@@ -148,8 +149,8 @@ class RingExchange:
                     f"sgd ring: fewer than {blocks} slots are left for {blocks} blocks",
                     hint="bring the executors back, or set sgd.exchange to spark",
                 ) from error
-            if said := re.search(r"FitError: (sgd ring: [^\n]*)", str(error)):
-                raise FitError(said[1]) from error
+            if said := re.search(r"PeerLostError: (sgd ring: [^\n]*)", str(error)):
+                raise PeerLostError(said[1]) from error
             raise
         finally:
             over.set()

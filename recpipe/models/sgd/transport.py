@@ -44,6 +44,10 @@ _PROOF = hashlib.sha256().digest_size
 _HELLO_SECONDS = 5.0
 
 
+class PeerLostError(FitError):
+    """A task of a ring cannot reach, or no longer hears, its neighbour."""
+
+
 @dataclass(frozen=True)
 class Keys:
     """What the tasks of one fit share: made on the driver, carried by the job's closure.
@@ -117,7 +121,7 @@ class Ring:
         """The next item block, flat, and its number; waits for it.
 
         Raises:
-            FitError: if a neighbour is lost, or none can be reached.
+            PeerLostError: if a neighbour is lost, or none can be reached.
         """
         arrived = self._arrived.get()
         if isinstance(arrived, Exception):
@@ -128,7 +132,7 @@ class Ring:
         """Everybody's note, this one's among them, in the order of blocks: the same for all.
 
         Raises:
-            FitError: as `receive`.
+            PeerLostError: as `receive`.
         """
         notes = {self._block: note}
         number = self._block
@@ -210,14 +214,14 @@ class Ring:
         except OSError as error:
             raise self._lost(self._after, error) from error
 
-    def _lost(self, peer: int, error: OSError) -> FitError:
+    def _lost(self, peer: int, error: OSError) -> PeerLostError:
         host, port = self._peers[peer]
         what = (
             f"waited {self._keys.silence:g} s for"
             if isinstance(error, TimeoutError)
             else f"lost ({error})"
         )
-        return FitError(
+        return PeerLostError(
             f"sgd ring: block {self._block} {what} block {peer} at {host}:{port}",
             hint="executors must reach each other on any port; else set sgd.exchange to spark",
         )
