@@ -2,16 +2,14 @@
 
     python benchmarks/sgd.py --out build/bench/sgd.json
 
-Both sides alternate in one run on ratings of `recpipe.movielens.synthetic`. Before anything is
-timed, the ring must end in the bits of the algorithm in one process. Medians are reported.
+Ratings are those of `recpipe.movielens.synthetic`. Before anything is timed, the ring must end in
+the bits of the algorithm in one process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -19,9 +17,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from side_by_side import compare, seconds
 
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models import sgd
@@ -40,14 +37,13 @@ from recpipe.models.sgd.cells import Block, Ratings
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 from recpipe.models.sgd.packing import cells_of
 from recpipe.models.sgd.ring import RingExchange
-from recpipe.models.sgd.strata import SparkExchange
 from recpipe.movielens.synthetic import synthesize
 from recpipe.session import spark_session
 from recpipe.settings import Scale, load
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -56,8 +52,6 @@ if TYPE_CHECKING:
     from recpipe.models.sgd.packing import Packed
 
     Cells = dict[tuple[int, int], tuple[Cell, Cell]]
-
-TARGETS = {"sgd, an epoch, ring": 1.2}
 
 
 def ratings_file(work: Path, ratings: int) -> Path:
@@ -85,7 +79,7 @@ def bare_epochs(cells: Cells, plan: Plan, epochs: int) -> tuple[list[float], Any
     items = {j: plan.first_items(j) for j in range(grid.item_blocks)}
     done = [0] * grid.blocks
     turn = threading.Condition()
-    seconds: list[float] = []
+    took: list[float] = []
 
     def work(b: int) -> None:
         after = (b + 1) % grid.blocks
@@ -102,7 +96,7 @@ def bare_epochs(cells: Cells, plan: Plan, epochs: int) -> tuple[list[float], Any
                     turn.notify_all()
             if b == 0:
                 now = time.perf_counter()
-                seconds.append(now - before)
+                took.append(now - before)
                 before = now
 
     threads = [threading.Thread(target=work, args=(b,)) for b in range(grid.blocks)]
@@ -110,7 +104,7 @@ def bare_epochs(cells: Cells, plan: Plan, epochs: int) -> tuple[list[float], Any
         thread.start()
     for thread in threads:
         thread.join()
-    return seconds, (users, items)
+    return took, (users, items)
 
 
 def bare_fit(path: Path, plan: Plan, blocks: int) -> None:
@@ -158,8 +152,8 @@ class Fit:
         return self.spark.read.parquet(str(self.path))
 
     def pack(self) -> tuple[Packed, Plan]:
-        packed = self.model._pack(self.train, None)  # noqa: SLF001 - timed apart from the rest
-        return packed, self.model._plan(packed, seed=1)  # noqa: SLF001
+        packed = self.model._pack(self.train, None)
+        return packed, self.model._plan(packed, seed=1)
 
     def whole(self, folder: Folder) -> None:
         with folder.scratch("sgd") as scratch:
@@ -183,17 +177,6 @@ def same_bits(packed: Packed, plan: Plan, scratch: Folder) -> bool:
     )
 
 
-def alternating(
-    rounds: int, ours: Callable[[], float], theirs: Callable[[], float]
-) -> tuple[float, float]:
-    """Medians of both, after one warm round of each."""
-    ours(), theirs()
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
-    for pair in pairs:
-        print("   ours {:.3f} s, theirs {:.3f} s".format(*pair), flush=True)
-    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
-
-
 @contextmanager
 def timed(into: list[float]) -> Iterator[None]:
     begin = time.perf_counter()
@@ -201,32 +184,10 @@ def timed(into: list[float]) -> Iterator[None]:
     into.append(time.perf_counter() - begin)
 
 
-@dataclass
-class Report:
-    """Rows as benchmarks/results.json holds them, saved as each one comes."""
-
-    out: Path
-    sizes: dict[str, int]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, work: str, against: str, seconds: tuple[float, float]) -> None:
-        ours, theirs = seconds
-        self.rows.append(
-            {
-                "work": work, "against": against, "ours_seconds": ours, "theirs_seconds": theirs,
-                "ratio": ours / theirs, "target": TARGETS.get(work), "sizes": self.sizes,
-                "versions": versions(), "date": f"{datetime.now(UTC):%F}",
-            }
-        )  # fmt: skip
-        print(f"{work} against {against}: {ours:.3f} / {theirs:.3f} s = {ours / theirs:.2f}")
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(json.dumps(self.rows, indent=2) + "\n")
-
-
 def compare_epochs(
-    packed: Packed, plan: Plan, scratch: Folder, report: Report, *, rounds: int, strata: bool
+    packed: Packed, plan: Plan, scratch: Folder, *, sizes: dict[str, int], out: Path
 ) -> None:
-    """An epoch by each exchange against one of the bare kernel."""
+    """An epoch of the ring against one of the bare kernel."""
     cells = cells_of(packed.cells.toArrow())
     trainings: list[float] = []
 
@@ -239,23 +200,15 @@ def compare_epochs(
         trained.release()
         return statistics.median(trained.seconds)
 
-    def spark() -> float:
-        took: list[float] = []
-        short = replace(plan, epochs=4)
-        with timed(took):
-            trained = SparkExchange().train(packed.cells, short, scratch=scratch)
-        trained.release()
-        return took[0] / short.epochs
-
-    against = "the bare kernel, a thread a block"
-    report.add("sgd, an epoch, ring", against, alternating(rounds, ring, bare))
+    compare(
+        "sgd, an epoch by the ring", "the bare kernel, one process, a thread a block",
+        ours=ring, theirs=bare, target=1.2, sizes=sizes, versions={}, out=out,
+    )  # fmt: skip
     print(f"   all {plan.epochs} epochs by the ring: {statistics.median(trainings):.2f} s")
-    if strata:
-        report.add("sgd, an epoch, spark", against, alternating(min(rounds, 3), spark, bare))
 
 
 def compare_fits(
-    fit: Fit, path: Path, plan: Plan, folder: Folder, report: Report, *, rounds: int
+    fit: Fit, path: Path, plan: Plan, folder: Folder, *, sizes: dict[str, int], out: Path
 ) -> None:
     """From Parquet to factors, against the same with the bare kernel in this process."""
     packing: list[float] = []
@@ -264,20 +217,12 @@ def compare_fits(
             fit.pack()[0].release()
     print(f"   packing: {statistics.median(packing):.2f} s")
 
-    def whole() -> float:
-        took: list[float] = []
-        with timed(took):
-            fit.whole(folder)
-        return took[0]
-
-    def bare() -> float:
-        took: list[float] = []
-        with timed(took):
-            bare_fit(path, plan, plan.grid.blocks)
-        return took[0]
-
-    work = "sgd, a fit, packing and tables included"
-    report.add(work, "Parquet to factors in one process", alternating(rounds, whole, bare))
+    compare(
+        "sgd, a fit, packing included", "the same kernel in one process, a thread a block",
+        ours=lambda: seconds(lambda: fit.whole(folder)),
+        theirs=lambda: seconds(lambda: bare_fit(path, plan, plan.grid.blocks)),
+        target=1.5, sizes=sizes, versions={}, out=out,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -286,10 +231,8 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--blocks", default="auto")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--spark-exchange", action="store_true", help="time that exchange too")
-    parser.add_argument("--work", type=Path, default=Path("build/bench"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("build/bench/sgd"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/sgd.json"))
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     path = ratings_file(given.work, given.ratings)
@@ -308,25 +251,14 @@ def main() -> None:
             "rank": plan.rank, "epochs": plan.epochs, "blocks": plan.grid.blocks,
         }  # fmt: skip
         print(sizes, flush=True)
-        report = Report(given.out, sizes)
         with folder.scratch("sgd") as scratch:
             if not same_bits(packed, plan, scratch):
                 sys.exit("the ring does not end in the bits of the algorithm in one process")
             print("the ring, the threads and the plain algorithm end in the same bits", flush=True)
-            compare_epochs(
-                packed, plan, scratch, report, rounds=given.rounds, strata=given.spark_exchange
-            )
+            compare_epochs(packed, plan, scratch, sizes=sizes, out=given.out)
         packed.release()
-        compare_fits(fit, path, plan, folder, report, rounds=given.rounds)
+        compare_fits(fit, path, plan, folder, sizes=sizes, out=given.out)
     shutil.rmtree(given.work / "scratch", ignore_errors=True)
-
-
-def versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(), "machine": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        **{name: version(name) for name in ("recpipe", "pyspark", "numba", "numpy", "pyarrow")},
-    }  # fmt: skip
 
 
 if __name__ == "__main__":
