@@ -97,7 +97,7 @@ class Ring:
         self._arrived: queue.SimpleQueue[tuple[int, Floats] | Exception] = queue.SimpleQueue()
         self._notes: queue.SimpleQueue[tuple[int, bytes] | Exception] = queue.SimpleQueue()
         self._sockets: list[socket.socket] = [self._listener]
-        self._closed = False
+        self._closed = self._abandoned = False
         self._peers: list[tuple[str, int]] = []
         self._session = b""
         self._sender = threading.Thread(target=self._guarded, args=(self._send,), daemon=True)
@@ -159,7 +159,7 @@ class Ring:
 
     def abandon(self) -> None:
         """Let go of the connections at once; the neighbours will notice."""
-        self._closed = True
+        self._closed = self._abandoned = True
         self._outbox.put(None)
         for held in self._sockets:
             # Wakes the thread that waits in it, as closing alone does not.
@@ -272,6 +272,9 @@ class Ring:
     def _wrapped(self, plain: socket.socket, *, server: bool) -> socket.socket:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sockets.append(plain)
+        if self._abandoned:  # while the connection was made, so that nobody else closes it
+            plain.close()
+            raise ConnectionError("the task has ended")
         if self._keys.certificate is None:
             return plain
         connection = self._keys.certificate.context(server=server).wrap_socket(
