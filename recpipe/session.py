@@ -99,6 +99,9 @@ def _configuration(settings: Settings) -> dict[str, str]:
         # Worker reuse keeps compiled kernels alive from one task to the next.
         "spark.python.worker.reuse": "true",
         "spark.ui.showConsoleProgress": "false",
+        # Where the slots of a barrier stage are missing Spark would ask again for ten minutes.
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "2s",
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "10",
         # A cache of ours may not be writable, or not there, on an executor's host.
         "spark.executorEnv.NUMBA_CACHE_DIR": "./numba-cache" if submitted() else cache,
         **{f"spark.executorEnv.{variable}": "1" for variable in _THREADS},

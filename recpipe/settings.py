@@ -240,11 +240,14 @@ class Sgd(Section):
     blocks: Blocks = "auto"
     """Number of user blocks, which is the number of parallel tasks of a stratum; there are twice
     as many item blocks."""
-    exchange: Literal["auto", "spark"] = "auto"
+    exchange: Literal["auto", "spark", "ring"] = "auto"
     """How factors travel between the blocks; the model is the same to the bit. spark: a stage for
-    each stratum."""
+    each stratum, on any cluster. ring: from task to task, as fast as the arithmetic; needs a slot
+    for each block at the same time, no dynamic allocation, and executors that reach each other.
+    auto: the ring where the slots are there. A single block needs none."""
     checkpoint_interval: int = Field(5, ge=1)
-    """Epochs between checkpoints of the factors; under the root, removed afterwards."""
+    """Epochs between checkpoints of the factors; under the root, removed afterwards. The ring
+    leaves out those that would be less than a minute apart."""
 
 
 class Biases(Section):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.models.sgd.exchange import Exchange
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -85,12 +87,12 @@ def plan_of(cells: Packed, **changes: Any) -> Plan:
 
 
 def carried(
-    cells: Packed, plan: Plan, scratch: Folder
+    cells: Packed, plan: Plan, scratch: Folder, exchange: Exchange | None = None
 ) -> tuple[dict[tuple[int, int], bytes], list[dict[str, Any]]]:
-    """(side, number) -> the block's bytes, and the learning curve, by the exchange."""
-    exchange = OneTask() if plan.grid.blocks == 1 else SparkExchange()
+    """(side, number) -> the block's bytes, and the learning curve, by an exchange."""
+    exchange = exchange or (OneTask() if plan.grid.blocks == 1 else SparkExchange())
     trained = exchange.train(cells.cells, plan, scratch=scratch)
-    rows = trained.factors.where("side >= 0").collect()
+    rows = trained.factors.where("side in (0, 1)").collect()
     trained.release()
     assert len(rows) == plan.grid.blocks + plan.grid.item_blocks
     return {(r.side, r.number): bytes(r.data) for r in rows}, trained.progress.report()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, MissingError
 from recpipe.models import registry
 from recpipe.models.protocol import FittedModel, Model
 from recpipe.models.sgd import Sgd
@@ -129,6 +129,45 @@ def lists(fitted: FittedModel, board: DataFrame) -> list[tuple[Any, ...]]:
     none = board.select("user", "item").limit(0)
     rows = fitted.recommend(board.select("user").distinct(), n=3, seen=none)
     return sorted(tuple(row) for row in rows.collect())
+
+
+@pytest.mark.parametrize(
+    ("blocks", "exchange", "taken", "why"),
+    [
+        (1, "ring", "one_task", "one block is one task"),
+        (2, "auto", "ring", "there is a slot for each block"),
+        (2, "spark", "spark", "as set"),
+        (3, "auto", "spark", "3 blocks need 3 slots at once, and 2 are there"),
+    ],
+)
+def test_the_exchange_is_the_one_that_is_set_or_else_the_ring_where_it_has_its_slots(
+    spark: SparkSession,
+    scratch: Folder,
+    caplog: pytest.LogCaptureFixture,
+    blocks: int,
+    exchange: str,
+    taken: str,
+    why: str,
+) -> None:
+    caplog.set_level("INFO")
+
+    fitted = model(blocks=blocks, exchange=exchange, epochs=1).fit(
+        checkerboard(spark, size=6), validation=None, scratch=scratch, seed=1
+    )
+
+    assert fitted.info()["exchange"] == taken
+    assert f"36 ratings in {blocks} blocks, exchange {taken}: {why}" in caplog.text
+
+
+def test_a_ring_asked_for_by_name_that_has_no_slots_is_refused(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    before = cached(spark)
+    with pytest.raises(MissingError, match=r"sgd\.exchange = ring: 3 blocks need 3 slots at once"):
+        model(blocks=3, exchange="ring").fit(
+            checkerboard(spark, size=6), validation=None, scratch=scratch, seed=1
+        )
+    assert cached(spark) <= before
 
 
 def test_every_user_and_item_of_train_has_finite_factors_and_no_other_does(

@@ -129,7 +129,7 @@ def test_the_order_of_the_cells_of_a_stratum_does_not_matter() -> None:
             for b in order:
                 for step in grid.steps_of(stratum):
                     item_block = items[grid.item_block(b, step)]
-                    visit(cells[b, step][0], users[b], item_block, plan, 1)
+                    visit(cells[b, step][0], users[b], item_block, plan, epoch=1, step=step)
         results.append((users, items))
 
     whole_users, whole_items, _ = train_in_process(replace(plan, epochs=1), cells)
@@ -219,7 +219,7 @@ def test_a_block_that_left_the_finite_numbers_with_the_last_rating_counts_as_div
     users, items = np.full((1, 5), 1e19, np.float32), np.full((1, 5), -1e19, np.float32)
     plan = a_plan(learning_rate=1e30)
 
-    assert math.isnan(visit(one, users, items, plan, 1))
+    assert math.isnan(visit(one, users, items, plan, epoch=1, step=0))
 
 
 def test_the_learning_rate_decays_from_the_first_epoch_on() -> None:

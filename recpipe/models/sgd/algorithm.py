@@ -94,10 +94,11 @@ class Plan:
         )
 
 
-def visit(cell: Cell, users: Floats, items: Floats, plan: Plan, epoch: int) -> float:
+def visit(cell: Cell, users: Floats, items: Floats, plan: Plan, *, epoch: int, step: int) -> float:
     """One pass over a cell, changing both blocks; returns the sum of squared errors met.
 
-    NaN once a block has left the finite numbers, though the error itself may not show it yet.
+    NaN once the items, or in the last step of an epoch the users, have left the finite numbers,
+    though the error itself may not show it yet.
     """
     error: float = descend(
         cell.user,
@@ -113,8 +114,10 @@ def visit(cell: Cell, users: Floats, items: Floats, plan: Plan, epoch: int) -> f
         plan.bias_regularization,
     )
     # A sum is finite only if all of its terms are, and makes no array as np.isfinite does.
+    # Users cannot come back from infinity before the epoch ends, and to sum them takes long.
+    last = step == plan.grid.item_blocks - 1
     with np.errstate(all="ignore"):
-        finite = math.isfinite(float(users.sum()) + float(items.sum()))
+        finite = math.isfinite(float(items.sum()) + (float(users.sum()) if last else 0.0))
     return error if finite else math.nan
 
 
@@ -254,7 +257,8 @@ def train_in_process(
         for step in range(grid.item_blocks):
             for b, block in users.items():
                 cell = cells[b, step][0]
-                errors[b] += visit(cell, block, items[grid.item_block(b, step)], plan, epoch)
+                met = items[grid.item_block(b, step)]
+                errors[b] += visit(cell, block, met, plan, epoch=epoch, step=step)
         held_out = None
         if plan.validation_rows:
             held_out = total(

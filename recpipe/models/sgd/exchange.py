@@ -6,11 +6,14 @@ long as every block meets its cells in the order of the grid.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from collections.abc import Iterator, Mapping
+
+    from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.sgd.algorithm import Plan, Progress
     from recpipe.storage import Folder
@@ -29,10 +32,12 @@ class Trained:
         factors: FACTORS, the blocks of the best epoch, cached until `release`; rows of a side
             that is neither USERS nor ITEMS are the exchange's own.
         progress: the learning curve.
+        seconds: how long each epoch took, where the exchange knows; for people only.
     """
 
     factors: DataFrame
     progress: Progress
+    seconds: tuple[float, ...] = ()
 
     def release(self) -> None:
         self.factors.unpersist()
@@ -55,3 +60,16 @@ class Exchange(Protocol):
             FitError: if the fit diverges.
         """
         ...
+
+
+@contextmanager
+def configured(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """The session with these settings while the block lasts."""
+    before = {name: str(spark.conf.get(name)) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)

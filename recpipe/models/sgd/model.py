@@ -12,15 +12,18 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, MissingError
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
 from recpipe.models.sgd.arrow import as_array
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule, number_of_blocks
+from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.one_task import OneTask
 from recpipe.models.sgd.packing import pack
+from recpipe.models.sgd.ring import RingExchange, obstacle
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.models.sgd.transport import PeerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,19 +67,15 @@ class Sgd:
 
         Raises:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
-            MissingError: if `sgd.blocks` makes blocks that are larger than a task can hold.
+            MissingError: if `sgd.blocks` makes blocks that are larger than a task can hold, or the
+                ring was asked for and cannot run here.
+            PeerLostError: if the ring was asked for and its tasks do not reach each other.
         """
         packed = self._pack(train, validation)
         try:
             plan = self._plan(packed, seed=seed)
-            exchange = self._exchange(packed.grid.blocks)
-            log.info(
-                "sgd: %d ratings in %d blocks, exchange %s",
-                packed.train_rows,
-                packed.grid.blocks,
-                exchange.name,
-            )
-            trained = exchange.train(packed.cells, plan, scratch=scratch)
+            check_memory(train.sparkSession, plan)
+            exchange, trained = self._trained(packed, plan, scratch)
             try:
                 users, items = _tables(packed, trained, plan, scratch)
             finally:
@@ -119,9 +118,36 @@ class Sgd:
         """For a fit without validation: as many epochs as were best, and all of them."""
         return Sgd(self.settings.model_copy(update={"epochs": epochs, "patience": 0}), self.scale)
 
-    def _exchange(self, blocks: int) -> Exchange:
-        # `auto` and `spark` are the same until there is another; a single block needs none.
-        return OneTask() if blocks == 1 else SparkExchange()
+    def _trained(self, packed: Packed, plan: Plan, scratch: Folder) -> tuple[Exchange, Trained]:
+        """The exchange that carried the factors, and what came of it."""
+        exchange, reason = self._exchange(packed)
+        log.info(
+            "sgd: %d ratings in %d blocks, exchange %s: %s",
+            packed.train_rows,
+            packed.grid.blocks,
+            exchange.name,
+            reason,
+        )
+        try:
+            return exchange, exchange.train(packed.cells, plan, scratch=scratch)
+        except (MissingError, PeerLostError) as error:
+            if self.settings.exchange != "auto" or not isinstance(exchange, RingExchange):
+                raise
+            log.warning("%s; going on with the exchange spark", error.message)
+        exchange = SparkExchange()
+        return exchange, exchange.train(packed.cells, plan, scratch=scratch)
+
+    def _exchange(self, packed: Packed) -> tuple[Exchange, str]:
+        """The exchange to use, and why."""
+        blocks = packed.grid.blocks
+        if blocks == 1:
+            return OneTask(), "one block is one task"
+        if self.settings.exchange != "auto":
+            exchange = RingExchange() if self.settings.exchange == "ring" else SparkExchange()
+            return exchange, "as set"
+        if reason := obstacle(packed.cells.sparkSession, blocks=blocks):
+            return SparkExchange(), reason
+        return RingExchange(), "there is a slot for each block"
 
     def _pack(self, train: DataFrame, validation: DataFrame | None) -> Packed:
         # One row an item: the table of items is O(items), and so are the item factors.

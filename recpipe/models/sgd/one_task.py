@@ -31,7 +31,7 @@ _CURVE = -1
 class OneTask:
     """The whole fit in one task; see the module."""
 
-    name: ClassVar[str] = "spark"
+    name: ClassVar[str] = "one_task"
 
     def train(self, cells: DataFrame, plan: Plan, *, scratch: Folder) -> Trained:
         """See `Exchange`; a task that is lost begins again, and ends in the same bits."""

@@ -100,11 +100,10 @@ def pack(
         FitError: if a user has rated an item twice in one part: which of the two is visited first
             would be anybody's guess.
     """
-    columns = ["user", "item", "rating"]
-    rows = train.select(*columns, F.lit(False).alias("validation"))
+    shuffled = _split_part(train, validation=False, users=users, items=items)
     if validation is not None:
-        rows = rows.unionAll(validation.select(*columns, F.lit(True).alias("validation")))
-    shuffled = rows.mapInArrow(partial(_split_batches, users=users, items=items), _SHUFFLED)
+        held_out = _split_part(validation, validation=True, users=users, items=items)
+        shuffled = shuffled.unionAll(held_out)
     cells = (
         # A row for each block, so that one without ratings has its cells too.
         shuffled.unionAll(_one_a_block(shuffled, grid.blocks))
@@ -176,7 +175,17 @@ def _one_a_block(like: DataFrame, blocks: int) -> DataFrame:
     )
 
 
-def _split_batches(batches: Batches, *, users: UserRule, items: ItemTable) -> Batches:
+def _split_part(
+    ratings: DataFrame, *, validation: bool, users: UserRule, items: ItemTable
+) -> DataFrame:
+    # Each column costs on the way to Arrow: which part a rating is of goes along by closure.
+    split = partial(_split_batches, validation=validation, users=users, items=items)
+    return ratings.select("user", "item", "rating").mapInArrow(split, _SHUFFLED)
+
+
+def _split_batches(
+    batches: Batches, *, validation: bool, users: UserRule, items: ItemTable
+) -> Batches:
     """Map side of the shuffle: rows of ratings to one row of arrays for each user block."""
     gathered: list[pa.RecordBatch] = []
     size = 0
@@ -184,24 +193,21 @@ def _split_batches(batches: Batches, *, users: UserRule, items: ItemTable) -> Ba
         gathered.append(batch)
         size += batch.num_rows
         if size >= _GATHERED:
-            yield from _split(pa.Table.from_batches(gathered), users, items)
+            yield from _split(pa.Table.from_batches(gathered), validation, users, items)
             gathered, size = [], 0
     if size:
-        yield from _split(pa.Table.from_batches(gathered), users, items)
+        yield from _split(pa.Table.from_batches(gathered), validation, users, items)
 
 
-def _split(rows: pa.Table, users: UserRule, items: ItemTable) -> Batches:
-    held_out = rows.column("validation").to_numpy()
+def _split(rows: pa.Table, validation: bool, users: UserRule, items: ItemTable) -> Batches:
     user = np.asarray(rows.column("user").to_numpy(), np.int32)
     place = items.find(np.asarray(rows.column("item").to_numpy(), np.int32))
     ratings = Ratings(user, place, np.asarray(rows.column("rating").to_numpy(), np.float32))
-    block = users.block(user)
-    for part in (False, True):
-        at = np.flatnonzero((held_out == part) & (place >= 0))
-        for b in range(users.blocks):
-            mine = ratings.take(at[block[at] == b])
-            if len(mine.user):
-                yield arrow_row(_SHUFFLED, b, part, mine.user, mine.place, mine.rating)
+    block = np.where(place >= 0, users.block(user), -1)
+    for b in range(users.blocks):
+        mine = ratings.take(np.flatnonzero(block == b))
+        if len(mine.user):
+            yield arrow_row(_SHUFFLED, b, validation, mine.user, mine.place, mine.rating)
 
 
 def _pack_block(batches: Batches, *, grid: Grid, items: ItemTable) -> Batches:

@@ -8,7 +8,6 @@ few slots there are.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -21,14 +20,12 @@ from pyspark.storagelevel import StorageLevel
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.algorithm import Progress, held_out_error, total, visit
 from recpipe.models.sgd.arrow import arrow_row, as_array
-from recpipe.models.sgd.exchange import FACTORS, Trained
+from recpipe.models.sgd.exchange import FACTORS, Trained, configured
 from recpipe.models.sgd.packing import cells_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from numpy.typing import NDArray
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from recpipe.models.sgd.algorithm import Plan
     from recpipe.models.sgd.arrow import Batches
@@ -59,7 +56,7 @@ class SparkExchange:
         """
         shelf = _Shelf(scratch)
         try:
-            with _configured(cells.sparkSession, _PLAIN):
+            with configured(cells.sparkSession, _PLAIN):
                 return _trained(cells, plan, shelf)
         except BaseException:
             shelf.keep()
@@ -85,19 +82,6 @@ def _trained(cells: DataFrame, plan: Plan, shelf: _Shelf) -> Trained:
         shelf.keep(best, current)
     shelf.keep(best)
     return Trained(best.frame, progress)
-
-
-@contextmanager
-def _configured(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """The session with these settings while the block lasts."""
-    before = {name: str(spark.conf.get(name)) for name in settings}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            spark.conf.set(name, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +145,7 @@ def _stratum(
 ) -> DataFrame:
     """The factors after a stratum, each where the next one wants it.
 
-    Cells and factors are partitioned alike, by block, so only the factors are shuffled.
+    Both are shuffled: Spark forgets the partitioning of cells behind mapInArrow.
     """
     steps = plan.grid.steps_of(stratum)
     wanted = cells.where(F.col("step").between(steps[0], steps[-1])).select(*_TRAIN)
@@ -182,9 +166,8 @@ def _visited(
     error = error if stratum else 0.0
     cells = cells_of(rows)
     for step in plan.grid.steps_of(stratum):
-        error += visit(
-            cells[b, step][0], block, items[plan.grid.item_block(b, step)][0], plan, epoch
-        )
+        met = items[plan.grid.item_block(b, step)][0]
+        error += visit(cells[b, step][0], block, met, plan, epoch=epoch, step=step)
     # An item block goes from user block to user block downwards, and is home after an epoch.
     next_place = (b - 1) % plan.grid.blocks
     return pa.Table.from_batches(

@@ -1,0 +1,185 @@
+"""The whole training as one barrier stage: item blocks travel round the tasks while they compute.
+
+An epoch costs what its arithmetic costs, since no stage begins or ends in it. In return all tasks
+must run at the same time, so it needs a slot for each block, and no dynamic allocation.
+
+Checkpoints are written by Spark, so they lie wherever the root does, and only when complete do
+they count. For that the stage ends, and the next one begins where it ended: a leg. A leg costs
+about two seconds whatever it does, so there are none of less than `least_seconds` but the last.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from recpipe.errors import MissingError
+from recpipe.models.sgd.algorithm import Epoch, Progress
+from recpipe.models.sgd.certificate import Certificate, encryption_asked
+from recpipe.models.sgd.exchange import FACTORS, Trained, configured
+from recpipe.models.sgd.leg import CURVE, Leg
+from recpipe.models.sgd.packing import released_on_failure
+from recpipe.models.sgd.transport import Keys, PeerLostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.models.sgd.algorithm import Plan
+    from recpipe.storage import Folder
+
+log = logging.getLogger(__name__)
+
+# A leg's plan runs once, for a few rows: to optimise it costs more than it brings.
+_PLAIN = {"spark.sql.adaptive.enabled": "false", "spark.sql.codegen.wholeStage": "false"}
+_CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))
+_FACTOR = ("side", "number", "data")
+_LOOK_SECONDS = 1.0
+
+
+def obstacle(spark: SparkSession, *, blocks: int) -> str:
+    """Why a ring of so many blocks cannot run here now, in words; empty where it can."""
+    context = spark.sparkContext
+    dynamic = str(context.getConf().get("spark.dynamicAllocation.enabled", "false")).lower()
+    # A local master has nothing to allocate, and Spark does not look at the setting there.
+    if dynamic == "true" and not str(context.master).startswith("local"):
+        return "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage"
+    there = slots(spark)
+    return f"{blocks} blocks need {blocks} slots at once, and {there} are there" * (there < blocks)
+
+
+def slots(spark: SparkSession) -> int:
+    """How many tasks can run at once, by the very count that Spark admits a barrier stage by."""
+    context: Any = spark.sparkContext._jsc.sc()  # noqa: SLF001 - nothing public has this number
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    return int(context.maxNumConcurrentTasks(profile))
+
+
+@dataclass(frozen=True)
+class RingExchange:
+    """One barrier stage; see the module.
+
+    Args:
+        least_seconds: how long a leg lasts before it pauses for a checkpoint.
+        silence: seconds without a sign of life after which a task gives up its neighbour.
+        patience: seconds without slots enough after which a fit is given up.
+    """
+
+    least_seconds: float = 60.0
+    silence: float = 60.0
+    patience: float = 60.0
+
+    name: ClassVar[str] = "ring"
+
+    def train(self, cells: DataFrame, plan: Plan, *, scratch: Folder) -> Trained:
+        """See `Exchange`.
+
+        A worker or an executor that is lost ends the stage, which Spark then runs again as a
+        whole from the last checkpoint, to the same bits.
+
+        Raises:
+            FitError: if the fit diverges.
+            PeerLostError: if tasks do not reach each other, each time that Spark tries.
+            MissingError: if there are too few slots.
+        """
+        spark = cells.sparkSession
+        if reason := obstacle(spark, blocks=plan.grid.blocks):
+            raise MissingError(
+                f"sgd.exchange = ring: {reason}", hint="set sgd.exchange to auto or spark"
+            )
+        keys = Keys.fresh(
+            Certificate.fresh(spark) if encryption_asked(spark) else None, silence=self.silence
+        )
+        progress = Progress(plan)
+        checkpoint = ""
+        seconds: list[float] = []
+        with configured(spark, _PLAIN):
+            while True:
+                leg = Leg(plan, keys, tuple(progress.curve), self.least_seconds)
+                before = scratch.read_table(checkpoint) if checkpoint else None
+                factors = _frame(cells, before, leg).persist(StorageLevel.MEMORY_AND_DISK)
+                with released_on_failure(factors), self._watched(spark, plan.grid.blocks):
+                    report = _report(factors)
+                    progress = Progress.from_curve(plan, [Epoch(**p) for p in report["curve"]])
+                    seconds += report["seconds"]
+                    progress.check()
+                    if progress.done:
+                        return Trained(factors, progress, tuple(seconds))
+                    name = f"sgd-epoch-{len(progress.curve):05d}"
+                    scratch.write_table(name, factors)
+                factors.unpersist()
+                if checkpoint:
+                    scratch.delete(checkpoint)
+                checkpoint = name
+                log.debug("sgd: checkpoint %s", checkpoint)
+
+    @contextmanager
+    def _watched(self, spark: SparkSession, blocks: int) -> Iterator[None]:
+        """Jobs of the block end when the slots they need are gone for long: Spark would wait."""
+        context = spark.sparkContext
+        tag = f"sgd-ring-{uuid.uuid4().hex}"
+        over, missing = Event(), Event()
+
+        def watch() -> None:
+            short = 0.0
+            while not over.wait(_LOOK_SECONDS):
+                short = 0.0 if slots(spark) >= blocks else short + _LOOK_SECONDS
+                if short >= self.patience:
+                    missing.set()
+                    context.cancelJobsWithTag(tag)
+
+        watcher = Thread(target=watch, daemon=True)
+        context.addJobTag(tag)
+        watcher.start()
+        try:
+            yield
+        except Exception as error:
+            if missing.is_set() or "SPARK-24819" in str(error):
+                raise MissingError(
+                    f"sgd ring: fewer than {blocks} slots are left for {blocks} blocks",
+                    hint="bring the executors back, or set sgd.exchange to spark",
+                ) from error
+            if said := re.search(r"PeerLostError: (sgd ring: [^\n]*)", str(error)):
+                raise PeerLostError(said[1]) from error
+            raise
+        finally:
+            over.set()
+            context.removeJobTag(tag)
+            watcher.join()
+
+
+def _frame(cells: DataFrame, before: DataFrame | None, leg: Leg) -> DataFrame:
+    rows = cells.where(F.col("step") >= 0).select("block", "step", *_CELL)
+    if before is not None:
+        rows = _joined(rows, before, blocks=leg.plan.grid.blocks)
+    legged = rows.mapInArrow(leg.run, FACTORS, barrier=True)
+    # Nothing would start a barrier stage again whose result goes to the driver; one that feeds a
+    # shuffle is run again as a whole.
+    return legged.repartitionById(leg.plan.grid.blocks, "place")
+
+
+def _joined(cells: DataFrame, before: DataFrame, *, blocks: int) -> DataFrame:
+    """Cells and factors of a block in one partition: a barrier stage cannot have two inputs."""
+    none = [F.lit(None).cast("binary").alias(name) for name in _CELL]
+    factors = before.select(F.col("place").alias("block"), F.lit(-1).alias("step"), *none, *_FACTOR)
+    empty = [
+        F.lit(None).cast(kind).alias(name)
+        for name, kind in zip(_FACTOR, ("int", "int", "binary"), strict=True)
+    ]
+    return cells.select("*", *empty).unionAll(factors).repartitionById(blocks, "block")
+
+
+def _report(factors: DataFrame) -> dict[str, Any]:
+    (row,) = factors.where(F.col("side") == CURVE).select("data").collect()
+    report: dict[str, Any] = json.loads(row.data)
+    return report

@@ -1,0 +1,218 @@
+"""The ring: the bits of the algorithm in one process, whoever is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from recpipe.errors import FitError, MissingError
+from recpipe.models.sgd.certificate import encryption_asked
+from recpipe.models.sgd.memory import check_memory
+from recpipe.models.sgd.ring import RingExchange, obstacle
+from recpipe.models.sgd.transport import PeerLostError
+from recpipe.storage import Folder
+from tests.caching import cached
+from tests.rings import in_a_ring
+from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.timeout(180)
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def scratch(spark: SparkSession, tmp_path: Path) -> Iterator[Folder]:
+    with Folder(spark, tmp_path).scratch("sgd") as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_the_ring_ends_in_the_bits_of_the_algorithm_in_one_process(
+    spark: SparkSession, scratch: Folder, blocks: int
+) -> None:
+    before = cached(spark)
+    cells = packed(*parts(spark), blocks=blocks)
+    plan = plan_of(cells)
+
+    assert carried(cells, plan, scratch, RingExchange()) == in_process(cells, plan)
+    assert scratch.list() == []
+    cells.release()
+    assert cached(spark) <= before
+
+
+def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    # The best epoch is an early one: its factors must outlive the legs after it.
+    plan = plan_of(cells, learning_rate=0.2, learning_rate_decay=1.0, regularization=0.0, epochs=6)
+    plan = replace(plan, checkpoint_interval=2)
+
+    expected = in_process(cells, plan)
+    assert expected[1][0]["validation_rmse"] < expected[1][-1]["validation_rmse"]
+    assert carried(cells, plan, scratch, RingExchange(least_seconds=0.0)) == expected
+    assert scratch.list() == ["sgd-epoch-00004"]
+    cells.release()
+
+
+def test_patience_ends_the_ring_where_it_ends_the_algorithm(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = plan_of(cells, learning_rate=0.2, regularization=0.0, epochs=50, patience=2)
+
+    expected = in_process(cells, plan)
+    assert len(expected[1]) < 50
+    assert carried(cells, plan, scratch, RingExchange()) == expected
+    cells.release()
+
+
+def test_a_ring_that_diverges_says_so_and_leaves_nothing_cached(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    before = cached(spark)
+    cells = packed(*parts(spark), blocks=2)
+
+    with pytest.raises(FitError, match="diverged in epoch 1"):
+        RingExchange().train(cells.cells, plan_of(cells, learning_rate=1e4), scratch=scratch)
+
+    cells.release()
+    assert cached(spark) <= before
+
+
+def test_more_blocks_than_slots_are_refused_at_once_with_both_numbers(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=3)
+
+    with pytest.raises(MissingError, match="3 blocks need 3 slots at once, and 2 are there"):
+        RingExchange().train(cells.cells, plan_of(cells), scratch=scratch)
+
+    assert obstacle(spark, blocks=2) == ""
+    cells.release()
+
+
+def test_tasks_that_do_not_reach_each_other_end_in_one_line_with_both_blocks_and_the_address(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    before = cached(spark)
+    cells = packed(*parts(spark), blocks=2)
+    exchange = RingExchange(silence=0.0)  # not a moment
+
+    with pytest.raises(PeerLostError) as lost:
+        exchange.train(cells.cells, plan_of(cells), scratch=scratch)
+
+    assert re.match(
+        r"sgd ring: block \d (waited 0 s for|lost \(.*\)) block \d at 127\.0\.0\.1:\d+ ",
+        lost.value.message,
+    )
+    cells.release()
+    assert cached(spark) <= before
+
+
+def test_blocks_that_are_too_large_for_one_value_are_refused_with_how_many_would_do(
+    spark: SparkSession,
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = replace(plan_of(cells), users=(20_000_000, 1), rank=64)
+
+    with pytest.raises(MissingError, match=r"20000000 users at rank 64 .* sgd\.blocks to 5"):
+        check_memory(spark, plan)
+    check_memory(spark, plan_of(cells))
+    cells.release()
+
+
+def test_a_worker_killed_in_the_second_leg_changes_no_bit(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
+    found: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(scratch, "sgd-epoch-01500", found))
+    killer.start()
+
+    trained = carried(cells, plan, scratch, RingExchange(least_seconds=0.0))
+
+    killer.join()
+    assert found
+    assert trained == in_process(cells, plan)
+    cells.release()
+
+
+def kill_a_worker(scratch: Folder, checkpoint: str, killed: list[int]) -> None:
+    """SIGKILL for a Python worker of this session's JVM in the middle of a leg."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        time.sleep(0.01)
+        if not scratch.has_table(checkpoint):
+            continue
+        for worker in psutil.Process().children(recursive=True):
+            try:
+                if "python" in worker.name() and in_a_ring(worker):
+                    worker.kill()
+                    killed.append(worker.pid)
+                    return
+            except psutil.NoSuchProcess:
+                continue
+
+
+def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_settings_ask(
+    tmp_path: Path,
+) -> None:
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, __file__, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert answers == {"4": True, "8": True, "encrypted": True}
+
+
+def main(folder: str) -> None:
+    """What the test above asks, in a session of eight slots that encrypts."""
+    from pyspark.sql import SparkSession
+
+    spark = (
+        SparkSession.builder.master("local[8]")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.default.parallelism", "2")
+        .config("spark.ui.enabled", "false")
+        .config("spark.io.encryption.enabled", "true")
+        .getOrCreate()
+    )
+    answers: dict[str, Any] = {"encrypted": encryption_asked(spark)}
+    for blocks in (4, 8):
+        cells = packed(*parts(spark), blocks=blocks)
+        plan = plan_of(cells)
+        ours = carried(cells, plan, Folder(spark, folder), RingExchange())
+        answers[str(blocks)] = ours == in_process(cells, plan)
+        cells.release()
+    print(json.dumps(answers))  # noqa: T201 - how it answers
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
