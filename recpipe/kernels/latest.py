@@ -57,7 +57,7 @@ def _ascending(users: NDArray[np.int64], items: NDArray[np.int64]) -> bool:
     cache=True,
     nogil=True,
 )
-def _latest(  # noqa: PLR0913 - arrays of one table
+def _latest(
     users: NDArray[np.int64],
     items: NDArray[np.int64],
     times: NDArray[np.int64],

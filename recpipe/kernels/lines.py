@@ -129,7 +129,7 @@ def _decimal(data: NDArray[np.uint8], start: int, stop: int, out: NDArray[np.flo
     ),
     cache=True, nogil=True,
 )  # fmt: skip
-def _parse(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one loop over bytes, compiled as a whole
+def _parse(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over bytes, compiled as a whole
     data: NDArray[np.uint8],
     offsets: NDArray[np.int32],
     delimiter: NDArray[np.uint8],

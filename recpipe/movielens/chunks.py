@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from pyspark.sql import functions as F
 from recpipe.movielens.layout import RATING_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -100,7 +102,21 @@ class Ratings(NamedTuple):
     places: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Ratings:
-        return Ratings(*[column[rows] for column in self])
+        return self.each(lambda column: column[rows])
+
+    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Ratings:
+        return Ratings(
+            change(self.users),
+            change(self.items),
+            change(self.ratings),
+            change(self.times),
+            change(self.places),
+        )
+
+    @classmethod
+    def joined(cls, parts: Iterable[Ratings]) -> Ratings:
+        users, items, ratings, times, places = map(np.concatenate, zip(*parts, strict=True))
+        return cls(users, items, ratings, times, places)
 
 
 def parse_lines(lines: DataFrame, rules: Rules, *, buckets: int, milliseconds: bool) -> DataFrame:
@@ -135,7 +151,11 @@ def unpack(chunks: DataFrame) -> DataFrame:
 
 def latest(chunks: DataFrame, *, buckets: int) -> DataFrame:
     """`LATEST`: one row a (user, item), and how many it supersedes; a partition a bucket."""
-    placed = chunks.where("bucket >= 0").repartitionById(buckets, F.col("bucket"))
+    chunks = chunks.where("bucket >= 0")
+    if buckets == 1:
+        placed = chunks.coalesce(1)
+    else:
+        placed = chunks.repartitionById(buckets, F.col("bucket"))
     return placed.mapInArrow(_latest, LATEST)
 
 
@@ -228,7 +248,7 @@ def _parse(
 
     def flush() -> Iterator[pa.RecordBatch]:
         if now is not None and place > begun:
-            rows = Ratings(*map(np.concatenate, zip(*held, strict=True)))
+            rows = Ratings.joined(held)
             yield from _chunks(
                 rows, *now, begun, lines=place - begun, others=others, buckets=buckets
             )
@@ -265,7 +285,9 @@ def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.Rec
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         times = columns["rated_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
         rows = Ratings(
-            *(columns[name].to_numpy(zero_copy_only=False) for name in _ROW[:3]),
+            columns["user_id"].to_numpy(zero_copy_only=False),
+            columns["item_id"].to_numpy(zero_copy_only=False),
+            columns["rating"].to_numpy(zero_copy_only=False),
             times.to_numpy(zero_copy_only=False),
             columns["place"].to_numpy(zero_copy_only=False),
         )
@@ -305,7 +327,7 @@ def _chunks(
         start = int(ends[number - 1]) if number else 0
         if start == stop:
             continue
-        part = Ratings(*(column[start:stop] for column in rows))
+        part = rows.each(itemgetter(slice(start, stop)))
         yield _record(
             1, file=file, block=block, place=place, bucket=number, clean=stop - start,
             user_id=_narrow(part.users), item_id=_narrow(part.items),
@@ -360,7 +382,7 @@ def _latest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return
     blocks = {key: n for n, key in enumerate(sorted({chunk[:2] for chunk in found}))}
     positions = [(blocks[chunk[:2]] << _PLACE_BITS) + chunk[3].places for chunk in found]
-    rows = Ratings(*map(np.concatenate, zip(*(chunk[3] for chunk in found), strict=True)))
+    rows = Ratings.joined(chunk[3] for chunk in found)
     del found
     kept = kernel.latest(rows.users, rows.items, rows.times, np.concatenate(positions))
     superseded = np.zeros(len(kept), np.int64)
@@ -419,7 +441,7 @@ def _segments(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, int]]:
     block = batch.column(batch.schema.get_field_index("block")).to_numpy()
     changes = np.flatnonzero((file[1:] != file[:-1]) | (block[1:] != block[:-1])) + 1
     edges = [0, *changes.tolist(), batch.num_rows]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         yield start, stop, int(file[start]), int(block[start])
 
 

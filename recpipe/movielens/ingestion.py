@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _SHOWN_REJECTS = 5
 _AT_ONCE = 6
 """Jobs that are planned beside each other."""
+_SMALL_FILE = 8_000_000
+"""Bytes up to which one task is quicker than a shuffle."""
 
 
 def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: date) -> IngestReport:
@@ -253,7 +255,7 @@ def _extend_ids(
     ids = types.cast(seen[contract.name])
     if rated.ids_in_order and kind == "long" and not tables.has(contract.name):
         table = replacement.write(contract, first(ids, id=id_name, number=number))
-        total = check_dense(table, id=id_name, number=number)
+        total = check_dense(table.coalesce(1), id=id_name, number=number)
         return table, IdCounts(type=kind, new=total, total=total)
     known = tables.read(contract.name) if tables.has(contract.name) else None
     extended = extend(known, ids, id=id_name, number=number, scratch=work.scratch)
@@ -301,6 +303,8 @@ def _replace_other(
     contract = metadata.READERS[kind].table
     part = work.source.release.parts[kind]
     rows = metadata.judged(work.scratch.spark, work.uris(kind), kind, part.layout, context)
+    if work.source.size(kind) <= _SMALL_FILE:
+        rows = rows.coalesce(1)
     table, observed = metadata.last_by_key(rows, contract)
     kept = contract.count(replacement.write(contract, table))
     found = observed.get
@@ -338,7 +342,10 @@ def _write_rejected(
 ) -> None:
     refused = [staged for staged in (rated.judged, *others) if staged and staged.refused]
     if not refused:
-        nothing = replacement.folder.spark.createDataFrame([], REJECTED.schema())
+        # Not by createDataFrame, which starts Python workers for no row at all.
+        nothing = replacement.folder.spark.range(0).select(
+            *[F.lit(None).cast(kind).alias(name) for name, kind in REJECTED.fields]
+        )
         replacement.write(REJECTED, nothing)
         return
     frames = [staged.rejects().select(*REJECTED.columns) for staged in refused]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from recpipe.settings import Scale
     from recpipe.storage import Folder
 
-_FEW_IDS = 20_000_000
-"""Ids, repeated in each chunk, up to which one task puts them in order: 160 MB."""
+_FEW_IDS = 5_000_000
+"""Ids, counted again in each chunk, up to which one task puts them in order and checks them."""
 _SAMPLED_LINES = 100
 _ROW_BYTES = 25
 """Of a line of ratings, where there are only rows."""
