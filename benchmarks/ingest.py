@@ -6,7 +6,8 @@
 
 Both sides read the same file and write Parquet (zstd) with as many threads, one after the other in
 each run. Ours is `ingest()` alone in a session that has ingested a small release before; theirs is
-`read_csv(...)` written by `write_parquet`. Rows and the sum of ratings must agree before anything is timed.
+`read_csv(...)` written by `write_parquet`. Rows and the sum of ratings must agree before
+anything is timed.
 CPU seconds (ours with the JVM and the Python workers) stand beside the wall's: on a machine that
 others use they are the steadier of the two.
 """
