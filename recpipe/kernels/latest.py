@@ -29,21 +29,6 @@ def latest(
     return kept[: _latest(users, items, times, positions, order, kept)]
 
 
-def buckets(users: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
-    """A bucket from 0 to `count` - 1 for each user, by a hash: ids may have any pattern."""
-    mixed = users.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(32)
-    return (mixed % np.uint64(count)).astype(np.uint16)
-
-
-def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The ids, each once, ascending; quick where equal ones stand together."""
-    if len(ids) == 0:
-        return ids
-    first = np.concatenate(([True], ids[1:] != ids[:-1]))
-    return np.unique(ids[first])
-
-
 @njit(boolean(int64[::1], int64[::1]), cache=True, nogil=True)
 def _ascending(users: NDArray[np.int64], items: NDArray[np.int64]) -> bool:
     for i in range(1, len(users)):

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.kernels.lines import Rules
     from recpipe.movielens.layout import Layout
     from recpipe.movielens.times import Period
     from recpipe.settings import Scale
@@ -67,21 +66,22 @@ def bucket_count(size: int, parallelism: int) -> int:
     return min(max(1, -(-size // share)), 1 << 16)
 
 
-def rules(layout: Layout, scale: Scale, period: Period) -> Rules:
-    """What a clean line of this layout is, for the kernel."""
-    from recpipe.kernels.lines import Rules
+def rules(layout: Layout, scale: Scale, period: Period) -> dict[str, Any]:
+    """What a clean line of this layout is: the fields of `kernels.lines.Rules`.
 
+    As a mapping, because the driver has no use for Numba, which takes a second to load.
+    """
     factor = 1000 if layout.time == "milliseconds" else 1
-    return Rules(
-        delimiter=np.array(list(layout.delimiter.encode()), np.uint8),
-        header=np.array(list((layout.header or "").encode()), np.uint8),
-        width=layout.width,
-        at=np.array([layout.columns[name] for name in RATING_COLUMNS], np.int64),
-        scale=np.array([scale.min, scale.max, scale.step], np.float64),
-        period=np.array(
+    return {
+        "delimiter": np.array(list(layout.delimiter.encode()), np.uint8),
+        "header": np.array(list((layout.header or "").encode()), np.uint8),
+        "width": layout.width,
+        "at": np.array([layout.columns[name] for name in RATING_COLUMNS], np.int64),
+        "scale": np.array([scale.min, scale.max, scale.step], np.float64),
+        "period": np.array(
             [int(t.timestamp()) * factor for t in (period.first, period.end)], np.int64
         ),
-    )
+    }
 
 
 class Ratings(NamedTuple):
@@ -119,12 +119,14 @@ class Ratings(NamedTuple):
         return cls(users, items, ratings, times, places)
 
 
-def parse_lines(lines: DataFrame, rules: Rules, *, buckets: int, milliseconds: bool) -> DataFrame:
+def parse_lines(
+    lines: DataFrame, rules: Mapping[str, Any], *, buckets: int, milliseconds: bool
+) -> DataFrame:
     """`SCHEMA`: chunks of the clean lines, their ids, and the lines that are for others to judge.
 
     Args:
         lines: (value, file, block), each block in its order within one partition.
-        rules: what a clean line is.
+        rules: of `rules`.
         buckets: of users.
         milliseconds: whether instants are written in those.
     """
@@ -168,7 +170,7 @@ def distinct_ids(chunks: DataFrame, name: str) -> DataFrame:
     """
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from recpipe.kernels.latest import distinct
+        from recpipe.kernels.ids import distinct
 
         found = list(_id_arrays(batches))
         merged = distinct(np.sort(np.concatenate(found))) if found else np.empty(0, np.int64)
@@ -234,13 +236,14 @@ def summarise(chunks: DataFrame) -> Summary:
 
 
 def _parse(
-    batches: Iterator[pa.RecordBatch], rules: Rules, *, buckets: int, milliseconds: bool
+    batches: Iterator[pa.RecordBatch], given: Mapping[str, Any], *, buckets: int, milliseconds: bool
 ) -> Iterator[pa.RecordBatch]:
     """Lines to chunks: a chunk ends with its block, or when it has enough lines."""
     import pyarrow as pa
 
     from recpipe.kernels import lines as kernel
 
+    rules = kernel.Rules(**given)
     factor = 1000 if milliseconds else _SECOND
     now: tuple[int, int] | None = None
     place = begun = others = 0
@@ -306,7 +309,7 @@ def _chunks(
     Where no line of a chunk is for others, nothing falls between its places: they are counted up
     instead of kept.
     """
-    from recpipe.kernels import latest as kernel
+    from recpipe.kernels import ids as kernel
 
     users, items = kernel.distinct(rows.users), kernel.distinct(np.sort(rows.items))
     yield _record(

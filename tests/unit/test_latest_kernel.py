@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.kernels.latest import buckets, distinct, latest
+from recpipe.kernels.ids import buckets, distinct
+from recpipe.kernels.latest import latest
 
 if TYPE_CHECKING:
     from random import Random
