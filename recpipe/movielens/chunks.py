@@ -55,8 +55,8 @@ _LINES = 1 << 20
 _BATCH = 1 << 16
 _BUCKET_BYTES = (16 << 20, 64 << 20)
 _SECOND = 1_000_000
-_PLACE_BITS = 45
-"""Of a sort key of the order in the source, below the number of the block."""
+_PLACE_BITS = 40
+"""Of a sort key of the order in the source: lines of a block, below the number of the block."""
 
 
 def bucket_count(size: int, parallelism: int) -> int:
@@ -383,8 +383,13 @@ def _latest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     found = sorted(_chunk_rows(batches), key=lambda chunk: chunk[:3])
     if not found:
         return
-    blocks = {key: n for n, key in enumerate(sorted({chunk[:2] for chunk in found}))}
-    positions = [(blocks[chunk[:2]] << _PLACE_BITS) + chunk[3].places for chunk in found]
+    # Spark's own places begin anywhere: taken from a block's first, they leave room for its number.
+    first: dict[tuple[int, int], int] = {}
+    for file, block, _, rows in found:
+        least = int(rows.places.min())
+        first[file, block] = min(first.get((file, block), least), least)
+    base = {key: (n << _PLACE_BITS) - first[key] for n, key in enumerate(sorted(first))}
+    positions = [rows.places + base[file, block] for file, block, _, rows in found]
     rows = Ratings.joined(chunk[3] for chunk in found)
     del found
     kept = kernel.latest(rows.users, rows.items, rows.times, np.concatenate(positions))
