@@ -4,11 +4,11 @@
     python benchmarks/ingest.py --ratings 25000000
     python benchmarks/ingest.py --input ml-25m
 
-Both sides read the same file and write Parquet (zstd) with two threads, in turns. Ours is `ingest()`
-alone, the files beside the ratings included, in a session that has ingested before; theirs is
-`read_csv` written by `write_parquet`. Rows and the sum of ratings must agree before anything is
-timed. `sizes` has the CPU seconds of both as well: where others use the machine they are the
-steadier figure.
+Both sides read the same file and write Parquet (zstd) with two threads, in turns. Ours is
+`ingest()` alone, the files beside the ratings included, in a session that has ingested before;
+theirs is `read_csv` written by `write_parquet`. Rows and the sum of ratings must agree before
+anything is timed. `sizes` has the CPU seconds of both as well: where others use the machine they
+are the steadier figure.
 """
 
 from __future__ import annotations
