@@ -69,8 +69,8 @@ def check(
     """The number of ratings, which both must have, with the same sum."""
     table = Tables(Folder(spark, root)).read("ratings")
     mine = table.agg(F.count("*"), F.sum(F.col("rating").cast("double"))).collect()[0]
-    other = connection.read_parquet(str(target)).aggregate("count(*), sum(rating)").fetchone()
-    if other is None or tuple(mine) != other:
+    other = connection.read_parquet(str(target)).aggregate("count(*), sum(rating)").fetchall()[0]
+    if tuple(mine) != other:
         raise SystemExit(f"the results differ: ours {tuple(mine)}, DuckDB's {other}")
     return int(mine[0])
 
