@@ -100,6 +100,20 @@ class Table:
         Raises:
             ContractError: with the first broken rule and the number of rows that break it.
         """
+        self.count(frame)
+        if unique and self.key:
+            twice = frame.groupBy(*self.key).count().where("count > 1").limit(1).collect()
+            if twice:
+                values = {name: twice[0][name] for name in self.key}
+                raise ContractError(f"table {self.name}: key {values} has more than one row")
+        return frame
+
+    def count(self, frame: DataFrame) -> int:
+        """The rows of a frame, once its schema, nulls and rules are right: one aggregation.
+
+        Raises:
+            ContractError: with the first broken rule and the number of rows that break it.
+        """
         self.check_schema(frame)
         rules = [
             Check(f"{name} is not null", f"`{name}` IS NOT NULL")
@@ -107,18 +121,14 @@ class Table:
             if name not in self.nullable
         ]
         rules.extend(self.checks)
-        if rules:
-            counts = frame.agg(*[_broken(rule).alias(str(i)) for i, rule in enumerate(rules)])
-            row = counts.collect()[0]
-            for i, rule in enumerate(rules):
-                if row[i]:
-                    raise ContractError(f"table {self.name}: {row[i]} rows break '{rule.says}'")
-        if unique and self.key:
-            twice = frame.groupBy(*self.key).count().where("count > 1").limit(1).collect()
-            if twice:
-                values = {name: twice[0][name] for name in self.key}
-                raise ContractError(f"table {self.name}: key {values} has more than one row")
-        return frame
+        counts = frame.agg(
+            F.count(F.lit(1)), *[_broken(rule).alias(str(i)) for i, rule in enumerate(rules)]
+        )
+        rows, *broken = counts.collect()[0]
+        for rule, count in zip(rules, broken, strict=True):
+            if count:
+                raise ContractError(f"table {self.name}: {count} rows break '{rule.says}'")
+        return int(rows)
 
 
 def _broken(rule: Check) -> Column:

@@ -85,8 +85,24 @@ def extend(
     return Extended(frame, new=start - before, total=start)
 
 
-def check_dense(table: DataFrame, *, id: str, number: str, total: int) -> None:
-    """Raise CheckError unless the ids are distinct and numbered 0 to total - 1."""
+def first(seen: DataFrame, *, id: str, number: str) -> DataFrame:
+    """(id, number) where no id is known yet and `seen` has all in order, in one partition."""
+    place = F.monotonically_increasing_id().cast("int")
+    return seen.select(id, place.alias(number))
+
+
+def check_dense(table: DataFrame, *, id: str, number: str, total: int | None = None) -> int:
+    """How many ids there are, once they are distinct and numbered 0 to total - 1.
+
+    Args:
+        table: (id, number).
+        id: name of the id column.
+        number: name of the number column.
+        total: how many there should be, where that is known.
+
+    Raises:
+        CheckError: if they are not.
+    """
     row = table.agg(
         F.count(F.lit(1)),
         F.count_distinct(id),
@@ -94,10 +110,12 @@ def check_dense(table: DataFrame, *, id: str, number: str, total: int) -> None:
         F.min(number),
         F.max(number),
     ).collect()[0]
+    rows, ids, numbers, least, most = row
+    total = rows if total is None else total
     if tuple(row) != (total, total, total, 0, total - 1):
-        rows, ids, numbers, least, most = row
         raise CheckError(
             f"numbers of {id}: {rows} rows with {ids} ids and {numbers} numbers, {least} to"
             f" {most}; expected 0 to {total - 1}",
             hint="the tables under this root are damaged: ingest into a new root",
         )
+    return int(total)

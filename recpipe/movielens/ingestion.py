@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType
@@ -14,18 +15,25 @@ from recpipe.contracts import INGESTED, ITEMS, RATINGS, REJECTED, USERS
 from recpipe.errors import CheckError, InputError
 from recpipe.movielens import metadata, ratings
 from recpipe.movielens.archive import Limits
-from recpipe.movielens.ids import check_dense, extend
+from recpipe.movielens.ids import check_dense, extend, first
 from recpipe.movielens.lines import Staged, stage
 from recpipe.movielens.report import FileReport, IdCounts, IngestReport, RowCounts
 from recpipe.movielens.source import Source, open_source
+from recpipe.movielens.staging import (
+    StagedRatings,
+    is_mostly_whole,
+    latest,
+    stage_judged,
+    stage_lines,
+)
 from recpipe.movielens.times import Period
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
-    from pyspark.sql import DataFrame, Observation
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
 
     from recpipe.contracts import Table
@@ -34,6 +42,10 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder, Replacement, Tables
 
 _SHOWN_REJECTS = 5
+_AT_ONCE = 6
+"""Jobs that are planned beside each other."""
+_SMALL_FILE = 8_000_000
+"""Bytes up to which one task is quicker than a shuffle."""
 
 
 def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: date) -> IngestReport:
@@ -62,31 +74,32 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
     with (
         tables.folder.scratch("ingest") as scratch,
         open_source(source, spark=tables.folder.spark, limits=limits, scratch=scratch) as opened,
-        ThreadPoolExecutor(max_workers=1) as beside,
+        # Of a small source nearly all the time is Spark planning one job after another.
+        ThreadPoolExecutor(_AT_ONCE) as beside,
     ):
-        # Spark leaves the driver idle while it parses: the digests cost no time of their own.
         files = beside.submit(opened.fingerprint)
         scale = settings.rating_scale or opened.release.scale
         work = _Work(opened, scratch, scale, Period.until(run_date))
         rated = _stage_ratings(work)
         _refuse_unusable(rated, opened, settings.max_rejected_share)
         seen = {
-            contract.name: _distinct_ids(rated, contract, scratch) for contract in (USERS, ITEMS)
+            contract.name: rated.ids(contract.columns[0], scratch=scratch)
+            for contract in (USERS, ITEMS)
         }
         types = _id_types(seen, tables, opened)
-        others = _stage_others(work, types)
-        with tables.replace() as replacement:
-            users, user_counts = _extend_ids(replacement, tables, seen, types, USERS, scratch)
-            items, item_counts = _extend_ids(replacement, tables, seen, types, ITEMS, scratch)
-            table, observed = ratings.latest(types.cast(rated.good), users, items)
-            rated_counts = _write(replacement, RATINGS, rated, table, observed)
-            other_counts = {
-                kind: _write(
-                    replacement, contract, staged, *metadata.last_by_key(staged.good, contract)
-                )
-                for kind, (contract, staged) in others.items()
+        with tables.replace() as replacement, _joined(beside) as started:
+            ids = [
+                started(_extend_ids, replacement, tables, seen, types, contract, work, rated)
+                for contract in (USERS, ITEMS)
+            ]
+            others = {
+                kind: started(_replace_other, replacement, work, kind, context)
+                for kind, context in _others(work, types).items()
             }
-            _write_rejected(replacement, rated, [staged for _, staged in others.values()])
+            (users, user_counts), (items, item_counts) = (found.result() for found in ids)
+            rated_counts = _replace_ratings(replacement, rated, types, users, items)
+            beside_them = {kind: found.result() for kind, found in others.items()}
+            _write_rejected(replacement, rated, [other.staged for other in beside_them.values()])
             # Titles and tags of another source would name other items.
             for contract in INGESTED:
                 if contract not in (USERS, ITEMS) and contract.name not in replacement.written:
@@ -95,15 +108,35 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
                 source=opened.uri,
                 format=opened.release.name,
                 rating_scale=scale,
-                files=_files(opened, files.result(), rated, others),
+                files=_files(opened, files.result(), rated, beside_them.values()),
                 ratings=rated_counts,
-                others={others[kind][0].name: counts for kind, counts in other_counts.items()},
+                others={other.table: other.counts for other in beside_them.values()},
                 users=user_counts,
                 items=item_counts,
                 versions=replacement.versions,
             )
             replacement.describe(report.as_dict())
         return report
+
+
+@contextmanager
+def _joined(pool: ThreadPoolExecutor) -> Iterator[Callable[..., Future[Any]]]:
+    """Start work beside this; none of it is left when the block ends, however it ends.
+
+    Else a table could still be on its way when those of an ingest that failed are taken back.
+    """
+    futures: list[Future[Any]] = []
+
+    def start(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        futures.append(pool.submit(work, *arguments))
+        return futures[-1]
+
+    try:
+        yield start
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
 @dataclass(frozen=True)
@@ -131,21 +164,26 @@ class _IdTypes:
         return frame.withColumns({name: frame[name].cast(self.of(name)) for name in ids})
 
 
-def _stage_ratings(work: _Work) -> Staged:
+def _stage_ratings(work: _Work) -> StagedRatings:
     part = work.source.release.parts["ratings"]
-    spark, uris = work.scratch.spark, work.uris("ratings")
+    spark, uris, scratch = work.scratch.spark, work.uris("ratings"), work.scratch
+    scale, period = work.scale, work.period
+    if is_mostly_whole(work.source.head("ratings"), part.layout):
+        size = work.source.size("ratings")
+        return stage_lines(
+            uris, part.layout, names=part.paths, size=size, scale=scale, period=period,
+            scratch=scratch,
+        )  # fmt: skip
     if part.layout.parquet:
         judged = ratings.judged_rows(
-            spark, uris, source=work.source.uri, scale=work.scale, period=work.period
+            spark, uris, source=work.source.uri, scale=scale, period=period
         )
     else:
-        judged = ratings.judged_lines(
-            spark, uris, part.layout, scale=work.scale, period=work.period
-        )
-    return stage(judged, "ratings", names=part.paths, scratch=work.scratch)
+        judged = ratings.judged_lines(spark, uris, part.layout, scale=scale, period=period)
+    return stage_judged(judged, names=part.paths, scratch=scratch)
 
 
-def _refuse_unusable(rated: Staged, source: Source, max_rejected_share: float) -> None:
+def _refuse_unusable(rated: StagedRatings, source: Source, max_rejected_share: float) -> None:
     kept = rated.rows - rated.refused
     if rated.rows == 0:
         raise InputError(f"{source.uri}: no ratings", hint="the file of ratings has no rows")
@@ -157,14 +195,8 @@ def _refuse_unusable(rated: Staged, source: Source, max_rejected_share: float) -
         f"{source.uri}: {rated.refused:,} of {rated.rows:,} rows refused ({share:.2%}), more than"
         f" {max_rejected_share:.2%}: {reasons}; read as {source.release.name}",
         hint="mend the source, or set ingest.rating_scale or ingest.max_rejected_share",
-        details=tuple(rated.first_rejects(_SHOWN_REJECTS)),
+        details=tuple(rated.judged.first_rejects(_SHOWN_REJECTS)) if rated.judged else (),
     )
-
-
-def _distinct_ids(rated: Staged, contract: Table, scratch: Folder) -> DataFrame:
-    """The ids of good ratings as they were written, each once."""
-    name = contract.columns[0]
-    return scratch.write_table(f"seen-{contract.name}", rated.good.select(name).distinct())
 
 
 def _id_types(seen: Mapping[str, DataFrame], tables: Tables, source: Source) -> _IdTypes:
@@ -172,9 +204,11 @@ def _id_types(seen: Mapping[str, DataFrame], tables: Tables, source: Source) -> 
     types: dict[str, DataType] = {}
     for contract in (USERS, ITEMS):
         name = contract.columns[0]
-        plain = F.bool_and(ratings.is_plain_integer(F.col(name)))
-        integers = seen[contract.name].agg(plain).collect()[0][0]
-        found: DataType = LongType() if integers else StringType()
+        found = seen[contract.name].schema[name].dataType
+        if found != LongType():
+            plain = F.bool_and(ratings.is_plain_integer(F.col(name)))
+            integers = seen[contract.name].agg(plain).collect()[0][0]
+            found = LongType() if integers else StringType()
         if tables.has(contract.name):
             known = tables.read(contract.name).schema[name].dataType
             if isinstance(found, StringType) and isinstance(known, LongType):
@@ -188,7 +222,8 @@ def _id_types(seen: Mapping[str, DataFrame], tables: Tables, source: Source) -> 
     return _IdTypes(**types)
 
 
-def _stage_others(work: _Work, types: _IdTypes) -> dict[Kind, tuple[Table, Staged]]:
+def _others(work: _Work, types: _IdTypes) -> dict[Kind, metadata.Context]:
+    """The kinds of files beside the ratings that become a table, and what they are read with."""
     parts = work.source.release.parts
     spark = work.scratch.spark
     genres: Sequence[str] = metadata.GENRES_100K
@@ -199,15 +234,11 @@ def _stage_others(work: _Work, types: _IdTypes) -> dict[Kind, tuple[Table, Stage
         uris = work.uris("genome_tags")
         tags = metadata.genome_tags(spark, uris, parts["genome_tags"].layout)
     context = metadata.Context(types.user_id, types.item_id, work.period, genres, tags)
-    staged = {}
-    for kind, reader in metadata.READERS.items():
-        if kind in parts and not (kind == "genome_scores" and tags is None):
-            judged = metadata.judged(spark, work.uris(kind), kind, parts[kind].layout, context)
-            staged[kind] = (
-                reader.table,
-                stage(judged, kind, names=parts[kind].paths, scratch=work.scratch),
-            )
-    return staged
+    return {
+        kind: context
+        for kind in metadata.READERS
+        if kind in parts and not (kind == "genome_scores" and tags is None)
+    }
 
 
 def _extend_ids(
@@ -216,40 +247,87 @@ def _extend_ids(
     seen: Mapping[str, DataFrame],
     types: _IdTypes,
     contract: Table,
-    scratch: Folder,
+    work: _Work,
+    rated: StagedRatings,
 ) -> tuple[DataFrame, IdCounts]:
     id_name, number = contract.columns
-    known = tables.read(contract.name) if tables.has(contract.name) else None
+    kind = types.of(id_name).simpleString().replace("bigint", "long")
     ids = types.cast(seen[contract.name])
-    extended = extend(known, ids, id=id_name, number=number, scratch=scratch)
+    if rated.ids_in_order and kind == "long" and not tables.has(contract.name):
+        table = replacement.write(contract, first(ids, id=id_name, number=number))
+        total = check_dense(table.coalesce(1), id=id_name, number=number)
+        return table, IdCounts(type=kind, new=total, total=total)
+    known = tables.read(contract.name) if tables.has(contract.name) else None
+    extended = extend(known, ids, id=id_name, number=number, scratch=work.scratch)
     table = extended.frame
     if extended.new:
         table = replacement.write(contract, extended.frame)
         check_dense(table, id=id_name, number=number, total=extended.total)
-    kind = types.of(id_name).simpleString().replace("bigint", "long")
     return table, IdCounts(type=kind, new=extended.new, total=extended.total)
 
 
-def _write(
+def _replace_ratings(
     replacement: Replacement,
-    contract: Table,
-    staged: Staged,
-    frame: DataFrame,
-    observed: Observation | None,
+    rated: StagedRatings,
+    types: _IdTypes,
+    users: DataFrame,
+    items: DataFrame,
 ) -> RowCounts:
-    """Write a table and count what became of its rows.
+    good = None if rated.good is None else types.cast(rated.good)
+    table, observed = latest(rated, good, users, items)
+    written = replacement.write(RATINGS, table)
+    counts = RowCounts(
+        rows=rated.rows,
+        kept=RATINGS.count(written),
+        rejected=rated.refused,
+        superseded=int(observed.get["superseded"] or 0),
+        reasons=rated.rejected,
+    )
+    return _added_up(RATINGS, counts)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """What became of a kind of file beside the ratings; `staged` where rows were refused."""
+
+    table: str
+    counts: RowCounts
+    rows_by_file: Mapping[str, int]
+    staged: Staged | None
+
+
+def _replace_other(
+    replacement: Replacement, work: _Work, kind: Kind, context: metadata.Context
+) -> _Other:
+    """Parse, check and write in one job; what is refused, which is rare, is read once more."""
+    contract = metadata.READERS[kind].table
+    part = work.source.release.parts[kind]
+    rows = metadata.judged(work.scratch.spark, work.uris(kind), kind, part.layout, context)
+    if work.source.size(kind) <= _SMALL_FILE:
+        rows = rows.coalesce(1)
+    table, observed = metadata.last_by_key(rows, contract)
+    kept = contract.count(replacement.write(contract, table))
+    found = observed.get
+    staged = None
+    if found["refused"] or len(part.paths) > 1:
+        staged = stage(rows, kind, names=part.paths, scratch=work.scratch)
+    counts = RowCounts(
+        rows=int(found["rows"]),
+        kept=kept,
+        rejected=staged.refused if staged else 0,
+        superseded=int(found["superseded"]),
+        reasons=staged.rejected if staged else {},
+    )
+    by_file = staged.rows_by_file() if staged else {part.paths[0]: counts.rows}
+    return _Other(contract.name, _added_up(contract, counts), by_file, staged)
+
+
+def _added_up(contract: Table, counts: RowCounts) -> RowCounts:
+    """The counts themselves, once they add up.
 
     Raises:
-        CheckError: if they do not add up, or break the contract.
+        CheckError: if they do not.
     """
-    written = contract.check(replacement.write(contract, frame), unique=False)
-    counts = RowCounts(
-        rows=staged.rows,
-        kept=written.count(),
-        rejected=staged.refused,
-        superseded=int(observed.get["superseded"]) if observed is not None else 0,
-        reasons=staged.rejected,
-    )
     if not counts.add_up:
         raise CheckError(
             f"table {contract.name}: {counts.rows} rows in, but {counts.kept} kept +"
@@ -259,16 +337,20 @@ def _write(
     return counts
 
 
-def _write_rejected(replacement: Replacement, rated: Staged, others: list[Staged]) -> None:
-    frames = [
-        staged.rejects().select(*REJECTED.columns) for staged in (rated, *others) if staged.refused
-    ]
-    expected = rated.refused + sum(staged.refused for staged in others)
-    if frames:
-        frame = reduce(lambda a, b: a.unionByName(b), frames)
-    else:
-        frame = replacement.folder.spark.createDataFrame([], REJECTED.schema())
-    written = replacement.write(REJECTED, frame).count()
+def _write_rejected(
+    replacement: Replacement, rated: StagedRatings, others: Iterable[Staged | None]
+) -> None:
+    refused = [staged for staged in (rated.judged, *others) if staged and staged.refused]
+    if not refused:
+        # Not by createDataFrame, which starts Python workers for no row at all.
+        nothing = replacement.folder.spark.range(0).select(
+            *[F.lit(None).cast(kind).alias(name) for name, kind in REJECTED.fields]
+        )
+        replacement.write(REJECTED, nothing)
+        return
+    frames = [staged.rejects().select(*REJECTED.columns) for staged in refused]
+    expected = sum(staged.refused for staged in refused)
+    written = replacement.write(REJECTED, reduce(lambda a, b: a.unionByName(b), frames)).count()
     if written != expected:
         raise CheckError(
             f"table rejected: {written} rows, but {expected} were refused",
@@ -279,11 +361,12 @@ def _write_rejected(replacement: Replacement, rated: Staged, others: list[Staged
 def _files(
     source: Source,
     fingerprints: Mapping[str, tuple[int, str]],
-    rated: Staged,
-    others: Mapping[Kind, tuple[Table, Staged]],
+    rated: StagedRatings,
+    others: Iterable[_Other],
 ) -> tuple[FileReport, ...]:
-    staged = [rated, *(s for _, s in others.values())]
-    rows = {name: n for s in staged for name, n in s.rows_by_file().items()}
+    rows = rated.rows_by_file()
+    for other in others:
+        rows |= other.rows_by_file
     kinds = {path: part.kind for part in source.release.parts.values() for path in part.paths}
     return tuple(
         FileReport(name, kinds[name], size=size, sha256=sha256, rows=rows.get(name, 0))

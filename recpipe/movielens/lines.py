@@ -37,7 +37,7 @@ ENCODING = "unknown encoding"
 REASONS = (ENCODING, MALFORMED, MISSING, NOT_A_NUMBER, OFF_SCALE, OUT_OF_RANGE)
 """Why a row is refused, in the order of the checks: the first that fails names it."""
 
-_NO_ROW = ""
+NO_ROW = ""
 """The `reason` of blank lines and headers, which are counted as lines but are not rows."""
 _RAW_CHARACTERS = 10_000
 _MOST_DELIMITERS = 1_000
@@ -63,12 +63,24 @@ def read_lines(spark: SparkSession, uris: Sequence[str], *, latin1: bool = False
         latin1: whether their bytes are Latin-1; otherwise they are left as they are, so that
             a line that is not UTF-8 can be told.
     """
+    raw = read_raw_lines(spark, uris)
+    if latin1:
+        raw = raw.withColumn("value", F.decode(F.col("value").cast("binary"), "ISO-8859-1"))
+    return without_ends(raw)
+
+
+def read_raw_lines(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
+    """`read_lines` with carriage returns and byte order marks still in them."""
     text = spark.read.option("lineSep", "\n").text([literal(uri) for uri in uris])
-    placed = _placed(text, ["value"], uris)
-    value = F.decode(F.col("value").cast("binary"), "ISO-8859-1") if latin1 else F.col("value")
+    return _placed(text, ["value"], uris)
+
+
+def without_ends(raw: DataFrame) -> DataFrame:
+    """Raw lines without carriage returns and byte order marks."""
+    value = F.col("value")
     marked = F.startswith(value, F.lit(_BOM))
     value = F.when(marked, F.substring(value, 2, 2**31 - 1)).otherwise(value)
-    return placed.withColumn("value", F.rtrim(value, F.lit("\r")))
+    return raw.withColumn("value", F.rtrim(value, F.lit("\r")))
 
 
 def is_utf8(spark: SparkSession, uris: Sequence[str]) -> bool:
@@ -202,11 +214,11 @@ def judge(
     verdict = F.lit(None).cast("string")
     for rule in reversed(rules):
         verdict = F.when(F.coalesce(rule.broken, F.lit(True)), rule.reason).otherwise(verdict)
-    reason = F.when(row, verdict).otherwise(_NO_ROW)
+    reason = F.when(row, verdict).otherwise(NO_ROW)
     if good is not None:
         reason = F.when(good, F.lit(None)).otherwise(reason)
     judged = frame.withColumn("reason", reason)
-    refused = F.col("reason") != _NO_ROW
+    refused = F.col("reason") != NO_ROW
     return judged.withColumn("raw", F.when(refused, F.left(raw, F.lit(_RAW_CHARACTERS))))
 
 
@@ -219,12 +231,15 @@ class Staged:
         rows: how many there are, refused ones included.
         rejected: how many were refused, by reason.
         names: of the files, in their order.
+        blocks: (file, block, first, lines) where `frame` is only some of the lines: the place of
+            a block's first line and how many it has.
     """
 
     frame: DataFrame
     rows: int
     rejected: Mapping[str, int]
     names: tuple[str, ...]
+    blocks: DataFrame | None = None
 
     @property
     def refused(self) -> int:
@@ -236,14 +251,16 @@ class Staged:
 
     def rejects(self) -> DataFrame:
         """The refused rows as the table `rejected`, + `file`, in no order."""
-        blocks = self.frame.groupBy("file", "block").agg(
-            F.min("place").alias("first"), F.count(F.lit(1)).alias("lines")
-        )
+        blocks = self.blocks
+        if blocks is None:
+            blocks = self.frame.groupBy("file", "block").agg(
+                F.min("place").alias("first"), F.count(F.lit(1)).alias("lines")
+            )
         before = (
             Window.partitionBy("file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
         )
         starts = blocks.withColumn("before", F.coalesce(F.sum("lines").over(before), F.lit(0)))
-        refused = self.frame.where(F.col("reason") != _NO_ROW)
+        refused = self.frame.where(F.col("reason") != NO_ROW)
         names = F.array(*[F.lit(name) for name in self.names])
         return refused.join(F.broadcast(starts), ["file", "block"]).select(
             F.get(names, F.col("file")).alias("source_file"),
@@ -265,13 +282,20 @@ class Staged:
         """Rows of each file; one pass over the staged rows if there are several files."""
         if len(self.names) == 1:
             return {self.names[0]: self.rows}
-        is_row = F.coalesce(F.col("reason") != _NO_ROW, F.lit(True))
+        is_row = F.coalesce(F.col("reason") != NO_ROW, F.lit(True))
         counts = self.frame.where(is_row).groupBy("file").count().collect()
         by_number = {row["file"]: row["count"] for row in counts}
         return {name: by_number.get(number, 0) for number, name in enumerate(self.names)}
 
 
-def stage(judged: DataFrame, name: str, *, names: Sequence[str], scratch: Folder) -> Staged:
+def stage(
+    judged: DataFrame,
+    name: str,
+    *,
+    names: Sequence[str],
+    scratch: Folder,
+    blocks: DataFrame | None = None,
+) -> Staged:
     """Write judged rows once, and count them from what was written.
 
     Args:
@@ -279,16 +303,18 @@ def stage(judged: DataFrame, name: str, *, names: Sequence[str], scratch: Folder
         name: of the table in `scratch`.
         names: of the source files, in order.
         scratch: where it is kept.
+        blocks: of `Staged`.
     """
     frame = scratch.write_table(name, judged)
     # Counting on the way, by an Observation, is interpreted and costs as much as the parsing.
     counts = {row["reason"]: row["count"] for row in frame.groupBy("reason").count().collect()}
-    counts.pop(_NO_ROW, None)
+    counts.pop(NO_ROW, None)
     return Staged(
         frame=frame,
         rows=sum(counts.values()),
         rejected={reason: counts[reason] for reason in REASONS if reason in counts},
         names=tuple(names),
+        blocks=blocks,
     )
 
 

@@ -18,6 +18,7 @@ from recpipe.movielens.lines import (
     ENCODING,
     MALFORMED,
     MISSING,
+    NO_ROW,
     OUT_OF_RANGE,
     POSITION,
     Rule,
@@ -115,20 +116,33 @@ def judged(
     return checked.select(*reader.table.columns, *POSITION, "reason", "raw")
 
 
-def last_by_key(good: DataFrame, table: Table) -> tuple[DataFrame, Observation | None]:
+def last_by_key(rows: DataFrame, table: Table) -> tuple[DataFrame, Observation]:
     """The table's columns, the last row in the source of each key, and the count of others.
 
+    Args:
+        rows: what `judged` returned.
+        table: their contract.
+
     Returns:
-        The rows, and what will know, once they are written, how many were `superseded`; None
-        for a table without a key.
+        The rows, and what will know, once they are written, how many `rows` there were, and how
+        many of them were `refused` and `superseded`.
     """
-    if not table.key:
-        return good.select(*table.columns), None
-    within = Window.partitionBy(*table.key).orderBy(*POSITION)
-    marked = good.withColumn("superseded", F.lead(F.lit(True), 1, False).over(within))
+    good = F.isnull("reason")
+    marked = rows.where(good | (F.col("reason") != NO_ROW))
+    superseded = F.lit(False)
+    if table.key:
+        within = Window.partitionBy("refused", *table.key).orderBy(*POSITION)
+        superseded = ~F.col("refused") & F.lead(F.lit(True), 1, False).over(within)
+    marked = marked.withColumn("refused", ~good).withColumn("superseded", superseded)
+    # After the window, in the stage that writes: what is counted there is counted once.
     seen = Observation()
-    observed = marked.observe(seen, F.count_if("superseded").alias("superseded"))
-    return observed.where(~F.col("superseded")).select(*table.columns), seen
+    observed = marked.observe(
+        seen,
+        F.count(F.lit(1)).alias("rows"),
+        F.count_if("refused").alias("refused"),
+        F.count_if("superseded").alias("superseded"),
+    )
+    return observed.where("NOT refused AND NOT superseded").select(*table.columns), seen
 
 
 def genre_names(spark: SparkSession, uris: Sequence[str]) -> Sequence[str]:

@@ -63,7 +63,12 @@ def judged_lines(
 
     Ids are strings; the value columns are null unless `reason` is null.
     """
-    lines = read_lines(spark, uris).withColumn("fields", fields(layout))
+    return judged_text(read_lines(spark, uris), layout, scale=scale, period=period)
+
+
+def judged_text(text: DataFrame, layout: Layout, *, scale: Scale, period: Period) -> DataFrame:
+    """`judged_lines` of lines that were read: (value, file, block, place)."""
+    lines = text.withColumn("fields", fields(layout))
 
     def at(name: str) -> Column:
         return F.get("fields", F.lit(layout.columns[name]))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+    from recpipe.movielens.layout import Kind
     from recpipe.storage import Folder
     from recpipe.storage.filesystem import FileSystem
 
@@ -50,6 +51,14 @@ class Source:
         self.uris = uris
         self._fs = fs
         self._known = known or {}
+
+    def size(self, kind: Kind) -> int:
+        """Bytes of all files of a kind."""
+        return sum(self._fs.size(self.uris[path]) for path in self.release.parts[kind].paths)
+
+    def head(self, kind: Kind) -> bytes:
+        """The beginning of the first file of a kind."""
+        return self._fs.read_head(self.uris[self.release.parts[kind].paths[0]], HEAD_BYTES)
 
     def fingerprint(self) -> dict[str, tuple[int, str]]:
         """Size and SHA-256 of every file that is read, by its name."""

@@ -196,13 +196,12 @@ def test_user_files_of_100k_and_1m_have_one_shape(spark: SparkSession, tmp_path:
 
 def test_of_several_rows_of_one_key_the_last_in_the_source_stays(spark: SparkSession) -> None:
     rows = [
-        (1, "new", None, [], 0, 9, 1),
-        (1, "old", None, [], 0, 0, 2),
-        (2, "only", 1990, ["Drama"], 0, 0, 3),
+        (1, "new", None, [], 0, 9, 1, None),
+        (1, "old", None, [], 0, 0, 2, None),
+        (2, "only", 1990, ["Drama"], 0, 0, 3, None),
     ]
     schema = "item_id long, title string, year int, genres array<string>"
-    schema += ", file int, block long, place long"
+    schema += ", file int, block long, place long, reason string"
     frame, seen = last_by_key(spark.createDataFrame(rows, schema), MOVIES)
     assert {(r["item_id"], r["title"]) for r in frame.collect()} == {(1, "new"), (2, "only")}
-    assert seen is not None
-    assert seen.get["superseded"] == 1
+    assert seen.get == {"rows": 3, "refused": 0, "superseded": 1}

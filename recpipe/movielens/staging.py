@@ -1,0 +1,231 @@
+"""Ratings on their way: read once from the source, counted, and ready to become the table.
+
+Clean lines of whole-number ids are parsed by a kernel and kept as chunks; what is not clean, and
+sources of another kind, are judged row by row by Spark. From here on they are one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Observation
+from pyspark.sql import functions as F
+
+from recpipe.contracts import RATINGS
+from recpipe.movielens import chunks as packed
+from recpipe.movielens import ratings
+from recpipe.movielens.lines import POSITION, REASONS, Staged, read_raw_lines, stage, without_ends
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyspark.sql import DataFrame
+
+    from recpipe.movielens.chunks import Summary
+    from recpipe.movielens.layout import Layout
+    from recpipe.movielens.times import Period
+    from recpipe.settings import Scale
+    from recpipe.storage import Folder
+
+_FEW_IDS = 5_000_000
+"""Ids, counted again in each chunk, up to which one task puts them in order and checks them."""
+_SAMPLED_LINES = 100
+_ROW_BYTES = 25
+"""Of a line of ratings, where there are only rows."""
+_PLAIN = re.compile(rb"0|-?[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True)
+class StagedRatings:
+    """All ratings of a source, on disk.
+
+    Args:
+        rows: how many there are, refused ones included.
+        rejected: how many were refused, by reason.
+        names: of the files, in their order.
+        buckets: of users, in `chunks`.
+        chunks: clean ratings of whole-number ids (`chunks.SCHEMA`); None if there are none.
+        summary: of the chunks.
+        judged: all other rows; None if there are none.
+    """
+
+    rows: int
+    rejected: Mapping[str, int]
+    names: tuple[str, ...]
+    buckets: int
+    chunks: DataFrame | None = None
+    summary: Summary | None = None
+    judged: Staged | None = None
+
+    @property
+    def refused(self) -> int:
+        return sum(self.rejected.values())
+
+    @property
+    def good(self) -> DataFrame | None:
+        """The judged rows that were not refused, their ids strings; None if there are none."""
+        if self.judged is None or self.judged.rows == self.judged.refused:
+            return None
+        return self.judged.good
+
+    @property
+    def ids_in_order(self) -> bool:
+        """Whether `ids` are ascending, in one partition."""
+        return (
+            self.good is None
+            and self.summary is not None
+            and max(self.summary.users, self.summary.items) <= _FEW_IDS
+        )
+
+    def ids(self, name: str, *, scratch: Folder) -> DataFrame:
+        """The ids of good ratings, each once: long without judged rows, else as written."""
+        good = self.good
+        if good is None and self.chunks is not None:
+            if self.ids_in_order:
+                return packed.distinct_ids(self.chunks, name)
+            return packed.ids(self.chunks, name).distinct()
+        frames = [] if good is None else [good.select(name)]
+        if self.chunks is not None:
+            frames.append(packed.ids(self.chunks, name).select(F.col(name).cast("string")))
+        found = reduce(lambda a, b: a.unionByName(b), frames).distinct()
+        return scratch.write_table(f"seen-{name}", found)
+
+    def rows_by_file(self) -> dict[str, int]:
+        """Rows of each file."""
+        if len(self.names) == 1:
+            return {self.names[0]: self.rows}
+        counts = dict.fromkeys(self.names, 0)
+        for number, clean in (self.summary.clean if self.summary else {}).items():
+            counts[self.names[number]] += clean
+        for name, others in (self.judged.rows_by_file() if self.judged else {}).items():
+            counts[name] += others
+        return counts
+
+
+def stage_judged(judged: DataFrame, *, names: Sequence[str], scratch: Folder) -> StagedRatings:
+    """Stage rows that `ratings` has judged."""
+    staged = stage(judged, "ratings", names=names, scratch=scratch)
+    parallelism = scratch.spark.sparkContext.defaultParallelism
+    buckets = packed.bucket_count(staged.rows * _ROW_BYTES, parallelism)
+    return StagedRatings(staged.rows, staged.rejected, staged.names, buckets=buckets, judged=staged)
+
+
+def stage_lines(
+    uris: Sequence[str],
+    layout: Layout,
+    *,
+    names: Sequence[str],
+    size: int,
+    scale: Scale,
+    period: Period,
+    scratch: Folder,
+) -> StagedRatings:
+    """Parse lines of ratings, and have those judged that the kernel leaves over.
+
+    Args:
+        uris: the files, in order.
+        layout: of their lines.
+        names: of the files.
+        size: bytes of all of them.
+        scale: the valid ratings.
+        period: the valid instants.
+        scratch: where they are kept.
+    """
+    spark = scratch.spark
+    buckets = packed.bucket_count(size, spark.sparkContext.defaultParallelism)
+    raw = read_raw_lines(spark, uris)
+    parsed = packed.parse_lines(
+        raw,
+        packed.rules(layout, scale, period),
+        buckets=buckets,
+        milliseconds=layout.time == "milliseconds",
+    )
+    chunks = scratch.write_table("chunks", parsed)
+    summary = packed.summarise(chunks)
+    clean = sum(summary.clean.values())
+    judged = None
+    if summary.others:
+        left = without_ends(chunks.where(F.col("bucket") == packed.LINE))
+        judged = stage(
+            ratings.judged_text(
+                left.select("value", *POSITION), layout, scale=scale, period=period
+            ),
+            "ratings",
+            names=names,
+            scratch=scratch,
+            blocks=_blocks(summary, chunks),
+        )
+    rejected = judged.rejected if judged else {}
+    return StagedRatings(
+        rows=clean + (judged.rows if judged else 0),
+        rejected={reason: rejected[reason] for reason in REASONS if reason in rejected},
+        names=tuple(names),
+        buckets=buckets,
+        chunks=chunks if clean else None,
+        summary=summary if clean else None,
+        judged=judged,
+    )
+
+
+def is_mostly_whole(head: bytes, layout: Layout) -> bool:
+    """Whether most of the first lines have whole-number ids and instants: then the kernel pays."""
+    if layout.parquet or layout.time == "text":
+        return False
+    lines = [line.rstrip(b"\r") for line in head.split(b"\n")[: _SAMPLED_LINES + 1]]
+    rows = [line.split(layout.delimiter.encode()) for line in lines if line.strip()]
+    at = [layout.columns[name] for name in ("user", "item", "timestamp")]
+    whole = [
+        len(row) == layout.width and all(_PLAIN.fullmatch(row[position]) for position in at)
+        for row in rows
+    ]
+    # A header and a last line that is cut short are among them.
+    return sum(whole) * 2 >= len(whole) - 2 and any(whole)
+
+
+def latest(
+    rated: StagedRatings, good: DataFrame | None, users: DataFrame, items: DataFrame
+) -> tuple[DataFrame, Observation]:
+    """The table of ratings: one row a (user, item), the latest; see `ratings.latest`.
+
+    Args:
+        rated: all ratings.
+        good: `rated.good` with ids of the types of the tables.
+        users: (user_id, user), every user among them.
+        items: (item_id, item), every item among them.
+    """
+    kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
+    if kinds != {"bigint"}:
+        frames = [] if good is None else [good]
+        if rated.chunks is not None:
+            unpacked = packed.unpack(rated.chunks)
+            frames.append(
+                unpacked.withColumns(
+                    {
+                        name: F.col(name).cast(frame.schema[name].dataType)
+                        for name, frame in (("user_id", users), ("item_id", items))
+                    }
+                )
+            )
+        return ratings.latest(reduce(lambda a, b: a.unionByName(b), frames), users, items)
+    frames = [] if rated.chunks is None else [rated.chunks]
+    if good is not None:
+        frames.append(packed.pack(good, buckets=rated.buckets))
+    chunks = reduce(lambda a, b: a.unionByName(b), frames)
+    kept = packed.latest(chunks, buckets=rated.buckets)
+    seen = Observation()
+    numbered = kept.join(users, "user_id").join(items, "item_id")
+    observed = numbered.observe(seen, F.sum("superseded").alias("superseded"))
+    return observed.select(*RATINGS.columns), seen
+
+
+def _blocks(summary: Summary, chunks: DataFrame) -> DataFrame:
+    """(file, block, first, lines) of every block; of a block of several chunks, once."""
+    lines: dict[tuple[int, int], int] = {}
+    for file, block, count in summary.blocks:
+        lines[file, block] = lines.get((file, block), 0) + count
+    rows = [(file, block, 0, count) for (file, block), count in lines.items()]
+    schema = "file int, block long, first long, lines long"
+    return chunks.sparkSession.createDataFrame(rows, schema)

@@ -1,0 +1,110 @@
+"""Lines that the kernel reads and lines that Spark judges: one table, as if all were judged."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from recpipe import movielens as package
+from recpipe.movielens import chunks as packed
+from recpipe.movielens.formats import HALF_STARS, recognise
+from recpipe.movielens.layout import HEAD_BYTES, Sample
+from recpipe.movielens.ratings import judged_lines
+from recpipe.movielens.staging import is_mostly_whole, stage_lines
+from recpipe.movielens.times import Period
+from recpipe.settings import Ingest
+from recpipe.storage import Folder, Tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+RUN_DATE = date(2020, 6, 30)
+PERIOD = Period.until(RUN_DATE)
+T = 1_500_000_000
+VALUES = ("user_id", "item_id", "rating", "rated_at")
+
+
+def values(frame: DataFrame) -> list[tuple[Any, ...]]:
+    """Ids as text, since that is how judged rows have them."""
+    ids = {name: F.col(name).cast("string") for name in VALUES[:2]}
+    return sorted(tuple(row) for row in frame.withColumns(ids).select(*VALUES).collect())
+
+
+def test_a_file_of_many_kinds_of_lines_gives_the_rows_that_the_rules_give(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lines = ["\ufeffuserId,movieId,rating,timestamp\r"]
+    lines += [f"{u},{100 - u},{(1 + u % 10) / 2},{T + u}" for u in range(1, 60)]
+    odd = [
+        f'"7",2,3.5,{T}', f" 8,2,3.5,{T}", f"9,2,3.50,{T}\r", "", f"10,2,.5,{T}", "x",
+        f"11,2,9,{T}", f"-5,{2**40},1,{T}", "userId,movieId,rating,timestamp", f"12,3,1.0,{T}0000",
+    ]  # fmt: skip
+    for number, line in enumerate(odd):
+        lines.insert(5 * number + 2, line)
+    paths = []
+    for number, content in enumerate((lines, lines[1:30])):
+        path = tmp_path / f"part-{number}.csv"
+        path.write_bytes("\n".join(content).encode() + b"\nJos\xe9,2,3.5,5\n")
+        paths.append(path)
+    head = paths[0].read_bytes()[:HEAD_BYTES]
+    layout = recognise([Sample("part-0.csv", head)], source="here").parts["ratings"].layout
+    assert is_mostly_whole(head, layout)
+    uris = [f"file://{path}" for path in paths]
+    judged = judged_lines(spark, uris, layout, scale=HALF_STARS, period=PERIOD)
+    small = {"spark.sql.files.maxPartitionBytes": "500", "spark.sql.files.openCostInBytes": "1"}
+    before = {key: spark.conf.get(key) for key in small}
+    try:
+        for key, value in small.items():
+            spark.conf.set(key, value)
+        with Folder(spark, tmp_path / "root").scratch("test") as scratch:
+            rated = stage_lines(
+                uris, layout, names=["a", "b"], size=1000, scale=HALF_STARS, period=PERIOD,
+                scratch=scratch,
+            )  # fmt: skip
+            assert rated.chunks is not None
+            assert rated.good is not None
+            assert rated.judged is not None
+            both = values(packed.unpack(rated.chunks)) + values(rated.good)
+            assert sorted(both) == values(judged.where("reason IS NULL"))
+            by_reason = judged.where("reason != ''").groupBy("reason").count().collect()
+            assert dict(rated.rejected) == {row[0]: row[1] for row in by_reason}
+            assert rated.rows == len(both) + rated.refused
+            assert sum(rated.rows_by_file().values()) == rated.rows
+            places = {
+                (r["source_file"], r["line"], r["raw"]) for r in rated.judged.rejects().collect()
+            }
+    finally:
+        for key, old in before.items():
+            spark.conf.set(key, str(old))
+    assert places == {
+        (name, number, line)
+        for name, content in (("a", lines), ("b", lines[1:30]))
+        for number, line in enumerate([*content, "José,2,3.5,5"], start=1)
+        if line in {"x", f"11,2,9,{T}", f"12,3,1.0,{T}0000", "José,2,3.5,5"}
+    }
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_a_tie_between_a_clean_line_and_a_quoted_one_keeps_the_last_in_the_source(
+    spark: SparkSession, tmp_path: Path, strings: bool
+) -> None:
+    filler = [f"{u},{i},4.0,{T}" for u in range(10, 40) for i in (3, 2, 1)]
+    first = [f"1,1,1.0,{T}", f'"1",1,2.0,{T}', f"2,1,3.0,{T}", f'"2",1,1.0,{T - 1}']
+    last = [f'"3",1,1.0,{T}', f"3,1,2.0,{T}", f"3,1,3.0,{T - 5}", f"1,2,5.0,{T}"]
+    source = tmp_path / "source.csv"
+    odd = [f'"A",1,1.0,{T}'] if strings else []
+    source.write_text("\n".join([*first, *filler, *odd, *last]) + "\n")
+    tables = Tables(Folder(spark, tmp_path / "root"))
+    report = package.ingest(source, tables=tables, settings=Ingest(), run_date=RUN_DATE)
+    counts = report.ratings
+    assert (counts.kept, counts.superseded, counts.rejected) == (94 + strings, 4, 0)
+    assert report.users.type == ("string" if strings else "long")
+    rows = {(str(r["user_id"]), r["item_id"]): r for r in tables.read("ratings").collect()}
+    assert [rows[u, 1]["rating"] for u in "123"] == [2.0, 3.0, 2.0]
+    at = rows["1", 1]["rated_at"].replace(tzinfo=UTC)
+    assert at == datetime.fromtimestamp(T, UTC)
