@@ -16,7 +16,7 @@ from recpipe.errors import FitError
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
-from recpipe.models.sgd.arrow import as_array
+from recpipe.models.arrow import as_array
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule, number_of_blocks
 from recpipe.models.sgd.one_task import OneTask
 from recpipe.models.sgd.packing import pack
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.models.sgd.arrow import Batches
+    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.settings import Scale

@@ -20,7 +20,7 @@ from pyspark.storagelevel import StorageLevel
 
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.algorithm import Progress, held_out_error, total, visit
-from recpipe.models.sgd.arrow import arrow_row, as_array
+from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.sgd.algorithm import Plan
-    from recpipe.models.sgd.arrow import Batches
+    from recpipe.models.arrow import Batches
     from recpipe.storage import Folder
 
     Floats = NDArray[np.float32]
