@@ -19,7 +19,7 @@ Matrices are C-contiguous float32 whose width is the rank padded with zeros to a
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import boolean, float32, int32, int64, njit, types, uint64, void
@@ -90,18 +90,23 @@ def width(rank: int) -> int:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _weights(value: float, implicit: bool, alpha: float) -> tuple[float, float]:
+def _weights(value: np.float32, implicit: bool, alpha: float) -> tuple[np.float32, np.float32]:
     """(w, t) of a rating."""
     if not implicit:
         return np.float32(1), value
-    weight = alpha * abs(value)
+    weight = np.float32(alpha * abs(value))
     return weight, (np.float32(1) + weight if value > 0 else np.float32(0))
 
 
 @njit(cache=True, nogil=True)
 def _penalty(
-    values: Floats, start: int, stop: int, regularization: float, by_count: bool, implicit: bool
-) -> float:
+    values: Floats,
+    start: int,
+    stop: int,
+    regularization: float,
+    by_count: bool,
+    implicit: bool,
+) -> Any:
     if not by_count:
         return regularization
     count = stop - start
@@ -109,7 +114,7 @@ def _penalty(
         count = 0
         for n in range(start, stop):
             count += values[n] > 0
-    return regularization * np.float32(count)
+    return np.float32(regularization * np.float32(count))
 
 
 @njit(void(_MATRIX, int64, _MATRIX), cache=True, nogil=True)
@@ -154,7 +159,7 @@ def _solve(matrix: Floats, right: Floats, inverse: Floats) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _solve_in_double(
+def _solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     columns: Ints,
     values: Floats,
     start: int,
@@ -204,7 +209,7 @@ def _solve_in_double(
 
 
 @njit(cache=True, nogil=True, fastmath=_FASTMATH)
-def _equations(
+def _equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     columns: Ints,
     values: Floats,
     start: int,
@@ -369,16 +374,14 @@ def _add_product(matrix: Floats, x: Floats, image: Floats) -> None:
             image[k] += factor * matrix[i, k]
 
 
-@njit(
-    int64(*_ROWS_TYPE, *_OBJECTIVE, int64, _MATRIX), cache=True, nogil=True, fastmath=_FASTMATH
-)
-def solve_by_gradients(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
+@njit(int64(*_ROWS_TYPE, *_OBJECTIVE, int64, _MATRIX), cache=True, nogil=True, fastmath=_FASTMATH)
+def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 - compiled whole
     offsets: Longs,
     columns: Ints,
     values: Floats,
     other: Floats,
     base: Floats,
-    rank: int,
+    rank: int,  # noqa: ARG001 - taken as `solve_exactly` takes it
     regularization: float,
     by_count: bool,
     implicit: bool,
@@ -496,16 +499,16 @@ def gram(factors: Floats) -> NDArray[np.float64]:
 
 
 @njit(uint64(uint64), cache=True, nogil=True)
-def _mixed(x: int) -> int:
+def _mixed(x: np.uint64) -> np.uint64:
     """SplitMix64 (Steele, Lea and Flood 2014)."""
-    x += np.uint64(0x9E3779B97F4A7C15)
+    x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 @njit(void(_COLUMNS, int64, uint64, _MATRIX), cache=True, nogil=True)
-def _draw(ids: Ints, rank: int, seed: int, out: Floats) -> None:
+def _draw(ids: Ints, rank: int, seed: np.uint64, out: Floats) -> None:
     for row in range(ids.shape[0]):
         state = _mixed(seed ^ _mixed(np.uint64(ids[row])))
         norm = 0.0

@@ -78,7 +78,7 @@ def _fma(builder: Any) -> Callable[[Any, Any, Any], Any]:
     return lambda a, b, c: builder.call(function, [a, b, c])
 
 
-def _tile(*, subtract: bool) -> Callable[..., Any]:
+def _tile(*, subtract: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows = _Matrix(context, builder, signature.args[0], args[0])
         matrix = _Matrix(context, builder, signature.args[4], args[4])
@@ -106,11 +106,11 @@ def _tile(*, subtract: bool) -> Callable[..., Any]:
     return tile
 
 
-add_tile = _tile(subtract=False)
+add_tile: Any = _tile(subtract=False)
 """f(rows, count, i, j, matrix): add rows[:count, i : i + ROWS]' rows[:count, j : j + LANES] to the
 tile of `matrix` at (i, j)."""
 
-subtract_tile = _tile(subtract=True)
+subtract_tile: Any = _tile(subtract=True)
 """The same, subtracted."""
 
 
@@ -140,14 +140,18 @@ def _factor_diagonal(context: Any, builder: Any, signature: Any, args: Any) -> A
     return good
 
 
-@intrinsic
-def factor_diagonal(_context: Any, matrix: Any, _first: Any, inverse: Any, _least: Any) -> Any:
-    """Cholesky's U'U of matrix[first : first + LANES] in the columns of its diagonal.
-
-    `inverse[first:]` comes with the diagonal as it was and leaves with 1 / the diagonal of U.
-    True if every pivot was above `least` times the diagonal as it was.
-    """
+def _factor_diagonal_type(
+    _context: Any, matrix: Any, _first: Any, inverse: Any, _least: Any
+) -> Any:
     return types.boolean(matrix, types.intp, inverse, types.float32), _factor_diagonal
+
+
+factor_diagonal: Any = intrinsic(_factor_diagonal_type)
+"""Cholesky's U'U of matrix[first : first + LANES] in the columns of its diagonal.
+
+`inverse[first:]` comes with the diagonal as it was and leaves with 1 / the diagonal of U.
+True if every pivot was above `least` times the diagonal as it was.
+"""
 
 
 def _factor_beside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -168,10 +172,12 @@ def _factor_beside(context: Any, builder: Any, signature: Any, args: Any) -> Any
     return context.get_dummy_value()
 
 
-@intrinsic
-def factor_beside(_context: Any, matrix: Any, _first: Any, _column: Any, inverse: Any) -> Any:
-    """The rows of a factored diagonal in another LANES columns, to the right of it."""
+def _factor_beside_type(_context: Any, matrix: Any, _first: Any, _column: Any, inverse: Any) -> Any:
     return types.void(matrix, types.intp, types.intp, inverse), _factor_beside
+
+
+factor_beside: Any = intrinsic(_factor_beside_type)
+"""The rows of a factored diagonal in another LANES columns, to the right of it."""
 
 
 def _forward(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -201,10 +207,12 @@ def _forward(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
-@intrinsic
-def forward(_context: Any, matrix: Any, _first: Any, right: Any, inverse: Any) -> Any:
-    """LANES steps of solving U'z = right: z in place, and out of the equations that follow."""
+def _forward_type(_context: Any, matrix: Any, _first: Any, right: Any, inverse: Any) -> Any:
     return types.void(matrix, types.intp, right, inverse), _forward
+
+
+forward: Any = intrinsic(_forward_type)
+"""LANES steps of solving U'z = right: z in place, and out of the equations that follow."""
 
 
 def _backward(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -245,7 +253,9 @@ def _backward(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
-@intrinsic
-def backward(_context: Any, matrix: Any, _first: Any, right: Any, inverse: Any) -> Any:
-    """LANES steps of solving U x = right, where all that follow are solved: x in place."""
+def _backward_type(_context: Any, matrix: Any, _first: Any, right: Any, inverse: Any) -> Any:
     return types.void(matrix, types.intp, right, inverse), _backward
+
+
+backward: Any = intrinsic(_backward_type)
+"""LANES steps of solving U x = right, where all that follow are solved: x in place."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -89,7 +90,9 @@ class Whole:
         place = self.packed.sides[side]
         return self._held([self.plan.first(place, side, b) for b in range(place.blocks)])
 
-    def _held(self, blocks: list[Floats], grams: list[NDArray[np.float64]] | None = None) -> Any:
+    def _held(
+        self, blocks: list[Floats], grams: list[NDArray[np.float64]] | None = None
+    ) -> Broadcast[_Held]:
         if grams is None:
             grams = [self.plan.gram(block) for block in blocks]
         held = _Held(np.concatenate(blocks), np.sum(grams, axis=0).astype(np.float32))
@@ -99,9 +102,7 @@ class Whole:
         self, side: int, other: Broadcast[_Held], own: Broadcast[_Held] | None
     ) -> Broadcast[_Held]:
         starts = self.packed.sides[side].starts
-        work = partial(
-            _solve_whole, side=side, other=other, own=own, starts=starts, plan=self.plan
-        )
+        work = partial(_solve_whole, side=side, other=other, own=own, starts=starts, plan=self.plan)
         rows = self.packed.blocks.select(columns_of(side)).mapInArrow(work, _SOLVED).toArrow()
         rows = rows.sort_by("block")
         _check(self.packed, side, rows)
@@ -247,14 +248,12 @@ def _needed(batches: Batches, *, side: int, starts: Longs) -> Batches:
         for row in range(batch.num_rows):
             needed = distinct(Rows.at(batch, row, NAMES[side]).columns)
             cuts = np.searchsorted(needed, starts)
-            for block, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+            for block, (start, stop) in enumerate(pairwise(cuts)):
                 local = (needed[start:stop] - starts[block]).astype(np.int32)
                 yield arrow_row(_NEEDS, batch.column("block")[row].as_py(), block, local)
 
 
-def _first_blocks(
-    batches: Batches, *, side: int, index: Broadcast[Any], plan: Solve
-) -> Batches:
+def _first_blocks(batches: Batches, *, side: int, index: Broadcast[Any], plan: Solve) -> Batches:
     for batch in batches:
         for block in batch.column(0).to_pylist():
             factors = plan.first(index.value[side], side, block)

@@ -100,9 +100,11 @@ class Rows:
     @classmethod
     def at(cls, batch: pa.RecordBatch | pa.Table, row: int, name: str) -> Rows:
         """Those of one side in a row of PACKED."""
-        kinds = {"offsets": np.int64, "columns": np.int32, "values": np.float32}
+        offsets, columns, values = (
+            batch.column(f"{name}_{part}")[row] for part in ("offsets", "columns", "values")
+        )
         return cls(
-            **{part: as_array(batch.column(f"{name}_{part}")[row], k) for part, k in kinds.items()}
+            as_array(offsets, np.int64), as_array(columns, np.int32), as_array(values, np.float32)
         )
 
 

@@ -14,9 +14,9 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.kernels.sgd import ITEMS, USERS
+from recpipe.models.arrow import as_array
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
-from recpipe.models.arrow import as_array
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule, number_of_blocks
 from recpipe.models.sgd.one_task import OneTask
 from recpipe.models.sgd.packing import pack
