@@ -73,7 +73,11 @@ class Carrier(Protocol):
         ...
 
     def blocks(self, side: int, held: Any) -> DataFrame:
-        """FACTORS of a side, cheap to read again until `release`."""
+        """FACTORS of a side, cheap to read again; by block only until `release`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything else."""
         ...
 
 
@@ -121,6 +125,9 @@ class Whole:
         data = [held.value.factors[place.range_of(block)].tobytes() for block in numbers]
         number = pa.array(numbers, pa.int32())
         return self.spark.createDataFrame(pa.table({"block": number, "data": data}))
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.errors import PySparkException
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, MissingError
 from recpipe.kernels.als import Objective
 from recpipe.models.als import preferences
 from recpipe.models.arrow import as_array
@@ -21,7 +22,7 @@ from recpipe.models.block_als.solving import Solve
 from recpipe.models.factors import FactorModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
@@ -119,56 +120,110 @@ class BlockAlsImplicit:
 AnyBlockAls = BlockAls | BlockAlsImplicit
 
 
-def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
+@dataclass(frozen=True)
+class Factors:
+    """What a fit found, before anything is written.
+
+    Args:
+        users: (user, factors, bias), which can be read again and again.
+        items: (item, factors, bias), likewise.
+        details: of the fit, for the manifest.
+    """
+
+    users: DataFrame
+    items: DataFrame
+    details: Mapping[str, Any]
+
+
+@contextmanager
+def factorised(
+    model: AnyBlockAls, train: DataFrame, *, scratch: Folder | None, seed: int
+) -> Iterator[Factors]:
+    """The factors of a fit, for the length of a block.
+
+    Args:
+        model: the settings.
+        train: (user, item, rating).
+        scratch: for factors that are too large to broadcast; None where there is no place.
+        seed: of the first factors.
+
+    Raises:
+        FitError, MissingError: see `BlockAls.fit`.
+    """
     own = model.settings
     plan = Solve(model.objective(), own.solver, own.cg_steps, seed)
-    try:
+    with ExitStack() as undo:
+        undo.enter_context(_in_words(model.name))
         packed = pack(model.fed(train), name=model.name, blocks=own.blocks, rank=own.rank)
-        try:
-            carrier = _carrier(model, packed, plan, scratch)
-            log.info(
-                "%s: %d ratings in %d blocks, factors %s",
-                model.name,
-                packed.ratings,
-                packed.sides[USER].blocks,
-                carrier.name,
+        undo.callback(packed.release)
+        carrier = _carrier(model, packed, plan, scratch)
+        undo.callback(carrier.close)
+        blocks = packed.sides[USER].blocks
+        log.info(
+            "%s: %d ratings in %d blocks, factors %s",
+            model.name,
+            packed.ratings,
+            blocks,
+            carrier.name,
+        )
+        held = _alternate(carrier, plan, iterations=own.iterations)
+        users, items = (
+            carrier.blocks(side, held[side]).mapInArrow(
+                partial(_factor_rows, side=side, index=packed.index, plan=plan),
+                f"{NAMES[side]} int, factors array<float>, bias float",
             )
-            users, items = _alternate(carrier, plan, iterations=own.iterations)
-            tables = [
-                _table(model.name, packed, side, carrier.blocks(side, held), plan, scratch)
-                for side, held in ((USER, users), (ITEM, items))
-            ]
-            for held in (users, items):
-                carrier.release(held)
-        finally:
-            packed.release()
-    except PySparkException as error:
-        first = str(error).strip().splitlines()[0]
-        raise FitError(
-            f"{model.name}: {first}", hint="run with --verbose for Spark's own words"
-        ) from error
-    return FactorModel.fitted(
-        name=model.name,
-        user_factors=tables[USER],
-        item_factors=tables[ITEM],
-        rank=own.rank,
-        again=model,
-        scale=None if model.scale is None else (model.scale.min, model.scale.max),
-        predicts_ratings=not plan.objective.implicit,
-        details={
-            "blocks": packed.sides[USER].blocks,
+            for side in (USER, ITEM)
+        )
+        details = {
+            "blocks": blocks,
             "iterations": own.iterations,
             "ratings": packed.ratings,
             "carrier": carrier.name,
             "seed": seed,
-        },
+        }
+        yield Factors(users, items, details)
+        for one in held:
+            carrier.release(one)
+
+
+def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
+    with factorised(model, train, scratch=scratch, seed=seed) as found:
+        users = scratch.write_table(f"{model.name}-user_factors", found.users)
+        items = scratch.write_table(f"{model.name}-item_factors", found.items)
+    return FactorModel.fitted(
+        name=model.name,
+        user_factors=users,
+        item_factors=items,
+        rank=model.settings.rank,
+        again=model,
+        scale=None if model.scale is None else (model.scale.min, model.scale.max),
+        predicts_ratings=not model.objective().implicit,
+        details=found.details,
     )
 
 
-def _carrier(model: AnyBlockAls, packed: Packed, plan: Solve, scratch: Folder) -> Carrier:
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PySparkException as error:
+        first = str(error).strip().splitlines()[0]
+        raise FitError(
+            f"{name}: {first}", hint="run with --verbose for Spark's own words"
+        ) from error
+
+
+def _carrier(model: AnyBlockAls, packed: Packed, plan: Solve, scratch: Folder | None) -> Carrier:
     limit = model.settings.max_broadcast_mb
-    if max(side.size(plan.width) for side in packed.sides) <= limit * 2**20:
+    size = max(side.size(plan.width) for side in packed.sides) / 2**20
+    if size <= limit:
         return Whole(packed, plan)
+    if scratch is None:
+        raise MissingError(
+            f"{model.name}: one side's factors take {size:.0f} MiB, above max_broadcast_mb ="
+            f" {limit}, and there is no folder to keep them in by block",
+            hint="set a checkpoint directory (SparkContext.setCheckpointDir)",
+        )
     return ByBlock(packed, plan, scratch=scratch, limit_mb=limit)
 
 
@@ -186,26 +241,12 @@ def _alternate(carrier: Carrier, plan: Solve, *, iterations: int) -> tuple[Any, 
     return users, items
 
 
-def _table(
-    model: str, packed: Packed, side: int, blocks: DataFrame, plan: Solve, scratch: Folder
-) -> DataFrame:
-    """(user or item, factors, bias) of a side, as a table in `scratch`."""
-    name = NAMES[side]
-    work = partial(
-        _factor_rows, side=side, index=packed.index, rank=plan.objective.rank, width=plan.width
-    )
-    rows = blocks.mapInArrow(work, f"{name} int, factors array<float>, bias float")
-    return scratch.write_table(f"{model}-{name}_factors", rows)
-
-
-def _factor_rows(
-    batches: Batches, *, side: int, index: Broadcast[Any], rank: int, width: int
-) -> Batches:
-    place = index.value[side]
+def _factor_rows(batches: Batches, *, side: int, index: Broadcast[Any], plan: Solve) -> Batches:
+    place, rank = index.value[side], plan.objective.rank
     for batch in batches:
         for row in range(batch.num_rows):
             ids = place.ids[place.range_of(batch.column("block")[row].as_py())]
-            block = as_array(batch.column("data")[row], np.float32).reshape(-1, width)
+            block = as_array(batch.column("data")[row], np.float32).reshape(-1, plan.width)
             ends = np.arange(len(ids) + 1, dtype=np.int32) * rank
             factors = pa.ListArray.from_arrays(ends, np.ascontiguousarray(block[:, :rank]).ravel())
             yield pa.RecordBatch.from_arrays(
@@ -219,4 +260,4 @@ def _sections(model: AnyBlockAls) -> Mapping[str, Any]:
     return {model.name: model.settings.model_dump(mode="json"), "ingest": scale}
 
 
-__all__ = ["BlockAls", "BlockAlsImplicit"]
+__all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]
