@@ -517,7 +517,7 @@ def _draw(ids: Ints, rank: int, seed: np.uint64, out: Floats) -> None:
             # Box and Muller (1958): the high bits give the radius, the low ones the angle.
             radius = (np.float64(state >> np.uint64(32)) + 1) / 4294967296.0
             angle = np.float64(state & np.uint64(0xFFFFFFFF)) / 4294967296.0
-            value = math.sqrt(-2 * math.log(radius)) * math.cos(2 * math.pi * angle)
+            value = abs(math.sqrt(-2 * math.log(radius)) * math.cos(2 * math.pi * angle))
             out[row, k] = value
             norm += value * value
         scale = 1 / math.sqrt(norm) if norm > 0 else 0.0
@@ -528,7 +528,8 @@ def _draw(ids: Ints, rank: int, seed: np.uint64, out: Floats) -> None:
 def initial_factors(ids: Ints, *, rank: int, seed: int, side: int) -> Floats:
     """(ids, width) factors before the first step: a row depends on seed, side and its id alone.
 
-    Each is a direction drawn uniformly, of length 1, as MLlib's are.
+    Each is of length 1 and drawn uniformly from the directions without a negative part: ratings are
+    positive, and from there the first iterations get further.
 
     Args:
         ids: of the rows.

@@ -82,6 +82,7 @@ class _Factorisation(
         model: ALSModel = ALSModel.over(users, items, rank=rank, uid=self.uid)
         for name in ("userCol", "itemCol", "predictionCol", "coldStartStrategy", "blockSize"):
             model._set(**{name: self.getOrDefault(name)})  # noqa: SLF001
+        model._transfer_params_to_java()  # noqa: SLF001
         return model
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 from pyspark.ml import recommendation as spark_ml
 from pyspark.ml.util import MLReader
 from pyspark.sql import functions as F
@@ -12,6 +14,7 @@ from recpipe.models.topn import FactorScorer, broadcast_scorer, factor_block, to
 from recpipe.settings import Recommend
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
 
@@ -87,33 +90,42 @@ class ALSModel(spark_ml.ALSModel):
         if subset is not None:
             wanted = subset.select(F.col(names[side]).cast("int").alias("user")).distinct()
             asking = asking.join(wanted, "user", "left_semi")
-        if exclude is None:
-            seen = asking.select("user", F.lit(-1).alias("item")).limit(0)
-        else:
-            seen = exclude.select(
-                F.col(names[side]).cast("int").alias("user"),
-                F.col(names[other]).cast("int").alias("item"),
-            )
         no_bias = F.lit(0.0).cast("float").alias("bias")
         candidates = factors[other].select(
             F.col("id").alias("item"), F.col("features").alias("factors"), no_bias
         )
+        spark = candidates.sparkSession
+        ids: list[NDArray[np.int32]] = []
 
         def collect() -> FactorScorer:
-            ids, block = factor_block(candidates, rank=self.rank)
-            return FactorScorer(items=ids, block=block, mean=0.0)
+            found, block = factor_block(candidates, rank=self.rank)
+            ids.append(found)
+            # Ids may be any integers; the top-N keeps a table by number.
+            numbers = np.arange(len(found), dtype=np.int32)
+            return FactorScorer(items=numbers, block=block, mean=0.0)
 
         scorer = broadcast_scorer(
-            candidates.sparkSession,
+            spark,
             collect,
             size=FactorScorer.size(items=candidates.count(), rank=self.rank),
             limit_mb=Recommend().max_broadcast_mb,
             what=f"{other} factors",
         )
+        numbers = pa.array(np.arange(len(ids[0]), dtype=np.int32))
+        numbered = F.broadcast(spark.createDataFrame(pa.table({"id": ids[0], "item": numbers})))
+        if exclude is None:
+            seen = asking.select("user", F.lit(0).alias("item")).limit(0)
+        else:
+            pairs = exclude.select(
+                F.col(names[side]).cast("int").alias("user"),
+                F.col(names[other]).cast("int").alias("id"),
+            )
+            seen = pairs.join(numbered, "id").select("user", "item")
         users = asking.select("user", F.col("features").alias("factors"), no_bias)
-        place = F.struct("rank", F.col("item").alias("id"), F.col("score").alias("rating"))
+        place = F.struct("rank", "id", F.col("score").alias("rating"))
         return (
             top_n(users, scorer=scorer, seen=seen, n=n)
+            .join(numbered, "item")
             .groupBy(F.col("user").alias(names[side]))
             .agg(F.sort_array(F.collect_list(place)).alias("places"))
             .select(
