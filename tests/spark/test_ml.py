@@ -104,19 +104,16 @@ def test_lists_leave_out_what_they_are_told_to(model: ALSModel, ratings: DataFra
     assert listed.count() == 30 * 20 - ratings.count()
 
 
-def test_explicit_and_implicit_models_predict_as_well_as_sparks(ratings: DataFrame) -> None:
-    training, test = ratings.randomSplit([0.8, 0.2], seed=2)
-    own = {"rank": 3, "maxIter": 10, "regParam": 0.05, "seed": 3, "coldStartStrategy": "drop"}
-    theirs = rmse(columns(spark_ml.ALS, **own).fit(training), test)
-    assert rmse(columns(ALS, **own).fit(training), test) < 1.05 * theirs + 0.02
-    own |= {"implicitPrefs": True, "alpha": 2.0}
-    apart = (
-        columns(ALS, **own, predictionCol="ours")
-        .fit(training)
-        .transform(columns(spark_ml.ALS, **own).fit(training).transform(test))
-        .agg(F.avg(F.abs(F.col("ours") - F.col("prediction"))))
-    )
-    assert apart.collect()[0][0] < 0.05
+@pytest.mark.parametrize("implicit", [False, True])
+def test_parameters_mean_what_they_mean_to_spark(ratings: DataFrame, implicit: bool) -> None:
+    # So much regularization leaves one optimum, from wherever a fit begins. MLlib's lineage
+    # overflows the stack of a test's JVM on some more iterations.
+    own = {"rank": 3, "maxIter": 6, "regParam": 0.6, "implicitPrefs": implicit, "alpha": 2.0}
+    theirs = columns(spark_ml.ALS, **own, predictionCol="theirs", seed=1).fit(ratings)
+    both = columns(ALS, **own).fit(ratings).transform(theirs.transform(ratings))
+    apart = F.max(F.abs(F.col("prediction") - F.col("theirs")))
+    row = both.agg(apart, F.stddev("theirs")).collect()[0]
+    assert row[0] < 0.05 * row[1]
 
 
 def test_a_model_is_saved_in_sparks_own_format(model: ALSModel, tmp_path: Path) -> None:
@@ -152,18 +149,19 @@ def test_a_pipeline_fits_saves_and_loads(ratings: DataFrame, tmp_path: Path) -> 
     assert np.mean([row.prediction for row in expected]) == pytest.approx(1.5, abs=0.3)
 
 
-def test_cross_validation_and_a_train_validation_split_choose_the_better_rank(
+def test_cross_validation_and_a_train_validation_split_choose_the_better(
     ratings: DataFrame,
 ) -> None:
-    als = columns(ALS, maxIter=3, regParam=0.02, coldStartStrategy="drop")
-    grid = ParamGridBuilder().addGrid(als.rank, [1, 3]).build()
+    als = columns(ALS, rank=2, maxIter=2, coldStartStrategy="drop")
+    grid = ParamGridBuilder().addGrid(als.regParam, [3.0, 0.1]).build()
     evaluator = RegressionEvaluator(metricName="rmse", labelCol="rating")
     given = {"estimator": als, "estimatorParamMaps": grid, "evaluator": evaluator, "seed": 1}
     validated: Any = CrossValidator(numFolds=2, **given).fit(ratings)
-    assert validated.bestModel.rank == 3
+    assert validated.avgMetrics[0] > validated.avgMetrics[1]
     chosen: Any = TrainValidationSplit(trainRatio=0.8, **given).fit(ratings)
-    assert len(chosen.validationMetrics) == 2
-    assert chosen.bestModel.rank == 3
+    assert chosen.validationMetrics[0] > chosen.validationMetrics[1]
+    for best in (validated.bestModel, chosen.bestModel):
+        assert rmse(best, ratings) < 1, "a penalty of 3 leaves an RMSE of 2 and more"
 
 
 def test_unknown_ids_are_nan_or_dropped_as_in_spark(spark: SparkSession, model: ALSModel) -> None:

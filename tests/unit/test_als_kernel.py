@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.kernels import als
-from recpipe.kernels.als import (
-    Objective,
-    gram,
-    initial_factors,
-    width,
-)
+from recpipe.kernels import als, als_gradients
+from recpipe.kernels.als import initial_factors
+from recpipe.kernels.normal_equations import Objective, gram, width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 
 # Numba's own types do not know what a call may unpack.
 solve_exactly: Any = als.solve_exactly
-solve_by_gradients: Any = als.solve_by_gradients
+solve_by_gradients: Any = als_gradients.solve_by_gradients
 
 EXPLICIT = Objective(rank=5, regularization=0.1, by_count=True, implicit=False, alpha=0.0)
 IMPLICIT = Objective(rank=5, regularization=0.1, by_count=True, implicit=True, alpha=2.0)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from recpipe.errors import MissingError, UsageError
-from recpipe.kernels.als import gram, width
 from recpipe.kernels.ids import positions
+from recpipe.kernels.normal_equations import gram, width
 from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
 from recpipe.models.block_als.packing import Rows
 from recpipe.models.block_als.solving import Solve

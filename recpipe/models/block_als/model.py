@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyspark.errors import PySparkException
 
 from recpipe.errors import FitError, MissingError
-from recpipe.kernels.als import Objective
+from recpipe.kernels.normal_equations import Objective
 from recpipe.models.als import preferences
 from recpipe.models.arrow import as_array
 from recpipe.models.block_als.carriers import ByBlock, Whole

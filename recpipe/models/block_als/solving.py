@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from recpipe.kernels.als import (
-    Objective,
-    gram,
-    initial_factors,
-    solve_by_gradients,
-    solve_exactly,
-    width,
-)
+from recpipe.kernels.als import initial_factors, solve_exactly
+from recpipe.kernels.als_gradients import solve_by_gradients
+from recpipe.kernels.normal_equations import Objective, gram, width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
