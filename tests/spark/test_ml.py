@@ -109,7 +109,7 @@ def test_parameters_mean_what_they_mean_to_spark(ratings: DataFrame, implicit: b
     # So much regularization leaves one optimum, from wherever a fit begins. MLlib's lineage
     # overflows the stack of a test's JVM on some more iterations.
     own = {"rank": 3, "maxIter": 6, "regParam": 0.6, "implicitPrefs": implicit, "alpha": 2.0}
-    theirs = columns(spark_ml.ALS, **own, predictionCol="theirs", seed=1).fit(ratings)
+    theirs = columns(spark_ml.ALS, **own, seed=1).setPredictionCol("theirs").fit(ratings)
     both = columns(ALS, **own).fit(ratings).transform(theirs.transform(ratings))
     apart = F.max(F.abs(F.col("prediction") - F.col("theirs")))
     row = both.agg(apart, F.stddev("theirs")).collect()[0]
