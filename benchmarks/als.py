@@ -6,25 +6,22 @@ cached factors, with its guide's defaults (10 blocks) and Java BLAS forced, `imp
 matrix in memory, with two threads. Before anything is timed the models are judged on held-out
 ratings, and the run ends there if ours is worse.
 
-    .venv/bin/python benchmarks/als.py --work build/als --out build/als.json
-    .venv/bin/python benchmarks/als.py --work build/als-full --out build/als-full.json \\
-        --ratings 8300000 --runs 3
+    python benchmarks/als.py --out build/bench/als.json
+    python benchmarks/als.py --work build/bench/als-full --ratings 8300000
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from side_by_side import compare, environment_of
 
 HELD_OUT, WORSE = 0.1, 1.02
 ITERATIONS, REGULARIZATION, ALPHA, LIKED, SEED = 10, 0.05, 3.0, 4.0, 7
@@ -210,17 +207,9 @@ def sides(work: Path, rank: int, name: str) -> tuple[Side, Side]:
     if other == "mllib":
         return first, Side(*me, json.dumps(["mllib", kind]))
     given = json.dumps([str(work), rank, kind, ITERATIONS, REGULARIZATION, ALPHA])
-    return first, Side(str(implicit_python(work)), "-c", IMPLICIT, given)
-
-
-def implicit_python(work: Path) -> Path:
-    """`implicit` in an environment of its own."""
-    python = work / "implicit-venv/bin/python"
-    if not python.exists():
-        uv = str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "-q", "-p", sys.executable, work / "implicit-venv"], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "-p", python, "implicit==0.7.2"], check=True)
-    return python
+    return first, Side(
+        str(environment_of("implicit", ["implicit==0.7.2", "numpy<2.4"])), "-c", IMPLICIT, given
+    )
 
 
 def prepare(work: Path, ratings: int) -> None:
@@ -277,49 +266,42 @@ def judged(work: Path, factors: Path, *, explicit: bool) -> float:
     return float(np.mean(values))
 
 
-def versions() -> dict[str, str]:
-    names = ("pyspark", "numba", "numpy", "pyarrow")
-    return {**{name: metadata.version(name) for name in names}, "implicit": "0.7.2"}
-
-
-def compare(work: Path, name: str, *, rank: int, runs: int) -> dict:
-    _, _, other, _, target = WORKS[name]
-    mine, theirs = sides(work, rank, name)
+def measured(name: str, given: argparse.Namespace, sizes: dict) -> None:
+    _, _, other, kind, target = WORKS[name]
+    mine, theirs = sides(given.work, given.rank, name)
     try:
-        files = [work / f"factors-{who}.npz" for who in ("ours", "theirs")]
+        files = [given.work / f"factors-{who}.npz" for who in ("ours", "theirs")]
         for side, file in zip((mine, theirs), files, strict=True):
             side.fit(file)
         explicit = name == "explicit"
-        quality = [judged(work, file, explicit=explicit) for file in files]
+        quality = [judged(given.work, file, explicit=explicit) for file in files]
         metric = "RMSE" if explicit else "NDCG@10"
         print(f"{name}: {metric} {quality[0]:.4f}, {other}: {quality[1]:.4f}", flush=True)
         worse = quality[0] / quality[1] if explicit else quality[1] / quality[0]
         if not worse < WORSE:
             raise SystemExit(f"{name}: ours is worse, and not timed")
-        seconds = [[side.fit() for side in (mine, theirs)] for _ in range(runs)]
+        shown = {f"our {metric}": round(quality[0], 4), f"their {metric}": round(quality[1], 4)}
+        compare(
+            f"`block_als` {name}, rank {given.rank}, {ITERATIONS} iterations",
+            "MLlib's ALS, defaults" if other == "mllib" else f"`implicit`, {kind}",
+            ours=mine.fit,
+            theirs=theirs.fit,
+            target=target,
+            sizes={**sizes, **shown},
+            versions={} if other == "mllib" else {"implicit": "0.7.2"},
+            out=given.out,
+        )
     finally:
         mine.close()
         theirs.close()
-    medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
-    return {
-        "work": f"block_als {name}, rank {rank}, {ITERATIONS} iterations",
-        "against": {"mllib": "MLlib ALS, defaults", "implicit": f"implicit, {name}"}[other],
-        "ours_seconds": round(medians[0], 2),
-        "theirs_seconds": round(medians[1], 2),
-        "ratio": round(medians[0] / medians[1], 3),
-        "target": target,
-        "quality": {"ours": quality[0], "theirs": quality[1]},
-        "runs": seconds,
-    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("build/bench/als"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/als.json"))
     parser.add_argument("--ratings", type=int, default=1_000_000)
     parser.add_argument("--rank", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", choices=list(WORKS), action="append")
     parser.add_argument("--side", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -332,20 +314,9 @@ def main() -> None:
         "ratings": given.ratings,
         "users": int(test["user"].max()) + 1,
         "items": int(test["item"].max()) + 1,
-        "cores": os.cpu_count(),
     }
-    rows = []
     for name in given.only or WORKS:
-        row = compare(given.work, name, rank=given.rank, runs=given.runs)
-        today = dt.datetime.now(dt.UTC).date().isoformat()
-        rows.append({**row, "sizes": sizes, "versions": versions(), "date": today})
-        print(
-            f"{name}: {row['ours_seconds']} s, {row['against']}: {row['theirs_seconds']} s,"
-            f" ratio {row['ratio']} (target {row['target']})",
-            flush=True,
-        )
-        if given.out:
-            given.out.write_text(json.dumps(rows, indent=1) + "\n")
+        measured(name, given, sizes)
     return None
 
 
