@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, MissingError, UsageError
@@ -253,6 +255,27 @@ def test_a_folded_in_user_gets_the_factors_of_the_fit(
         expected_users, expected = factors(model.user_factors, "user")
         assert (users == expected_users + 1_000_000).all(), "user 7 rated no known item"
         np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("below", ["explicit", "disliked"])
+def test_a_row_is_solved_as_mllib_solves_it(scratch: Folder, train: DataFrame, below: str) -> None:
+    # MLlib's last half-iteration solves users from the items that it hands back.
+    own: dict[str, Any] = {}
+    if below == "explicit":
+        ours = explicit(scratch, train, regularization=0.07, iterations=1)
+        fed = train
+    else:
+        own = {"below": below, "alpha": 4.0, "preference_from": 3.0}
+        ours = implicit(scratch, train, regularization=0.07, iterations=1, **own)
+        fed = preferences(train, settings=Implicit(**own), scale=SCALE)
+        own = {"implicitPrefs": True, "alpha": 4.0}
+    theirs = ALS(rank=RANK, maxIter=2, regParam=0.07, seed=1, **own).fit(fed)
+    items = theirs.itemFactors.select(
+        F.col("id").alias("item"), F.col("features").alias("factors"), F.lit(0.0).alias("bias")
+    )
+    folded = factors(fold_in(replace(ours, item_factors=items), train), "user")[1]
+    expected = theirs.userFactors.withColumnsRenamed({"id": "user", "features": "factors"})
+    np.testing.assert_allclose(folded, factors(expected, "user")[1], rtol=1e-3, atol=1e-4)
 
 
 def test_only_our_own_als_folds_in(scratch: Folder, train: DataFrame) -> None:

@@ -106,14 +106,15 @@ def test_lists_leave_out_what_they_are_told_to(model: ALSModel, ratings: DataFra
 
 @pytest.mark.parametrize("implicit", [False, True])
 def test_parameters_mean_what_they_mean_to_spark(ratings: DataFrame, implicit: bool) -> None:
-    # So much regularization leaves one optimum, from wherever a fit begins. MLlib's lineage
-    # overflows the stack of a test's JVM on some more iterations.
-    own = {"rank": 3, "maxIter": 6, "regParam": 0.6, "implicitPrefs": implicit, "alpha": 2.0}
+    # That a row's solve is MLlib's is a test of block_als. One factor has one optimum, from
+    # wherever a fit begins; MLlib's lineage overflows the stack of a test's JVM on some more
+    # iterations.
+    own = {"rank": 1, "maxIter": 6, "regParam": 0.3, "implicitPrefs": implicit, "alpha": 2.0}
     theirs = columns(spark_ml.ALS, **own, seed=1).setPredictionCol("theirs").fit(ratings)
     both = columns(ALS, **own).fit(ratings).transform(theirs.transform(ratings))
-    apart = F.max(F.abs(F.col("prediction") - F.col("theirs")))
-    row = both.agg(apart, F.stddev("theirs")).collect()[0]
-    assert row[0] < 0.05 * row[1]
+    row = both.agg(F.avg(F.abs(F.col("prediction") - F.col("theirs"))), F.avg("theirs")).first()
+    assert row is not None
+    assert row[0] < 0.03 * row[1]
 
 
 def test_a_model_is_saved_in_sparks_own_format(model: ALSModel, tmp_path: Path) -> None:
