@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 ENV_PREFIX = "RECPIPE__"
 
 ModelName = Literal[
-    "als_explicit", "als_implicit", "nmf", "sgd", "popularity", "biases", "mean", "random"
+    "als_explicit",
+    "als_implicit",
+    "nmf",
+    "block_als",
+    "block_als_implicit",
+    "sgd",
+    "popularity",
+    "biases",
+    "mean",
+    "random",
 ]
 MODELS: tuple[str, ...] = get_args(ModelName)
 BASELINES: tuple[str, ...] = ("popularity", "biases", "mean", "random")
@@ -212,6 +221,32 @@ class AlsImplicit(Section):
     """Strength of a liked rating: constant 1, or its place on the scale, 0 < strength <= 1."""
 
 
+class Blocked(Section):
+    """How our own ALS solves a row of factors, and how factors travel."""
+
+    scale_by_count: bool = True
+    """Whether the penalty of a row is multiplied by its number of ratings (implicit: of positives),
+    as MLlib's is."""
+    solver: Literal["cholesky", "cg"] = "cholesky"
+    """cholesky: exact. cg: some steps of conjugate gradients from where the row stands; faster from
+    a rank of some hundreds."""
+    cg_steps: int = Field(3, ge=1)
+    """Steps of conjugate gradients a row."""
+    blocks: Blocks = "auto"
+    """Number of blocks of users and of items, which is the number of tasks of a half-iteration."""
+    max_broadcast_mb: int = Field(1024, ge=1)
+    """Size in MiB of one side's factors up to which every worker gets them whole; above it a task
+    gets those that its block of ratings names, which have to fit under it."""
+
+
+class BlockAls(Blocked, AlsExplicit):
+    """Alternating least squares on ratings (Zhou et al. 2008, ALS-WR), our own."""
+
+
+class BlockAlsImplicit(Blocked, AlsImplicit):
+    """ALS for implicit feedback (Hu, Koren and Volinsky 2008), our own."""
+
+
 class Sgd(Section):
     """Biased matrix factorisation by distributed stochastic gradient descent (DSGD)."""
 
@@ -333,6 +368,8 @@ class Settings(Section):
     als_explicit: AlsExplicit = AlsExplicit()
     als_implicit: AlsImplicit = AlsImplicit()
     nmf: Nmf = Nmf()
+    block_als: BlockAls = BlockAls()
+    block_als_implicit: BlockAlsImplicit = BlockAlsImplicit()
     sgd: Sgd = Sgd()
     biases: Biases = Biases()
     evaluate: Evaluate = Evaluate()

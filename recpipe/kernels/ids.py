@@ -1,13 +1,28 @@
-"""Ids in arrays: each once, and in buckets. NumPy alone: who needs no more need not load Numba."""
+"""Ids in arrays: each once, in buckets, to positions. Without Numba: not everybody need load it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Ints = NDArray[np.int32]
+
+
+def distinct(ids: Ints) -> Ints:
+    """The ids that occur, ascending."""
+    if not _dense(ids):
+        return np.unique(ids)
+    seen = np.zeros(int(ids.max(initial=-1)) + 1, bool)
+    seen[ids] = True
+    return np.flatnonzero(seen).astype(np.int32)
+
+
+def distinct_of_runs(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ids, each once, ascending; for ids of any size, quick where equal ones stand together."""
+    if len(ids) == 0:
+        return ids
+    first = np.concatenate(([True], ids[1:] != ids[:-1]))
+    return np.unique(ids[first])
 
 
 def buckets(users: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
@@ -17,9 +32,22 @@ def buckets(users: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
     return (mixed % np.uint64(count)).astype(np.uint16)
 
 
-def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The ids, each once, ascending; quick where equal ones stand together."""
-    if len(ids) == 0:
-        return ids
-    first = np.concatenate(([True], ids[1:] != ids[:-1]))
-    return np.unique(ids[first])
+def positions(ids: Ints, wanted: Ints) -> Ints:
+    """Where each of `wanted` is in `ids` (distinct, ascending); -1 where it is not."""
+    if _dense(ids) and _dense(wanted):
+        highest = max(int(ids.max(initial=-1)), int(wanted.max(initial=-1)))
+        table = np.full(highest + 1, -1, np.int32)
+        table[ids] = np.arange(len(ids), dtype=np.int32)
+        return table[wanted]
+    if not len(ids):
+        return np.full(len(wanted), -1, np.int32)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[at] == wanted, at, -1).astype(np.int32)
+
+
+def _dense(ids: Ints) -> bool:
+    """Whether a table indexed by id is a good idea; ids of ours are numbers from 0."""
+    return len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids) + (1 << 22))
+
+
+__all__ = ["buckets", "distinct", "distinct_of_runs", "positions"]

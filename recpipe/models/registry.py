@@ -43,10 +43,24 @@ def _sgd(settings: Settings, scale: Scale) -> Model:
     return Sgd(settings.sgd, scale)
 
 
+def _block_als(settings: Settings, scale: Scale) -> Model:
+    from recpipe.models.block_als import BlockAls
+
+    return BlockAls(settings.block_als, scale)
+
+
+def _block_als_implicit(settings: Settings, scale: Scale) -> Model:
+    from recpipe.models.block_als import BlockAlsImplicit
+
+    return BlockAlsImplicit(settings.block_als_implicit, scale)
+
+
 _BUILDERS: dict[str, Callable[[Settings, Scale], Model]] = {
     "als_explicit": lambda s, scale: ExplicitAls(s.als, s.als_explicit, scale),
     "als_implicit": lambda s, scale: ImplicitAls(s.als, s.als_implicit, scale),
     "nmf": lambda s, scale: ExplicitAls(s.als, s.nmf, scale, non_negative=True),
+    "block_als": _block_als,
+    "block_als_implicit": _block_als_implicit,
     "sgd": _sgd,
     "popularity": lambda _, __: Popularity(),
     "biases": lambda s, scale: Biases(s.biases, scale),

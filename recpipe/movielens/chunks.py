@@ -170,10 +170,12 @@ def distinct_ids(chunks: DataFrame, name: str) -> DataFrame:
     """
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from recpipe.kernels.ids import distinct
+        from recpipe.kernels.ids import distinct_of_runs
 
         found = list(_id_arrays(batches))
-        merged = distinct(np.sort(np.concatenate(found))) if found else np.empty(0, np.int64)
+        merged = (
+            distinct_of_runs(np.sort(np.concatenate(found))) if found else np.empty(0, np.int64)
+        )
         yield from _batches([merged], [name])
 
     return _id_rows(chunks, name).coalesce(1).mapInArrow(merge, f"{name} long")
@@ -311,7 +313,7 @@ def _chunks(
     """
     from recpipe.kernels import ids as kernel
 
-    users, items = kernel.distinct(rows.users), kernel.distinct(np.sort(rows.items))
+    users, items = kernel.distinct_of_runs(rows.users), kernel.distinct_of_runs(np.sort(rows.items))
     yield _record(
         1, file=file, block=block, bucket=IDS, lines=lines, clean=len(rows.users), others=others,
         users=len(users), items=len(items), user_id=_narrow(users), item_id=_narrow(items),

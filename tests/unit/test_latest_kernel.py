@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.kernels.ids import buckets, distinct
+from recpipe.kernels.ids import buckets, distinct_of_runs
 from recpipe.kernels.latest import latest
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def test_the_latest_stays_and_of_ties_the_last(
 
 
 def test_ids_are_each_once_and_in_order() -> None:
-    assert distinct(np.array([5, 5, -1, 5, 2**40], np.int64)).tolist() == [-1, 5, 2**40]
-    assert distinct(np.array([], np.int64)).tolist() == []
+    assert distinct_of_runs(np.array([5, 5, -1, 5, 2**40], np.int64)).tolist() == [-1, 5, 2**40]
+    assert distinct_of_runs(np.array([], np.int64)).tolist() == []
 
 
 def test_buckets_depend_on_the_id_alone_and_are_even() -> None:

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpipe.errors import MissingError
+from recpipe.kernels.ids import distinct, positions
 from recpipe.models.sgd.grid import (
     Grid,
     ItemTable,
     UserRule,
     balanced,
-    distinct,
     number_of_blocks,
-    positions,
 )
 
 grids = st.builds(Grid, st.integers(1, 12), st.integers(1, 4))

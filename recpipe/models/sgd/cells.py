@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.sgd.grid import distinct, positions
+from recpipe.kernels.ids import distinct, positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

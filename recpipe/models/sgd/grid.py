@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from recpipe.errors import MissingError
+from recpipe.kernels.ids import positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -221,33 +222,6 @@ class UserRule:
         at = positions(self.heavy, user)
         block[at >= 0] = self.heavy_block[at[at >= 0]]
         return block
-
-
-def distinct(ids: Ints) -> Ints:
-    """The ids that occur, ascending."""
-    if not _dense(ids):
-        return np.unique(ids)
-    seen = np.zeros(int(ids.max(initial=-1)) + 1, bool)
-    seen[ids] = True
-    return np.flatnonzero(seen).astype(np.int32)
-
-
-def positions(ids: Ints, wanted: Ints) -> Ints:
-    """Where each of `wanted` is in `ids` (distinct, ascending); -1 where it is not."""
-    if _dense(ids) and _dense(wanted):
-        highest = max(int(ids.max(initial=-1)), int(wanted.max(initial=-1)))
-        table = np.full(highest + 1, -1, np.int32)
-        table[ids] = np.arange(len(ids), dtype=np.int32)
-        return table[wanted]
-    if not len(ids):
-        return np.full(len(wanted), -1, np.int32)
-    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[at] == wanted, at, -1).astype(np.int32)
-
-
-def _dense(ids: Ints) -> bool:
-    """Whether a table indexed by id is a good idea; ids of ours are numbers from 0."""
-    return len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids) + (1 << 22))
 
 
 def _mixed(ids: Ints) -> NDArray[np.uint64]:

@@ -14,9 +14,9 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, MissingError
 from recpipe.kernels.sgd import ITEMS, USERS
+from recpipe.models.arrow import as_array
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
-from recpipe.models.sgd.arrow import as_array
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule, number_of_blocks
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.one_task import OneTask
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.models.sgd.arrow import Batches
+    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.settings import Scale

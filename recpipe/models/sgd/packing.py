@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
-from recpipe.models.sgd.arrow import arrow_row, as_array
+from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.sgd.cells import Block, Cell, Ratings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from recpipe.models.sgd.arrow import Batches
+    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 
 _SHUFFLED = "block int, validation boolean, user binary, place binary, rating binary"

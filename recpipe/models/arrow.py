@@ -45,7 +45,7 @@ def _column(value: Any, kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, 1, [None, ends, pa.py_buffer(np.ascontiguousarray(value))])
 
 
-def as_array(value: Any, kind: type[np.int32 | np.float32]) -> NDArray[Any]:
+def as_array(value: Any, kind: type[np.int32 | np.int64 | np.float32 | np.float64]) -> NDArray[Any]:
     """A binary Arrow scalar as an array over Arrow's own memory: read-only."""
     buffer = value.as_buffer()
     return np.frombuffer(buffer, kind) if buffer is not None else np.empty(0, kind)

@@ -1,0 +1,263 @@
+"""The models `block_als` and `block_als_implicit`: settings, fit, and the fitted factors."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pyspark.errors import PySparkException
+
+from recpipe.errors import FitError, MissingError
+from recpipe.kernels.normal_equations import Objective
+from recpipe.models.als import preferences
+from recpipe.models.arrow import as_array
+from recpipe.models.block_als.carriers import ByBlock, Whole
+from recpipe.models.block_als.packing import ITEM, NAMES, USER, pack
+from recpipe.models.block_als.solving import Solve
+from recpipe.models.factors import FactorModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyspark import Broadcast
+    from pyspark.sql import DataFrame
+
+    from recpipe.models.arrow import Batches
+    from recpipe.models.block_als.carriers import Carrier
+    from recpipe.models.block_als.packing import Packed
+    from recpipe.settings import BlockAls as ExplicitSettings
+    from recpipe.settings import BlockAlsImplicit as ImplicitSettings
+    from recpipe.settings import Scale
+    from recpipe.storage import Folder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BlockAls:
+    """Ratings approximated by user factors . item factors (Zhou et al. 2008, ALS-WR).
+
+    The objective is that of `ExplicitAls`, so equal settings make models of equal quality. One
+    seed makes one model, to the bit, whatever the blocks, the placement or the retries.
+
+    Args:
+        settings: `block_als`.
+        scale: of the ratings; predictions are clipped to it. None: they are not.
+    """
+
+    settings: ExplicitSettings
+    scale: Scale | None
+
+    name: ClassVar[str] = "block_als"
+
+    def fit(
+        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+    ) -> FactorModel:
+        """See the protocol; `validation` is not looked at. A pair that occurs twice counts twice.
+
+        Raises:
+            FitError: if there is no rating, or too little regularization to determine a row.
+            MissingError: if a guard refuses: ratings of a block, factors in a worker.
+        """
+        del validation
+        return _fit(self, train, scratch=scratch, seed=seed)
+
+    def objective(self) -> Objective:
+        own = self.settings
+        return Objective(own.rank, own.regularization, own.scale_by_count, False, 0.0)
+
+    def fed(self, ratings: DataFrame) -> DataFrame:
+        """What is fitted of ratings: all of them, as they are."""
+        return ratings
+
+    def sections(self) -> Mapping[str, Any]:
+        return _sections(self)
+
+
+@dataclass(frozen=True)
+class BlockAlsImplicit:
+    """Which items a user takes up at all (Hu, Koren and Volinsky 2008).
+
+    Ratings become preference and confidence as `ImplicitAls` has them. One seed and one number of
+    blocks make one model, to the bit, whatever the placement or the retries.
+
+    Args:
+        settings: `block_als_implicit`.
+        scale: of the ratings, for strengths; None: ratings are strengths already.
+    """
+
+    settings: ImplicitSettings
+    scale: Scale | None
+
+    name: ClassVar[str] = "block_als_implicit"
+
+    def fit(
+        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+    ) -> FactorModel:
+        """See `BlockAls.fit`. A user without a liked rating gets no factors, and so no list."""
+        del validation
+        return _fit(self, train, scratch=scratch, seed=seed)
+
+    def objective(self) -> Objective:
+        own = self.settings
+        return Objective(own.rank, own.regularization, own.scale_by_count, True, own.alpha)
+
+    def fed(self, ratings: DataFrame) -> DataFrame:
+        """What is fitted of ratings: see `preferences`."""
+        if self.scale is None:
+            return ratings
+        return preferences(ratings, settings=self.settings, scale=self.scale)
+
+    def sections(self) -> Mapping[str, Any]:
+        return _sections(self)
+
+
+AnyBlockAls = BlockAls | BlockAlsImplicit
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What a fit found, before anything is written.
+
+    Args:
+        users: (user, factors, bias), which can be read again and again.
+        items: (item, factors, bias), likewise.
+        details: of the fit, for the manifest.
+    """
+
+    users: DataFrame
+    items: DataFrame
+    details: Mapping[str, Any]
+
+
+@contextmanager
+def factorised(
+    model: AnyBlockAls, train: DataFrame, *, scratch: Folder | None, seed: int
+) -> Iterator[Factors]:
+    """The factors of a fit, for the length of a block.
+
+    Args:
+        model: the settings.
+        train: (user, item, rating).
+        scratch: for factors that are too large to broadcast; None where there is no place.
+        seed: of the first factors.
+
+    Raises:
+        FitError, MissingError: see `BlockAls.fit`.
+    """
+    own = model.settings
+    plan = Solve(model.objective(), own.solver, own.cg_steps, seed)
+    with ExitStack() as undo:
+        undo.enter_context(_in_words(model.name))
+        packed = pack(model.fed(train), name=model.name, blocks=own.blocks, rank=own.rank)
+        undo.callback(packed.release)
+        carrier = _carrier(model, packed, plan, scratch)
+        undo.callback(carrier.close)
+        blocks = packed.sides[USER].blocks
+        log.info(
+            "%s: %d ratings in %d blocks, factors %s",
+            model.name,
+            packed.ratings,
+            blocks,
+            carrier.name,
+        )
+        held = _alternate(carrier, plan, iterations=own.iterations)
+        users, items = (
+            carrier.blocks(side, held[side]).mapInArrow(
+                partial(_factor_rows, side=side, index=packed.index, plan=plan),
+                f"{NAMES[side]} int, factors array<float>, bias float",
+            )
+            for side in (USER, ITEM)
+        )
+        details = {
+            "blocks": blocks,
+            "iterations": own.iterations,
+            "ratings": packed.ratings,
+            "carrier": carrier.name,
+            "seed": seed,
+        }
+        yield Factors(users, items, details)
+        for one in held:
+            carrier.release(one)
+
+
+def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
+    with factorised(model, train, scratch=scratch, seed=seed) as found:
+        users = scratch.write_table(f"{model.name}-user_factors", found.users)
+        items = scratch.write_table(f"{model.name}-item_factors", found.items)
+    return FactorModel.fitted(
+        name=model.name,
+        user_factors=users,
+        item_factors=items,
+        rank=model.settings.rank,
+        again=model,
+        scale=None if model.scale is None else (model.scale.min, model.scale.max),
+        predicts_ratings=not model.objective().implicit,
+        details=found.details,
+    )
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PySparkException as error:
+        first = str(error).strip().splitlines()[0]
+        raise FitError(
+            f"{name}: {first}", hint="run with --verbose for Spark's own words"
+        ) from error
+
+
+def _carrier(model: AnyBlockAls, packed: Packed, plan: Solve, scratch: Folder | None) -> Carrier:
+    limit = model.settings.max_broadcast_mb
+    size = max(side.size(plan.width) for side in packed.sides) / 2**20
+    if size <= limit:
+        return Whole(packed, plan)
+    if scratch is None:
+        raise MissingError(
+            f"{model.name}: one side's factors take {size:.0f} MiB, above max_broadcast_mb ="
+            f" {limit}, and there is no folder to keep them in by block",
+            hint="set a checkpoint directory (SparkContext.setCheckpointDir)",
+        )
+    return ByBlock(packed, plan, scratch=scratch, limit_mb=limit)
+
+
+def _alternate(carrier: Carrier, plan: Solve, *, iterations: int) -> tuple[Any, Any]:
+    """Items from users, then users from items, as MLlib goes; each time by all rows of a side."""
+    users = carrier.first(USER)
+    items = carrier.first(ITEM) if plan.continues else None
+    for _ in range(iterations):
+        for side in (ITEM, USER):
+            other, own = (users, items) if side == ITEM else (items, users)
+            solved = carrier.solve(side, other, own if plan.continues else None)
+            if own is not None:
+                carrier.release(own)
+            users, items = (users, solved) if side == ITEM else (solved, items)
+    return users, items
+
+
+def _factor_rows(batches: Batches, *, side: int, index: Broadcast[Any], plan: Solve) -> Batches:
+    place, rank = index.value[side], plan.objective.rank
+    for batch in batches:
+        for row in range(batch.num_rows):
+            ids = place.ids[place.range_of(batch.column("block")[row].as_py())]
+            block = as_array(batch.column("data")[row], np.float32).reshape(-1, plan.width)
+            ends = np.arange(len(ids) + 1, dtype=np.int32) * rank
+            factors = pa.ListArray.from_arrays(ends, np.ascontiguousarray(block[:, :rank]).ravel())
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(ids), factors, pa.array(np.zeros(len(ids), np.float32))],
+                names=[NAMES[side], "factors", "bias"],
+            )
+
+
+def _sections(model: AnyBlockAls) -> Mapping[str, Any]:
+    scale = {} if model.scale is None else {"rating_scale": model.scale.model_dump(mode="json")}
+    return {model.name: model.settings.model_dump(mode="json"), "ingest": scale}
+
+
+__all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import functions as F
+
+from recpipe.errors import FitError, MissingError, UsageError
+from recpipe.kernels.als import initial_factors
+from recpipe.models import registry
+from recpipe.models.als import preferences
+from recpipe.models.baselines import Popularity
+from recpipe.models.block_als import BlockAls, BlockAlsImplicit, fold_in
+from recpipe.settings import BlockAls as Explicit
+from recpipe.settings import BlockAlsImplicit as Implicit
+from recpipe.settings import Scale
+from recpipe.storage import Folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.models.factors import FactorModel
+
+    Arrays = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+RATINGS = "user int, item int, rating float"
+SCALE = Scale(min=1, max=5, step=1)
+USERS, ITEMS, RANK, ITERATIONS = 40, 25, 3, 2
+# A fit's frames are read from its scratch, so each has one of its own.
+fits = itertools.count()
+
+
+@pytest.fixture
+def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
+    return Folder(spark, tmp_path) / "scratch"
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[int, int, float]]:
+    """Stars of some users for some items; ids with gaps, the last item of a huge number."""
+    rng = np.random.default_rng(5)
+    drawn = rng.random((USERS, ITEMS))
+    return [
+        (3 * u, 2_000_000_000 if i == ITEMS - 1 else 2 * i, float(rng.integers(1, 6)))
+        for u in range(USERS)
+        for i in range(ITEMS)
+        if drawn[u, i] < 0.4
+    ]
+
+
+@pytest.fixture
+def train(spark: SparkSession, pairs: list[tuple[int, int, float]]) -> DataFrame:
+    return spark.createDataFrame(pairs, RATINGS)
+
+
+def explicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
+    settings = Explicit(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
+    return BlockAls(settings, SCALE).fit(
+        train, validation=None, scratch=scratch / str(next(fits)), seed=42
+    )
+
+
+def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
+    settings = Implicit(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
+    return BlockAlsImplicit(settings, SCALE).fit(
+        train, validation=None, scratch=scratch / str(next(fits)), seed=42
+    )
+
+
+def factors(frame: DataFrame, key: str) -> Arrays:
+    rows = frame.select(key, "factors").toPandas().sort_values(key)
+    return rows[key].to_numpy(), np.array(rows["factors"].tolist(), dtype=np.float64)
+
+
+def bits(model: FactorModel) -> list[bytes]:
+    sides = (factors(model.user_factors, "user"), factors(model.item_factors, "item"))
+    return [array.tobytes() for side in sides for array in side]
+
+
+def alternated(
+    pairs: list[tuple[int, int, float]], *, regularization: float, alpha: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The whole fit by dense solves in float64: of ratings or, with alpha, of strengths."""
+    users, u = np.unique([p[0] for p in pairs], return_inverse=True)
+    items, i = np.unique([p[1] for p in pairs], return_inverse=True)
+    value = np.array([p[2] for p in pairs])
+    rated, values = np.zeros((len(users), len(items))), np.zeros((len(users), len(items)))
+    rated[u, i], values[u, i] = 1, value
+
+    def half(rated: Any, values: Any, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = []
+        for mask, row in zip(rated, values, strict=True):
+            weight = mask if alpha is None else 1 + alpha * np.abs(row)
+            target = row if alpha is None else row > 0
+            count = mask.sum() if alpha is None else (row > 0).sum()
+            matrix = (y.T * weight) @ y + regularization * count * np.eye(RANK)
+            out.append(np.linalg.solve(matrix, y.T @ (weight * target)))
+        return np.array(out)
+
+    first = initial_factors(users.astype(np.int32), rank=RANK, seed=42, side=0)
+    p = first[:, :RANK].astype(np.float64)
+    for _ in range(ITERATIONS):
+        q = half(rated.T, values.T, p)
+        p = half(rated, values, q)
+    return p, q
+
+
+def test_the_fit_is_that_of_dense_solves(
+    scratch: Folder, train: DataFrame, pairs: list[tuple[int, int, float]]
+) -> None:
+    model = explicit(scratch, train, regularization=0.05)
+    p, q = alternated(pairs, regularization=0.05, alpha=None)
+    np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
+    assert model.info()["blocks"] == 3
+    assert model.info()["ratings"] == len(pairs)
+
+
+@pytest.mark.parametrize("below", ["unobserved", "disliked"])
+def test_ratings_become_preference_and_confidence_as_for_als_implicit(
+    scratch: Folder, train: DataFrame, below: str
+) -> None:
+    own = {"below": below, "confidence": "rating", "alpha": 4.0, "preference_from": 3.0}
+    model = implicit(scratch, train, regularization=0.05, **own)
+    fed = preferences(train, settings=Implicit(**own), scale=SCALE).collect()
+    p, q = alternated([tuple(row) for row in fed], regularization=0.05, alpha=4.0)
+    np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
+    assert not model.predict(train).count(), "what it scores are not ratings"
+
+
+def test_order_and_partitions_of_the_input_do_not_change_a_bit(
+    scratch: Folder, train: DataFrame
+) -> None:
+    expected = bits(explicit(scratch, train))
+    shuffled = train.orderBy(F.rand(1)).repartition(5)
+    assert bits(explicit(scratch, shuffled)) == expected
+    # Rows are solved apart from each other, so not even the blocks do.
+    assert bits(explicit(scratch, train, blocks=1)) == expected
+    assert bits(explicit(scratch, train, blocks=7)) == expected
+
+
+def test_another_seed_is_another_model(spark: SparkSession, scratch: Folder) -> None:
+    train = spark.createDataFrame([(u, i, 3.0) for u in range(5) for i in range(4)], RATINGS)
+    model = BlockAls(Explicit(rank=2, iterations=1), SCALE)
+    one, two = (
+        model.fit(train, validation=None, scratch=scratch / str(seed), seed=seed) for seed in (1, 2)
+    )
+    one_users = factors(one.user_factors, "user")[1]
+    assert not np.allclose(one_users, factors(two.user_factors, "user")[1])
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_factors_by_block_are_those_of_the_broadcast_to_the_bit(
+    spark: SparkSession, scratch: Folder, solver: str
+) -> None:
+    # 17,600 liked items at 64 bytes pass one MiB; a block's ratings name a third of them.
+    rows = spark.range(22_000).select(
+        F.pmod(F.col("id") * 7, F.lit(30)).cast("int").alias("user"),
+        F.col("id").cast("int").alias("item"),
+        (1 + F.pmod("id", F.lit(5))).cast("float").alias("rating"),
+    )
+    own = {"solver": solver, "iterations": 2, "preference_from": 2.0, "regularization": 1.0}
+    whole = implicit(scratch, rows, **own)
+    by_block = implicit(scratch, rows, max_broadcast_mb=1, **own)
+    assert whole.info()["carrier"] == "broadcast"
+    assert by_block.info()["carrier"] == "by block"
+    assert bits(by_block) == bits(whole)
+
+
+def test_factors_that_fit_nowhere_are_refused(spark: SparkSession, scratch: Folder) -> None:
+    rows = spark.range(20_000).select(
+        F.lit(1).alias("user"), F.col("id").cast("int").alias("item"), F.lit(4.0).alias("rating")
+    )
+    with pytest.raises(MissingError, match="max_broadcast_mb = 1") as refused:
+        explicit(scratch, rows, max_broadcast_mb=1)
+    assert refused.value.exit_code == 5
+
+
+@pytest.mark.parametrize("by_count", [True, False])
+def test_every_iteration_lowers_the_objective(
+    scratch: Folder, train: DataFrame, pairs: list[tuple[int, int, float]], by_count: bool
+) -> None:
+    def objective(iterations: int) -> float:
+        model = explicit(
+            scratch,
+            train,
+            iterations=iterations,
+            regularization=0.1,
+            scale_by_count=by_count,
+            blocks=1,
+        )
+        (users, p), (items, q) = (
+            factors(model.user_factors, "user"),
+            factors(model.item_factors, "item"),
+        )
+        u = np.searchsorted(users, [pair[0] for pair in pairs])
+        i = np.searchsorted(items, [pair[1] for pair in pairs])
+        error = np.array([pair[2] for pair in pairs]) - (p[u] * q[i]).sum(axis=1)
+        norms = [(a**2).sum(axis=1) @ (np.bincount(n) if by_count else 1 + 0 * np.bincount(n))
+                 for a, n in ((p, u), (q, i))]  # fmt: skip
+        return float((error**2).sum() + 0.1 * sum(norms))
+
+    values = [objective(n) for n in (1, 2, 4)]
+    assert values[0] > values[1] > values[2]
+
+
+def test_conjugate_gradients_come_to_the_same_fit(scratch: Folder, train: DataFrame) -> None:
+    exact = explicit(scratch, train, iterations=8, blocks=1)
+    steps = explicit(scratch, train, iterations=8, blocks=1, solver="cg")
+    expected = exact.predict(train).withColumnRenamed("prediction", "expected")
+    apart = steps.predict(train).join(expected, ["user", "item"])
+    assert apart.agg(F.max(F.abs(F.col("prediction") - F.col("expected")))).collect()[0][0] < 0.1
+
+
+def test_unknown_users_and_items_predict_nothing(
+    spark: SparkSession, scratch: Folder, train: DataFrame
+) -> None:
+    model = explicit(scratch, train)
+    asked = spark.createDataFrame([(3, 2), (1, 2), (3, 1)], "user int, item int")
+    assert [(row.user, row.item) for row in model.predict(asked).collect()] == [(3, 2)]
+    nobody = spark.createDataFrame([(1,)], "user int")
+    seen = spark.createDataFrame([], "user int, item int")
+    assert not model.recommend(nobody, n=3, seen=seen).collect()
+
+
+def test_a_saved_model_is_the_same_when_loaded(
+    spark: SparkSession, scratch: Folder, tmp_path: Path, train: DataFrame
+) -> None:
+    for fit in (explicit, implicit):
+        model = fit(scratch, train)
+        folder = Folder(spark, tmp_path) / model.name
+        model.save(folder)
+        again = registry.load(folder)
+        assert bits(again) == bits(model)  # type: ignore[arg-type]
+        assert again.refit() == model.refit()
+
+
+def test_a_folded_in_user_gets_the_factors_of_the_fit(
+    spark: SparkSession, scratch: Folder, train: DataFrame
+) -> None:
+    for fit in (explicit, implicit):
+        model = fit(scratch, train)
+        new = train.withColumn("user", F.col("user") + 1_000_000)
+        unknown = spark.createDataFrame([(1_000_000, 1, 5.0), (7, 1, 5.0)], RATINGS)
+        folded = fold_in(model, new.unionAll(unknown).repartition(3))
+        users, p = factors(folded, "user")
+        expected_users, expected = factors(model.user_factors, "user")
+        assert (users == expected_users + 1_000_000).all(), "user 7 rated no known item"
+        np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("below", ["explicit", "disliked"])
+def test_a_row_is_solved_as_mllib_solves_it(scratch: Folder, train: DataFrame, below: str) -> None:
+    # MLlib's last half-iteration solves users from the items that it hands back.
+    own: dict[str, Any] = {}
+    if below == "explicit":
+        ours = explicit(scratch, train, regularization=0.07, iterations=1)
+        fed = train
+    else:
+        own = {"below": below, "alpha": 4.0, "preference_from": 3.0}
+        ours = implicit(scratch, train, regularization=0.07, iterations=1, **own)
+        fed = preferences(train, settings=Implicit(**own), scale=SCALE)
+        own = {"implicitPrefs": True, "alpha": 4.0}
+    theirs = ALS(rank=RANK, maxIter=2, regParam=0.07, seed=1, **own).fit(fed)
+    items = theirs.itemFactors.select(
+        F.col("id").alias("item"), F.col("features").alias("factors"), F.lit(0.0).alias("bias")
+    )
+    folded = factors(fold_in(replace(ours, item_factors=items), train), "user")[1]
+    expected = theirs.userFactors.withColumnsRenamed({"id": "user", "features": "factors"})
+    np.testing.assert_allclose(folded, factors(expected, "user")[1], rtol=1e-3, atol=1e-4)
+
+
+def test_only_our_own_als_folds_in(scratch: Folder, train: DataFrame) -> None:
+    model = Popularity().fit(train, validation=None, scratch=scratch, seed=1)
+    with pytest.raises(UsageError, match="popularity: no fold-in"):
+        fold_in(model, train)
+
+
+def test_no_rating_is_no_fit(scratch: Folder, train: DataFrame) -> None:
+    with pytest.raises(FitError, match="block_als: no rating to fit"):
+        explicit(scratch, train.where("rating > 9"))
+
+
+def test_a_row_that_nothing_determines_is_named(spark: SparkSession, scratch: Folder) -> None:
+    train = spark.createDataFrame([(4, 1, 3.0)], RATINGS)
+    with pytest.raises(FitError, match="factors of item 1 are not determined"):
+        explicit(scratch, train, regularization=0)
+
+
+def test_a_pair_that_occurs_twice_counts_twice(spark: SparkSession, scratch: Folder) -> None:
+    once = [(u, i, float(u + i)) for u in range(4) for i in range(4)]
+    twice = spark.createDataFrame([*once, *once], RATINGS)
+    own = {"scale_by_count": False, "iterations": 3}
+    doubled = explicit(scratch, twice, regularization=0.2, **own)
+    single = explicit(scratch, spark.createDataFrame(once, RATINGS), regularization=0.1, **own)
+    np.testing.assert_allclose(
+        factors(doubled.item_factors, "item")[1],
+        factors(single.item_factors, "item")[1],
+        rtol=1e-3,
+        atol=1e-3,
+    )
