@@ -48,7 +48,17 @@ def start(context: Context, run_id: str) -> Run:
 
 _READ_BY = {
     "split": ("seed", "ingest", "split"),
-    "train": ("train", "als", "als_explicit", "als_implicit", "nmf", "sgd", "biases"),
+    "train": (
+        "train",
+        "als",
+        "als_explicit",
+        "als_implicit",
+        "nmf",
+        "block_als",
+        "block_als_implicit",
+        "sgd",
+        "biases",
+    ),
     "evaluate": ("evaluate", "publish.model"),
     "recommend": ("recommend",),
 }

@@ -18,8 +18,8 @@ import numpy as np
 from pyspark import BarrierTaskContext
 
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.sgd.algorithm import Epoch, Progress, held_out_error, total, visit
 from recpipe.models.arrow import arrow_row, as_array
+from recpipe.models.sgd.algorithm import Epoch, Progress, held_out_error, total, visit
 from recpipe.models.sgd.exchange import FACTORS
 from recpipe.models.sgd.packing import cells_of
 from recpipe.models.sgd.transport import Ring
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from recpipe.models.sgd.algorithm import Plan
     from recpipe.models.arrow import Batches
+    from recpipe.models.sgd.algorithm import Plan
     from recpipe.models.sgd.cells import Cell
     from recpipe.models.sgd.transport import Keys
 
