@@ -19,14 +19,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from side_by_side import compare, environment_of
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
 HELD_OUT, WORSE = 0.1, 1.02
 ITERATIONS, REGULARIZATION, ALPHA, LIKED, SEED = 10, 0.05, 3.0, 4.0, 7
 # work: (our model, settings, the other side, its argument, target)
-WORKS = {
+WORKS: dict[str, tuple[str, dict[str, Any], str, str, float]] = {
     "explicit": ("block_als", {}, "mllib", "explicit", 0.12),
     "implicit": ("block_als_implicit", {}, "mllib", "implicit", 0.12),
     "implicit exact": (
@@ -52,7 +60,7 @@ JAVA_BLAS = " ".join(
 # --- the sides: `fit` on standard input, seconds on standard output, factors in a file ---
 
 
-def spark_session(*, java: str = ""):
+def spark_session(*, java: str = "") -> AbstractContextManager[SparkSession]:
     from recpipe import session
     from recpipe.settings import Settings
 
@@ -62,7 +70,7 @@ def spark_session(*, java: str = ""):
     )
 
 
-def cached(spark, work: Path, *, liked: bool):
+def cached(spark: SparkSession, work: Path, *, liked: bool) -> DataFrame:
     train = spark.read.parquet(str(work / "train.parquet"))
     train = train.where(f"rating >= {LIKED}") if liked else train
     train = train.cache()
@@ -70,7 +78,7 @@ def cached(spark, work: Path, *, liked: bool):
     return train
 
 
-def ours(work: Path, rank: int, model: str, own: dict) -> None:
+def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
     from recpipe.models import registry
     from recpipe.settings import Scale, Settings
     from recpipe.storage import Folder
@@ -87,10 +95,10 @@ def ours(work: Path, rank: int, model: str, own: dict) -> None:
         train = cached(spark, work, liked="implicit" in model)
         scratch = Folder(spark, work / f"scratch-{os.getpid()}")
 
-        def fit():
+        def fit() -> Any:
             return built.fit(train, validation=None, scratch=scratch, seed=SEED)
 
-        def save(fitted, out: Path) -> None:
+        def save(fitted: Any, out: Path) -> None:
             sides = []
             for side, frame in (("user", fitted.user_factors), ("item", fitted.item_factors)):
                 sides.append(arrays(frame.select(side, "factors").toArrow()))
@@ -100,7 +108,7 @@ def ours(work: Path, rank: int, model: str, own: dict) -> None:
         scratch.delete()
 
 
-def arrays(table) -> np.ndarray:
+def arrays(table: pa.Table) -> np.ndarray:
     """Factors by id: a row for each id from 0, zeros for one that was not fitted."""
     ids = table.column(0).to_numpy()
     values = table.column(1).combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -126,7 +134,7 @@ def mllib(work: Path, rank: int, kind: str) -> None:
             seed=SEED,
         )
 
-        def save(fitted, out: Path) -> None:
+        def save(fitted: Any, out: Path) -> None:
             sides = [arrays(f.toArrow()) for f in (fitted.userFactors, fitted.itemFactors)]
             np.savez(out, users=sides[0], items=sides[1])
 
@@ -155,7 +163,7 @@ for line in sys.stdin:
 """
 
 
-def serve(fit, save) -> None:
+def serve(fit: Callable[[], Any], save: Callable[[Any, Path], None]) -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
@@ -184,6 +192,7 @@ class Side:
         self._line()
 
     def _line(self) -> str:
+        assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.strip() == "ready" or line[0].isdigit():
                 return line
@@ -191,11 +200,13 @@ class Side:
 
     def fit(self, out: Path | None = None) -> float:
         """Seconds of a fit; its factors go to `out`."""
+        assert self.process.stdin is not None
         self.process.stdin.write(f"{out or 'fit'}\n")
         self.process.stdin.flush()
         return float(json.loads(self._line()))
 
     def close(self) -> None:
+        assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
 
@@ -266,7 +277,7 @@ def judged(work: Path, factors: Path, *, explicit: bool) -> float:
     return float(np.mean(values))
 
 
-def measured(name: str, given: argparse.Namespace, sizes: dict) -> None:
+def measured(name: str, given: argparse.Namespace, sizes: dict[str, Any]) -> None:
     _, _, other, kind, target = WORKS[name]
     mine, theirs = sides(given.work, given.rank, name)
     try:
@@ -307,7 +318,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.side:
         who, *rest = given.side
-        return {"ours": ours, "mllib": mllib}[who](given.work, given.rank, *rest)
+        side: Any = {"ours": ours, "mllib": mllib}[who]
+        side(given.work, given.rank, *rest)
+        return
     prepare(given.work, given.ratings)
     test = np.load(given.work / "test.npz")
     sizes = {

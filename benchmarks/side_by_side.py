@@ -114,7 +114,7 @@ def environment_of(name: str, packages: Sequence[str], *, alone: Sequence[str] =
     wanted = "\n".join([*packages, *alone])
     if not stamp.exists() or stamp.read_text() != wanted:
         venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet"]
+        install = [str(python), "-m", "pip", "install", "--quiet"]
         subprocess.run([*install, *packages], check=True)
         if alone:
             subprocess.run([*install, "--no-deps", *alone], check=True)

@@ -40,8 +40,8 @@ def values() -> dict[str, float]:
 
 for line in sys.stdin:
     begin = time.perf_counter()
-    found = values()
-    answer = {"seconds": time.perf_counter() - begin}
+    judged_by_name = values()
+    answer: dict[str, object] = {"seconds": time.perf_counter() - begin}
     if line.strip() == "values":
-        answer["values"] = found
+        answer["values"] = judged_by_name
     print(json.dumps(answer), flush=True)
