@@ -330,7 +330,6 @@ def main() -> None:
     }
     for name in given.only or WORKS:
         measured(name, given, sizes)
-    return None
 
 
 if __name__ == "__main__":
