@@ -19,6 +19,7 @@ _SLOWEST_FIRST = ("cluster", "e2e", "spark", "unit")
 _TOGETHER = ("cluster", "e2e")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what one of several workers runs alone, and let the longest begin.
 
