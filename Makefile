@@ -17,7 +17,7 @@ demo: setup ## the whole pipeline on synthetic ratings, in a minute
 
 .PHONY: test
 test: setup pack cluster-jars ## every test, two at a time; PYTEST_ARGS="-k name" for some
-	@$(PYTHON_IN_VENV) -m pytest tests --numprocesses=2 --dist=loadgroup --no-loadscope-reorder \
+	@$(PYTHON_IN_VENV) -m pytest tests --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
 	  --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 .PHONY: check

@@ -16,21 +16,12 @@ if TYPE_CHECKING:
 
 
 _SLOWEST_FIRST = ("cluster", "e2e", "spark", "unit")
-_TOGETHER = ("cluster", "e2e")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what one of several workers runs alone, and let the longest begin.
-
-    The tests of a file share its fixtures, those on clusters a cluster, those of commands a root.
-    """
+    """Let the slowest begin, so that two workers, each given whole files, end together."""
     here = Path(__file__).parent
-    folders = {item: item.path.relative_to(here).parts[0] for item in items}
-    for item, folder in folders.items():
-        group = folder if folder in _TOGETHER else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: _SLOWEST_FIRST.index(folders[item]))
+    items.sort(key=lambda item: _SLOWEST_FIRST.index(item.path.relative_to(here).parts[0]))
 
 
 @pytest.fixture(scope="session")
