@@ -188,6 +188,6 @@ def test_nothing_to_fit_is_a_failed_fit(spark: SparkSession, scratch: Folder) ->
 
 
 def test_what_mllib_refuses_is_a_failed_fit(spark: SparkSession, scratch: Folder) -> None:
-    model = ExplicitAls(Als(final_storage_level="NOWHERE"), AlsExplicit(), Scale())
+    model = ExplicitAls(Als(intermediate_storage_level="NONE"), AlsExplicit(), Scale())
     with pytest.raises(FitError, match="als_explicit: "):
         model.fit(spark.createDataFrame(ROWS, RATINGS), validation=None, scratch=scratch, seed=42)
