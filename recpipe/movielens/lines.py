@@ -13,9 +13,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from recpipe.errors import InputError
 from recpipe.storage.filesystem import file_system, literal
 
 if TYPE_CHECKING:
@@ -106,8 +109,20 @@ def _decodes(content: bytes) -> bool:
 
 
 def read_rows(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
-    """The columns of Parquet files + (file, block, place)."""
-    rows = spark.read.parquet(*[literal(uri) for uri in uris])
+    """The columns of Parquet files + (file, block, place).
+
+    Raises:
+        InputError: if Spark cannot read them: damaged, or of types that it does not have.
+    """
+    try:
+        rows = spark.read.parquet(*[literal(uri) for uri in uris])
+    except (PySparkException, Py4JJavaError) as error:
+        words = str(error.java_exception if isinstance(error, Py4JJavaError) else error)
+        said = next(filter(None, map(str.strip, words.splitlines())), type(error).__name__)
+        raise InputError(
+            f"{uris[0]}: cannot be read as Parquet: {said[:300]}",
+            hint="is it whole, and are its timestamps in microseconds, not nanoseconds?",
+        ) from error
     return _placed(rows, rows.columns, uris)
 
 

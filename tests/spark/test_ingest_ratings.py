@@ -6,13 +6,15 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import InputError
 from recpipe.movielens.formats import HALF_STARS, WHOLE_STARS, recognise
 from recpipe.movielens.layout import HEAD_BYTES, Sample
-from recpipe.movielens.lines import stage
+from recpipe.movielens.lines import read_rows, stage
 from recpipe.movielens.ratings import is_plain_integer, judged_lines, judged_rows, latest
 from recpipe.movielens.times import Period
 from recpipe.settings import Scale
@@ -304,3 +306,15 @@ def test_the_latest_rating_of_a_pair_stays_and_of_ties_the_last_in_the_source(
     found = {(r["user"], r["item"]): r["rating"] for r in table.collect()}
     assert found == {(0, 2): 1.0, (0, 1): 1.0, (1, 2): 1.0, (1, 1): 1.0, (1, 0): 3.0}
     assert seen.get["superseded"] == 4
+
+
+def test_parquet_that_spark_cannot_read_is_unusable_input(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    nanoseconds = pa.array([1], pa.timestamp("ns"))
+    table = pa.table({"user": [1], "item": [1], "rating": [4.0], "timestamp": nanoseconds})
+    pq.write_table(table, tmp_path / "nanoseconds.parquet")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1" + b"x" * 50)
+    for name in ("nanoseconds", "cut"):
+        with pytest.raises(InputError, match=f"{name}.parquet: cannot be read as Parquet"):
+            read_rows(spark, [f"file://{tmp_path}/{name}.parquet"])
