@@ -50,6 +50,8 @@ def unpacked(
     Returns:
         Items (int32), and where each user's begin, (len(users) + 1,).
     """
+    if not len(users):
+        return np.empty(0, np.int32), np.zeros(1, np.int32)
     people, items = (
         np.concatenate([np.frombuffer(b, np.int32) for b in packed.column(name).to_pylist()])
         if packed.num_rows
@@ -58,9 +60,7 @@ def unpacked(
     )
     order = np.argsort(users, kind="stable")
     ranked = users[order]
-    at = np.minimum(np.searchsorted(ranked, people), max(len(users) - 1, 0))
-    if not len(users):
-        return np.empty(0, np.int32), np.zeros(1, np.int32)
+    at = np.minimum(np.searchsorted(ranked, people), len(users) - 1)
     rows = np.where(ranked[at] == people, order[at], -1).astype(np.int32)
     return kernel.by_row(rows, items, len(users))
 

@@ -23,6 +23,8 @@ FILLER = "popularity"
 def recommend(context: Context, run: Run) -> None:
     """The chosen model on all ratings, and its lists for every user, filled up by popularity."""
     settings = context.settings
+    if "chosen" not in run.manifest:
+        raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     with stage(context, run, "recommend"):
         # What an earlier try noted, but not what `train` did: models that it could not fit.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
@@ -58,8 +60,6 @@ def recommend(context: Context, run: Run) -> None:
 
 def _final_model(context: Context, run: Run, ratings: DataFrame) -> tuple[str, FittedModel]:
     """Name and model of the lists; `sgd` where the chosen one cannot be fitted again."""
-    if "chosen" not in run.manifest:
-        raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     name = run.manifest["chosen"]["model"]
     judged = _judged_model(context, run, name)
     if not context.settings.recommend.refit:
