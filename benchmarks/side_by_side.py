@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
@@ -32,6 +33,22 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+class Contender(NamedTuple):
+    """One of ours.
+
+    Args:
+        work: what is done.
+        seconds: does it once and returns its seconds.
+        target: of ours / theirs.
+        sizes: of the input.
+    """
+
+    work: str
+    seconds: Callable[[], float]
+    target: float
+    sizes: Mapping[str, Any]
+
+
 def compare(
     work: str,
     against: str,
@@ -43,43 +60,71 @@ def compare(
     versions: Mapping[str, str],
     out: Path,
 ) -> None:
-    """Time both in turns after a warm-up of each, print and save the medians and their ratio.
+    """`compare_all` of one of ours, after a warm-up of both sides."""
+    ours()
+    theirs()
+    contender = Contender(work, ours, target, sizes)
+    compare_all([contender], against, theirs=theirs, versions=versions, out=out)
+
+
+def compare_all(
+    contenders: Sequence[Contender],
+    against: str,
+    *,
+    theirs: Callable[[], float],
+    versions: Mapping[str, str],
+    out: Path,
+) -> None:
+    """Time each of ours and the other side in turns, print and save medians and ratios.
 
     Args:
-        work: what is done.
-        against: by whom else.
-        ours: does it once and returns its seconds.
-        theirs: likewise.
-        target: of ours / theirs.
-        sizes: of the input.
+        contenders: of ours, all of which have run before.
+        against: the other side in words.
+        theirs: does its work once, which it has done before, and returns its seconds.
         versions: of the other side.
-        out: a JSON file; a row of the same work and rival in it is replaced.
+        out: a JSON file; a row of the same work and rival in it is replaced, after each round.
 
     Five rounds, or three where the other side takes over a minute.
     """
-    ours()
-    first = theirs()
-    pairs = []
-    for _ in range(3 if first > _LONG_SECONDS else 5):
-        pairs.append((ours(), theirs()))
-        print("   ours {:.2f} s, theirs {:.2f} s".format(*pairs[-1]), flush=True)
-    mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
-    row = {
-        "work": work,
+    mine: list[list[float]] = [[] for _ in contenders]
+    other: list[float] = []
+    while len(other) < (3 if max(other, default=0) > _LONG_SECONDS else 5):
+        for taken, contender in zip(mine, contenders, strict=True):
+            taken.append(contender.seconds())
+        other.append(theirs())
+        print("   ours", *[f"{taken[-1]:.2f} s," for taken in mine], end="")
+        print(f" theirs {other[-1]:.2f} s", flush=True)
+        for taken, contender in zip(mine, contenders, strict=True):
+            save(_row(contender, taken, other, against=against, versions=versions), out)
+    for taken, contender in zip(mine, contenders, strict=True):
+        row = _row(contender, taken, other, against=against, versions=versions)
+        print("{work} / {against}: {ours_seconds} s / {theirs_seconds} s = {ratio} (<= {target})"
+              .format_map(row), flush=True)  # fmt: skip
+
+
+def _row(
+    contender: Contender,
+    mine: Sequence[float],
+    other: Sequence[float],
+    *,
+    against: str,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    ours, theirs = statistics.median(mine), statistics.median(other)
+    return {
+        "work": contender.work,
         "against": against,
-        "ours_seconds": round(mine, 3),
-        "theirs_seconds": round(other, 3),
-        "ratio": round(mine / other, 3),
-        "target": target,
-        "rounds": len(pairs),
-        "sizes": dict(sizes),
+        "ours_seconds": round(ours, 3),
+        "theirs_seconds": round(theirs, 3),
+        "ratio": round(ours / theirs, 3),
+        "target": contender.target,
+        "rounds": len(other),
+        "sizes": dict(contender.sizes),
         "versions": {**{name: version(name) for name in _OURS}, **versions},
         "machine": machine(),
         "command": " ".join(["python", *sys.argv]),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    print(f"{work} / {against}: {mine:.2f} s / {other:.2f} s = {row['ratio']} (<= {target})")
-    save(row, out)
 
 
 def save(row: Mapping[str, Any], out: Path) -> None:
@@ -101,13 +146,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def environment_of(name: str, packages: Sequence[str], *, alone: Sequence[str] = ()) -> Path:
+def environment_of(
+    name: str,
+    packages: Sequence[str],
+    *,
+    alone: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Path:
     """The Python of an environment with a rival in it, made once below build/peers.
 
     Args:
         name: of the environment.
         packages: to install with all that they need.
         alone: to install without: what these need for other things than the one measured.
+        variables: of the environment in which `alone` is built.
     """
     folder = PEERS / name
     python, stamp = folder / "bin" / "python", folder / "packages"
@@ -117,7 +169,8 @@ def environment_of(name: str, packages: Sequence[str], *, alone: Sequence[str] =
         install = [str(python), "-m", "pip", "install", "--quiet"]
         subprocess.run([*install, *packages], check=True)
         if alone:
-            subprocess.run([*install, "--no-deps", *alone], check=True)
+            built = {**os.environ, **(variables or {})}
+            subprocess.run([*install, "--no-deps", *alone], check=True, env=built)
         stamp.write_text(wanted)
     return python
 

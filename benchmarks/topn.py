@@ -94,7 +94,8 @@ class Lists:
         made = jvm.org.apache.spark.ml.recommendation.ALSModel(
             "side", self.rank, *[frame._jdf for frame in frames]
         )
-        return ALSModel(made).recommendForAllUsers(N)
+        model = ALSModel(made.setUserCol("user").setItemCol("item"))
+        return model.recommendForAllUsers(N)
 
     def recipe(self) -> DataFrame:
         dot = F.aggregate(
