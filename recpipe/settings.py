@@ -233,10 +233,15 @@ class Blocked(Section):
     cg_steps: int = Field(3, ge=1)
     """Steps of conjugate gradients a row."""
     blocks: Blocks = "auto"
-    """Number of blocks of users and of items, which is the number of tasks of a half-iteration."""
+    """Number of blocks of users and of items, which tasks share out among them."""
+    exchange: Literal["auto", "spark", "ring"] = "auto"
+    """How factors travel between the tasks. ring: from task to task in one stage, as fast as the
+    arithmetic; needs its tasks to run at the same time, no dynamic allocation, and executors that
+    reach each other. spark: a job or two each half-iteration, on any cluster. auto: the ring where
+    it can be."""
     max_broadcast_mb: int = Field(1024, ge=1)
-    """Size in MiB of one side's factors up to which every worker gets them whole; above it a task
-    gets those that its block of ratings names, which have to fit under it."""
+    """Size in MiB of one side's factors up to which every worker gets them whole; above it there is
+    no ring, and a task gets those that its block of ratings names, which have to fit under it."""
 
 
 class BlockAls(Blocked, AlsExplicit):

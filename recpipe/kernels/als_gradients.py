@@ -6,86 +6,57 @@ The equations: `normal_equations`.
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float32, int64, njit, void
+from numba import int64, njit
 from numpy.typing import NDArray
 
 from recpipe.kernels.normal_equations import (
-    CONST,
     FASTMATH,
     GATHERED,
     MATRIX,
     OBJECTIVE,
     ROWS_TYPE,
-    VALUES,
-    VECTOR,
     equations,
     penalty_of,
     weights,
 )
-from recpipe.kernels.tiles import LANES
+from recpipe.kernels.tiles import APPLIED, LANES, add_product, apply_ratings
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-# Rows that conjugate gradients gather once and keep (1 MiB at rank 64).
-_KEPT = 4096
-# Ranks, a product with the matrix, up to which conjugate gradients sum the matrix (measured).
+# Bytes of gathered factors that stay in a core's own cache from one step to the next.
+_KEPT_BYTES = 512 << 10
+# Ranks, a product with the matrix, up to which a long row's matrix is summed (measured).
 _SUMMED_UP_TO = 24
 
 
-@njit(
-    void(CONST, int64, VECTOR, VALUES, int64, boolean, float32, VECTOR),
-    cache=True,
-    nogil=True,
-    fastmath=FASTMATH,
-)
-def _add_image(
-    rows: Floats,
-    count: int,
-    x: Floats,
+@njit(cache=True, nogil=True)
+def _gather(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
+    columns: Ints,
     values: Floats,
     first: int,
+    last: int,
+    other: Floats,
     implicit: bool,
     alpha: float,
-    image: Floats,
-) -> None:
-    """Add the sum of w (y . x) y over `count` rows y, whose values begin at `first`, to `image`."""
-    size = rows.shape[1]
-    whole = count // 4 * 4
-    for n in range(0, whole, 4):
-        a = b = c = d = np.float32(0)
-        for k in range(size):
-            a += rows[n, k] * x[k]
-            b += rows[n + 1, k] * x[k]
-            c += rows[n + 2, k] * x[k]
-            d += rows[n + 3, k] * x[k]
-        if implicit:
-            a *= alpha * abs(values[first + n])
-            b *= alpha * abs(values[first + n + 1])
-            c *= alpha * abs(values[first + n + 2])
-            d *= alpha * abs(values[first + n + 3])
-        for k in range(size):
-            image[k] += (
-                a * rows[n, k] + b * rows[n + 1, k] + c * rows[n + 2, k] + d * rows[n + 3, k]
-            )
-    for n in range(whole, count):
-        a = np.float32(0)
-        for k in range(size):
-            a += rows[n, k] * x[k]
-        if implicit:
-            a *= alpha * abs(values[first + n])
-        for k in range(size):
-            image[k] += a * rows[n, k]
-
-
-@njit(void(CONST, VECTOR, VECTOR), cache=True, nogil=True, fastmath=FASTMATH)
-def _add_product(matrix: Floats, x: Floats, image: Floats) -> None:
-    """Add matrix x, of a symmetric matrix, to `image`."""
-    for i in range(matrix.shape[0]):
-        factor = x[i]
-        for k in range(matrix.shape[1]):
-            image[k] += factor * matrix[i, k]
+    kept: Floats,
+    weight: Floats,
+    target: Floats,
+) -> int:
+    """Ratings first..last side by side, and zeros up to a multiple of APPLIED: how many that is."""
+    count = last - first
+    for n in range(count):
+        weight[n], target[n] = weights(values[first + n], implicit, alpha)
+        c = columns[first + n]
+        # A loop: Numba makes arrays of slices.
+        for k in range(other.shape[1]):
+            kept[n, k] = other[c, k]
+    whole: int = -(-count // APPLIED) * APPLIED
+    kept[count:whole] = 0
+    weight[count:whole] = 0
+    target[count:whole] = 0
+    return whole
 
 
 @njit(int64(*ROWS_TYPE, *OBJECTIVE, int64, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
@@ -106,8 +77,9 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
     """Improve every row by some steps of conjugate gradients from where it stands.
 
     Takács, Pilászy and Tikk (2011, "Applications of the conjugate gradient method for implicit
-    feedback collaborative filtering"). The matrix of a row is summed where that costs less than
-    applying its ratings one by one in every step, which is up to a rank of about 24 (steps + 1).
+    feedback collaborative filtering"). Ratings are applied one by one in every step, from a copy of
+    their factors side by side; where these would leave the cache, and the rank is not above about
+    24 (steps + 1), the matrix of the row is summed instead.
 
     Arguments as of `solve_exactly`, and
 
@@ -119,14 +91,11 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
         -1: a positive semi-definite matrix has nothing to refuse.
     """
     size = other.shape[1]
-    summed = size <= _SUMMED_UP_TO * (steps + 1)
-    longest = 0
-    for row in range(offsets.shape[0] - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
-    kept = np.empty((GATHERED if summed else min(longest, _KEPT), size), np.float32)
-    side = size if summed else 0
-    matrix = np.empty((side, side), np.float32)
-    total = np.empty((side, side), np.float32)
+    room = max(_KEPT_BYTES // (4 * size) // APPLIED * APPLIED, GATHERED)
+    kept = np.empty((room, size), np.float32)
+    weight, target = np.empty(room, np.float32), np.empty(room, np.float32)
+    nothing = np.zeros(room, np.float32)
+    matrix, total = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
     right = np.empty(size, np.float32)
     direction = np.empty(size, np.float32)
     image = np.empty(size, np.float32)
@@ -137,6 +106,7 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
             x[:] = 0
             continue
         penalty = penalty_of(values, start, stop, regularization, by_count, implicit)
+        summed = stop - start > room and size <= _SUMMED_UP_TO * (steps + 1)
         if summed:
             equations(
                 columns, values, start, stop, other, base, implicit, alpha,
@@ -148,35 +118,33 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
         else:
             right[:] = 0
         direction[:] = x
-        energy = goal = np.float32(0)
-        # Step -1 makes the residual, in place of the right side, of where the row stands.
+        energy = begun = np.float32(0)
+        count = 0
+        # Step -1 makes the residual of where the row stands.
         for step in range(-1, steps):
             for k in range(size):
                 image[k] = penalty * direction[k]
             if summed:
-                _add_product(matrix, direction, image)
+                add_product(matrix, direction, image)
             else:
                 if implicit:
-                    _add_product(base, direction, image)
-                for first in range(start, stop, _KEPT):
-                    last = min(first + _KEPT, stop)
-                    if step < 0 or stop - start > _KEPT:
-                        for n in range(first, last):
-                            kept[n - first] = other[columns[n]]
-                    if step < 0:
-                        for n in range(first, last):
-                            target = weights(values[n], implicit, alpha)[1]
-                            for k in range(size):
-                                right[k] += target * kept[n - first, k]
-                    _add_image(kept, last - first, direction, values, first, implicit, alpha, image)
+                    add_product(base, direction, image)
+                for first in range(start, stop, room):
+                    if step < 0 or stop - start > room:
+                        count = _gather(
+                            columns, values, first, min(first + room, stop), other,
+                            implicit, alpha, kept, weight, target,
+                        )  # fmt: skip
+                    sought = target if step < 0 else nothing
+                    apply_ratings(kept, count, direction, weight, sought, image)
             before = energy
             energy = np.float32(0)
             if step < 0:
                 for k in range(size):
-                    goal += right[k] * right[k]
                     right[k] -= image[k]
                     energy += right[k] * right[k]
                 direction[:] = right
+                begun = energy
             else:
                 curvature = np.float32(0)
                 for k in range(size):
@@ -188,8 +156,8 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
                     energy += right[k] * right[k]
                 for k in range(size):
                     direction[k] = right[k] + (energy / before) * direction[k]
-            # Below this the residual is rounding.
-            if not energy > np.float32(1e-12) * goal:
+            # What is left by then is rounding; so it is of a row that stood at its answer.
+            if not energy > np.float32(1e-12) * begun:
                 break
     return -1
 

@@ -1,4 +1,4 @@
-"""The inner loops of exact ALS, written as vector instructions: products and Cholesky by tiles.
+"""The inner loops of ALS, written as vector instructions: products and Cholesky by tiles.
 
 A loop that Numba vectorises by itself stores what it adds at every step, and spends most of a
 short row on its beginning and end; NumPy's product needs both halves of a symmetric result and a
@@ -259,3 +259,96 @@ def _backward_type(_context: Any, matrix: Any, _first: Any, right: Any, inverse:
 
 backward: Any = intrinsic(_backward_type)
 """LANES steps of solving U x = right, where all that follow are solved: x in place."""
+
+
+APPLIED = 4
+"""Ratings that `apply_ratings` takes at once."""
+
+
+class _Vector:
+    """A one-dimensional array while instructions are emitted."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        self.builder = builder
+        self.data = context.make_array(kind)(context, builder, value).data
+
+    def number(self, place: Any) -> Any:
+        return self.builder.load(self.builder.gep(self.data, [place]))
+
+    def lanes(self, place: Any) -> Any:
+        """The address of LANES numbers."""
+        return self.builder.bitcast(self.builder.gep(self.data, [place]), _VECTOR.as_pointer())
+
+
+def _add_scaled(rows: _Matrix, here: list[Any], shares: list[Any], image: _Vector) -> None:
+    """Add some rows, each times its share, to `image`."""
+    builder = rows.builder
+    fma = _fma(builder)
+    start, step = ir.Constant(_INDEX, 0), ir.Constant(_INDEX, LANES)
+    with cgutils.for_range_slice(builder, start, rows.width, step) as (column, _):
+        total = builder.load(image.lanes(column), align=4)
+        for row, share in zip(here, shares, strict=True):
+            total = fma(rows.load(row, column), share, total)
+        builder.store(total, image.lanes(column), align=4)
+
+
+def _product(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    matrix = _Matrix(context, builder, signature.args[0], args[0])
+    x, image = (_Vector(context, builder, signature.args[n], args[n]) for n in (1, 2))
+    start, stride = ir.Constant(_INDEX, 0), ir.Constant(_INDEX, APPLIED)
+    with cgutils.for_range_slice(builder, start, matrix.width, stride) as (first, _):
+        here = [_plus(builder, first, r) for r in range(APPLIED)]
+        _add_scaled(matrix, here, [_repeated(builder, x.number(row)) for row in here], image)
+    return context.get_dummy_value()
+
+
+def _product_type(_context: Any, matrix: Any, x: Any, image: Any) -> Any:
+    return types.void(matrix, x, image), _product
+
+
+add_product: Any = intrinsic(_product_type)
+"""f(matrix, x, image): add matrix x, of a symmetric matrix, to `image`."""
+
+
+def _apply(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    rows = _Matrix(context, builder, signature.args[0], args[0])
+    count = args[1]
+    x, weight, target, image = (
+        _Vector(context, builder, signature.args[n], args[n]) for n in range(2, 6)
+    )
+    fma = _fma(builder)
+    add_up = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR]),
+        f"llvm.vector.reduce.fadd.v{LANES}f32",
+    )
+    zero, none = ir.Constant(_FLOAT, 0.0), ir.Constant(_VECTOR, [0.0] * LANES)
+    start, step = ir.Constant(_INDEX, 0), ir.Constant(_INDEX, LANES)
+    sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(APPLIED)]
+    stride = ir.Constant(_INDEX, APPLIED)
+    with cgutils.for_range_slice(builder, start, count, stride) as (first, _):
+        here = [_plus(builder, first, r) for r in range(APPLIED)]
+        for total in sums:
+            builder.store(none, total)
+        with cgutils.for_range_slice(builder, start, rows.width, step) as (column, _):
+            known = builder.load(x.lanes(column), align=4)
+            for row, total in zip(here, sums, strict=True):
+                builder.store(fma(rows.load(row, column), known, builder.load(total)), total)
+        shares = []
+        for row, total in zip(here, sums, strict=True):
+            dot = builder.call(add_up, [zero, builder.load(total)], fastmath=("reassoc",))
+            share = builder.fsub(builder.fmul(dot, weight.number(row)), target.number(row))
+            shares.append(_repeated(builder, share))
+        _add_scaled(rows, here, shares, image)
+    return context.get_dummy_value()
+
+
+def _apply_type(
+    _context: Any, rows: Any, _count: Any, x: Any, weight: Any, target: Any, image: Any
+) -> Any:
+    return types.void(rows, types.intp, x, weight, target, image), _apply
+
+
+apply_ratings: Any = intrinsic(_apply_type)
+"""f(rows, count, x, weight, target, image): add (weight (y . x) - target) y over rows[:count] to
+`image`; `count` is a multiple of APPLIED."""

@@ -76,7 +76,8 @@ def main(master: str, folder: str) -> None:
     """A fit in two legs, held against the same in this process; what stands in the ring's way."""
     from pyspark.sql import SparkSession
 
-    from recpipe.models.sgd.ring import RingExchange, obstacle, slots
+    from recpipe.models.ring.stage import obstacle, slots
+    from recpipe.models.sgd.ring import RingExchange
     from recpipe.storage import Folder
 
     quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -100,13 +101,13 @@ def main(master: str, folder: str) -> None:
     plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
     exchange = RingExchange(least_seconds=0.0)
     ours = carried(cells, plan, Folder(spark, folder), exchange)
-    answers = {"same": ours == in_process(cells, plan), "obstacle": obstacle(spark, blocks=2)}
+    answers = {"same": ours == in_process(cells, plan), "obstacle": obstacle(spark, tasks=2)}
     spark.stop()
     dynamic = {"enabled": "true", "shuffleTracking.enabled": "true"}
     for key, value in dynamic.items():
         builder = builder.config(f"spark.dynamicAllocation.{key}", value)
     spark = builder.getOrCreate()
-    answers["dynamic"] = obstacle(spark, blocks=2)
+    answers["dynamic"] = obstacle(spark, tasks=2)
     spark.stop()
     print(json.dumps(answers))  # noqa: T201 - how it answers
 

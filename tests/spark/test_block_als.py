@@ -168,10 +168,11 @@ def test_factors_by_block_are_those_of_the_broadcast_to_the_bit(
         (1 + F.pmod("id", F.lit(5))).cast("float").alias("rating"),
     )
     own = {"solver": solver, "iterations": 2, "preference_from": 2.0, "regularization": 1.0}
+    own["exchange"] = "spark"
     whole = implicit(scratch, rows, **own)
     by_block = implicit(scratch, rows, max_broadcast_mb=1, **own)
-    assert whole.info()["carrier"] == "broadcast"
-    assert by_block.info()["carrier"] == "by block"
+    assert whole.info()["exchange"] == "broadcast"
+    assert by_block.info()["exchange"] == "by block"
     assert bits(by_block) == bits(whole)
 
 

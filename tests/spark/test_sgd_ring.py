@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from recpipe.errors import FitError, MissingError
-from recpipe.models.sgd.certificate import encryption_asked
+from recpipe.models.ring import PeerLostError, obstacle
+from recpipe.models.ring.certificate import encryption_asked
 from recpipe.models.sgd.memory import check_memory
-from recpipe.models.sgd.ring import RingExchange, obstacle
-from recpipe.models.sgd.transport import PeerLostError
+from recpipe.models.sgd.ring import RingExchange
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.rings import in_a_ring
@@ -103,7 +103,7 @@ def test_more_blocks_than_slots_are_refused_at_once_with_both_numbers(
     with pytest.raises(MissingError, match="3 blocks need 3 slots at once, and 2 are there"):
         RingExchange().train(cells.cells, plan_of(cells), scratch=scratch)
 
-    assert obstacle(spark, blocks=2) == ""
+    assert obstacle(spark, tasks=2) == ""
     cells.release()
 
 
@@ -118,7 +118,7 @@ def test_tasks_that_do_not_reach_each_other_end_in_one_line_with_both_blocks_and
         exchange.train(cells.cells, plan_of(cells), scratch=scratch)
 
     assert re.match(
-        r"sgd ring: block \d (waited 0 s for|lost \(.*\)) block \d at 127\.0\.0\.1:\d+ ",
+        r"sgd ring: task \d (waited 0 s for|lost \(.*\)) task \d at 127\.0\.0\.1:\d+ ",
         lost.value.message,
     )
     cells.release()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
 
-WORK_OF_A_BLOCK = 70_000_000
-"""Ratings x rank of a block under `auto`: 8 blocks for 8 million ratings at rank 64, each some
-0.1 s of arithmetic, beside which starting a task costs little."""
+WORK_OF_A_BLOCK = 16_000_000
+"""Ratings x rank of a block under `auto`: 32 blocks for 8 million ratings at rank 64. So small that
+a million ratings keep a few cores busy; a task takes as many as it needs to be worth its start."""
 MOST_BLOCKS = 1000
 MOST_RATINGS = 100_000_000
 """Ratings of a block: it is packed by one task, and a column is one value of less than 2 GiB."""
@@ -37,19 +37,22 @@ class Side:
     Args:
         ids: (n,) int32, ascending.
         starts: (blocks + 1,) the position that each block starts with, and n.
+        tasks: among which the blocks are shared out, as many neighbours to each.
     """
 
     ids: Ints
     starts: Longs
+    tasks: int = 1
 
     @classmethod
-    def of(cls, ids: Ints, counts: Longs, *, blocks: int, rank: int) -> Side:
+    def of(cls, ids: Ints, counts: Longs, *, blocks: int, tasks: int, rank: int) -> Side:
         """Blocks with nearly the same work.
 
         Args:
             ids: (n,) distinct, in any order.
             counts: (n,) ratings of each.
             blocks: number of blocks; some are empty where there are fewer ids.
+            tasks: at most `blocks`.
             rank: number of factors: a rating costs about rank^2 / 2, a solve rank^3 / 6 and,
                 in short rows, as much again.
         """
@@ -57,7 +60,7 @@ class Side:
         work = np.cumsum(counts[order] + rank / 1.5)
         goals = work[-1] * np.arange(1, blocks) / blocks
         starts = np.concatenate([[0], np.searchsorted(work, goals), [len(ids)]])
-        return cls(np.ascontiguousarray(ids[order], np.int32), starts.astype(np.int64))
+        return cls(np.ascontiguousarray(ids[order], np.int32), starts.astype(np.int64), tasks)
 
     @property
     def blocks(self) -> int:
@@ -72,6 +75,14 @@ class Side:
         block: Ints = (np.searchsorted(self.starts, at, side="right") - 1).astype(np.int32)
         return block
 
+    def blocks_of(self, task: int) -> range:
+        """The blocks of a task."""
+        return range(*(-(-at * self.blocks // self.tasks) for at in (task, task + 1)))
+
+    def task_of(self, block: int) -> int:
+        """The task of a block."""
+        return block * self.tasks // self.blocks
+
     def range_of(self, block: int) -> slice:
         return slice(int(self.starts[block]), int(self.starts[block + 1]))
 
@@ -83,7 +94,7 @@ class Side:
 def number_of_blocks(setting: Blocks, *, ratings: int, rank: int, cores: int) -> int:
     """How many blocks each side has.
 
-    `auto` is one for every 70 million of ratings x rank, at most 1000, and enough that a block has
+    `auto` is one for every 16 million of ratings x rank, at most 1000, and enough that a block has
     no more than half of what a task can hold; it looks at nothing else.
 
     Args:

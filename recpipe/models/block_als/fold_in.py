@@ -55,14 +55,13 @@ def fold_in(model: FactorModel, ratings: DataFrame) -> DataFrame:
             hint="raise max_broadcast_mb if driver and workers have the memory",
         )
     known = ratings.sparkSession.sparkContext.broadcast(_known(model))
+    plan = Solve(again.name, again.objective(), "cholesky", cg_steps=1, seed=0)
     return (
         again.fed(ratings)
         .select("user", "item", "rating")
         .repartition("user")
         .sortWithinPartitions("user", "item", "rating")
-        .mapInArrow(
-            partial(_fold, known=known, plan=Solve(again.objective(), "cholesky", 1, 0)), _FACTORS
-        )
+        .mapInArrow(partial(_fold, known=known, plan=plan), _FACTORS)
     )
 
 

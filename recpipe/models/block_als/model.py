@@ -16,10 +16,15 @@ from recpipe.errors import FitError, MissingError
 from recpipe.kernels.normal_equations import Objective
 from recpipe.models.als import preferences
 from recpipe.models.arrow import as_array
-from recpipe.models.block_als.carriers import ByBlock, Whole
-from recpipe.models.block_als.packing import ITEM, NAMES, USER, pack
+from recpipe.models.block_als.blocks import number_of_blocks
+from recpipe.models.block_als.by_block import ByBlock
+from recpipe.models.block_als.choice import choose
+from recpipe.models.block_als.packing import ITEM, NAMES, USER, counted
+from recpipe.models.block_als.ring import Ring
 from recpipe.models.block_als.solving import Solve
+from recpipe.models.block_als.whole import Whole
 from recpipe.models.factors import FactorModel
+from recpipe.models.ring import PeerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +33,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.arrow import Batches
-    from recpipe.models.block_als.carriers import Carrier
+    from recpipe.models.block_als.choice import Choice
+    from recpipe.models.block_als.exchange import Exchange
     from recpipe.models.block_als.packing import Packed
     from recpipe.settings import BlockAls as ExplicitSettings
     from recpipe.settings import BlockAlsImplicit as ImplicitSettings
@@ -151,24 +157,20 @@ def factorised(
         FitError, MissingError: see `BlockAls.fit`.
     """
     own = model.settings
-    plan = Solve(model.objective(), own.solver, own.cg_steps, seed)
+    plan = Solve(model.name, model.objective(), own.solver, own.cg_steps, seed)
+    spark = train.sparkSession
     with ExitStack() as undo:
         undo.enter_context(_in_words(model.name))
-        packed = pack(model.fed(train), name=model.name, blocks=own.blocks, rank=own.rank)
+        with counted(model.fed(train), name=model.name) as found:
+            cores = spark.sparkContext.defaultParallelism
+            blocks = number_of_blocks(own.blocks, ratings=found.ratings, rank=own.rank, cores=cores)
+            choice = choose(spark, own, plan, found, blocks=blocks)
+            packed = found.pack(blocks=blocks, tasks=choice.tasks, rank=own.rank)
         undo.callback(packed.release)
-        carrier = _carrier(model, packed, plan, scratch)
-        undo.callback(carrier.close)
-        blocks = packed.sides[USER].blocks
-        log.info(
-            "%s: %d ratings in %d blocks, factors %s",
-            model.name,
-            packed.ratings,
-            blocks,
-            carrier.name,
-        )
-        held = _alternate(carrier, plan, iterations=own.iterations)
+        exchange, held = _trained(model, packed, plan, choice, scratch)
+        undo.callback(exchange.close)
         users, items = (
-            carrier.blocks(side, held[side]).mapInArrow(
+            exchange.blocks(side, held[side]).mapInArrow(
                 partial(_factor_rows, side=side, index=packed.index, plan=plan),
                 f"{NAMES[side]} int, factors array<float>, bias float",
             )
@@ -176,14 +178,56 @@ def factorised(
         )
         details = {
             "blocks": blocks,
+            "exchange": exchange.name,
             "iterations": own.iterations,
             "ratings": packed.ratings,
-            "carrier": carrier.name,
             "seed": seed,
         }
         yield Factors(users, items, details)
         for one in held:
-            carrier.release(one)
+            exchange.release(one)
+
+
+def _trained(
+    model: AnyBlockAls, packed: Packed, plan: Solve, choice: Choice, scratch: Folder | None
+) -> tuple[Exchange, tuple[Any, Any]]:
+    """The exchange that carried the factors, and what it holds of users and items."""
+    own = model.settings
+    log.info(
+        "%s: %d ratings in %d blocks, exchange %s: %s",
+        model.name,
+        packed.ratings,
+        packed.sides[USER].blocks,
+        "ring" if choice.ring else "spark",
+        choice.reason,
+    )
+    if choice.ring:
+        ring = Ring(packed, plan)
+        try:
+            return ring, ring.train(own.iterations)
+        except (MissingError, PeerLostError) as error:
+            if own.exchange != "auto":
+                raise
+            log.warning("%s; going on with the exchange spark", error.message)
+    exchange = _by_spark(packed, plan, scratch, limit_mb=own.max_broadcast_mb)
+    try:
+        return exchange, exchange.train(own.iterations)
+    except BaseException:
+        exchange.close()
+        raise
+
+
+def _by_spark(packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: int) -> Exchange:
+    size = max(side.size(plan.width) for side in packed.sides) / 2**20
+    if size <= limit_mb:
+        return Whole(packed, plan)
+    if scratch is None:
+        raise MissingError(
+            f"{plan.name}: one side's factors take {size:.0f} MiB, above max_broadcast_mb ="
+            f" {limit_mb}, and there is no folder to keep them in by block",
+            hint="set a checkpoint directory (SparkContext.setCheckpointDir)",
+        )
+    return ByBlock(packed, plan, scratch=scratch, limit_mb=limit_mb)
 
 
 def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
@@ -211,34 +255,6 @@ def _in_words(name: str) -> Iterator[None]:
         raise FitError(
             f"{name}: {first}", hint="run with --verbose for Spark's own words"
         ) from error
-
-
-def _carrier(model: AnyBlockAls, packed: Packed, plan: Solve, scratch: Folder | None) -> Carrier:
-    limit = model.settings.max_broadcast_mb
-    size = max(side.size(plan.width) for side in packed.sides) / 2**20
-    if size <= limit:
-        return Whole(packed, plan)
-    if scratch is None:
-        raise MissingError(
-            f"{model.name}: one side's factors take {size:.0f} MiB, above max_broadcast_mb ="
-            f" {limit}, and there is no folder to keep them in by block",
-            hint="set a checkpoint directory (SparkContext.setCheckpointDir)",
-        )
-    return ByBlock(packed, plan, scratch=scratch, limit_mb=limit)
-
-
-def _alternate(carrier: Carrier, plan: Solve, *, iterations: int) -> tuple[Any, Any]:
-    """Items from users, then users from items, as MLlib goes; each time by all rows of a side."""
-    users = carrier.first(USER)
-    items = carrier.first(ITEM) if plan.continues else None
-    for _ in range(iterations):
-        for side in (ITEM, USER):
-            other, own = (users, items) if side == ITEM else (items, users)
-            solved = carrier.solve(side, other, own if plan.continues else None)
-            if own is not None:
-                carrier.release(own)
-            users, items = (users, solved) if side == ITEM else (solved, items)
-    return users, items
 
 
 def _factor_rows(batches: Batches, *, side: int, index: Broadcast[Any], plan: Solve) -> Batches:

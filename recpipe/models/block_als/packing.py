@@ -6,10 +6,10 @@ ordered by id, and the ratings of a row by the other side's id, then by value.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -18,22 +18,22 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
-from recpipe.models.block_als.blocks import Side, number_of_blocks
+from recpipe.models.block_als.blocks import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.arrow import Batches
-    from recpipe.settings import Blocks
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float32]
     Sides = tuple[Side, Side]
+    _Part = tuple[Ints, Ints, Floats]
 
 USER, ITEM = 0, 1
 NAMES = ("user", "item")
@@ -41,7 +41,7 @@ NAMES = ("user", "item")
 _GATHERED_ROWS = 1 << 20
 _CHUNKS = "pair binary, rating binary"
 _COUNTED = "side int, part int, ids binary, counts binary"
-_SENT = "block int, side int, own binary, other binary, value binary"
+_SENT = "task int, block int, side int, own binary, other binary, value binary"
 PACKED = "block int, " + ", ".join(
     f"{name}_{part} binary" for name in NAMES for part in ("offsets", "columns", "values")
 )
@@ -54,16 +54,34 @@ class Packed:
     """The ratings of a fit, cached on the executors until `release`.
 
     Args:
-        blocks: PACKED, one row a block, each in a partition of its own.
+        name: of the model, for errors.
+        blocks: PACKED, one row a block, a partition for the blocks of each task.
         sides: users and items.
         index: the same, broadcast.
         ratings: how many.
     """
 
+    name: str
     blocks: DataFrame
     sides: Sides
     index: Broadcast[Sides]
     ratings: int
+
+    @property
+    def tasks(self) -> int:
+        return self.sides[USER].tasks
+
+    def refuse(self, side: int, position: int) -> NoReturn:
+        """A row without an answer ends the fit.
+
+        Raises:
+            FitError: always.
+        """
+        raise FitError(
+            f"{self.name}: the factors of {NAMES[side]} {self.sides[side].ids[position]} are not"
+            " determined",
+            hint="raise regularization",
+        )
 
     def release(self) -> None:
         self.blocks.unpersist()
@@ -113,53 +131,79 @@ def columns_of(side: int) -> list[str]:
     return ["block", *(f"{NAMES[side]}_{part}" for part in ("offsets", "columns", "values"))]
 
 
-def pack(ratings: DataFrame, *, name: str, blocks: Blocks, rank: int) -> Packed:
-    """Read the ratings once, shuffle them by user and by item, and cache them as blocks.
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Ratings as chunks, cached, and how many each user and item has.
 
     Args:
-        ratings: (user int, item int, rating float).
         name: of the model, for errors.
-        blocks: the setting.
-        rank: number of factors, for the number of blocks.
-
-    Raises:
-        FitError: if there is no rating.
-        MissingError: if a block is more than one task can hold.
+        chunks: _CHUNKS.
+        counts: of users and items: (ids in no order, ratings of each).
     """
-    context = ratings.sparkSession.sparkContext
-    with ExitStack() as undo:
-        pair = F.shiftleft(F.col("user").cast("long"), 32).bitwiseOR(
-            F.col("item").cast("long").bitwiseAND(F.lit(0xFFFFFFFF))
+
+    name: str
+    chunks: DataFrame
+    counts: tuple[tuple[Ints, Longs], ...]
+
+    @property
+    def ratings(self) -> int:
+        return int(self.counts[USER][1].sum())
+
+    def pack(self, *, blocks: int, tasks: int, rank: int) -> Packed:
+        """Shuffle the ratings by user and by item, and cache them as blocks.
+
+        Args:
+            blocks: of users and of items.
+            tasks: to share them out to, at most `blocks`.
+            rank: number of factors, by which the work of a block is known.
+        """
+        users, items = (
+            Side.of(ids, n, blocks=blocks, tasks=tasks, rank=rank) for ids, n in self.counts
         )
-        chunks = (
-            ratings.select(pair.alias("pair"), F.col("rating").cast("float"))
-            .mapInArrow(_gather, _CHUNKS)
-            .persist(StorageLevel.MEMORY_AND_DISK)
-        )
-        undo.callback(chunks.unpersist)
-        counted = [_counts(chunks, side, parts=context.defaultParallelism) for side in (USER, ITEM)]
-        count = int(counted[USER][1].sum())
-        if not count:
-            raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
-        number = number_of_blocks(
-            blocks, ratings=count, rank=rank, cores=context.defaultParallelism
-        )
-        users, items = (Side.of(ids, n, blocks=number, rank=rank) for ids, n in counted)
-        index = context.broadcast((users, items))
+        spark = self.chunks.sparkSession
+        index = spark.sparkContext.broadcast((users, items))
         packed = (
-            chunks.mapInArrow(partial(_send, index=index), _SENT)
-            .unionAll(_one_a_block(chunks, number))
-            .repartitionById(number, "block")
-            .mapInArrow(partial(_pack_block, index=index), PACKED)
+            self.chunks.mapInArrow(partial(_send, index=index), _SENT)
+            .unionAll(_one_a_block(spark, users))
+            .repartitionById(tasks, "task")
+            .mapInArrow(partial(_pack_blocks, index=index), PACKED)
             .persist(StorageLevel.MEMORY_AND_DISK)
         )
-        whole = Packed(packed, (users, items), index, count)
+        whole = Packed(self.name, packed, (users, items), index, self.ratings)
         try:
             packed.select("block").collect()
         except BaseException:
             whole.release()
             raise
         return whole
+
+
+@contextmanager
+def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
+    """Read the ratings once; their chunks are let go at the end of the block.
+
+    Args:
+        ratings: (user int, item int, rating float).
+        name: of the model, for errors.
+
+    Raises:
+        FitError: if there is no rating.
+    """
+    pair = F.shiftleft(F.col("user").cast("long"), 32).bitwiseOR(
+        F.col("item").cast("long").bitwiseAND(F.lit(0xFFFFFFFF))
+    )
+    chunks = (
+        ratings.select(pair.alias("pair"), F.col("rating").cast("float"))
+        .mapInArrow(_gather, _CHUNKS)
+        .persist(StorageLevel.MEMORY_AND_DISK)
+    )
+    try:
+        found = Counted(name, chunks, _counts(chunks))
+        if not found.ratings:
+            raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
+        yield found
+    finally:
+        chunks.unpersist()
 
 
 def _gather(batches: Batches) -> Batches:
@@ -188,50 +232,73 @@ def _ids(pair: Longs, side: int) -> Ints:
     return ids
 
 
-def _counts(chunks: DataFrame, side: int, *, parts: int) -> tuple[Ints, Longs]:
-    """The ids of one side, in no order, and the number of ratings of each."""
+def _counts(chunks: DataFrame) -> tuple[tuple[Ints, Longs], ...]:
+    """The ids of each side, in no order, and the number of ratings of each."""
+    parts = chunks.sparkSession.sparkContext.defaultParallelism
     counted = (
         chunks.select("pair")
-        .mapInArrow(partial(_count, side=side, parts=parts), _COUNTED)
+        .mapInArrow(partial(_count, parts=parts), _COUNTED)
         .repartitionById(parts, "part")
         .mapInArrow(_add_counts, _COUNTED)
-        .select("ids", "counts")
+        .select("side", "ids", "counts")
         .toArrow()
     )
-    ids = [as_array(value, np.int32) for value in counted.column("ids")]
-    counts = [as_array(value, np.int64) for value in counted.column("counts")]
-    none = np.empty(0)
-    return (
-        np.concatenate([none.astype(np.int32), *ids]),
-        np.concatenate([none.astype(np.int64), *counts]),
-    )
+    of_side = counted.column("side").to_numpy()
+    sides = []
+    for side in (USER, ITEM):
+        rows = np.flatnonzero(of_side == side)
+        ids = [as_array(counted.column("ids")[int(row)], np.int32) for row in rows]
+        counts = [as_array(counted.column("counts")[int(row)], np.int64) for row in rows]
+        sides.append(
+            (
+                np.concatenate([np.empty(0, np.int32), *ids]),
+                np.concatenate([np.empty(0, np.int64), *counts]),
+            )
+        )
+    return tuple(sides)
 
 
-def _count(batches: Batches, *, side: int, parts: int) -> Batches:
-    for batch in batches:
-        for value in batch.column("pair"):
-            found, counts = np.unique_counts(_ids(as_array(value, np.int64), side))
-            for part in range(parts):
-                mine = found % parts == part
-                yield arrow_row(_COUNTED, side, part, found[mine], counts[mine].astype(np.int64))
+def _count(batches: Batches, *, parts: int) -> Batches:
+    """What a partition has of each id, its ids cut by their number modulo `parts`."""
+    pairs = [as_array(value, np.int64) for batch in batches for value in batch.column("pair")]
+    for side in (USER, ITEM):
+        found, counts = _summed([np.unique_counts(_ids(pair, side)) for pair in pairs])
+        for part in range(parts):
+            mine = found % parts == part
+            yield arrow_row(_COUNTED, side, part, found[mine], counts[mine])
 
 
 def _add_counts(batches: Batches) -> Batches:
-    ids, counts = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+    held: tuple[list[tuple[Ints, Longs]], ...] = ([], [])
+    part = 0
     for batch in batches:
-        ids += [as_array(value, np.int32) for value in batch.column("ids")]
-        counts += [as_array(value, np.int64) for value in batch.column("counts")]
-    found, place = np.unique_inverse(np.concatenate(ids))
-    sums = np.zeros(len(found), np.int64)
-    np.add.at(sums, place, np.concatenate(counts))
-    yield arrow_row(_COUNTED, 0, 0, found, sums)
+        for row in range(batch.num_rows):
+            part = batch.column("part")[row].as_py()
+            ids, counts = (batch.column(name)[row] for name in ("ids", "counts"))
+            counted = as_array(ids, np.int32), as_array(counts, np.int64)
+            held[batch.column("side")[row].as_py()].append(counted)
+    for side in (USER, ITEM):
+        yield arrow_row(_COUNTED, side, part, *_summed(held[side]))
 
 
-def _one_a_block(like: DataFrame, blocks: int) -> DataFrame:
+def _summed(counted: Sequence[tuple[Ints, Longs]]) -> tuple[Ints, Longs]:
+    """Ids, each once, and the sums of their counts."""
+    ids, counts = (
+        np.concatenate([np.empty(0, kind), *(pair[at] for pair in counted)])
+        for at, kind in ((0, np.int32), (1, np.int64))
+    )
+    found, place = np.unique_inverse(ids)
+    return found, np.bincount(place, counts, len(found)).astype(np.int64)
+
+
+def _one_a_block(spark: SparkSession, side: Side) -> DataFrame:
     """A row for each block, so that one without ratings is there too."""
     none = F.lit(bytearray())
-    return like.sparkSession.range(0, blocks, 1, 1).select(
-        F.col("id").cast("int").alias("block"),
+    block = F.col("id").cast("int")
+    task = F.floor(block * F.lit(side.tasks) / F.lit(side.blocks)).cast("int")
+    return spark.range(0, side.blocks, 1, 1).select(
+        task.alias("task"),
+        block.alias("block"),
         F.lit(USER).alias("side"),
         none.alias("own"),
         none.alias("other"),
@@ -250,45 +317,44 @@ def _send(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
             for number, side in enumerate(sides):
                 own, other = at[number], at[1 - number]
                 for block, mine in _by_block(side, own):
-                    yield arrow_row(_SENT, block, number, own[mine], other[mine], rating[mine])
+                    task = side.task_of(block)
+                    parts = own[mine], other[mine], rating[mine]
+                    yield arrow_row(_SENT, task, block, number, *parts)
 
 
 def _by_block(side: Side, at: Ints) -> Iterator[tuple[int, Longs]]:
     """(block, which of `at` are in it), without the blocks that none is in."""
     block = side.block_of(at)
-    order = np.argsort(block, kind="stable")
+    # Sorting 16 bits is counting them.
+    order = np.argsort(block.astype(np.uint16) if side.blocks <= 1 << 16 else block, kind="stable")
     ends = np.cumsum(np.bincount(block, minlength=side.blocks))
     for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
         if end > start:
             yield number, order[start:end]
 
 
-def _pack_block(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
-    """Reduce side: everything of one block, sorted."""
-    received: tuple[list[tuple[Ints, Ints, Floats]], ...] = ([], [])
-    blocks = set()
+def _pack_blocks(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
+    """Reduce side: everything of the blocks of one task, sorted."""
+    received: dict[int, tuple[list[_Part], ...]] = {}
     for batch in batches:
         for row in range(batch.num_rows):
-            blocks.add(batch.column("block")[row].as_py())
-            received[batch.column("side")[row].as_py()].append(
+            block, side = (batch.column(name)[row].as_py() for name in ("block", "side"))
+            received.setdefault(block, ([], []))[side].append(
                 (
                     as_array(batch.column("own")[row], np.int32),
                     as_array(batch.column("other")[row], np.int32),
                     as_array(batch.column("value")[row], np.float32),
                 )
             )
-    if not blocks:
-        return
-    (block,) = blocks  # a partition is one block
-    arrays: list[NDArray[np.generic]] = []
-    for side, parts in zip(index.value, received, strict=True):
-        none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-        own, other, values = (np.concatenate(column) for column in zip(none, *parts, strict=True))
-        place = side.range_of(block)
-        rows = Rows.of(own - place.start, other, values, rows=place.stop - place.start)
-        arrays += [rows.offsets, rows.columns, rows.values]
-        parts.clear()
-    yield arrow_row(PACKED, block, *arrays)
+    for block in sorted(received):
+        arrays: list[NDArray[np.generic]] = []
+        for side, parts in zip(index.value, received.pop(block), strict=True):
+            none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+            own, other, values = (np.concatenate(c) for c in zip(none, *parts, strict=True))
+            place = side.range_of(block)
+            rows = Rows.of(own - place.start, other, values, rows=place.stop - place.start)
+            arrays += [rows.offsets, rows.columns, rows.values]
+        yield arrow_row(PACKED, block, *arrays)
 
 
-__all__ = ["ITEM", "NAMES", "PACKED", "USER", "Packed", "Rows", "columns_of", "pack"]
+__all__ = ["ITEM", "NAMES", "PACKED", "USER", "Counted", "Packed", "Rows", "columns_of", "counted"]

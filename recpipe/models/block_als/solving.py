@@ -26,12 +26,14 @@ class Solve:
     """Everything that decides a fit but the ratings: the same seed makes the same model.
 
     Args:
+        name: of the model, for errors.
         objective: what is minimised.
         solver: `cholesky`, or `cg` to go some steps from where a row stands.
         cg_steps: steps of `cg`.
         seed: of the first factors.
     """
 
+    name: str
     objective: Objective
     solver: Literal["cholesky", "cg"]
     cg_steps: int

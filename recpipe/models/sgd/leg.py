@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyspark import BarrierTaskContext
 
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.arrow import arrow_row, as_array
+from recpipe.models.ring.stage import joined
 from recpipe.models.sgd.algorithm import Epoch, Progress, held_out_error, total, visit
 from recpipe.models.sgd.exchange import FACTORS
 from recpipe.models.sgd.packing import cells_of
-from recpipe.models.sgd.transport import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recpipe.models.arrow import Batches
+    from recpipe.models.ring import Keys, Ring
     from recpipe.models.sgd.algorithm import Plan
     from recpipe.models.sgd.cells import Cell
-    from recpipe.models.sgd.transport import Keys
 
     Floats = NDArray[np.float32]
 
@@ -64,18 +63,9 @@ class Leg:
 
     def run(self, batches: Batches) -> Batches:
         """The body of the task: cells, and from the second leg on factors, to factors."""
-        context = BarrierTaskContext.get()
-        block = context.partitionId()
-        address = context.getTaskInfos()[block].address
-        ring = Ring(
-            block=block,
-            blocks=self.plan.grid.blocks,
-            host=address.rsplit(":", 1)[0].strip("[]"),
-            gather=context.allGather,
-            keys=self.keys,
-        )
+        ring = joined(self.keys)
         try:
-            task = _Task(block, ring, self)
+            task = _Task(ring.place, ring, self)
             task.read(batches)
             task.run()
             ring.close()

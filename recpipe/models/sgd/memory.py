@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recpipe.errors import MissingError
+from recpipe.models.worker import worker_limit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,7 +32,7 @@ def check_memory(spark: SparkSession, plan: Plan) -> None:
                 f" more than Spark sends as one value ({_VALUE})",
                 hint=_more_blocks(plan, _bytes(rows, plan) / _VALUE),
             )
-    limit = _worker_limit(spark)
+    limit = worker_limit(spark)
     if limit and (need := task_bytes(plan)) > limit:
         raise MissingError(
             f"sgd: a task needs about {need >> 20} MiB, and spark.executor.pyspark.memory leaves"
@@ -53,14 +54,3 @@ def _bytes(rows: int, plan: Plan) -> int:
 
 def _more_blocks(plan: Plan, times: float) -> str:
     return f"set sgd.blocks to {int(plan.grid.blocks * times) + 1} or more"
-
-
-def _worker_limit(spark: SparkSession) -> int:
-    """Bytes that a Python worker may use; 0: no limit is set."""
-    context = spark.sparkContext
-    setting = context.getConf().get("spark.executor.pyspark.memory", "")
-    if not setting:
-        return 0
-    jvm: Any = context._jvm  # noqa: SLF001 - Spark's own reading of its own notation
-    whole = int(jvm.org.apache.spark.network.util.JavaUtils.byteStringAsMb(setting)) << 20
-    return whole // int(context.getConf().get("spark.executor.cores", "1") or 1)

@@ -16,14 +16,14 @@ from recpipe.errors import FitError, MissingError
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.arrow import as_array
 from recpipe.models.factors import FactorModel
+from recpipe.models.ring import PeerLostError, obstacle
 from recpipe.models.sgd.algorithm import Plan
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule, number_of_blocks
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.one_task import OneTask
 from recpipe.models.sgd.packing import pack
-from recpipe.models.sgd.ring import RingExchange, obstacle
+from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
-from recpipe.models.sgd.transport import PeerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +145,7 @@ class Sgd:
         if self.settings.exchange != "auto":
             exchange = RingExchange() if self.settings.exchange == "ring" else SparkExchange()
             return exchange, "as set"
-        if reason := obstacle(packed.cells.sparkSession, blocks=blocks):
+        if reason := obstacle(packed.cells.sparkSession, tasks=blocks):
             return SparkExchange(), reason
         return RingExchange(), "there is a slot for each block"
 

@@ -12,57 +12,30 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import MissingError
+from recpipe.models.planning import plain_plans
+from recpipe.models.ring import admitted, obstacle, shared_keys
 from recpipe.models.sgd.algorithm import Epoch, Progress
-from recpipe.models.sgd.certificate import Certificate, encryption_asked
-from recpipe.models.sgd.exchange import FACTORS, Trained, configured
+from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.leg import CURVE, Leg
 from recpipe.models.sgd.packing import released_on_failure
-from recpipe.models.sgd.transport import Keys, PeerLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from recpipe.models.sgd.algorithm import Plan
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
 
-# A leg's plan runs once, for a few rows: to optimise it costs more than it brings.
-_PLAIN = {"spark.sql.adaptive.enabled": "false", "spark.sql.codegen.wholeStage": "false"}
 _CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))
 _FACTOR = ("side", "number", "data")
-_LOOK_SECONDS = 1.0
-
-
-def obstacle(spark: SparkSession, *, blocks: int) -> str:
-    """Why a ring of so many blocks cannot run here now, in words; empty where it can."""
-    context = spark.sparkContext
-    dynamic = str(context.getConf().get("spark.dynamicAllocation.enabled", "false")).lower()
-    # A local master has nothing to allocate, and Spark does not look at the setting there.
-    if dynamic == "true" and not str(context.master).startswith("local"):
-        return "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage"
-    there = slots(spark)
-    return f"{blocks} blocks need {blocks} slots at once, and {there} are there" * (there < blocks)
-
-
-def slots(spark: SparkSession) -> int:
-    """How many tasks can run at once, by the very count that Spark admits a barrier stage by."""
-    context: Any = spark.sparkContext._jsc.sc()  # noqa: SLF001 - nothing public has this number
-    profile = context.resourceProfileManager().defaultResourceProfile()
-    return int(context.maxNumConcurrentTasks(profile))
 
 
 @dataclass(frozen=True)
@@ -93,22 +66,21 @@ class RingExchange:
             MissingError: if there are too few slots.
         """
         spark = cells.sparkSession
-        if reason := obstacle(spark, blocks=plan.grid.blocks):
+        tasks = plan.grid.blocks
+        if reason := obstacle(spark, tasks=tasks):
             raise MissingError(
                 f"sgd.exchange = ring: {reason}", hint="set sgd.exchange to auto or spark"
             )
-        keys = Keys.fresh(
-            Certificate.fresh(spark) if encryption_asked(spark) else None, silence=self.silence
-        )
+        keys = shared_keys(spark, "sgd", silence=self.silence)
         progress = Progress(plan)
         checkpoint = ""
         seconds: list[float] = []
-        with configured(spark, _PLAIN):
+        with plain_plans(spark), admitted(spark, "sgd", tasks=tasks, patience=self.patience):
             while True:
                 leg = Leg(plan, keys, tuple(progress.curve), self.least_seconds)
                 before = scratch.read_table(checkpoint) if checkpoint else None
                 factors = _frame(cells, before, leg).persist(StorageLevel.MEMORY_AND_DISK)
-                with released_on_failure(factors), self._watched(spark, plan.grid.blocks):
+                with released_on_failure(factors):
                     report = _report(factors)
                     progress = Progress.from_curve(plan, [Epoch(**p) for p in report["curve"]])
                     seconds += report["seconds"]
@@ -122,40 +94,6 @@ class RingExchange:
                     scratch.delete(checkpoint)
                 checkpoint = name
                 log.debug("sgd: checkpoint %s", checkpoint)
-
-    @contextmanager
-    def _watched(self, spark: SparkSession, blocks: int) -> Iterator[None]:
-        """Jobs of the block end when the slots they need are gone for long: Spark would wait."""
-        context = spark.sparkContext
-        tag = f"sgd-ring-{uuid.uuid4().hex}"
-        over, missing = Event(), Event()
-
-        def watch() -> None:
-            short = 0.0
-            while not over.wait(_LOOK_SECONDS):
-                short = 0.0 if slots(spark) >= blocks else short + _LOOK_SECONDS
-                if short >= self.patience:
-                    missing.set()
-                    context.cancelJobsWithTag(tag)
-
-        watcher = Thread(target=watch, daemon=True)
-        context.addJobTag(tag)
-        watcher.start()
-        try:
-            yield
-        except Exception as error:
-            if missing.is_set() or "SPARK-24819" in str(error):
-                raise MissingError(
-                    f"sgd ring: fewer than {blocks} slots are left for {blocks} blocks",
-                    hint="bring the executors back, or set sgd.exchange to spark",
-                ) from error
-            if said := re.search(r"PeerLostError: (sgd ring: [^\n]*)", str(error)):
-                raise PeerLostError(said[1]) from error
-            raise
-        finally:
-            over.set()
-            context.removeJobTag(tag)
-            watcher.join()
 
 
 def _frame(cells: DataFrame, before: DataFrame | None, leg: Leg) -> DataFrame:

@@ -19,8 +19,9 @@ from pyspark.storagelevel import StorageLevel
 
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.arrow import arrow_row, as_array
+from recpipe.models.planning import plain_plans
 from recpipe.models.sgd.algorithm import Progress, held_out_error, total, visit
-from recpipe.models.sgd.exchange import FACTORS, Trained, configured
+from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ log = logging.getLogger(__name__)
 _TRAIN = ("block", "step", "train_user", "train_item", "train_rating")
 _VALIDATION = ("block", "step", "validation_user", "validation_item", "validation_rating")
 
-# What Spark does to plans costs more than these plans do: each runs for a few rows, once.
-_PLAIN = {"spark.sql.adaptive.enabled": "false", "spark.sql.codegen.wholeStage": "false"}
-
 
 @dataclass(frozen=True)
 class SparkExchange:
@@ -56,7 +54,7 @@ class SparkExchange:
         """
         shelf = _Shelf(scratch)
         try:
-            with configured(cells.sparkSession, _PLAIN):
+            with plain_plans(cells.sparkSession):
                 return _trained(cells, plan, shelf)
         except BaseException:
             shelf.keep()

@@ -1,4 +1,4 @@
-"""Frames between the tasks of a ring: each listens for the block after it and dials the one before.
+"""Frames between the tasks of a ring: each listens for the one after it and dials the one before.
 
 Plain TCP with a frame of 13 bytes before each message: a block of factors then goes from the
 memory of one kernel into that of the next, with no copy between. Arrow Flight would bring a second
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recpipe.models.sgd.certificate import Certificate
+    from recpipe.models.ring.certificate import Certificate
 
     Floats = NDArray[np.float32]
 
@@ -53,42 +53,44 @@ class Keys:
     """What the tasks of one fit share: made on the driver, carried by the job's closure.
 
     Args:
+        name: of the model, for errors.
         secret: that both ends of a connection prove to know.
         certificate: for TLS on every connection; None: not encrypted.
         silence: seconds without a sign of life after which a neighbour counts as lost. One that
             computes, or reads its input, gives such signs.
     """
 
+    name: str
     secret: bytes = field(repr=False)
     certificate: Certificate | None = None
     silence: float = 60.0
 
     @classmethod
-    def fresh(cls, certificate: Certificate | None, *, silence: float) -> Keys:
-        return cls(secrets.token_bytes(32), certificate, silence)
+    def fresh(cls, name: str, certificate: Certificate | None, *, silence: float) -> Keys:
+        return cls(name, secrets.token_bytes(32), certificate, silence)
 
 
 class Ring:
-    """The place of one block in the ring: item blocks come from `block` + 1, go to `block` - 1.
+    """The place of one task in the ring: blocks come from `place` + 1 and go to `place` - 1.
 
     Connections are made, messages sent and received, in threads, so that all of it hides behind
     whatever the task does meanwhile. What goes wrong there is raised by the next `receive`.
 
     Args:
-        block: this one.
-        blocks: all of them, one a task.
+        place: of this task.
+        tasks: all of them.
         host: the address of the executor, which is listened on.
-        gather: everybody's message in the order of blocks, for one of one's own, as
+        gather: everybody's message in the order of places, for one of one's own, as
             `BarrierTaskContext.allGather`; called once.
         keys: of the fit.
     """
 
     def __init__(
-        self, *, block: int, blocks: int, host: str, gather: Callable[[str], list[str]], keys: Keys
+        self, *, place: int, tasks: int, host: str, gather: Callable[[str], list[str]], keys: Keys
     ) -> None:
-        self._block = block
-        self._before, self._after = (block - 1) % blocks, (block + 1) % blocks
-        self._blocks = blocks
+        self._place = place
+        self._before, self._after = (place - 1) % tasks, (place + 1) % tasks
+        self._tasks = tasks
         self._keys = keys
         self._host = host
         self._gather = gather
@@ -105,6 +107,11 @@ class Ring:
         self._sender.start()
 
     @property
+    def place(self) -> int:
+        """Of this task."""
+        return self._place
+
+    @property
     def address(self) -> tuple[str, int]:
         """Where it listens."""
         host, port = self._listener.getsockname()[:2]
@@ -113,12 +120,12 @@ class Ring:
     # -- for the task -----------------------------------------------------------------------
 
     def send(self, number: int, block: Floats) -> None:
-        """Hand an item block on; it must not be changed afterwards."""
+        """Hand a block on; it must not be changed afterwards."""
         data = block.data.cast("B") if block.size else b""
         self._outbox.put((_HEAD.pack(_BLOCK, number, block.nbytes), data))
 
     def receive(self) -> tuple[int, Floats]:
-        """The next item block, flat, and its number; waits for it.
+        """The next block, flat, and its number; waits for it.
 
         Raises:
             PeerLostError: if a neighbour is lost, or none can be reached.
@@ -129,26 +136,26 @@ class Ring:
         return arrived
 
     def all_notes(self, note: bytes) -> list[bytes]:
-        """Everybody's note, this one's among them, in the order of blocks: the same for all.
+        """Everybody's note, this one's among them, in the order of places: the same for all.
 
         Raises:
             PeerLostError: as `receive`.
         """
-        notes = {self._block: note}
-        number = self._block
-        for _ in range(self._blocks - 1):
-            # What came last goes on, so each note ends with the block after its own.
+        notes = {self._place: note}
+        number = self._place
+        for _ in range(self._tasks - 1):
+            # What came last goes on, so each note ends with the task after its own.
             self._outbox.put((_HEAD.pack(_NOTE, number, len(notes[number])), notes[number]))
             arrived = self._notes.get()
             if isinstance(arrived, Exception):
                 raise arrived
             number, notes[arrived[0]] = arrived
-        return [notes[b] for b in range(self._blocks)]
+        return [notes[b] for b in range(self._tasks)]
 
     def close(self) -> None:
         """Send what is still to be sent, and let go of the connections.
 
-        A task that is ahead stays until the block after it is done too: its last signs of life
+        A task that is ahead stays until the one after it is done too: its last signs of life
         must find somebody.
         """
         self._closed = True
@@ -222,8 +229,9 @@ class Ring:
             else f"lost ({error})"
         )
         return PeerLostError(
-            f"sgd ring: block {self._block} {what} block {peer} at {host}:{port}",
-            hint="executors must reach each other on any port; else set sgd.exchange to spark",
+            f"{self._keys.name} ring: task {self._place} {what} task {peer} at {host}:{port}",
+            hint="executors must reach each other on any port;"
+            f" else set {self._keys.name}.exchange to spark",
         )
 
     # -- connections ------------------------------------------------------------------------
@@ -231,7 +239,7 @@ class Ring:
     def _dial(self) -> socket.socket:
         plain = socket.create_connection(self._peers[self._before], timeout=self._keys.silence)
         connection = self._wrapped(plain, server=False)
-        hello, nonce = struct.pack("<i", self._block), secrets.token_bytes(_NONCE)
+        hello, nonce = struct.pack("<i", self._place), secrets.token_bytes(_NONCE)
         connection.sendall(hello + nonce)
         theirs = _read(connection, _NONCE)
         if not hmac.compare_digest(
@@ -242,7 +250,7 @@ class Ring:
         return connection
 
     def _accept(self) -> socket.socket:
-        """The connection of the block after this one; whoever else knocks is sent away."""
+        """The connection of the task after this one; whoever else knocks is sent away."""
         end = time.monotonic() + self._keys.silence
         while True:
             self._listener.settimeout(max(end - time.monotonic(), 0.001))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from recpipe.errors import FitError
-from recpipe.models.sgd.transport import Keys, Ring
+from recpipe.models.ring.transport import Keys, Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Gathering:
 def ring_of(blocks: int, *keys: Keys) -> list[Ring]:
     gathering = Gathering(blocks)
     return [
-        Ring(block=b, blocks=blocks, host=HOST, gather=gathering.of(b), keys=keys[b % len(keys)])
+        Ring(place=b, tasks=blocks, host=HOST, gather=gathering.of(b), keys=keys[b % len(keys)])
         for b in range(blocks)
     ]
 
@@ -51,14 +51,14 @@ def ring_of(blocks: int, *keys: Keys) -> list[Ring]:
 def lone(place: tuple[str, int], keys: Keys) -> Ring:
     """Block 0 of two, the other of which is said to be at `place`."""
     gathering = Gathering(2, **{"1": json.dumps([*place, "nonce"])})
-    return Ring(block=0, blocks=2, host=HOST, gather=gathering.of(0), keys=keys)
+    return Ring(place=0, tasks=2, host=HOST, gather=gathering.of(0), keys=keys)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 5])
 def test_blocks_go_from_each_task_to_the_one_before_it_in_order_and_notes_to_all(
     blocks: int,
 ) -> None:
-    rings = ring_of(blocks, Keys(b"secret"))
+    rings = ring_of(blocks, Keys("sgd", b"secret"))
     sent = [np.arange(n, dtype=np.float32) for n in (100_000, 0, 3)]
 
     def work(b: int) -> tuple[list[tuple[int, bytes]], list[bytes]]:
@@ -79,11 +79,13 @@ def test_blocks_go_from_each_task_to_the_one_before_it_in_order_and_notes_to_all
 
 
 def test_whoever_does_not_know_the_secret_is_not_let_in() -> None:
-    one, other = ring_of(2, Keys(b"secret", silence=1.0), Keys(b"another", silence=1.0))
+    one, other = ring_of(
+        2, Keys("sgd", b"secret", silence=1.0), Keys("sgd", b"another", silence=1.0)
+    )
 
-    with pytest.raises(FitError, match=r"block 0 .* block 1 at 127\.0\.0\.1:\d+"):
+    with pytest.raises(FitError, match=r"task 0 .* task 1 at 127\.0\.0\.1:\d+"):
         one.receive()
-    with pytest.raises(FitError, match=r"block 1 .* block 0 at 127\.0\.0\.1:\d+"):
+    with pytest.raises(FitError, match=r"task 1 .* task 0 at 127\.0\.0\.1:\d+"):
         other.receive()
     one.abandon()
     other.abandon()
@@ -91,12 +93,12 @@ def test_whoever_does_not_know_the_secret_is_not_let_in() -> None:
 
 def test_strangers_who_knock_first_are_sent_away_and_the_right_one_is_let_in() -> None:
     gathering = Gathering(2)
-    keys = Keys(b"secret")
-    one = Ring(block=0, blocks=2, host=HOST, gather=gathering.of(0), keys=keys)
+    keys = Keys("sgd", b"secret")
+    one = Ring(place=0, tasks=2, host=HOST, gather=gathering.of(0), keys=keys)
     for said in (b"GET / HTTP/1.1\r\n\r\n" + bytes(99), struct.pack("<i", 1) + bytes(64)):
         with socket.create_connection(one.address) as stranger:
             stranger.sendall(said)
-    other = Ring(block=1, blocks=2, host=HOST, gather=gathering.of(1), keys=keys)
+    other = Ring(place=1, tasks=2, host=HOST, gather=gathering.of(1), keys=keys)
 
     other.send(3, np.ones(2, np.float32))
 
@@ -106,22 +108,22 @@ def test_strangers_who_knock_first_are_sent_away_and_the_right_one_is_let_in() -
 
 
 def test_it_listens_on_the_address_of_the_executor_and_no_other() -> None:
-    ring = lone((HOST, 1), Keys(b"secret"))
+    ring = lone((HOST, 1), Keys("sgd", b"secret"))
     assert ring.address[0] == HOST
     ring.abandon()
 
 
 def test_a_neighbour_that_never_answers_is_named_with_how_long_it_was_waited_for() -> None:
     with socket.create_server((HOST, 0)) as silent:
-        ring = lone(silent.getsockname(), Keys(b"secret", silence=0.5))
+        ring = lone(silent.getsockname(), Keys("sgd", b"secret", silence=0.5))
         port = silent.getsockname()[1]
-        with pytest.raises(FitError, match=rf"block 0 waited 0\.5 s for block 1 at {HOST}:{port}"):
+        with pytest.raises(FitError, match=rf"task 0 waited 0\.5 s for task 1 at {HOST}:{port}"):
             ring.receive()
         ring.abandon()
 
 
 def test_a_neighbour_that_is_lost_is_named_at_once() -> None:
-    one, other = ring_of(2, Keys(b"secret"))
+    one, other = ring_of(2, Keys("sgd", b"secret"))
     for sender, receiver in ((one, other), (other, one)):
         sender.send(0, np.ones(1, np.float32))
         receiver.receive()
@@ -129,14 +131,14 @@ def test_a_neighbour_that_is_lost_is_named_at_once() -> None:
     other.abandon()
 
     began = time.monotonic()
-    with pytest.raises(FitError, match=r"block 0 lost \(.*\) block 1 at"):
+    with pytest.raises(FitError, match=r"task 0 lost \(.*\) task 1 at"):
         one.receive()
     assert time.monotonic() - began < 5
     one.abandon()
 
 
 def test_a_neighbour_that_computes_for_longer_than_the_silence_is_not_given_up() -> None:
-    one, other = ring_of(2, Keys(b"secret", silence=0.6))
+    one, other = ring_of(2, Keys("sgd", b"secret", silence=0.6))
     time.sleep(1.5)
 
     other.send(7, np.ones(1, np.float32))
@@ -147,6 +149,6 @@ def test_a_neighbour_that_computes_for_longer_than_the_silence_is_not_given_up()
 
 
 def test_keys_do_not_show_their_secret() -> None:
-    keys = Keys.fresh(None, silence=1.0)
+    keys = Keys.fresh("sgd", None, silence=1.0)
     assert repr(keys.secret) not in repr(keys)
-    assert keys.secret != Keys.fresh(None, silence=1.0).secret
+    assert keys.secret != Keys.fresh("sgd", None, silence=1.0).secret
