@@ -23,7 +23,6 @@ from recpipe.models.factors import FactorModel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pyspark.ml.recommendation import ALSModel
     from pyspark.sql import Column, DataFrame, SparkSession
 
     from recpipe.settings import Als, AlsExplicit, AlsImplicit, Blocks, Scale
@@ -188,7 +187,23 @@ def _fit(
         # would bring back the scratch of an earlier fit, for good.
         spark.sparkContext.setCheckpointDir(scratch.path("checkpoints"))
         with _released(spark):
-            users, items = _tables(model.name, als.fit(ratings), scratch)
+            fitted = als.fit(ratings)
+            return FactorModel.fitted(
+                scratch,
+                name=model.name,
+                user_factors=_factors("user", fitted.userFactors),
+                item_factors=_factors("item", fitted.itemFactors),
+                rank=own.rank,
+                again=model,
+                scale=(model.scale.min, model.scale.max),
+                predicts_ratings=predicts_ratings,
+                details={
+                    "blocks": blocks,
+                    "iterations": own.iterations,
+                    "ratings": count,
+                    "seed": seed,
+                },
+            )
     except (Py4JError, PySparkException) as error:
         first = str(error).strip().splitlines()[0]
         raise FitError(
@@ -196,30 +211,14 @@ def _fit(
         ) from error
     finally:
         ratings.unpersist()
-    return FactorModel.fitted(
-        name=model.name,
-        user_factors=users,
-        item_factors=items,
-        rank=own.rank,
-        again=model,
-        scale=(model.scale.min, model.scale.max),
-        predicts_ratings=predicts_ratings,
-        details={"blocks": blocks, "iterations": own.iterations, "ratings": count, "seed": seed},
+
+
+def _factors(side: str, factors: DataFrame) -> DataFrame:
+    return factors.select(
+        F.col("id").alias(side),
+        F.col("features").alias("factors"),
+        F.lit(0.0).cast("float").alias("bias"),
     )
-
-
-def _tables(name: str, fitted: ALSModel, scratch: Folder) -> tuple[DataFrame, DataFrame]:
-    """The factors as tables in `scratch`: read again without running the fit again."""
-
-    def write(side: str, factors: DataFrame) -> DataFrame:
-        columns = [
-            F.col("id").alias(side),
-            F.col("features").alias("factors"),
-            F.lit(0.0).cast("float").alias("bias"),
-        ]
-        return scratch.write_table(f"{name}-{side}_factors", factors.select(columns))
-
-    return write("user", fitted.userFactors), write("item", fitted.itemFactors)
 
 
 @contextmanager

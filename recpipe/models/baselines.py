@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark import Broadcast
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
     from recpipe.models.protocol import Model
     from recpipe.settings import Scale
@@ -40,13 +40,11 @@ class Popularity:
     ) -> FactorModel:
         """See the protocol; nothing is random, and `validation` is not looked at."""
         del validation, seed
-        items = scratch.write_table(
-            f"{self.name}-item_factors", _by_item(train, bias=F.count(F.lit(1)))
-        )
         return FactorModel.fitted(
+            scratch,
             name=self.name,
-            user_factors=no_users(train.sparkSession),
-            item_factors=items,
+            user_factors=None,
+            item_factors=_by_item(train, bias=F.count(F.lit(1))),
             rank=0,
             again=self,
             predicts_ratings=False,
@@ -78,11 +76,11 @@ class Mean:
         mean = train.agg(F.avg("rating")).collect()[0][0]
         if mean is None:
             raise FitError(f"{self.name}: no rating to fit", hint="look at train")
-        items = scratch.write_table(f"{self.name}-item_factors", _by_item(train, bias=F.lit(0)))
         return FactorModel.fitted(
+            scratch,
             name=self.name,
-            user_factors=no_users(train.sparkSession),
-            item_factors=items,
+            user_factors=None,
+            item_factors=_by_item(train, bias=F.lit(0)),
             rank=0,
             mean=float(mean),
             again=self,
@@ -207,11 +205,6 @@ class RandomModel:
         )
 
 
-def no_users(spark: SparkSession) -> DataFrame:
-    """User factors of a model that treats all users alike."""
-    return spark.createDataFrame([], "user int, factors array<float>, bias float")
-
-
 def _by_item(train: DataFrame, *, bias: Column) -> DataFrame:
     """Item factors of rank 0: one row an item of `train`."""
     return (
@@ -221,4 +214,4 @@ def _by_item(train: DataFrame, *, bias: Column) -> DataFrame:
     )
 
 
-__all__ = ["Mean", "Popularity", "Random", "RandomModel", "no_users"]
+__all__ = ["Mean", "Popularity", "Random", "RandomModel"]

@@ -64,11 +64,17 @@ class Biases:
         try:
             solver = _Solver(packed, self.own, mean=float(mean), width=width)
             item_biases, steps = solver.solve()
-            item_factors = scratch.write_table(
-                f"{self.name}-item_factors", solver.item_factors(item_biases)
-            )
-            user_factors = scratch.write_table(
-                f"{self.name}-user_factors", solver.user_factors(item_biases)
+            return FactorModel.fitted(
+                scratch,
+                name=self.name,
+                user_factors=solver.user_factors(item_biases),
+                item_factors=solver.item_factors(item_biases),
+                rank=0,
+                mean=float(mean),
+                again=self,
+                scale=(self.scale.min, self.scale.max),
+                unknown="zero",
+                details={"ratings": count, "parts": parts, "steps": steps},
             )
         except ArithmeticError as error:
             raise FitError(
@@ -76,17 +82,6 @@ class Biases:
             ) from error
         finally:
             packed.unpersist()
-        return FactorModel.fitted(
-            name=self.name,
-            user_factors=user_factors,
-            item_factors=item_factors,
-            rank=0,
-            mean=float(mean),
-            again=self,
-            scale=(self.scale.min, self.scale.max),
-            unknown="zero",
-            details={"ratings": count, "parts": parts, "steps": steps},
-        )
 
     def sections(self) -> Mapping[str, Any]:
         return {

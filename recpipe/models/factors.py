@@ -10,10 +10,12 @@ Rank 0 leaves the biases: popularity is the item's count, `mean` has no bias at 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, InputError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark import Broadcast
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from recpipe.models.protocol import Model
     from recpipe.storage import Folder
@@ -85,36 +87,54 @@ class FactorModel:
     @classmethod
     def fitted(
         cls,
+        scratch: Folder,
         *,
         name: str,
-        user_factors: DataFrame,
+        user_factors: DataFrame | None,
         item_factors: DataFrame,
         rank: int,
         **rest: Any,
     ) -> FactorModel:
-        """A model of factors that a fit has just made; arguments as of the class.
+        """A model of factors that a fit has just made, written to tables in the fit's scratch.
 
-        Hand in frames that are cheap to read again, such as tables in the fit's scratch folder:
-        they are read here once, and again by `save`, `predict` and `recommend`.
+        Each frame is computed once, both at the same time, and checked on its way.
+
+        Args:
+            scratch: of the fit.
+            name: of the model.
+            user_factors: None for none.
+            item_factors: as of the class, as are the rest.
+            rank: length of the factors.
+            rest: the other arguments of the class.
 
         Raises:
             FitError: if there is no item, or a factor, bias or the mean is not finite (or so large
                 that a score might overflow), or has another length than `rank`.
         """
         mean = float(rest.get("mean", 0.0))
-        users = _checked(user_factors, rank=rank, what=f"{name}: user factors")
-        items = _checked(item_factors, rank=rank, what=f"{name}: item factors")
-        if not items:
+        with ThreadPoolExecutor(2) as beside:
+            written = [
+                beside.submit(_written, scratch, f"{name}-{side}", frame, rank=rank, what=what)
+                for side, frame, what in (
+                    (_USERS, user_factors, f"{name}: user factors"),
+                    (_ITEMS, item_factors, f"{name}: item factors"),
+                )
+                if frame is not None
+            ]
+        tables = [each.result() for each in written]
+        items, item_count = tables[-1]
+        users, user_count = tables[0] if len(tables) > 1 else (no_users(scratch.spark), 0)
+        if not item_count:
             raise FitError(f"{name}: no item was fitted", hint="are there ratings in train?")
         if not abs(mean) <= _LARGEST:
             raise FitError(f"{name}: the mean is {mean}", hint="check the ratings")
         return cls(
             name=name,
-            user_factors=user_factors,
-            item_factors=item_factors,
+            user_factors=users,
+            item_factors=items,
             rank=rank,
-            users=users,
-            items=items,
+            users=user_count,
+            items=item_count,
             **{**rest, "mean": mean},
         )
 
@@ -275,8 +295,19 @@ def _or_zero(column: str) -> Column:
     return F.coalesce(F.col(column).cast("double"), F.lit(0.0))
 
 
-def _checked(factors: DataFrame, *, rank: int, what: str) -> int:
-    """Rows of a frame of factors, in one pass.
+def no_users(spark: SparkSession) -> DataFrame:
+    """User factors of a model that has none."""
+    return spark.range(0).select(
+        F.lit(0).alias("user"),
+        F.array().cast("array<float>").alias("factors"),
+        F.lit(0.0).cast("float").alias("bias"),
+    )
+
+
+def _written(
+    scratch: Folder, table: str, factors: DataFrame, *, rank: int, what: str
+) -> tuple[DataFrame, int]:
+    """A frame of factors as a table, and its rows.
 
     Raises:
         FitError: see `FactorModel.fitted`.
@@ -286,16 +317,20 @@ def _checked(factors: DataFrame, *, rank: int, what: str) -> int:
     good = (F.abs("bias") <= _LARGEST) & (F.size("factors") == rank)
     if rank:
         good &= (F.array_max("factors") <= _LARGEST) & (F.array_min("factors") >= -_LARGEST)
-    row = factors.agg(
+    seen = Observation()
+    observed = factors.observe(
+        seen,
         F.count(F.lit(1)).alias("rows"),
         F.count_if(~F.coalesce(good, F.lit(False))).alias("bad"),
-    ).collect()[0]
-    if row["bad"]:
+    )
+    written = scratch.write_table(table, observed)
+    rows, bad = (int(seen.get.get(name) or 0) for name in ("rows", "bad"))
+    if bad:
         raise FitError(
-            f"{what}: {row['bad']} of {row['rows']} rows are not finite, or not of rank {rank}",
+            f"{what}: {bad} of {rows} rows are not finite, or not of rank {rank}",
             hint="raise regularization or lower the rank",
         )
-    return int(row["rows"])
+    return written, rows
 
 
-__all__ = ["MANIFEST", "FactorModel", "Link", "Unknown"]
+__all__ = ["MANIFEST", "FactorModel", "Link", "Unknown", "no_users"]

@@ -63,8 +63,8 @@ def plan_of(*, implicit: bool, solver: Any = "cholesky") -> Solve:
 def packed(train: DataFrame) -> Iterator[Packed]:
     with counted(train, name="block_als") as found:
         ready = found.pack(blocks=5, tasks=2, rank=RANK)
-    yield ready
-    ready.release()
+        yield ready
+        ready.release()
 
 
 def by_spark(packed: Packed, plan: Solve, iterations: int) -> list[NDArray[np.float32]]:
@@ -105,9 +105,9 @@ def test_tasks_share_out_the_blocks_and_change_no_bit(train: DataFrame) -> None:
     for tasks in (1, 2):
         with counted(train, name="block_als") as ratings:
             packed = ratings.pack(blocks=3, tasks=tasks, rank=RANK)
-        assert packed.blocks.rdd.getNumPartitions() == tasks
-        found.append(Ring(packed, plan).train(2))
-        packed.release()
+            assert packed.sent.rdd.getNumPartitions() == tasks
+            found.append(Ring(packed, plan).train(2))
+            packed.release()
     for one, two in zip(*found, strict=True):
         assert one.tobytes() == two.tobytes()
 

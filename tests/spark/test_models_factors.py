@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+SCRATCH: list[Folder] = []
+fits = itertools.count()
 USERS = [(0, [1.0, 0.0], 0.5), (1, [0.0, 2.0], -0.5)]
 ITEMS = [(10, [1.0, 1.0], 0.25), (20, [3.0, -1.0], 0.0), (30, [0.5, 0.5], -0.25)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _scratch(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> None:
+    SCRATCH.append(Folder(spark, tmp_path_factory.mktemp("scratch")))
 
 
 def model(
@@ -27,7 +35,10 @@ def model(
     items: list[tuple[int, list[float], float]] = ITEMS,
     **rest: Any,
 ) -> FactorModel:
+    # Frames are read from what a fit wrote, so each fit has a folder of its own.
+    scratch = SCRATCH[0] / str(next(fits))
     return FactorModel.fitted(
+        scratch,
         **{
             "name": "popularity",
             "user_factors": spark.createDataFrame(
@@ -40,7 +51,7 @@ def model(
             "mean": 3.0,
             "again": Popularity(),
             **rest,
-        }
+        },
     )
 
 

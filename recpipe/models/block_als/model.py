@@ -161,11 +161,11 @@ def factorised(
     spark = train.sparkSession
     with ExitStack() as undo:
         undo.enter_context(_in_words(model.name))
-        with counted(model.fed(train), name=model.name) as found:
-            cores = spark.sparkContext.defaultParallelism
-            blocks = number_of_blocks(own.blocks, ratings=found.ratings, rank=own.rank, cores=cores)
-            choice = choose(spark, own, plan, found, blocks=blocks)
-            packed = found.pack(blocks=blocks, tasks=choice.tasks, rank=own.rank)
+        found = undo.enter_context(counted(model.fed(train), name=model.name))
+        cores = spark.sparkContext.defaultParallelism
+        blocks = number_of_blocks(own.blocks, ratings=found.ratings, rank=own.rank, cores=cores)
+        choice = choose(spark, own, plan, found, blocks=blocks)
+        packed = found.pack(blocks=blocks, tasks=choice.tasks, rank=own.rank)
         undo.callback(packed.release)
         exchange, held = _trained(model, packed, plan, choice, scratch)
         undo.callback(exchange.close)
@@ -232,18 +232,17 @@ def _by_spark(packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: 
 
 def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
     with factorised(model, train, scratch=scratch, seed=seed) as found:
-        users = scratch.write_table(f"{model.name}-user_factors", found.users)
-        items = scratch.write_table(f"{model.name}-item_factors", found.items)
-    return FactorModel.fitted(
-        name=model.name,
-        user_factors=users,
-        item_factors=items,
-        rank=model.settings.rank,
-        again=model,
-        scale=None if model.scale is None else (model.scale.min, model.scale.max),
-        predicts_ratings=not model.objective().implicit,
-        details=found.details,
-    )
+        return FactorModel.fitted(
+            scratch,
+            name=model.name,
+            user_factors=found.users,
+            item_factors=found.items,
+            rank=model.settings.rank,
+            again=model,
+            scale=None if model.scale is None else (model.scale.min, model.scale.max),
+            predicts_ratings=not model.objective().implicit,
+            details=found.details,
+        )
 
 
 @contextmanager

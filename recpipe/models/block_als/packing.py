@@ -1,4 +1,4 @@
-"""Ratings packed once, by user and by item: a few rows of large binary columns.
+"""Ratings packed by user and by item: a few rows of large binary columns.
 
 The input is read once. What comes of it does not depend on how it was partitioned: rows are
 ordered by id, and the ratings of a row by the other side's id, then by value.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -51,18 +51,19 @@ other side's position (int32) and the value (float32) of each rating."""
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """The ratings of a fit, cached on the executors until `release`.
+    """The ratings of a fit, as long as they are `counted`; to be let go by `release`.
 
     Args:
         name: of the model, for errors.
-        blocks: PACKED, one row a block, a partition for the blocks of each task.
+        sent: _SENT, a partition for the blocks of each task; for whoever reads it once, `rows_of`
+            makes of a partition what `blocks` holds.
         sides: users and items.
         index: the same, broadcast.
         ratings: how many.
     """
 
     name: str
-    blocks: DataFrame
+    sent: DataFrame
     sides: Sides
     index: Broadcast[Sides]
     ratings: int
@@ -70,6 +71,12 @@ class Packed:
     @property
     def tasks(self) -> int:
         return self.sides[USER].tasks
+
+    @cached_property
+    def blocks(self) -> DataFrame:
+        """PACKED, one row a block, cached: for whoever reads it again and again."""
+        packed = self.sent.mapInArrow(partial(_packed, index=self.index), PACKED)
+        return packed.persist(StorageLevel.MEMORY_AND_DISK)
 
     def refuse(self, side: int, position: int) -> NoReturn:
         """A row without an answer ends the fit.
@@ -84,7 +91,8 @@ class Packed:
         )
 
     def release(self) -> None:
-        self.blocks.unpersist()
+        if "blocks" in self.__dict__:
+            self.blocks.unpersist()
         self.index.unpersist()
 
 
@@ -150,11 +158,11 @@ class Counted:
         return int(self.counts[USER][1].sum())
 
     def pack(self, *, blocks: int, tasks: int, rank: int) -> Packed:
-        """Shuffle the ratings by user and by item, and cache them as blocks.
+        """The ratings by user and by item, in blocks that tasks share out.
 
         Args:
             blocks: of users and of items.
-            tasks: to share them out to, at most `blocks`.
+            tasks: at most `blocks`.
             rank: number of factors, by which the work of a block is known.
         """
         users, items = (
@@ -162,20 +170,12 @@ class Counted:
         )
         spark = self.chunks.sparkSession
         index = spark.sparkContext.broadcast((users, items))
-        packed = (
+        sent = (
             self.chunks.mapInArrow(partial(_send, index=index), _SENT)
             .unionAll(_one_a_block(spark, users))
             .repartitionById(tasks, "task")
-            .mapInArrow(partial(_pack_blocks, index=index), PACKED)
-            .persist(StorageLevel.MEMORY_AND_DISK)
         )
-        whole = Packed(self.name, packed, (users, items), index, self.ratings)
-        try:
-            packed.select("block").collect()
-        except BaseException:
-            whole.release()
-            raise
-        return whole
+        return Packed(self.name, sent, (users, items), index, self.ratings)
 
 
 @contextmanager
@@ -333,8 +333,8 @@ def _by_block(side: Side, at: Ints) -> Iterator[tuple[int, Longs]]:
             yield number, order[start:end]
 
 
-def _pack_blocks(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
-    """Reduce side: everything of the blocks of one task, sorted."""
+def rows_of(batches: Batches, sides: Sides) -> Iterator[tuple[int, tuple[Rows, Rows]]]:
+    """(block, its users' and its items' ratings) of what was sent to a task, block by block."""
     received: dict[int, tuple[list[_Part], ...]] = {}
     for batch in batches:
         for row in range(batch.num_rows):
@@ -347,14 +347,34 @@ def _pack_blocks(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
                 )
             )
     for block in sorted(received):
-        arrays: list[NDArray[np.generic]] = []
-        for side, parts in zip(index.value, received.pop(block), strict=True):
-            none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-            own, other, values = (np.concatenate(c) for c in zip(none, *parts, strict=True))
-            place = side.range_of(block)
-            rows = Rows.of(own - place.start, other, values, rows=place.stop - place.start)
-            arrays += [rows.offsets, rows.columns, rows.values]
+        users, items = (
+            _sorted(parts, side.range_of(block))
+            for side, parts in zip(sides, received.pop(block), strict=True)
+        )
+        yield block, (users, items)
+
+
+def _sorted(parts: list[_Part], place: slice) -> Rows:
+    none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+    own, other, values = (np.concatenate(column) for column in zip(none, *parts, strict=True))
+    return Rows.of(own - place.start, other, values, rows=place.stop - place.start)
+
+
+def _packed(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
+    for block, sides in rows_of(batches, index.value):
+        arrays = [array for rows in sides for array in (rows.offsets, rows.columns, rows.values)]
         yield arrow_row(PACKED, block, *arrays)
 
 
-__all__ = ["ITEM", "NAMES", "PACKED", "USER", "Counted", "Packed", "Rows", "columns_of", "counted"]
+__all__ = [
+    "ITEM",
+    "NAMES",
+    "PACKED",
+    "USER",
+    "Counted",
+    "Packed",
+    "Rows",
+    "columns_of",
+    "counted",
+    "rows_of",
+]

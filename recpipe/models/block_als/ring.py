@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.block_als.exchange import frame_of
-from recpipe.models.block_als.packing import ITEM, NAMES, USER, Rows
+from recpipe.models.block_als.packing import ITEM, USER, rows_of
 from recpipe.models.planning import plain_plans
 from recpipe.models.ring import admitted, shared_keys
 from recpipe.models.ring.stage import joined
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.arrow import Batches
-    from recpipe.models.block_als.packing import Packed, Sides
+    from recpipe.models.block_als.packing import Packed, Rows, Sides
     from recpipe.models.block_als.solving import Solve
     from recpipe.models.ring import Keys
     from recpipe.models.ring import Ring as Neighbours
 
     Floats = NDArray[np.float32]
     Both = tuple[Floats, Floats]
+    Ratings = dict[int, tuple[Rows, Rows]]
 
 _SOLVED = "task int, side int, block int, data binary"
 _REPORT = -1
@@ -69,7 +70,7 @@ class Ring:
 
     def blocks(self, side: int, held: Floats) -> DataFrame:
         """See `Exchange`."""
-        return frame_of(self.packed.blocks.sparkSession, self.packed.sides[side], held)
+        return frame_of(self.packed.sent.sparkSession, self.packed.sides[side], held)
 
     def release(self, held: Floats) -> None:
         """Arrays of the driver's; nothing to do."""
@@ -85,7 +86,7 @@ class Ring:
             MissingError: if slots are missing.
             PeerLostError: if tasks do not reach each other, each time that Spark tries.
         """
-        spark = self.packed.blocks.sparkSession
+        spark = self.packed.sent.sparkSession
         keys = shared_keys(spark, self.plan.name, silence=self.silence)
         done, factors = 0, None
         with (
@@ -107,7 +108,7 @@ class Ring:
 
     def _rows(self, leg: Leg) -> pa.Table:
         several = self.packed.tasks > 1
-        solved = self.packed.blocks.mapInArrow(leg.run, _SOLVED, barrier=several)
+        solved = self.packed.sent.mapInArrow(leg.run, _SOLVED, barrier=several)
         if not several:
             return solved.toArrow()
         # Nothing would start a barrier stage again whose result goes to the driver; one that feeds
@@ -160,31 +161,20 @@ class Leg:
     least_seconds: float
 
     def run(self, batches: Batches) -> Batches:
-        """The body of a task: packed blocks to solved ones."""
-        rows: dict[tuple[int, int], Rows] = {}
+        """The body of a task: what was sent to it, to solved blocks."""
         sides = self.index.value
         if sides[USER].tasks == 1:
             task = _Task(self, None)
-            task.run(_read(batches, rows))
-            yield from task.rows()
-            return
-        ring = joined(self.keys)
-        try:
-            task = _Task(self, ring)
-            task.run(_read(batches, rows))
-            ring.close()
-        finally:
-            ring.abandon()
+            task.run(dict(rows_of(batches, sides)))
+        else:
+            ring = joined(self.keys)
+            try:
+                task = _Task(self, ring)
+                task.run(dict(rows_of(batches, sides)))
+                ring.close()
+            finally:
+                ring.abandon()
         yield from task.rows()
-
-
-def _read(batches: Batches, rows: dict[tuple[int, int], Rows]) -> dict[tuple[int, int], Rows]:
-    for batch in batches:
-        for at in range(batch.num_rows):
-            block = batch.column("block")[at].as_py()
-            for side in (USER, ITEM):
-                rows[side, block] = Rows.at(batch, at, NAMES[side])
-    return rows
 
 
 class _Task:
@@ -214,7 +204,7 @@ class _Task:
     def _block(self, side: int, block: int) -> Floats:
         return self.factors[side][self.sides[side].range_of(block)]
 
-    def run(self, rows: dict[tuple[int, int], Rows]) -> None:
+    def run(self, rows: Ratings) -> None:
         started = time.monotonic()
         pause = False
         while self.done < self.leg.iterations and not pause and self.bad is None:
@@ -231,14 +221,14 @@ class _Task:
             return due
         return self.ring.all_notes(bytes([due]))[0] == b"\1"
 
-    def _half(self, side: int, rows: dict[tuple[int, int], Rows]) -> None:
+    def _half(self, side: int, rows: Ratings) -> None:
         other = self.factors[1 - side]
         base = np.sum(self.grams[1 - side], axis=0).astype(np.float32)
         place = self.sides[side]
         mine = place.blocks_of(self.place)
         for block in mine:
             begin = self._block(side, block) if self.plan.continues else None
-            solved, bad = self.plan.rows(rows[side, block], other, base, begin)
+            solved, bad = self.plan.rows(rows[block][side], other, base, begin)
             position = -1 if bad < 0 else int(place.starts[block]) + bad
             gram = self.plan.gram(solved)
             self._keep(side, block, solved, gram, position)

@@ -77,16 +77,21 @@ class Sgd:
             check_memory(train.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
-                users, items = _tables(packed, trained, plan, scratch)
+                return self._fitted(packed, plan, exchange, trained, scratch=scratch)
             finally:
                 trained.release()
         finally:
             packed.release()
+
+    def _fitted(
+        self, packed: Packed, plan: Plan, exchange: Exchange, trained: Trained, *, scratch: Folder
+    ) -> FactorModel:
         progress = trained.progress
-        log.info(
-            "sgd: best of %d epochs: %s", len(progress.curve), progress.curve[progress.best - 1]
-        )
+        best = progress.curve[progress.best - 1]
+        log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
+        users, items = _factors(packed, trained, plan)
         return FactorModel.fitted(
+            scratch,
             name=self.name,
             user_factors=users,
             item_factors=items,
@@ -104,7 +109,7 @@ class Sgd:
                 "learning_curve": progress.report(),
                 "ratings": packed.train_rows,
                 "validation_ratings": packed.validation_rows,
-                "seed": seed,
+                "seed": plan.seed,
             },
         )
 
@@ -237,10 +242,8 @@ def _load_rows(*columns: NDArray[Any]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=names)
 
 
-def _tables(
-    packed: Packed, trained: Trained, plan: Plan, scratch: Folder
-) -> tuple[DataFrame, DataFrame]:
-    """(user, factors, bias) and (item, factors, bias) as tables in `scratch`."""
+def _factors(packed: Packed, trained: Trained, plan: Plan) -> tuple[DataFrame, DataFrame]:
+    """(user, factors, bias) and (item, factors, bias)."""
     spark = packed.cells.sparkSession
     numbers = range(packed.grid.item_blocks)
     item_ids = spark.createDataFrame(
@@ -251,16 +254,17 @@ def _tables(
             }
         )
     )
-    sides = (("user", USERS, packed.user_ids()), ("item", ITEMS, item_ids))
-    frames = []
-    for name, side, ids in sides:
-        blocks = trained.factors.where(F.col("side") == side).select("number", "data")
-        rows = blocks.join(ids, "number").mapInArrow(
+    users, items = (
+        trained.factors.where(F.col("side") == side)
+        .select("number", "data")
+        .join(ids, "number")
+        .mapInArrow(
             partial(_rows, name=name, rank=plan.rank),
             f"{name} int, factors array<float>, bias float",
         )
-        frames.append(scratch.write_table(f"sgd-{name}_factors", rows))
-    return frames[0], frames[1]
+        for name, side, ids in (("user", USERS, packed.user_ids()), ("item", ITEMS, item_ids))
+    )
+    return users, items
 
 
 def _rows(batches: Batches, *, name: str, rank: int) -> Batches:
