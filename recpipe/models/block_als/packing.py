@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.block_als.blocks import Side
+from recpipe.models.pairs import pair_of, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -189,11 +190,8 @@ def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
     Raises:
         FitError: if there is no rating.
     """
-    pair = F.shiftleft(F.col("user").cast("long"), 32).bitwiseOR(
-        F.col("item").cast("long").bitwiseAND(F.lit(0xFFFFFFFF))
-    )
     chunks = (
-        ratings.select(pair.alias("pair"), F.col("rating").cast("float"))
+        ratings.select(pair_of("user", "item"), F.col("rating").cast("float"))
         .mapInArrow(_gather, _CHUNKS)
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
@@ -226,12 +224,6 @@ def _gather(batches: Batches) -> Batches:
         yield chunk()
 
 
-def _ids(pair: Longs, side: int) -> Ints:
-    """The ids of one side: the upper half of a pair, or the lower."""
-    ids: Ints = (pair >> 32 if side == USER else pair).astype(np.int32)
-    return ids
-
-
 def _counts(chunks: DataFrame) -> tuple[tuple[Ints, Longs], ...]:
     """The ids of each side, in no order, and the number of ratings of each."""
     parts = chunks.sparkSession.sparkContext.defaultParallelism
@@ -260,9 +252,14 @@ def _counts(chunks: DataFrame) -> tuple[tuple[Ints, Longs], ...]:
 
 def _count(batches: Batches, *, parts: int) -> Batches:
     """What a partition has of each id, its ids cut by their number modulo `parts`."""
-    pairs = [as_array(value, np.int64) for batch in batches for value in batch.column("pair")]
+    held: tuple[list[tuple[Ints, Longs]], ...] = ([], [])
+    for batch in batches:
+        for value in batch.column("pair"):
+            for side, ids in enumerate(unpaired(as_array(value, np.int64))):
+                found, counts = np.unique_counts(ids)
+                held[side].append((found.astype(np.int32), counts.astype(np.int64)))
     for side in (USER, ITEM):
-        found, counts = _summed([np.unique_counts(_ids(pair, side)) for pair in pairs])
+        found, counts = _summed(held[side])
         for part in range(parts):
             mine = found % parts == part
             yield arrow_row(_COUNTED, side, part, found[mine], counts[mine])
@@ -313,7 +310,7 @@ def _send(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
         for row in range(batch.num_rows):
             pair = as_array(batch.column("pair")[row], np.int64)
             rating = as_array(batch.column("rating")[row], np.float32)
-            at = [side.find(_ids(pair, number)) for number, side in enumerate(sides)]
+            at = [side.find(ids) for side, ids in zip(sides, unpaired(pair), strict=True)]
             for number, side in enumerate(sides):
                 own, other = at[number], at[1 - number]
                 for block, mine in _by_block(side, own):

@@ -19,6 +19,7 @@ from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
+from recpipe.models.pairs import PAIR, pair_of, unpaired
 from recpipe.models.sgd.cells import Block, Cell, Ratings
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _split_part(
 ) -> DataFrame:
     # Each column costs on the way to Arrow: which part a rating is of goes along by closure.
     split = partial(_split_batches, validation=validation, users=users, items=items)
-    return ratings.select("user", "item", "rating").mapInArrow(split, _SHUFFLED)
+    return ratings.select(pair_of("user", "item"), "rating").mapInArrow(split, _SHUFFLED)
 
 
 def _split_batches(
@@ -200,8 +201,8 @@ def _split_batches(
 
 
 def _split(rows: pa.Table, validation: bool, users: UserRule, items: ItemTable) -> Batches:
-    user = np.asarray(rows.column("user").to_numpy(), np.int32)
-    place = items.find(np.asarray(rows.column("item").to_numpy(), np.int32))
+    user, item = unpaired(rows.column(PAIR).to_numpy())
+    place = items.find(item)
     ratings = Ratings(user, place, np.asarray(rows.column("rating").to_numpy(), np.float32))
     block = np.where(place >= 0, users.block(user), -1)
     for b in range(users.blocks):
