@@ -2,9 +2,10 @@
 
     python benchmarks/growth.py --ratings 100000,1000000,5000000
 
-Each size is one `recpipe run` as a user starts it, on a synthetic release of MovieLens' shape.
-Writes what it saw as JSON and a picture of it. Peaks are resident sizes, of the driver's Python
-process and of the JVM below it (with a local master that JVM is driver and executor in one).
+Each size is one `recpipe run` as a user starts it, on a synthetic release of MovieLens' shape, with
+the executors in a JVM of their own (Spark's local-cluster), so that the driver's memory is its own.
+Writes what it saw as JSON and a picture of it; the largest size against the smallest is a row of
+the results. Peaks are resident sizes, of the driver's Python process and of its JVM.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from threading import Thread
 from typing import Any
 
 import psutil
-from side_by_side import machine
+from side_by_side import machine, row_of, save
 
 STAGES = ("ingest", "split", "train", "evaluate", "recommend", "publish")
-MODELS = "popularity,biases,als_explicit,als_implicit,sgd"
+MODELS = "popularity,biases,block_als,block_als_implicit,sgd"
+CORES = psutil.cpu_count() or 1
+EXECUTOR_GIB = 6
 
 
 class Watch:
@@ -54,7 +57,10 @@ def measured(ratings: int, work: Path) -> dict[str, Any]:
         synthesize = ["data", "synthesize", str(release), "--ratings", str(ratings)]
         subprocess.run([sys.executable, "-m", "recpipe", *synthesize], check=True)
     command = [sys.executable, "-m", "recpipe", "run", "--input", str(release), "--root", str(root),
-               "--run-id", "growth", "--models", MODELS, "--log-format", "json"]  # fmt: skip
+               "--run-id", "growth", "--models", MODELS, "--log-format", "json",
+               "--set", f'session.master="local-cluster[1,{CORES},{EXECUTOR_GIB << 10}]"',
+               "--set", f'session.conf={{"spark.executor.memory"="{EXECUTOR_GIB}g"}}',
+               ]  # fmt: skip
     begin = time.perf_counter()
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -81,16 +87,20 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
     import matplotlib.pyplot as plt
 
     plt.rcParams["svg.hashsalt"] = "recpipe"
-    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     sizes = [row["ratings"] for row in rows]
     for stage in STAGES:
         seconds = [row["stages"].get(stage, 0) for row in rows]
-        axes.plot(sizes, seconds, marker="o", label=stage)
-    axes.plot(sizes, [row["seconds"] for row in rows], "k--", marker="o", label="whole run")
-    axes.set(xscale="log", yscale="log", xlabel="ratings", ylabel="seconds",
-             title="Seconds of each stage (ingest with the start of Spark)")  # fmt: skip
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+        times.plot(sizes, seconds, marker="o", label=stage)
+    times.plot(sizes, [row["seconds"] for row in rows], "k--", marker="o", label="whole run")
+    times.set(yscale="log", ylabel="seconds", title="Each stage (ingest with the start of Spark)")
+    for name, label in (("jvm_mib", "driver, JVM"), ("python_mib", "driver, Python")):
+        memory.plot(sizes, [row[name] for row in rows], marker="o", label=label)
+    memory.set(ylabel="MiB, peak", title="The driver's memory", ylim=(0, None))
+    for axes in (times, memory):
+        axes.set(xscale="log", xlabel="ratings")
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend()
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, metadata={"Date": None})
 
@@ -100,6 +110,7 @@ def main() -> None:
     parser.add_argument("--ratings", default="100000,1000000,5000000")
     parser.add_argument("--work", type=Path, default=Path("build/bench/growth"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/growth/growth.json"))
+    parser.add_argument("--row", type=Path, default=Path("build/bench/growth.json"))
     parser.add_argument("--picture", type=Path, default=Path("docs/images/growth.svg"))
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -109,6 +120,17 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
         given.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2))
     draw(rows, given.picture)
+    least, most = rows[0], rows[-1]
+    times = most["ratings"] / least["ratings"]
+    row = row_of(
+        f"a whole run of {most['ratings']:,} ratings",
+        f"{times:g} times one of {least['ratings']:,}",
+        ours=[most["seconds"]],
+        theirs=[least["seconds"] * times],
+        target=1.2,
+        sizes={"models": MODELS, **{f"driver_mib_at_{r['ratings']}": r["jvm_mib"] for r in rows}},
+    )
+    save(row, given.row)
 
 
 if __name__ == "__main__":

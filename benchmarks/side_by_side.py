@@ -94,33 +94,51 @@ def compare_all(
         other.append(theirs())
         print("   ours", *[f"{taken[-1]:.2f} s," for taken in mine], end="")
         print(f" theirs {other[-1]:.2f} s", flush=True)
-        for taken, contender in zip(mine, contenders, strict=True):
-            save(_row(contender, taken, other, against=against, versions=versions), out)
-    for taken, contender in zip(mine, contenders, strict=True):
-        row = _row(contender, taken, other, against=against, versions=versions)
+        for row in _rows(contenders, mine, other, against, versions):
+            save(row, out)
+    for row in _rows(contenders, mine, other, against, versions):
         print("{work} / {against}: {ours_seconds} s / {theirs_seconds} s = {ratio} (<= {target})"
               .format_map(row), flush=True)  # fmt: skip
 
 
-def _row(
-    contender: Contender,
-    mine: Sequence[float],
+def _rows(
+    contenders: Sequence[Contender],
+    mine: Sequence[Sequence[float]],
     other: Sequence[float],
-    *,
     against: str,
     versions: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    return [
+        row_of(
+            contender.work, against, ours=taken, theirs=other, target=contender.target,
+            sizes=contender.sizes, versions=versions,
+        )
+        for taken, contender in zip(mine, contenders, strict=True)
+    ]  # fmt: skip
+
+
+def row_of(
+    work: str,
+    against: str,
+    *,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    target: float,
+    sizes: Mapping[str, Any],
+    versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    ours, theirs = statistics.median(mine), statistics.median(other)
+    """A row of the results, of the seconds of each round."""
+    mine, other = statistics.median(ours), statistics.median(theirs)
     return {
-        "work": contender.work,
+        "work": work,
         "against": against,
-        "ours_seconds": round(ours, 3),
-        "theirs_seconds": round(theirs, 3),
-        "ratio": round(ours / theirs, 3),
-        "target": contender.target,
-        "rounds": len(other),
-        "sizes": dict(contender.sizes),
-        "versions": {**{name: version(name) for name in _OURS}, **versions},
+        "ours_seconds": round(mine, 3),
+        "theirs_seconds": round(other, 3),
+        "ratio": round(mine / other, 3),
+        "target": target,
+        "rounds": len(ours),
+        "sizes": dict(sizes),
+        "versions": {**{name: version(name) for name in _OURS}, **(versions or {})},
         "machine": machine(),
         "command": " ".join(["python", *sys.argv]),
         "date": datetime.now(UTC).date().isoformat(),

@@ -35,8 +35,8 @@ pipeline = Pipeline(
     ]
 )
 indexed = pipeline.fit(raw).transform(raw)
-columns = [F.col("user").cast("int"), F.col("item").cast("int"), "rating", "timestamp"]
-indexed.select("userId", "movieId", *columns).write.parquet(str(target / "ratings"))
+numbers = [F.col(name).cast("int") for name in ("user", "item")]
+indexed.select("userId", "movieId", *numbers, "rating", "timestamp").write.parquet(str(target / "ratings"))
 ratings = spark.read.parquet(str(target / "ratings"))
 by_time = Window.partitionBy("user").orderBy("timestamp", "item")
 part = F.percent_rank().over(by_time)
