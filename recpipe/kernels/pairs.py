@@ -56,9 +56,46 @@ def by_bucket(
     return moved, beside, starts
 
 
+_BY_ROW = types.Tuple((int64[::1], int32[::1], int32[::1]))  # type: ignore[no-untyped-call]
+
+
+@njit(_BY_ROW(_INTS, _LONGS, _INTS, int64), cache=True, nogil=True)
+def by_row(
+    rows: NDArray[np.int32], pairs: NDArray[np.int64], values: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Items gathered by row, those of a row in the order in which they came.
+
+    Args:
+        rows: (n,) the row of each pair, below `count`; a pair with a negative one is left out.
+        pairs: (n,).
+        values: (n,) numbers that go with the pairs, or `NONE`.
+        count: rows.
+
+    Returns:
+        (count + 1,) where each row begins, the items of all rows, and their values.
+    """
+    offsets = np.zeros(count + 1, np.int64)
+    for row in rows:
+        if row >= 0:
+            offsets[row + 1] += 1
+    for row in range(count):
+        offsets[row + 1] += offsets[row]
+    ends = offsets[:-1].copy()
+    items = np.empty(offsets[count], np.int32)
+    beside = np.empty(offsets[count] if len(values) else 0, np.int32)
+    for at in range(len(rows)):
+        row = rows[at]
+        if row >= 0:
+            items[ends[row]] = np.int32(pairs[at])
+            if len(values):
+                beside[ends[row]] = values[at]
+            ends[row] += 1
+    return offsets, items, beside
+
+
 def users_of(pairs: NDArray[np.int64]) -> NDArray[np.int32]:
     """The user of each pair."""
     return (pairs >> 32).astype(np.int32)
 
 
-__all__ = ["NONE", "by_bucket", "users_of"]
+__all__ = ["NONE", "by_bucket", "by_row", "users_of"]

@@ -11,7 +11,7 @@ import numpy as np
 from numba import float64, int32, int64, njit, types, uint8, uint64, void
 
 from recpipe.kernels import ids
-from recpipe.kernels.pairs import NONE, users_of
+from recpipe.kernels.pairs import NONE, by_row, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,6 @@ REPEATS, MISRANKED = 1, 2
 _HALF = 26
 
 _INTS = types.Array(int32, 1, "C", readonly=True)
-_LONGS = types.Array(int64, 1, "C", readonly=True)
 
 
 class Places(NamedTuple):
@@ -71,7 +70,7 @@ def judge(wanted: NDArray[np.int64], lists: Sequence[Places], *, ks: Sequence[in
     people = [users_of(places.pairs) for places in everything]
     users = ids.distinct(np.concatenate(people))
     by_user = [
-        _grouped(ids.positions(users, mine), *places, len(users))
+        by_row(ids.positions(users, mine), *places, len(users))
         for mine, places in zip(people, everything, strict=True)
     ]
     cuts, order = np.unique(np.asarray(ks, np.int64), return_inverse=True)
@@ -97,30 +96,7 @@ def mean(high: int, low: int, count: int) -> float:
     return ((high << _HALF) + low) / (count << 2 * _HALF)
 
 
-_GROUPED = types.Tuple((int64[::1], int32[::1], int32[::1]))  # type: ignore[no-untyped-call]
-
-
-@njit(_GROUPED(_INTS, _LONGS, _INTS, int64), cache=True, nogil=True)
-def _grouped(
-    rows: NDArray[np.int32], pairs: NDArray[np.int64], ranks: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """(offsets, items, ranks): those of each row, one after the other; no ranks where none are."""
-    offsets = np.zeros(count + 1, np.int64)
-    for row in rows:
-        offsets[row + 1] += 1
-    for row in range(count):
-        offsets[row + 1] += offsets[row]
-    ends = offsets[:-1].copy()
-    items = np.empty(len(pairs), np.int32)
-    ranked = np.empty(len(ranks), np.int32)
-    for at in range(len(rows)):
-        place = ends[rows[at]]
-        ends[rows[at]] = place + 1
-        items[place] = np.int32(pairs[at])
-        if len(ranks):
-            ranked[place] = ranks[at]
-    return offsets, items, ranked
-
+_BY_USER = types.Tuple((int64[::1], int32[::1], int32[::1]))  # type: ignore[no-untyped-call]
 
 # Of items in a hash table: items, whose entry it is, and whether the list has had it. An entry of
 # another user than the one at hand counts as free, so nothing is ever cleared.
@@ -227,7 +203,7 @@ def _score(
 
 
 @njit(
-    void(_GROUPED, _GROUPED, int64[::1], int32[::1], float64[:, :, ::1], uint8[::1]),
+    void(_BY_USER, _BY_USER, int64[::1], int32[::1], float64[:, :, ::1], uint8[::1]),
     cache=True,
     nogil=True,
 )
@@ -242,8 +218,8 @@ def _judge(
     """Fill in `relevant`, and the values and faults of one model, all as of `Judged`.
 
     Args:
-        wanted: relevant items, of `_grouped`.
-        lists: places, of `_grouped`.
+        wanted: relevant items, of `pairs.by_row`.
+        lists: places, of `pairs.by_row`.
         ks: distinct, ascending.
         relevant: filled.
         values: filled.
