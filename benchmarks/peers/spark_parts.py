@@ -36,7 +36,9 @@ pipeline = Pipeline(
 )
 indexed = pipeline.fit(raw).transform(raw)
 numbers = [F.col(name).cast("int") for name in ("user", "item")]
-indexed.select("userId", "movieId", *numbers, "rating", "timestamp").write.parquet(str(target / "ratings"))
+indexed.select("userId", "movieId", *numbers, "rating", "timestamp").write.parquet(
+    str(target / "ratings")
+)
 ratings = spark.read.parquet(str(target / "ratings"))
 by_time = Window.partitionBy("user").orderBy("timestamp", "item")
 part = F.percent_rank().over(by_time)

@@ -1,21 +1,37 @@
-"""How good the first k places of every user's list are."""
+"""How good the first k places of every user's list are.
+
+Lists and relevant items go to their users' bucket as a few large arrays, whatever the number of
+models, and one kernel gives every metric at every cut-off from them. What leaves a task is sums.
+"""
 
 from __future__ import annotations
 
-from functools import reduce
-from math import log, log2
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
+import numpy as np
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, StructType
 
+from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
+from recpipe.evaluation.packing import bucketed, places_of
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pyspark.sql import Column, Row
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, Row
+
+    from recpipe.kernels.ranking import Judged
+
+_TOTALS = (
+    "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
+    " misranked_user int, high binary, low binary"
+)
+"""Of one model in one bucket. `high` and `low` are sums of `kernels.ranking.totals`, as int64
+arrays of metrics x ks."""
 
 
 def ranking_metrics(
@@ -27,10 +43,11 @@ def ranking_metrics(
     split: str,
     fold: int | None = None,
 ) -> list[MetricRow]:
-    """Every ranking metric at every k of every model: one query.
+    """Every ranking metric at every k of every model: one query, one pass over the lists.
 
     The definitions are `rows.DEFINITIONS`: a user with relevant items and no list scores 0, a user
-    without relevant items does not count, a list shorter than k still divides by k.
+    without relevant items does not count, a list shorter than k still divides by k. The sums are
+    exact, so values do not depend on partitions.
 
     Args:
         lists: by model, (user, item, rank, ...) with ranks from 1; longer lists are cut at max(ks).
@@ -47,28 +64,17 @@ def ranking_metrics(
         ContractError: if a list has an item twice or its ranks are not 1, 2, ...
         ValueError: if a k is below 1.
     """
-    judged = _judged(lists, held_out, ks=ks, relevance_threshold=relevance_threshold)
-    counted = F.col("relevant") > 0
-    values = _values(ks)
-    totals = (
-        _with_hits(judged, ks)
-        .groupBy("model")
-        .agg(
-            F.count_if("repeats").alias("repeats"),
-            F.min(F.when(F.col("repeats"), F.col("user"))).alias("repeats_user"),
-            F.count_if("misranked").alias("misranked"),
-            F.min(F.when(F.col("misranked"), F.col("user"))).alias("misranked_user"),
-            F.count_if(counted).alias("users"),
-            F.sum("relevant").alias("rows"),
-            *[F.avg(F.when(counted, value)).alias(name) for name, value in values.items()],
-        )
-    )
-    found = {row["model"]: row for row in totals.collect()}
+    judging = _judging(_totals, lists, ks)
+    together = bucketed(lists, _relevant(held_out, relevance_threshold))
+    found: dict[int, list[Row]] = {}
+    with narrow_rows(together.sparkSession):
+        for row in together.mapInArrow(judging, _TOTALS).collect():
+            found.setdefault(row["model"], []).append(row)
     rows: list[MetricRow] = []
-    for model in lists:
-        if model in found:
-            _refuse_faults(found[model], model=model, split=split)
-            rows += _rows(found[model], model, ks=ks, split=split, fold=fold)
+    for place, model in enumerate(lists):
+        totals = found.get(place, [])
+        _refuse_faults(totals, model=model, split=split)
+        rows += _rows(totals, model, ks=ks, split=split, fold=fold)
     return rows
 
 
@@ -87,10 +93,12 @@ def ranking_by_user(
     Raises:
         ValueError: if a k is below 1.
     """
-    judged = _judged(lists, held_out, ks=ks, relevance_threshold=relevance_threshold)
-    return _with_hits(judged.where("relevant > 0"), ks).select(
-        "model", "user", "relevant", *[value.alias(name) for name, value in _values(ks).items()]
-    )
+    judging = _judging(_by_user, lists, ks)
+    together = bucketed(lists, _relevant(held_out, relevance_threshold))
+    known = [("model", StringType()), ("user", IntegerType()), ("relevant", IntegerType())]
+    values = [(name, DoubleType()) for name in _names(ks)]
+    schema = StructType([StructField(*field) for field in (*known, *values)])
+    return together.mapInArrow(judging, schema)
 
 
 def judged_users(held_out: DataFrame, *, relevance_threshold: float | None) -> DataFrame:
@@ -103,76 +111,6 @@ def judged_users(held_out: DataFrame, *, relevance_threshold: float | None) -> D
     return _relevant(held_out, relevance_threshold).select("user").distinct()
 
 
-def _judged(
-    lists: Mapping[str, DataFrame],
-    held_out: DataFrame,
-    *,
-    ks: Sequence[int],
-    relevance_threshold: float | None,
-) -> DataFrame:
-    """(model, user, relevant, hits, repeats, misranked): one row a model and user.
-
-    `relevant` counts the user's relevant items, `hits` has the ranks of those within max(ks) in
-    ascending order, the last two say what is wrong with the list. Users with neither a list nor a
-    relevant item are not there.
-    """
-    if not ks or min(ks) < 1:
-        raise ValueError(f"ks must be numbers from 1, not {list(ks)}")
-    # Lists and relevant items meet as arrays of a user, not as pairs: lists are shuffled once,
-    # and the join finds both sides where it needs them.
-    places = range(len(lists))
-    place = F.struct("rank", "item")
-    listed = reduce(
-        DataFrame.unionByName,
-        [
-            frame.select(
-                "user", *[(place if i == j else F.lit(None)).alias(f"_{j}") for j in places]
-            )
-            for i, frame in enumerate(lists.values())
-        ],
-    )
-    by_user = listed.groupBy("user").agg(
-        *[F.sort_array(F.collect_list(f"_{j}")).alias(f"_{j}") for j in places]
-    )
-    wanted = (
-        _relevant(held_out, relevance_threshold)
-        .groupBy("user")
-        .agg(F.collect_set("item").alias("wanted"))
-    )
-    none = F.array().cast("array<struct<rank: int, item: int>>")
-    each = [
-        F.struct(F.lit(model).alias("model"), F.coalesce(f"_{j}", none).alias("places"))
-        for j, model in enumerate(lists)
-    ]
-    return (
-        wanted.join(by_user, "user", "full")
-        .select("user", "wanted", F.explode(F.array(*each)).alias("list"))
-        .select(
-            "list.model",
-            "user",
-            F.coalesce(F.size("wanted"), F.lit(0)).alias("relevant"),
-            *_seen_in(F.col("list.places"), F.col("wanted"), longest=max(ks)),
-        )
-    )
-
-
-def _seen_in(places: Column, wanted: Column, *, longest: int) -> list[Column]:
-    """`hits`, `repeats` and `misranked` of a list of places (rank, item), sorted."""
-    hits = F.filter(
-        places,
-        lambda place: F.array_contains(wanted, place["item"]) & place["rank"].between(1, longest),
-    )
-    items = F.transform(places, lambda place: place["item"])
-    ranks = F.transform(places, lambda place: place["rank"])
-    return [
-        F.coalesce(
-            F.transform(hits, lambda place: place["rank"]), F.array().cast("array<int>")
-        ).alias("hits"),
-        (F.size(F.array_distinct(items)) < F.size(items)).alias("repeats"),
-        (ranks != _counting(F.size(ranks))).alias("misranked"),
-    ]
-
-
 def _relevant(held_out: DataFrame, threshold: float | None) -> DataFrame:
     if threshold is None:
         return held_out
@@ -180,76 +118,104 @@ def _relevant(held_out: DataFrame, threshold: float | None) -> DataFrame:
     return held_out.where(F.col("rating") >= F.lit(threshold).cast("float"))
 
 
-def _counting(n: Column) -> Column:
-    """The array 1, 2, ... n, empty for 0."""
-    return F.slice(F.sequence(F.lit(0), n), F.lit(2), n)
+def _judging(
+    shape: Callable[..., Iterator[pa.RecordBatch]],
+    lists: Mapping[str, DataFrame],
+    ks: Sequence[int],
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """What `mapInArrow` does with what is packed: `shape` says what becomes of what is judged."""
+    if not ks or min(ks) < 1:
+        raise ValueError(f"ks must be numbers from 1, not {list(ks)}")
+    return partial(_judge, shape=shape, models=list(lists), ks=list(ks))
 
 
-def _with_hits(judged: DataFrame, ks: Sequence[int]) -> DataFrame:
-    """`judged` + `hits_k`: the ranks of the hits within k, ascending."""
-    return judged.withColumns({f"hits_{k}": _within(k) for k in ks})
+def _judge(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    shape: Callable[..., Iterator[pa.RecordBatch]],
+    models: list[str],
+    ks: list[int],
+) -> Iterator[pa.RecordBatch]:
+    from recpipe.kernels import ranking as kernel
+
+    relevant, places = places_of(batches, models=len(models))
+    judged = kernel.judge(relevant, places, ks=ks)
+    if len(judged.users):
+        yield from shape(judged, models=models, ks=ks)
 
 
-def _within(k: int) -> Column:
-    return F.filter("hits", lambda rank: rank <= k)
+def _totals(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.RecordBatch]:
+    """_TOTALS, one row a model."""
+    del ks
+    import pyarrow as pa
+
+    from recpipe.kernels import ranking as kernel
+
+    rows: list[dict[str, Any]] = []
+    for place in range(len(models)):
+        high, low = kernel.totals(judged.values[place])
+        row = {"model": place, "high": high.tobytes(), "low": low.tobytes()}
+        row |= {"users": np.count_nonzero(judged.relevant), "rows": judged.relevant.sum()}
+        for name, fault in (("repeats", kernel.REPEATS), ("misranked", kernel.MISRANKED)):
+            users = judged.users[judged.faults[place] & fault > 0]
+            row |= {name: len(users), f"{name}_user": users[0] if len(users) else None}
+        rows.append(row)
+    fields = [field.split() for field in _TOTALS.split(", ")]
+    types = {"int": pa.int32(), "long": pa.int64(), "binary": pa.binary()}
+    schema = pa.schema([(name, types[kind]) for name, kind in fields])
+    yield pa.RecordBatch.from_pylist(rows, schema)
 
 
-def _values(ks: Sequence[int]) -> dict[str, Column]:
-    """By `metric@k`, the value of one user with relevant items, from `relevant` and `hits_k`."""
-    return {f"{metric}@{k}": value for k in ks for metric, value in _values_at(k).items()}
+def _by_user(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.RecordBatch]:
+    """The columns of `ranking_by_user`."""
+    import pyarrow as pa
+
+    counted = judged.relevant > 0
+    users, relevant = judged.users[counted], judged.relevant[counted]
+    for place, model in enumerate(models):
+        values = judged.values[place][counted]
+        columns = values.transpose(0, 2, 1).reshape(len(users), -1).T
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([model] * len(users), pa.string()), pa.array(users), pa.array(relevant)]
+            + [pa.array(column) for column in columns],
+            names=["model", "user", "relevant", *_names(ks)],
+        )
 
 
-def _values_at(k: int) -> dict[str, Column]:
-    # Spark may evaluate a value of users who do not count, and ANSI refuses a division by 0.
-    hits, relevant = F.col(f"hits_{k}"), F.nullif(F.col("relevant"), F.lit(0))
-    count = F.size(hits)
-    ideal = [0.0]
-    for rank in range(1, k + 1):
-        ideal.append(ideal[-1] + 1 / log2(rank + 1))
-    best = F.get(F.array(*[F.lit(gain) for gain in ideal]), F.least(relevant.cast("int"), F.lit(k)))
-    precisions = F.transform(hits, lambda rank, place: (place + 1) / rank)
-    return {
-        "precision": count / k,
-        "recall": count / relevant,
-        "ndcg": _total(F.transform(hits, lambda rank: log(2) / F.log(rank + 1.0))) / best,
-        "map": _total(precisions) / F.least(relevant, F.lit(k)),
-        "mrr": F.coalesce(1 / F.get(hits, F.lit(0)), F.lit(0.0)),
-        "hit_rate": (count > 0).cast("double"),
-    }
+def _names(ks: Sequence[int]) -> list[str]:
+    """Of the values of a user, in the order of `ranking_by_user`."""
+    return [f"{metric}@{k}" for k in ks for metric in RANKING_METRICS]
 
 
-def _total(values: Column) -> Column:
-    return F.aggregate(values, F.lit(0.0), lambda total, value: total + value)
-
-
-def _refuse_faults(totals: Row, *, model: str, split: str) -> None:
+def _refuse_faults(totals: Sequence[Row], *, model: str, split: str) -> None:
     for fault, rule in {
         "repeats": "have an item more than once",
         "misranked": "have ranks other than 1, 2, ...",
     }.items():
-        if totals[fault]:
+        faults = sum(row[fault] for row in totals)
+        if faults:
+            user = min(row[f"{fault}_user"] for row in totals if row[fault])
             raise ContractError(
-                f"model {model}: {totals[fault]} lists on {split} {rule},"
-                f" such as that of user {totals[f'{fault}_user']}"
+                f"model {model}: {faults} lists on {split} {rule}, such as that of user {user}"
             )
 
 
 def _rows(
-    totals: Row, model: str, *, ks: Sequence[int], split: str, fold: int | None
+    totals: Sequence[Row], model: str, *, ks: Sequence[int], split: str, fold: int | None
 ) -> list[MetricRow]:
-    if not totals["users"]:
+    from recpipe.kernels.ranking import mean
+
+    users = sum(row["users"] for row in totals)
+    if not users:
         return []
+    high, low = (
+        np.sum([np.frombuffer(row[part], np.int64) for row in totals], axis=0).tolist()
+        for part in ("high", "low")
+    )
+    means = iter([settled(mean(*sums, users)) for sums in zip(high, low, strict=True)])
+    rows = sum(row["rows"] for row in totals)
     return [
-        MetricRow(
-            model,
-            metric,
-            k,
-            settled(totals[f"{metric}@{k}"]),
-            users=totals["users"],
-            rows=totals["rows"],
-            split=split,
-            fold=fold,
-        )
+        MetricRow(model, metric, k, next(means), users=users, rows=rows, split=split, fold=fold)
         for metric in RANKING_METRICS
         for k in ks
     ]

@@ -1,8 +1,8 @@
-"""The best columns of each row of a matrix of scores that arrives as tiles.
+"""The best items of each row of a matrix of scores that arrives as tiles.
 
 A row keeps its best k so far and the least of them as a threshold; each score is looked at once
-and most fall at that comparison, a chunk at a time. Order is total: score descending, then column
-ascending. Columns must arrive in ascending order, so an equal score that comes later is the worse.
+and most fall at that comparison, a chunk at a time. Order is total: score descending, then item
+ascending. Items must arrive in ascending order, so an equal score that comes later is the worse.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _CHUNK = 32
 # (Arrow's), and none in the middle of a task.
 _TILE = float32[:, ::1]
 _INTS = types.Array(int32, 1, "C", readonly=True)
+_LONGS = types.Array(int64, 1, "C", readonly=True)
 
 
 class Top(NamedTuple):
@@ -28,12 +29,12 @@ class Top(NamedTuple):
 
     Args:
         scores: (rows, k) descending; only the first `sizes[row]` are filled.
-        columns: (rows, k) the columns that they stand in.
+        items: (rows, k) whose they are.
         sizes: (rows,) how many are filled.
     """
 
     scores: NDArray[np.float32]
-    columns: NDArray[np.int32]
+    items: NDArray[np.int32]
     sizes: NDArray[np.int64]
 
     @classmethod
@@ -45,12 +46,12 @@ class Top(NamedTuple):
 
     def rows(self, start: int, stop: int) -> Top:
         """A view of some rows."""
-        return Top(self.scores[start:stop], self.columns[start:stop], self.sizes[start:stop])
+        return Top(self.scores[start:stop], self.items[start:stop], self.sizes[start:stop])
 
     def filled(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-        """(row, column, score) of every filled place, row by row, best first."""
+        """(row, item, score) of every filled place, row by row, best first."""
         held = np.arange(self.scores.shape[1])[None, :] < self.sizes[:, None]
-        return np.nonzero(held)[0], self.columns[held], self.scores[held]
+        return np.nonzero(held)[0], self.items[held], self.scores[held]
 
 
 def places(items: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -60,12 +61,12 @@ def places(items: NDArray[np.int32]) -> NDArray[np.int32]:
     return table
 
 
-@njit(void(_TILE, int64, _INTS, _INTS, _INTS), cache=True, nogil=True)
+@njit(void(_TILE, int64, _INTS, _LONGS, _INTS), cache=True, nogil=True)
 def hide(
     scores: NDArray[np.float32],
     first: int,
     seen: NDArray[np.int32],
-    offsets: NDArray[np.int32],
+    offsets: NDArray[np.int64],
     places: NDArray[np.int32],
 ) -> None:
     """Set the scores of seen items to -inf, which `update` never takes.
@@ -87,70 +88,37 @@ def hide(
                     scores[row, column] = -np.inf
 
 
-_GATHERED = types.Tuple((int32[::1], int32[::1]))  # type: ignore[no-untyped-call]
-
-
-@njit(_GATHERED(_INTS, _INTS, int64), cache=True, nogil=True)
-def by_row(
-    rows: NDArray[np.int32], values: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Values gathered by row: (values, offsets), those of a row in the order in which they came.
-
-    Args:
-        rows: (n,) the row of each value, below `count`; a negative one is left out.
-        values: (n,) any numbers.
-        count: rows.
-
-    Returns:
-        The values of all rows one after the other, and (count + 1,) where each row's begin.
-    """
-    offsets = np.zeros(count + 1, np.int32)
-    for row in rows:
-        if row >= 0:
-            offsets[row + 1] += 1
-    for row in range(count):
-        offsets[row + 1] += offsets[row]
-    ends = offsets[:-1].copy()
-    gathered = np.empty(offsets[count], np.int32)
-    for at in range(rows.shape[0]):
-        row = rows[at]
-        if row >= 0:
-            gathered[ends[row]] = values[at]
-            ends[row] += 1
-    return gathered, offsets
-
-
-@njit(int64(float32[::1], int32[::1], int64, float32, int64), cache=True, nogil=True)
+@njit(int64(float32[::1], int32[::1], int64, float32, int32), cache=True, nogil=True)
 def _insert(
-    best: NDArray[np.float32], columns: NDArray[np.int32], size: int, score: float, column: int
+    best: NDArray[np.float32], items: NDArray[np.int32], size: int, score: float, item: int
 ) -> int:
     """Put a score that belongs there among the best of a row; how many these are then."""
     k: int = best.shape[0]
     at = size if size < k else k - 1
     while at > 0 and best[at - 1] < score:
         best[at] = best[at - 1]
-        columns[at] = columns[at - 1]
+        items[at] = items[at - 1]
         at -= 1
     best[at] = score
-    columns[at] = column
+    items[at] = item
     return min(size + 1, k)
 
 
-@njit(void(_TILE, int64, _TILE, int32[:, ::1], int64[::1]), cache=True, nogil=True)
+@njit(void(_TILE, _INTS, _TILE, int32[:, ::1], int64[::1]), cache=True, nogil=True)
 def update(
     scores: NDArray[np.float32],
-    first: int,
+    candidates: NDArray[np.int32],
     best: NDArray[np.float32],
-    columns: NDArray[np.int32],
+    items: NDArray[np.int32],
     sizes: NDArray[np.int64],
 ) -> None:
     """Take the scores of a tile into the best of its rows.
 
     Args:
         scores: (rows, columns) a tile; -inf and NaN are never taken.
-        first: the column that the tile starts with, after all tiles before.
+        candidates: (columns,) the item of each column, ascending, above those of all tiles before.
         best: of `Top`, changed in place, as are the next two.
-        columns: of `Top`.
+        items: of `Top`.
         sizes: of `Top`.
     """
     k = best.shape[1]
@@ -172,7 +140,7 @@ def update(
             for c in range(start, stop):
                 score = scores[row, c]
                 if score > threshold:
-                    size = _insert(best[row], columns[row], size, score, first + c)
+                    size = _insert(best[row], items[row], size, score, candidates[c])
                     if size == k:
                         threshold = best[row, k - 1]
         sizes[row] = size

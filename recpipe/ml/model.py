@@ -10,11 +10,12 @@ from pyspark.ml import recommendation as spark_ml
 from pyspark.ml.util import MLReader
 from pyspark.sql import functions as F
 
-from recpipe.models.topn import FactorScorer, broadcast_scorer, factor_block, top_n
+from recpipe.models.candidates import send
+from recpipe.models.scorers import FactorScorer, factor_block
+from recpipe.models.topn import top_n
 from recpipe.settings import Recommend
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
 
@@ -91,28 +92,21 @@ class ALSModel(spark_ml.ALSModel):
             wanted = subset.select(F.col(names[side]).cast("int").alias("user")).distinct()
             asking = asking.join(wanted, "user", "left_semi")
         no_bias = F.lit(0.0).cast("float").alias("bias")
-        candidates = factors[other].select(
-            F.col("id").alias("item"), F.col("features").alias("factors"), no_bias
-        )
-        spark = candidates.sparkSession
-        ids: list[NDArray[np.int32]] = []
-
-        def collect() -> FactorScorer:
-            found, block = factor_block(candidates, rank=self.rank)
-            ids.append(found)
-            # Ids may be any integers; the top-N keeps a table by number.
-            numbers = np.arange(len(found), dtype=np.int32)
-            return FactorScorer(items=numbers, block=block, mean=0.0)
-
-        scorer = broadcast_scorer(
-            spark,
-            collect,
-            size=FactorScorer.size(items=candidates.count(), rank=self.rank),
+        # Ids may be any integers; the top-N keeps a table by number.
+        ids = np.sort(factors[other].select("id").toArrow().column("id").to_numpy())
+        spark = asking.sparkSession
+        numbers = pa.array(np.arange(len(ids), dtype=np.int32))
+        numbered = F.broadcast(spark.createDataFrame(pa.table({"id": ids, "item": numbers})))
+        candidates = send(
+            factors[other]
+            .join(numbered, "id")
+            .select("item", F.col("features").alias("factors"), no_bias),
+            self._scorer,
+            count=len(ids),
+            item_bytes=FactorScorer.item_bytes(rank=self.rank),
             limit_mb=Recommend().max_broadcast_mb,
             what=f"{other} factors",
         )
-        numbers = pa.array(np.arange(len(ids[0]), dtype=np.int32))
-        numbered = F.broadcast(spark.createDataFrame(pa.table({"id": ids[0], "item": numbers})))
         if exclude is None:
             seen = asking.select("user", F.lit(0).alias("item")).limit(0)
         else:
@@ -124,7 +118,7 @@ class ALSModel(spark_ml.ALSModel):
         users = asking.select("user", F.col("features").alias("factors"), no_bias)
         place = F.struct("rank", "id", F.col("score").alias("rating"))
         return (
-            top_n(users, scorer=scorer, seen=seen, n=n)
+            top_n(users, candidates=candidates, seen=seen, n=n)
             .join(numbered, "item")
             .groupBy(F.col("user").alias(names[side]))
             .agg(F.sort_array(F.collect_list(place)).alias("places"))
@@ -135,6 +129,10 @@ class ALSModel(spark_ml.ALSModel):
                 ).alias("recommendations"),
             )
         )
+
+    def _scorer(self, items: DataFrame) -> FactorScorer:
+        numbers, block = factor_block(items, rank=self.rank)
+        return FactorScorer(items=numbers, block=block, mean=0.0)
 
 
 class _Reader(MLReader["ALSModel"]):

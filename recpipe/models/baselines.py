@@ -10,15 +10,17 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, InputError
+from recpipe.models.candidates import send
 from recpipe.models.factors import MANIFEST, FactorModel
-from recpipe.models.topn import RandomScorer, broadcast_scorer, top_n
+from recpipe.models.scorers import RandomScorer
+from recpipe.models.topn import top_n
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark import Broadcast
     from pyspark.sql import Column, DataFrame
 
+    from recpipe.models.candidates import Candidates
     from recpipe.models.protocol import Model
     from recpipe.settings import Scale
     from recpipe.storage import Folder
@@ -122,7 +124,7 @@ class RandomModel:
         count: rows of `items`.
         seed: of the hash.
         again: the settings with which to fit again.
-        max_broadcast_mb: size of the items above which `recommend` refuses, in MiB.
+        max_broadcast_mb: size in MiB above which `recommend` sends the items in blocks.
     """
 
     items: DataFrame
@@ -138,18 +140,19 @@ class RandomModel:
 
     def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
         """See the protocol; scores lie in [0, 1)."""
-        return top_n(users.select("user"), scorer=self._scorer, seen=seen, n=n)
+        return top_n(users.select("user"), candidates=self._candidates, seen=seen, n=n)
 
     @cached_property
-    def _scorer(self) -> Broadcast[RandomScorer]:
-        def collect() -> RandomScorer:
-            ids = self.items.toArrow().column("item").to_numpy().astype(np.int32)
+    def _candidates(self) -> Candidates[RandomScorer]:
+        def collect(items: DataFrame) -> RandomScorer:
+            ids = items.toArrow().column("item").to_numpy().astype(np.int32)
             return RandomScorer(items=np.sort(ids), seed=self.seed)
 
-        return broadcast_scorer(
-            self.items.sparkSession,
+        return send(
+            self.items,
             collect,
-            size=4 * self.count,
+            count=self.count,
+            item_bytes=4,
             limit_mb=self.max_broadcast_mb,
             what=f"random: {self.count} items",
         )

@@ -19,14 +19,16 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, InputError
-from recpipe.models.topn import FactorScorer, broadcast_scorer, factor_block, top_n
+from recpipe.models.candidates import send
+from recpipe.models.scorers import FactorScorer, factor_block
+from recpipe.models.topn import top_n
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark import Broadcast
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from recpipe.models.candidates import Candidates
     from recpipe.models.protocol import Model
     from recpipe.storage import Folder
 
@@ -66,7 +68,7 @@ class FactorModel:
         unknown: what is said of users and items without a row. Candidates are rows of
             `item_factors` under either.
         details: what the fit wants in manifest and report (JSON).
-        max_broadcast_mb: size of the item factors above which `recommend` refuses, in MiB.
+        max_broadcast_mb: size in MiB above which `recommend` sends the item factors in blocks.
     """
 
     name: str
@@ -183,7 +185,7 @@ class FactorModel:
         item biases.
 
         Raises:
-            MissingError: if the item factors exceed `max_broadcast_mb`.
+            MissingError: if not even a block of item factors fits; see `candidates.send`.
         """
         how = "inner" if self.unknown == "skip" else "left"
         known = users.select("user").join(self.user_factors, "user", how)
@@ -194,20 +196,21 @@ class FactorModel:
                 F.coalesce("factors", zeros).alias("factors"),
                 F.coalesce("bias", F.lit(0.0).cast("float")).alias("bias"),
             )
-        return top_n(known, scorer=self._scorer, seen=seen, n=n)
+        return top_n(known, candidates=self._candidates, seen=seen, n=n)
 
     @cached_property
-    def _scorer(self) -> Broadcast[FactorScorer]:
+    def _candidates(self) -> Candidates[FactorScorer]:
         # Kept with the model: validation, test and final lists send the item factors once.
-        def collect() -> FactorScorer:
-            ids, block = factor_block(self.item_factors, rank=self.rank)
+        def collect(items: DataFrame) -> FactorScorer:
+            ids, block = factor_block(items, rank=self.rank)
             logistic = self.scale if self.link == "sigmoid" else None
             return FactorScorer(items=ids, block=block, mean=self.mean, logistic=logistic)
 
-        return broadcast_scorer(
-            self.item_factors.sparkSession,
+        return send(
+            self.item_factors,
             collect,
-            size=FactorScorer.size(items=self.items, rank=self.rank),
+            count=self.items,
+            item_bytes=FactorScorer.item_bytes(rank=self.rank),
             limit_mb=self.max_broadcast_mb,
             what=f"{self.name}: item factors ({self.items} items, rank {self.rank})",
         )

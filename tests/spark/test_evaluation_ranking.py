@@ -240,3 +240,20 @@ def test_any_lists_agree_with_plain_python(
         ]
         names = scores[0] if scores else {}
         assert found == pytest.approx({n: sum(s[n] for s in scores) / len(scores) for n in names})
+
+
+def test_values_do_not_depend_on_partitions_to_the_bit(spark: SparkSession) -> None:
+    def found(shuffled: int, read: int) -> list[MetricRow]:
+        lists = {"sgd": top(spark, {u: [10, 11 + u % 3, 15] for u in range(50)}).repartition(read)}
+        held_out = held(spark, [(u, 10 + u % 7, 5.0) for u in range(50)])
+        before = spark.conf.get("spark.sql.shuffle.partitions")
+        assert before is not None
+        spark.conf.set("spark.sql.shuffle.partitions", str(shuffled))
+        try:
+            return ranking_metrics(
+                lists, held_out, ks=[2, 3], relevance_threshold=4.0, split="test"
+            )
+        finally:
+            spark.conf.set("spark.sql.shuffle.partitions", before)
+
+    assert found(1, 1) == found(7, 3)

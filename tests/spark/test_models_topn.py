@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from recpipe.errors import MissingError
-from recpipe.models.topn import FactorScorer, RandomScorer, broadcast_scorer, top_n
+from recpipe.models.candidates import TILE_COLUMNS, Candidates, send
+from recpipe.models.factors import FactorModel
+from recpipe.models.registry import build
+from recpipe.models.scorers import FactorScorer, RandomScorer
+from recpipe.models.topn import top_n
+from recpipe.settings import load
+from recpipe.storage import Folder
 
 if TYPE_CHECKING:
-    from pyspark import Broadcast
+    from pathlib import Path
+
     from pyspark.sql import DataFrame, SparkSession
 
 FACTORS = "user int, factors array<float>, bias float"
@@ -17,8 +25,29 @@ SEEN = "user int, item int"
 List = list[tuple[int, float]]
 
 
-def send(spark: SparkSession, scorer: FactorScorer | RandomScorer) -> Broadcast[Any]:
-    return broadcast_scorer(spark, lambda: scorer, size=0, limit_mb=1, what="items")
+def sent(spark: SparkSession, scorer: FactorScorer | RandomScorer) -> Candidates[Any]:
+    return Candidates((spark.sparkContext.broadcast(scorer),), len(scorer.items))
+
+
+def in_blocks(spark: SparkSession, scorer: FactorScorer, *, limit_mb: int) -> Candidates[Any]:
+    """As models send them, where a scorer must not exceed the limit."""
+    places = {int(item): place for place, item in enumerate(scorer.items)}
+    # In no order: the numbers, not the rows, decide.
+    frame = spark.createDataFrame([(item,) for item in reversed(scorer.items.tolist())], "item int")
+
+    def collect(items: DataFrame) -> FactorScorer:
+        ids = np.array(sorted(row["item"] for row in items.collect()), np.int32)
+        return replace(scorer, items=ids, block=scorer.block[[places[int(item)] for item in ids]])
+
+    rank = scorer.block.shape[1] - 2
+    return send(
+        frame,
+        collect,
+        count=len(scorer.items),
+        item_bytes=FactorScorer.item_bytes(rank=rank),
+        limit_mb=limit_mb,
+        what="item factors",
+    )
 
 
 def lists(frame: DataFrame) -> dict[int, List]:
@@ -48,13 +77,13 @@ def test_lists_are_those_of_a_full_sort_without_the_seen_items(spark: SparkSessi
     bu, bi = (rng.normal(size=n).astype(np.float32) for n in (users, items))
     ids = np.sort(rng.choice(20_000, items, replace=False)).astype(np.int32)
     block = np.column_stack([q, bi, np.ones(items, np.float32)])
-    scorer = send(spark, FactorScorer(items=ids, block=block, mean=3.5))
+    candidates = sent(spark, FactorScorer(items=ids, block=block, mean=3.5))
     pairs = [(u, int(ids[i])) for u in range(0, users, 2) for i in rng.choice(items, 4000, False)]
     rows = [(u, p[u].tolist(), float(bu[u])) for u in range(users)]
     found = lists(
         top_n(
             spark.createDataFrame(rows, FACTORS),
-            scorer=scorer,
+            candidates=candidates,
             seen=spark.createDataFrame([*pairs, (999, 1), (1, 20_001)], SEEN),
             n=10,
         )
@@ -69,9 +98,9 @@ def test_lists_are_those_of_a_full_sort_without_the_seen_items(spark: SparkSessi
 
 
 def test_ties_are_ordered_by_item_and_short_lists_are_short(spark: SparkSession) -> None:
-    scorer = send(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
+    candidates = sent(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
     seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (1, 3), (1, 5), (1, 7)], SEEN)
-    found = lists(top_n(everybody(spark, 0, 1, 2), scorer=scorer, seen=seen, n=3))
+    found = lists(top_n(everybody(spark, 0, 1, 2), candidates=candidates, seen=seen, n=3))
     assert found == {
         0: [(7, 4.0), (2, 1.0), (5, 1.0)],
         2: [(3, 4.0), (7, 4.0), (2, 1.0)],
@@ -81,12 +110,14 @@ def test_ties_are_ordered_by_item_and_short_lists_are_short(spark: SparkSession)
 def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> None:
     rng = np.random.default_rng(2)
     block = rng.normal(size=(501, 35)).astype(np.float32)
-    scorer = send(spark, FactorScorer(items=np.arange(501, dtype=np.int32), block=block, mean=1.0))
+    candidates = sent(
+        spark, FactorScorer(items=np.arange(501, dtype=np.int32), block=block, mean=1.0)
+    )
     rows = [(u, rng.normal(size=33).tolist(), 0.25) for u in range(300)]
     seen = spark.createDataFrame([(u, u % 501) for u in range(300)], SEEN)
 
     def run(frame: DataFrame) -> dict[int, List]:
-        return lists(top_n(frame, scorer=scorer, seen=seen, n=20))
+        return lists(top_n(frame, candidates=candidates, seen=seen, n=20))
 
     whole = run(spark.createDataFrame(rows, FACTORS))
     try:
@@ -102,7 +133,7 @@ def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> No
 
 def test_scores_behind_a_sigmoid_stay_on_the_scale_and_in_total_order(spark: SparkSession) -> None:
     block = biased([0, 1, 2, 3], [40.0, 0.0, 60.0, -1000.0]).block
-    scorer = send(
+    candidates = sent(
         spark,
         FactorScorer(
             items=np.arange(4, dtype=np.int32), block=block, mean=0.0, logistic=(1.0, 5.0)
@@ -110,7 +141,7 @@ def test_scores_behind_a_sigmoid_stay_on_the_scale_and_in_total_order(spark: Spa
     )
     seen = spark.createDataFrame([], SEEN)
     # 40 and 60 both saturate: what is equal to the reader is ordered by item.
-    found = lists(top_n(everybody(spark, 0), scorer=scorer, seen=seen, n=4))
+    found = lists(top_n(everybody(spark, 0), candidates=candidates, seen=seen, n=4))
     assert found == {0: [(0, 5.0), (2, 5.0), (1, 3.0), (3, 1.0)]}
 
 
@@ -119,8 +150,8 @@ def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSe
     items = np.arange(1000, dtype=np.int32)
 
     def run(seed: int) -> dict[int, List]:
-        scorer = send(spark, RandomScorer(items=items, seed=seed))
-        return lists(top_n(users, scorer=scorer, seen=seen, n=5))
+        candidates = sent(spark, RandomScorer(items=items, seed=seed))
+        return lists(top_n(users, candidates=candidates, seen=seen, n=5))
 
     assert run(1) == run(1)
     assert run(1)[0] != run(2)[0]
@@ -128,16 +159,63 @@ def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSe
     assert run(-1)[0]  # any integer is a seed
 
 
-def test_items_above_the_guard_are_refused_before_they_are_collected(spark: SparkSession) -> None:
-    def never() -> FactorScorer:
+def test_lists_of_items_in_blocks_are_those_of_items_sent_whole(spark: SparkSession) -> None:
+    rng = np.random.default_rng(4)
+    users, items, rank = 70, 2 * TILE_COLUMNS + 900, 30  # 33 numbers an item: one tile a MiB
+    ids = np.sort(rng.choice(40_000, items, replace=False)).astype(np.int32)
+    # Rounded, so that lists have ties, across blocks too.
+    block = np.round(rng.normal(size=(items, rank + 2))).astype(np.float32)
+    block[:, rank + 1] = 1
+    scorer = FactorScorer(items=ids, block=block, mean=2.0, logistic=(1.0, 5.0))
+    rows = [(u, np.round(rng.normal(size=rank), 1).tolist(), 0.5) for u in range(users)]
+    pairs = [(u, int(i)) for u in range(users) for i in rng.choice(ids, 3000)]
+    people, seen = spark.createDataFrame(rows, FACTORS), spark.createDataFrame(pairs, SEEN)
+    split = in_blocks(spark, scorer, limit_mb=1)
+    assert len(split.blocks) == 3
+    found = lists(top_n(people, candidates=split, seen=seen, n=25))
+    # To the bit: equality of floats, not closeness.
+    assert found == lists(top_n(people, candidates=sent(spark, scorer), seen=seen, n=25))
+
+
+def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    items = spark.createDataFrame(
+        [(i, rng.normal(size=30).tolist(), 0.0) for i in range(9000)],
+        "item int, factors array<float>, bias float",
+    )
+    users = spark.createDataFrame(
+        [(u, rng.normal(size=30).tolist(), 0.0) for u in range(5)], FACTORS
+    )
+    again = build("als_explicit", load(environment={}))
+    whole = FactorModel.fitted(
+        Folder(spark, tmp_path),
+        name="als_explicit",
+        user_factors=users,
+        item_factors=items,
+        rank=30,
+        again=again,
+    )
+    seen = spark.createDataFrame([(0, 1)], SEEN)
+    found = [
+        lists(model.recommend(users.select("user"), n=10, seen=seen))
+        for model in (whole, replace(whole, max_broadcast_mb=1))
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_tile_above_the_limit_is_refused_before_anything_is_collected(
+    spark: SparkSession,
+) -> None:
+    def never(_: DataFrame) -> FactorScorer:
         raise AssertionError
 
-    with pytest.raises(MissingError, match=r"take 2 MiB .*recommend\.max_broadcast_mb = 1\b") as e:
-        broadcast_scorer(spark, never, size=2 * 2**20, limit_mb=1, what="item factors")
+    frame = spark.createDataFrame([], "item int")
+    with pytest.raises(MissingError, match=r"take 8 MiB .*recommend\.max_broadcast_mb = 7\b") as e:
+        send(frame, never, count=10_000, item_bytes=2048, limit_mb=7, what="item factors")
     assert e.value.exit_code == 5
 
 
 def test_no_place_is_a_mistake(spark: SparkSession) -> None:
-    scorer, seen = send(spark, biased([1], [1.0])), spark.createDataFrame([], SEEN)
+    candidates, seen = sent(spark, biased([1], [1.0])), spark.createDataFrame([], SEEN)
     with pytest.raises(ValueError, match="at least 1"):
-        top_n(everybody(spark, 0), scorer=scorer, seen=seen, n=0)
+        top_n(everybody(spark, 0), candidates=candidates, seen=seen, n=0)

@@ -17,15 +17,15 @@ def best(
     """The kernel over tiles of `width` columns: (item, score) of each row, best first."""
     places = kernel.places(items)
     flat = np.array([item for row in seen for item in row], np.int32)
-    offsets = np.cumsum([0, *map(len, seen)]).astype(np.int32)
+    offsets = np.cumsum([0, *map(len, seen)])
     top = kernel.Top.empty(len(scores), k)
     for start in range(0, scores.shape[1], width):
         tile = scores[:, start : start + width].copy()
         kernel.hide(tile, start, flat, offsets, places)
-        kernel.update(tile, start, *top)
+        kernel.update(tile, items[start : start + width], *top)
     lists: Lists = [[] for _ in scores]
-    for row, column, score in zip(*top.filled(), strict=True):
-        lists[row].append((int(items[column]), float(score)))
+    for row, item, score in zip(*top.filled(), strict=True):
+        lists[row].append((int(item), float(score)))
     return lists
 
 

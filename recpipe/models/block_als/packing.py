@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.block_als.blocks import Side
-from recpipe.models.pairs import pair_of, unpaired
+from recpipe.pairs import pair_of, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -191,7 +191,7 @@ def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
         FitError: if there is no rating.
     """
     chunks = (
-        ratings.select(pair_of("user", "item"), F.col("rating").cast("float"))
+        ratings.select(pair_of(), F.col("rating").cast("float"))
         .mapInArrow(_gather, _CHUNKS)
         .persist(StorageLevel.MEMORY_AND_DISK)
     )

@@ -19,8 +19,8 @@ from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
-from recpipe.models.pairs import PAIR, pair_of, unpaired
 from recpipe.models.sgd.cells import Block, Cell, Ratings
+from recpipe.pairs import PAIR, pair_of, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -181,7 +181,7 @@ def _split_part(
 ) -> DataFrame:
     # Each column costs on the way to Arrow: which part a rating is of goes along by closure.
     split = partial(_split_batches, validation=validation, users=users, items=items)
-    return ratings.select(pair_of("user", "item"), "rating").mapInArrow(split, _SHUFFLED)
+    return ratings.select(pair_of(), "rating").mapInArrow(split, _SHUFFLED)
 
 
 def _split_batches(

@@ -1,0 +1,38 @@
+"""How rows go from the JVM to Python and back."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
+
+_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
+_NO_LIMIT = str(2**31 - 1)
+
+VALUE_BYTES = 1 << 16
+"""The largest binary value of a frame that `narrow_rows` is for: 10,000 of them, Spark's batch,
+stay well below the 2 GiB of a column."""
+
+
+@contextmanager
+def narrow_rows(spark: SparkSession) -> Iterator[None]:
+    """Twice as fast to Python: for actions on frames whose rows are small, the block's length.
+
+    Spark measures a batch after each row, to end it at so many bytes, and that takes as long as
+    writing it. Inside the block a batch ends at `spark.sql.execution.arrow.maxRecordsPerBatch` rows
+    alone, so none may hold more than a few numbers or `VALUE_BYTES`.
+    """
+    before = spark.conf.get(_BYTES)
+    spark.conf.set(_BYTES, _NO_LIMIT)
+    try:
+        yield
+    finally:
+        if before is not None:
+            spark.conf.set(_BYTES, before)
+
+
+__all__ = ["VALUE_BYTES", "narrow_rows"]
