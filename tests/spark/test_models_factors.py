@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recpipe.errors import FitError, InputError, MissingError, UsageError
+from recpipe.errors import FitError, InputError, UsageError
 from recpipe.models import registry
 from recpipe.models.baselines import Popularity
 from recpipe.models.factors import FactorModel
@@ -184,11 +183,3 @@ def test_a_manifest_of_another_make_is_refused(
     folder.write_json("model.json", {**folder.read_json("model.json"), **spoil})
     with pytest.raises(InputError, match=r"model\.json: not a"):
         registry.load(folder)
-
-
-def test_item_factors_above_the_guard_are_refused(spark: SparkSession) -> None:
-    users = spark.createDataFrame([(0,)], "user int")
-    with pytest.raises(MissingError, match=r"3000000 items, rank 2.*max_broadcast_mb = 1\b"):
-        replace(model(spark), items=3_000_000, max_broadcast_mb=1).recommend(
-            users, n=1, seen=pairs(spark)
-        )

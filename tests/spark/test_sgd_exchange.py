@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.models.chunks import in_chunks
 from recpipe.models.sgd.algorithm import Plan, train_in_process
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 from recpipe.models.sgd.one_task import OneTask
@@ -60,7 +61,7 @@ def packed(train: DataFrame, validation: DataFrame | None, *, blocks: int) -> Pa
         counted.column("count").to_numpy(),
         blocks=grid.item_blocks,
     )
-    return pack(train, validation, grid=grid, items=items, users=UserRule.hashed(blocks))
+    return pack(in_chunks(train), validation, grid=grid, items=items, users=UserRule.hashed(blocks))
 
 
 def plan_of(cells: Packed, **changes: Any) -> Plan:

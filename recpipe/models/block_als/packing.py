@@ -12,23 +12,25 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.block_als.blocks import Side
-from recpipe.pairs import pair_of, unpaired
+from recpipe.models.chunks import ITEM, USER, chunked, chunks_of, counts
+from recpipe.models.chunks import counted as counts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.arrow import Batches
+    from recpipe.models.chunks import Counts
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
@@ -36,12 +38,8 @@ if TYPE_CHECKING:
     Sides = tuple[Side, Side]
     _Part = tuple[Ints, Ints, Floats]
 
-USER, ITEM = 0, 1
 NAMES = ("user", "item")
 
-_GATHERED_ROWS = 1 << 20
-_CHUNKS = "pair binary, rating binary"
-_COUNTED = "side int, part int, ids binary, counts binary"
 _SENT = "task int, block int, side int, own binary, other binary, value binary"
 PACKED = "block int, " + ", ".join(
     f"{name}_{part} binary" for name in NAMES for part in ("offsets", "columns", "values")
@@ -146,13 +144,13 @@ class Counted:
 
     Args:
         name: of the model, for errors.
-        chunks: _CHUNKS.
+        chunks: `chunks.CHUNKS`.
         counts: of users and items: (ids in no order, ratings of each).
     """
 
     name: str
     chunks: DataFrame
-    counts: tuple[tuple[Ints, Longs], ...]
+    counts: tuple[Counts, Counts]
 
     @property
     def ratings(self) -> int:
@@ -190,102 +188,12 @@ def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
     Raises:
         FitError: if there is no rating.
     """
-    chunks = (
-        ratings.select(pair_of(), F.col("rating").cast("float"))
-        .mapInArrow(_gather, _CHUNKS)
-        .persist(StorageLevel.MEMORY_AND_DISK)
-    )
-    try:
-        found = Counted(name, chunks, _counts(chunks))
+    with chunked(ratings) as chunks:
+        table = counts_of(chunks, USER, ITEM).toArrow()
+        found = Counted(name, chunks, (counts(table, USER), counts(table, ITEM)))
         if not found.ratings:
             raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
         yield found
-    finally:
-        chunks.unpersist()
-
-
-def _gather(batches: Batches) -> Batches:
-    """Rows to chunks of many, as two arrays."""
-
-    def chunk() -> pa.RecordBatch:
-        table = pa.Table.from_batches(held)
-        rating = np.asarray(table.column("rating").to_numpy(), np.float32)
-        return arrow_row(_CHUNKS, table.column("pair").to_numpy(), rating)
-
-    held: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        held.append(batch)
-        size += batch.num_rows
-        if size >= _GATHERED_ROWS:
-            yield chunk()
-            held, size = [], 0
-    if size:
-        yield chunk()
-
-
-def _counts(chunks: DataFrame) -> tuple[tuple[Ints, Longs], ...]:
-    """The ids of each side, in no order, and the number of ratings of each."""
-    parts = chunks.sparkSession.sparkContext.defaultParallelism
-    counted = (
-        chunks.select("pair")
-        .mapInArrow(partial(_count, parts=parts), _COUNTED)
-        .repartitionById(parts, "part")
-        .mapInArrow(_add_counts, _COUNTED)
-        .select("side", "ids", "counts")
-        .toArrow()
-    )
-    of_side = counted.column("side").to_numpy()
-    sides = []
-    for side in (USER, ITEM):
-        rows = np.flatnonzero(of_side == side)
-        ids = [as_array(counted.column("ids")[int(row)], np.int32) for row in rows]
-        counts = [as_array(counted.column("counts")[int(row)], np.int64) for row in rows]
-        sides.append(
-            (
-                np.concatenate([np.empty(0, np.int32), *ids]),
-                np.concatenate([np.empty(0, np.int64), *counts]),
-            )
-        )
-    return tuple(sides)
-
-
-def _count(batches: Batches, *, parts: int) -> Batches:
-    """What a partition has of each id, its ids cut by their number modulo `parts`."""
-    held: tuple[list[tuple[Ints, Longs]], ...] = ([], [])
-    for batch in batches:
-        for value in batch.column("pair"):
-            for side, ids in enumerate(unpaired(as_array(value, np.int64))):
-                found, counts = np.unique_counts(ids)
-                held[side].append((found.astype(np.int32), counts.astype(np.int64)))
-    for side in (USER, ITEM):
-        found, counts = _summed(held[side])
-        for part in range(parts):
-            mine = found % parts == part
-            yield arrow_row(_COUNTED, side, part, found[mine], counts[mine])
-
-
-def _add_counts(batches: Batches) -> Batches:
-    held: tuple[list[tuple[Ints, Longs]], ...] = ([], [])
-    part = 0
-    for batch in batches:
-        for row in range(batch.num_rows):
-            part = batch.column("part")[row].as_py()
-            ids, counts = (batch.column(name)[row] for name in ("ids", "counts"))
-            counted = as_array(ids, np.int32), as_array(counts, np.int64)
-            held[batch.column("side")[row].as_py()].append(counted)
-    for side in (USER, ITEM):
-        yield arrow_row(_COUNTED, side, part, *_summed(held[side]))
-
-
-def _summed(counted: Sequence[tuple[Ints, Longs]]) -> tuple[Ints, Longs]:
-    """Ids, each once, and the sums of their counts."""
-    ids, counts = (
-        np.concatenate([np.empty(0, kind), *(pair[at] for pair in counted)])
-        for at, kind in ((0, np.int32), (1, np.int64))
-    )
-    found, place = np.unique_inverse(ids)
-    return found, np.bincount(place, counts, len(found)).astype(np.int64)
 
 
 def _one_a_block(spark: SparkSession, side: Side) -> DataFrame:
@@ -306,17 +214,13 @@ def _one_a_block(spark: SparkSession, side: Side) -> DataFrame:
 def _send(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
     """Map side of the shuffle: a chunk to one row of arrays a side and block."""
     sides = index.value
-    for batch in batches:
-        for row in range(batch.num_rows):
-            pair = as_array(batch.column("pair")[row], np.int64)
-            rating = as_array(batch.column("rating")[row], np.float32)
-            at = [side.find(ids) for side, ids in zip(sides, unpaired(pair), strict=True)]
-            for number, side in enumerate(sides):
-                own, other = at[number], at[1 - number]
-                for block, mine in _by_block(side, own):
-                    task = side.task_of(block)
-                    parts = own[mine], other[mine], rating[mine]
-                    yield arrow_row(_SENT, task, block, number, *parts)
+    for *ids, rating in chunks_of(batches):
+        at = [side.find(own) for side, own in zip(sides, ids, strict=True)]
+        for number, side in enumerate(sides):
+            own, other = at[number], at[1 - number]
+            for block, mine in _by_block(side, own):
+                task = side.task_of(block)
+                yield arrow_row(_SENT, task, block, number, own[mine], other[mine], rating[mine])
 
 
 def _by_block(side: Side, at: Ints) -> Iterator[tuple[int, Longs]]:

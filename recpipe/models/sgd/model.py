@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError, MissingError
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.arrow import as_array
+from recpipe.models.chunks import ITEM, USER, chunked, counted, counts
 from recpipe.models.factors import FactorModel
 from recpipe.models.ring import PeerLostError, obstacle
 from recpipe.models.sgd.algorithm import Plan
@@ -155,23 +156,23 @@ class Sgd:
         return RingExchange(), "there is a slot for each block"
 
     def _pack(self, train: DataFrame, validation: DataFrame | None) -> Packed:
-        # One row an item: the table of items is O(items), and so are the item factors.
-        counted = train.groupBy("item").count().toArrow()
-        counts = counted.column("count").to_numpy()
-        ratings = int(counts.sum())
-        if not ratings:
-            raise FitError("sgd: no rating to fit", hint="look at the split")
-        grid = Grid(
-            number_of_blocks(
-                self.settings.blocks,
-                ratings=ratings,
-                rank=self.settings.rank,
-                cores=train.sparkSession.sparkContext.defaultParallelism,
+        with chunked(train) as chunks:
+            # The table of items is O(items), and so are the item factors.
+            found, times = counts(counted(chunks, ITEM).toArrow(), ITEM)
+            ratings = int(times.sum())
+            if not ratings:
+                raise FitError("sgd: no rating to fit", hint="look at the split")
+            grid = Grid(
+                number_of_blocks(
+                    self.settings.blocks,
+                    ratings=ratings,
+                    rank=self.settings.rank,
+                    cores=train.sparkSession.sparkContext.defaultParallelism,
+                )
             )
-        )
-        items = ItemTable.of(counted.column("item").to_numpy(), counts, blocks=grid.item_blocks)
-        users = _user_rule(train, ratings=ratings, blocks=grid.blocks)
-        return pack(train, validation, grid=grid, items=items, users=users)
+            items = ItemTable.of(found, times, blocks=grid.item_blocks)
+            users = _user_rule(chunks, ratings=ratings, blocks=grid.blocks)
+            return pack(chunks, validation, grid=grid, items=items, users=users)
 
     def _plan(self, packed: Packed, *, seed: int) -> Plan:
         own = self.settings
@@ -204,13 +205,12 @@ class Sgd:
         )
 
 
-def _user_rule(train: DataFrame, *, ratings: int, blocks: int) -> UserRule:
+def _user_rule(chunks: DataFrame, *, ratings: int, blocks: int) -> UserRule:
     if blocks == 1:
         return UserRule.hashed(1)
     threshold = UserRule.threshold(ratings, blocks=blocks)
     loads = (
-        train.groupBy("user")
-        .count()
+        counted(chunks, USER)
         .mapInArrow(partial(_loads, blocks=blocks, threshold=threshold), _LOADS)
         .toArrow()
     )
@@ -229,7 +229,7 @@ def _loads(batches: Batches, *, blocks: int, threshold: int) -> Batches:
     hashed = UserRule.hashed(blocks)
     light = np.zeros(blocks, np.int64)
     for batch in batches:
-        user, count = (batch.column(name).to_numpy() for name in ("user", "count"))
+        user, count = counts(pa.Table.from_batches([batch]), USER)
         heavy = count > threshold
         np.add.at(light, hashed.block(user[~heavy]), count[~heavy])
         yield _load_rows(user[heavy], np.full(int(heavy.sum()), -1, np.int32), count[heavy])

@@ -13,18 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
 from recpipe.models.arrow import arrow_row, as_array
+from recpipe.models.chunks import chunks_of, in_chunks
 from recpipe.models.sgd.cells import Block, Cell, Ratings
-from recpipe.pairs import PAIR, pair_of, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from recpipe.models.arrow import Batches
@@ -40,9 +40,6 @@ CELLS = (
 
 _COUNTS = ("block", "step", "users", "train_rows", "validation_rows", "rating_sum", "duplicate")
 _IDS_STEP = -1
-# Ratings that a map task gathers before it splits them by block: enough that few and large rows
-# are shuffled, little enough to be nothing in memory (16 MB).
-_GATHERED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Packed:
 
 
 def pack(
-    train: DataFrame,
+    chunks: DataFrame,
     validation: DataFrame | None,
     *,
     grid: Grid,
@@ -91,8 +88,8 @@ def pack(
     train does not know are left out, since nothing was learned of them.
 
     Args:
-        train: (user, item, rating, ...) to be fitted.
-        validation: the same, held out.
+        chunks: `chunks.CHUNKS` of the ratings to be fitted.
+        validation: (user, item, rating, ...) held out.
         grid: the blocks.
         items: every item of train.
         users: the block of a user.
@@ -101,9 +98,10 @@ def pack(
         FitError: if a user has rated an item twice in one part: which of the two is visited first
             would be anybody's guess.
     """
-    shuffled = _split_part(train, validation=False, users=users, items=items)
+    shuffled = _split_part(chunks, validation=False, users=users, items=items)
     if validation is not None:
-        held_out = _split_part(validation, validation=True, users=users, items=items)
+        held_out = in_chunks(validation)
+        held_out = _split_part(held_out, validation=True, users=users, items=items)
         shuffled = shuffled.unionAll(held_out)
     cells = (
         # A row for each block, so that one without ratings has its cells too.
@@ -177,38 +175,22 @@ def _one_a_block(like: DataFrame, blocks: int) -> DataFrame:
 
 
 def _split_part(
-    ratings: DataFrame, *, validation: bool, users: UserRule, items: ItemTable
+    chunks: DataFrame, *, validation: bool, users: UserRule, items: ItemTable
 ) -> DataFrame:
-    # Each column costs on the way to Arrow: which part a rating is of goes along by closure.
-    split = partial(_split_batches, validation=validation, users=users, items=items)
-    return ratings.select(pair_of(), "rating").mapInArrow(split, _SHUFFLED)
+    split = partial(_split, validation=validation, users=users, items=items)
+    return chunks.mapInArrow(split, _SHUFFLED)
 
 
-def _split_batches(
-    batches: Batches, *, validation: bool, users: UserRule, items: ItemTable
-) -> Batches:
-    """Map side of the shuffle: rows of ratings to one row of arrays for each user block."""
-    gathered: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        gathered.append(batch)
-        size += batch.num_rows
-        if size >= _GATHERED:
-            yield from _split(pa.Table.from_batches(gathered), validation, users, items)
-            gathered, size = [], 0
-    if size:
-        yield from _split(pa.Table.from_batches(gathered), validation, users, items)
-
-
-def _split(rows: pa.Table, validation: bool, users: UserRule, items: ItemTable) -> Batches:
-    user, item = unpaired(rows.column(PAIR).to_numpy())
-    place = items.find(item)
-    ratings = Ratings(user, place, np.asarray(rows.column("rating").to_numpy(), np.float32))
-    block = np.where(place >= 0, users.block(user), -1)
-    for b in range(users.blocks):
-        mine = ratings.take(np.flatnonzero(block == b))
-        if len(mine.user):
-            yield arrow_row(_SHUFFLED, b, validation, mine.user, mine.place, mine.rating)
+def _split(batches: Batches, *, validation: bool, users: UserRule, items: ItemTable) -> Batches:
+    """Map side of the shuffle: a chunk to one row of arrays for each user block."""
+    for user, item, rating in chunks_of(batches):
+        place = items.find(item)
+        ratings = Ratings(user, place, rating)
+        block = np.where(place >= 0, users.block(user), -1)
+        for b in range(users.blocks):
+            mine = ratings.take(np.flatnonzero(block == b))
+            if len(mine.user):
+                yield arrow_row(_SHUFFLED, b, validation, mine.user, mine.place, mine.rating)
 
 
 def _pack_block(batches: Batches, *, grid: Grid, items: ItemTable) -> Batches:
