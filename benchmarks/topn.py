@@ -23,6 +23,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from side_by_side import compare, environment_of, peer, seconds
 
+from recpipe.arrow import narrow_rows
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
 from recpipe.session import spark_session
@@ -112,7 +113,9 @@ class Lists:
 
 
 def drained(frame: DataFrame) -> None:
-    frame.write.format("noop").mode("overwrite").save()
+    # As the stages write lists; no other side sends rows to Python.
+    with narrow_rows(frame.sparkSession):
+        frame.write.format("noop").mode("overwrite").save()
 
 
 def check(lists: Lists, expected: list[list[int]]) -> None:

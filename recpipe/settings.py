@@ -345,7 +345,8 @@ class Recommend(Section):
     refit: bool = True
     """Whether the chosen model is fitted again on all ratings before it recommends."""
     max_broadcast_mb: int = Field(1024, ge=1)
-    """Size of the item factors above which top-N refuses to send them to every worker whole."""
+    """Size of the item factors above which top-N sends them to the workers in blocks of at most as
+    much, one after the other; the lists are the same."""
 
 
 class Publish(Section):

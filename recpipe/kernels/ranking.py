@@ -227,20 +227,25 @@ def _judge(
     """
     wanted_at, wanted_items, _ = wanted
     at, items, ranks = lists
-    sizes = np.diff(at)
-    entries = sizes + np.diff(wanted_at)
-    users = len(entries)
-    room = 1 << _bits(entries.max()) if users else 1
+    users, longest, most = len(at) - 1, 0, 0
+    # np.diff and max would say it in two lines, and take three seconds to compile.
+    for user in range(users):
+        size = at[user + 1] - at[user]
+        longest = max(longest, size)
+        most = max(most, size + wanted_at[user + 1] - wanted_at[user])
+    room = 1 << _bits(most)
     table = np.empty(room, np.int32), np.full(room, -1, np.int64), np.empty(room, np.uint8)
-    ranked = np.full(sizes.max() + 1 if users else 1, -1, np.int64)
+    ranked = np.full(longest + 1, -1, np.int64)
     hits = np.full(ks[-1] + 1, -1, np.int64)
     for user in range(users):
-        bits, own = _bits(entries[user]), slice(at[user], at[user + 1])
+        own = slice(at[user], at[user + 1])
         mine = wanted_items[wanted_at[user] : wanted_at[user + 1]]
+        size = len(items[own])
+        bits = _bits(size + len(mine))
         relevant[user] = _enter(table, user, mine, bits)
         faults[user] = _read(table, user, items[own], ranks[own], bits, hits, ranked)
         if relevant[user]:
-            _score(hits, user, sizes[user], relevant[user], ks, values[user])
+            _score(hits, user, size, relevant[user], ks, values[user])
 
 
 __all__ = ["MISRANKED", "REPEATS", "Judged", "Places", "judge", "mean", "totals"]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from recpipe.arrow import narrow_rows
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -41,7 +43,8 @@ def recommend_all(
     seen = ratings.select("user", "item")
     users = ratings.select("user").distinct()
     ranked = model.recommend(users, n=n, seen=seen).select("user", "rank", "item", "score")
-    own = scratch.write_table("own", ranked)
+    with narrow_rows(ratings.sparkSession):
+        own = scratch.write_table("own", ranked)
     short = scratch.write_table("short", short_lists(own, users, n=n))
     if short.isEmpty():
         return own.withColumn("source", F.lit(source))

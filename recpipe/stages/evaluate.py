@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from recpipe import evaluation
+from recpipe.arrow import narrow_rows
 from recpipe.contracts import EVALUATION
 from recpipe.stages.context import Context, folds_of, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, load
@@ -66,7 +67,8 @@ def _judge(
             ranked = ranked.select(*EVALUATION.columns)
             if part == "test":
                 place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                ranked = place.write_table(table, ranked, contract=EVALUATION)
+                with narrow_rows(users.sparkSession):
+                    ranked = place.write_table(table, ranked, contract=EVALUATION)
             lists[name] = ranked
     with context.progress.stage("judge", part):
         predictions = {name: model.predict(held_out) for name, model in models.items()}
