@@ -72,7 +72,7 @@ class FittedModel(Protocol):
         Args:
             users: one column `user`, distinct.
             n: places a user; a user may get fewer, or none where the model does not know the user.
-            seen: (user, item) pairs to leave out.
+            seen: (user, item) pairs to leave out, or what `seen.gathered` made of them.
 
         Order is total: score descending, then item ascending.
         """

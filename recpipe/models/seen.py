@@ -1,4 +1,4 @@
-"""What every user has seen, as arrays by user."""
+"""What every user has seen: by bucket of users on its way to a task, as arrays by user in it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,32 @@ import numpy as np
 
 from recpipe.kernels import ids
 from recpipe.kernels import pairs as kernel
+from recpipe.pairs import PACKED, packed
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
+    from pyspark.sql import DataFrame, SparkSession
+
+_COLUMNS = [field.split()[0] for field in PACKED.split(", ")]
+
+
+def buckets_of(spark: SparkSession) -> int:
+    """How many buckets of users there are: as many as shuffle partitions, and two a core."""
+    partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 0)
+    # Said outright, because Spark would choose by the size of the users, which is small, and not
+    # by the work that follows, which is large.
+    return max(2 * spark.sparkContext.defaultParallelism, partitions)
+
+
+def gathered(seen: DataFrame) -> DataFrame:
+    """Seen pairs (user, item) as `recommend` sends them: persist it where many models are asked.
+
+    What is gathered already comes back as it is, so both may be handed to `recommend`.
+    """
+    if seen.columns == _COLUMNS:
+        return seen
+    return packed(seen, buckets=buckets_of(seen.sparkSession))
 
 
 def seen_by(
@@ -36,4 +58,4 @@ def seen_by(
     return offsets, items
 
 
-__all__ = ["seen_by"]
+__all__ = ["buckets_of", "gathered", "seen_by"]

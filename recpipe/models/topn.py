@@ -16,8 +16,7 @@ from pyspark.sql import functions as F
 
 from recpipe.kernels import topn as kernel
 from recpipe.models.candidates import TILE_COLUMNS
-from recpipe.models.seen import seen_by
-from recpipe.pairs import packed
+from recpipe.models.seen import buckets_of, gathered, seen_by
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +41,8 @@ def top_n(users: DataFrame, *, candidates: Candidates[Any], seen: DataFrame, n: 
     Args:
         users: `user`, distinct, and the columns that the scorers' `inputs` read.
         candidates: all items, of `candidates.send`.
-        seen: (user, item) pairs to leave out; repeated pairs and unknown items do no harm.
+        seen: (user, item) pairs to leave out, or `seen.gathered` ones; repeated pairs and unknown
+            users and items do no harm.
         n: places a user. Where fewer items are left the list is shorter.
 
     Order is total: score descending, then item ascending. Equal inputs give equal lists, however
@@ -53,13 +53,9 @@ def top_n(users: DataFrame, *, candidates: Candidates[Any], seen: DataFrame, n: 
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
-    spark = users.sparkSession
-    # Said outright, because Spark would choose by the size of this input, which is small, and not
-    # by the work that follows, which is large.
-    parallelism = spark.sparkContext.defaultParallelism
-    buckets = max(2 * parallelism, int(spark.conf.get("spark.sql.shuffle.partitions") or 0))
+    buckets = buckets_of(users.sparkSession)
     people = users.withColumn("__bucket", F.pmod(F.col("user"), F.lit(buckets)))
-    pairs = packed(seen, buckets=buckets)
+    pairs = gathered(seen)
 
     def lists(batch: pa.Table, seen: pa.Table) -> pa.Table:
         return _lists(batch, seen, candidates, n)

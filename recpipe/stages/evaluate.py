@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from recpipe import evaluation
 from recpipe.arrow import narrow_rows
 from recpipe.contracts import EVALUATION
+from recpipe.models.seen import gathered
 from recpipe.stages.context import Context, folds_of, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 
@@ -60,6 +61,8 @@ def _judge(
     threshold = None if every_item else settings.relevance_threshold
     held_out = getattr(parts, part)
     users = evaluation.judged_users(held_out, relevance_threshold=threshold).persist()
+    # Crosses to Python once for all models, and without the users who are not judged.
+    seen = gathered(seen.join(users, "user", "left_semi")).persist()
     lists = {}
     for name, model in models.items():
         with context.progress.stage("rank", f"{name}, {part}"):
@@ -83,6 +86,7 @@ def _judge(
                 fold=parts.fold,
             ),
         ]
+    seen.unpersist()
     users.unpersist()
     return rows
 

@@ -11,6 +11,7 @@ from recpipe.models.candidates import TILE_COLUMNS, Candidates, send
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
 from recpipe.models.scorers import FactorScorer, RandomScorer
+from recpipe.models.seen import gathered
 from recpipe.models.topn import top_n
 from recpipe.settings import load
 from recpipe.storage import Folder
@@ -129,6 +130,18 @@ def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> No
         spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
         spark.conf.set("spark.sql.shuffle.partitions", "2")
     assert run(spark.createDataFrame(rows[123:124], FACTORS)) == {123: whole[123]}
+
+
+def test_seen_pairs_may_be_gathered_once_for_many_models(spark: SparkSession) -> None:
+    candidates = sent(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
+    seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (9, 7)], SEEN)
+    once = gathered(seen).persist()
+    found = [
+        lists(top_n(everybody(spark, 0, 1, 2), candidates=candidates, seen=pairs, n=3))
+        for pairs in (seen, once, once)
+    ]
+    once.unpersist()
+    assert found[0] == found[1] == found[2]
 
 
 def test_scores_behind_a_sigmoid_stay_on_the_scale_and_in_total_order(spark: SparkSession) -> None:
