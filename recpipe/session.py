@@ -96,6 +96,8 @@ def _configuration(settings: Settings) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.parquet.compression.codec": "zstd",
+        # Spark's default, INT96, is deprecated in Parquet, larger, and slower to write and read.
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Worker reuse keeps compiled kernels alive from one task to the next.
         "spark.python.worker.reuse": "true",
         "spark.ui.showConsoleProgress": "false",

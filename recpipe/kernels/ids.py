@@ -25,6 +25,67 @@ def distinct_of_runs(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(ids[first])
 
 
+def distinct_of_many(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ids, each once, ascending; quick where they lie close together, in whatever order."""
+    if len(ids) == 0:
+        return ids
+    least, most = int(ids.min()), int(ids.max())
+    if most - least >= _most_places(len(ids)):
+        return distinct_of_runs(np.sort(ids))
+    seen = np.zeros(most - least + 1, bool)
+    seen[ids - least] = True
+    return np.flatnonzero(seen) + least
+
+
+def numbers(
+    wanted: NDArray[np.int64], ids: NDArray[np.int64], numbers: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """The number of each of `wanted`; quick where equal ones stand together.
+
+    Args:
+        wanted: ids, in any order.
+        ids: distinct, ascending.
+        numbers: of `ids`.
+
+    Raises:
+        KeyError: if one of `wanted` is not among `ids`.
+    """
+    if len(wanted) == 0:
+        return np.empty(0, np.int32)
+    changes = wanted[1:] != wanted[:-1]
+    if 2 * int(np.count_nonzero(changes)) < len(wanted):
+        first = np.concatenate(([True], changes))
+        found = _looked_up(wanted[first], ids, numbers)
+        return np.repeat(found, np.diff(np.append(np.flatnonzero(first), len(wanted))))
+    return _looked_up(wanted, ids, numbers)
+
+
+def _looked_up(
+    wanted: NDArray[np.int64], ids: NDArray[np.int64], numbers: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    at = _places(wanted, ids)
+    if not np.array_equal(ids[at], wanted):
+        raise KeyError(f"ids without a number, {int(wanted[ids[at] != wanted][0])} for one")
+    return numbers[at]
+
+
+def _places(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of `wanted` is in `ids`; anywhere in it if it is not there."""
+    if len(ids) == 0:
+        raise KeyError(f"ids without a number, {int(wanted[0])} for one")
+    least, most = int(ids[0]), int(ids[-1])
+    if most - least >= _most_places(len(wanted)):
+        return np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    table = np.zeros(most - least + 1, np.int32)
+    table[ids - least] = np.arange(len(ids), dtype=np.int32)
+    return table[np.clip(wanted, least, most) - least].astype(np.int64)
+
+
+def _most_places(count: int) -> int:
+    """Places of a table that pays for `count` ids."""
+    return 8 * count + (1 << 16)
+
+
 def buckets(users: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
     """A bucket from 0 to `count` - 1 for each user, by a hash: ids may have any pattern."""
     mixed = users.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -50,4 +111,4 @@ def _dense(ids: Ints) -> bool:
     return len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids) + (1 << 22))
 
 
-__all__ = ["buckets", "distinct", "distinct_of_runs", "positions"]
+__all__ = ["buckets", "distinct", "distinct_of_many", "distinct_of_runs", "numbers", "positions"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import boolean, int64, njit
+from numba import boolean, int64, njit, types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_LONGS = types.Array(int64, 1, "C", readonly=True)
 
 
 def latest(
@@ -22,15 +24,16 @@ def latest(
     Of several rows of a pair it is the one with the greatest time; of several of those the one
     with the greatest position.
     """
-    if _ascending(users, items):
+    if ascending(users, items):
         return np.arange(len(users))
     order = np.lexsort((items, users))
     kept = np.empty(len(order), np.int64)
     return kept[: _latest(users, items, times, positions, order, kept)]
 
 
-@njit(boolean(int64[::1], int64[::1]), cache=True, nogil=True)
-def _ascending(users: NDArray[np.int64], items: NDArray[np.int64]) -> bool:
+@njit(boolean(_LONGS, _LONGS), cache=True, nogil=True)
+def ascending(users: NDArray[np.int64], items: NDArray[np.int64]) -> bool:
+    """Whether rows are in the order of user, then item, each pair once."""
     for i in range(1, len(users)):
         if users[i] < users[i - 1] or (users[i] == users[i - 1] and items[i] <= items[i - 1]):
             return False

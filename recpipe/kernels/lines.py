@@ -23,7 +23,11 @@ _MOST_DIGITS = 18
 """Of an integer: more may not fit 64 bits."""
 _EXACT_DIGITS = 15
 """Of a decimal: up to here digits / power of ten is the nearest double, as a parser gives it."""
-_SPACE, _RETURN, _MINUS, _POINT, _ZERO, _NINE = 32, 13, 45, 46, 48, 57
+_FEED, _RETURN, _SPACE, _QUOTE, _MINUS, _POINT, _ZERO, _NINE, _ASCII = (
+    10, 13, 32, 34, 45, 46, 48, 57, 128,
+)  # fmt: skip
+_UNREAD, _USER, _ITEM, _RATING, _TIME = range(5)
+"""What a field is."""
 
 _BYTES = types.Array(uint8, 1, "C", readonly=True)
 _OFFSETS = types.Array(int32, 1, "C", readonly=True)
@@ -50,7 +54,7 @@ class Rules(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """The clean lines of a batch in their order, and what each of all its lines was.
+    """The clean lines of a text in their order, and what each of all its lines was.
 
     Args:
         users: (clean,) ids.
@@ -58,6 +62,7 @@ class Parsed(NamedTuple):
         ratings: (clean,) on the scale.
         times: (clean,) in the unit of the source.
         kinds: (lines,) CLEAN, NO_ROW or OTHER.
+        starts: (lines + 1,) where each line begins, its line feed the last byte before the next.
     """
 
     users: NDArray[np.int64]
@@ -65,77 +70,87 @@ class Parsed(NamedTuple):
     ratings: NDArray[np.float32]
     times: NDArray[np.int64]
     kinds: NDArray[np.uint8]
+    starts: NDArray[np.int64]
 
 
-def parse(data: NDArray[np.uint8], offsets: NDArray[np.int32], rules: Rules) -> Parsed:
-    """Parse lines that lie end to end: line i is data[offsets[i]:offsets[i + 1]]."""
-    lines = len(offsets) - 1
+def parse(text: NDArray[np.uint8], rules: Rules) -> Parsed:
+    """Parse whole lines, each of them ended by a line feed."""
+    lines = int(np.count_nonzero(text == _FEED))
     users, items = np.empty(lines, np.int64), np.empty(lines, np.int64)
     ratings, times = np.empty(lines, np.float32), np.empty(lines, np.int64)
-    kinds = np.empty(lines, np.uint8)
+    kinds, starts = np.empty(lines, np.uint8), np.empty(lines + 1, np.int64)
+    roles = np.full(rules.width, _UNREAD, np.int64)
+    roles[rules.at] = (_USER, _ITEM, _RATING, _TIME)
     clean = _parse(
-        data, offsets, rules.delimiter, rules.header, rules.width, rules.at, rules.scale,
-        rules.period, users, items, ratings, times, kinds,
+        text, rules.delimiter, rules.header, roles, rules.scale, rules.period,
+        users, items, ratings, times, kinds, starts,
     )  # fmt: skip
-    return Parsed(users[:clean], items[:clean], ratings[:clean], times[:clean], kinds)
+    return Parsed(users[:clean], items[:clean], ratings[:clean], times[:clean], kinds, starts)
 
 
-@njit(int64(_BYTES, int64, int64, int64[::1]), cache=True, nogil=True)
-def _integer(data: NDArray[np.uint8], start: int, stop: int, out: NDArray[np.int64]) -> int:
-    """Read a plain integer, printed as it would be again: 1 if it is one."""
-    sign, at = 1, start
-    if at < stop and data[at] == _MINUS:
-        sign, at = -1, at + 1
-    digits = stop - at
-    if digits < 1 or digits > _MOST_DIGITS:
-        return 0
-    if data[at] == _ZERO and (digits > 1 or sign < 0):
-        return 0
-    value = 0
-    for i in range(at, stop):
-        byte = data[i]
-        if byte < _ZERO or byte > _NINE:
-            return 0
-        value = value * 10 + (int64(byte) - _ZERO)
-    out[0] = sign * value
-    return 1
+def joined(
+    data: NDArray[np.uint8], offsets: NDArray[np.int32], end: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Pieces of a text that lie end to end, each followed by `end`, off which they were cut.
+
+    Piece i is data[offsets[i]:offsets[i + 1]].
+    """
+    pieces = len(offsets) - 1
+    out = np.empty(int(offsets[-1]) - int(offsets[0]) + pieces * len(end), np.uint8)
+    _join(data, offsets, end, out)
+    return out
 
 
-@njit(int64(_BYTES, int64, int64, float64[::1]), cache=True, nogil=True)
-def _decimal(data: NDArray[np.uint8], start: int, stop: int, out: NDArray[np.float64]) -> int:
-    """Read digits, or digits, a point and digits: 1 if they are that."""
-    mantissa, digits, power, seen_point = 0, 0, 1.0, False
+@njit(types.void(_BYTES, _OFFSETS, uint8[::1], uint8[::1]), cache=True, nogil=True)
+def _join(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int32],
+    end: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> None:
+    at = 0
+    for piece in range(len(offsets) - 1):
+        start, stop = int64(offsets[piece]), int64(offsets[piece + 1])
+        for i in range(start, stop):
+            out[at + i - start] = data[i]
+        at += stop - start
+        for i in range(len(end)):
+            out[at + i] = end[i]
+        at += len(end)
+
+
+@njit(uint8(uint8[::1], int64, int64, uint8[::1]), cache=True, nogil=True)
+def _kind(text: NDArray[np.uint8], start: int, stop: int, header: NDArray[np.uint8]) -> int:
+    """NO_ROW or OTHER, of a line that is not clean."""
+    while stop > start and text[stop - 1] == _RETURN:
+        stop -= 1
+    blank = True
     for i in range(start, stop):
-        byte = data[i]
-        if byte == _POINT and not seen_point and digits > 0 and i + 1 < stop:
-            seen_point = True
-            continue
-        if byte < _ZERO or byte > _NINE:
-            return 0
-        mantissa = mantissa * 10 + (int64(byte) - _ZERO)
-        digits += 1
-        if seen_point:
-            power *= 10.0
-    if digits < 1 or digits > _EXACT_DIGITS:
-        return 0
-    out[0] = mantissa / power
-    return 1
+        if text[i] != _SPACE:
+            blank = False
+            break
+    if blank:
+        return NO_ROW
+    if stop - start != len(header):
+        return OTHER
+    for i in range(len(header)):
+        if text[start + i] != header[i]:
+            return OTHER
+    return NO_ROW
 
 
 @njit(
     int64(
-        _BYTES, _OFFSETS, uint8[::1], uint8[::1], int64, int64[::1], float64[::1], int64[::1],
-        int64[::1], int64[::1], float32[::1], int64[::1], uint8[::1],
+        uint8[::1], uint8[::1], uint8[::1], int64[::1], float64[::1], int64[::1],
+        int64[::1], int64[::1], float32[::1], int64[::1], uint8[::1], int64[::1],
     ),
     cache=True, nogil=True,
 )  # fmt: skip
 def _parse(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over bytes, compiled as a whole
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int32],
+    text: NDArray[np.uint8],
     delimiter: NDArray[np.uint8],
     header: NDArray[np.uint8],
-    width: int,
-    at: NDArray[np.int64],
+    roles: NDArray[np.int64],
     scale: NDArray[np.float64],
     period: NDArray[np.int64],
     users: NDArray[np.int64],
@@ -143,73 +158,95 @@ def _parse(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over by
     ratings: NDArray[np.float32],
     times: NDArray[np.int64],
     kinds: NDArray[np.uint8],
+    starts: NDArray[np.int64],
 ) -> int:
-    clean, between = 0, len(delimiter)
-    starts, stops = np.empty(width, np.int64), np.empty(width, np.int64)
-    integer, decimal = np.empty(1, np.int64), np.empty(1, np.float64)
-    for line in range(len(offsets) - 1):
-        start, stop = int64(offsets[line]), int64(offsets[line + 1])
-        while stop > start and data[stop - 1] == _RETURN:
-            stop -= 1
-        kinds[line] = OTHER
-        blank = True
-        for i in range(start, stop):
-            if data[i] != _SPACE:
-                blank = False
-                break
-        same = not blank and stop - start == len(header)
-        if same:
-            for i in range(len(header)):
-                if data[start + i] != header[i]:
-                    same = False
-                    break
-        if blank or same:
-            kinds[line] = NO_ROW
-            continue
-        # Bytes that are not of a number or a delimiter end this: no field that is not read may
-        # hold a quote or a byte that is not ASCII.
-        field, i, sound = 0, start, True
-        starts[0] = start
-        while i < stop:
-            byte = data[i]
-            if byte >= 128 or byte == 34:  # noqa: PLR2004 - ASCII; the quote
-                sound = False
-                break
-            if byte == delimiter[0] and (
-                between == 1 or (i + 1 < stop and data[i + 1] == delimiter[1])
-            ):
-                stops[field] = i
-                field += 1
-                if field == width:
+    # Every loop over bytes ends at a line feed at the latest, which ends the text as well.
+    clean, line, at, size = 0, 0, 0, len(text)
+    between, last = len(delimiter), len(roles) - 1
+    while at < size:
+        start, sound = at, True
+        starts[line] = start
+        for field in range(last + 1):
+            role = roles[field]
+            if role == _UNREAD:
+                # A quote or a byte that is not ASCII may mean anything.
+                while text[at] != _FEED and text[at] < _ASCII and text[at] != _QUOTE:
+                    if text[at] == delimiter[0] and (between == 1 or text[at + 1] == delimiter[1]):
+                        break
+                    at += 1
+            elif role == _RATING:
+                mantissa, digits, power, pointed = 0, 0, 1.0, False
+                while True:
+                    byte = int64(text[at])
+                    if _ZERO <= byte <= _NINE:
+                        mantissa = mantissa * 10 + (byte - _ZERO)
+                        digits += 1
+                        if pointed:
+                            power *= 10.0
+                    elif byte == _POINT and not pointed and digits > 0:
+                        pointed = True
+                    else:
+                        break
+                    at += 1
+                if digits < 1 or digits > _EXACT_DIGITS or text[at - 1] == _POINT:
                     sound = False
                     break
-                i += between
-                starts[field] = i
-                continue
-            i += 1
-        if not sound or field != width - 1:
-            continue
-        stops[field] = stop
-        if not _integer(data, starts[at[0]], stops[at[0]], integer):
-            continue
-        users[clean] = integer[0]
-        if not _integer(data, starts[at[1]], stops[at[1]], integer):
-            continue
-        items[clean] = integer[0]
-        if not _decimal(data, starts[at[2]], stops[at[2]], decimal):
-            continue
-        rating = decimal[0]
-        if rating < scale[0] or rating > scale[1]:
-            continue
-        steps = (rating - scale[0]) / scale[2]
-        if abs(steps - np.rint(steps)) >= _ON_STEP:
-            continue
-        ratings[clean] = rating
-        if not _integer(data, starts[at[3]], stops[at[3]], integer):
-            continue
-        if integer[0] < period[0] or integer[0] >= period[1]:
-            continue
-        times[clean] = integer[0]
-        kinds[line] = CLEAN
-        clean += 1
+                rating = mantissa / power
+                if rating < scale[0] or rating > scale[1]:
+                    sound = False
+                    break
+                steps = (rating - scale[0]) / scale[2]
+                if abs(steps - np.rint(steps)) >= _ON_STEP:
+                    sound = False
+                    break
+                ratings[clean] = rating
+            else:
+                # As it would be printed again: no plus, no zeros in front.
+                negative = text[at] == _MINUS
+                if negative:
+                    at += 1
+                first, value = at, 0
+                while True:
+                    byte = int64(text[at])
+                    if byte < _ZERO or byte > _NINE:
+                        break
+                    value = value * 10 + (byte - _ZERO)
+                    at += 1
+                digits = at - first
+                if digits < 1 or digits > _MOST_DIGITS:
+                    sound = False
+                    break
+                if text[first] == _ZERO and (digits > 1 or negative):
+                    sound = False
+                    break
+                value = -value if negative else value
+                if role == _USER:
+                    users[clean] = value
+                elif role == _ITEM:
+                    items[clean] = value
+                else:
+                    if value < period[0] or value >= period[1]:
+                        sound = False
+                        break
+                    times[clean] = value
+            if field == last:
+                while text[at] == _RETURN:
+                    at += 1
+                sound = text[at] == _FEED
+            elif text[at] == delimiter[0] and (between == 1 or text[at + 1] == delimiter[1]):
+                at += between
+            else:
+                sound = False
+            if not sound:
+                break
+        if sound:
+            kinds[line] = CLEAN
+            clean += 1
+        else:
+            while text[at] != _FEED:
+                at += 1
+            kinds[line] = _kind(text, start, at, header)
+        at += 1
+        line += 1
+    starts[line] = size
     return clean

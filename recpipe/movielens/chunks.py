@@ -1,13 +1,12 @@
 """Ratings as chunks: a row of a few arrays in place of a million rows.
 
-Between the source and the table ratings travel as binary columns of numbers, one row a bucket of
-users and a million lines. A shuffle or a scratch copy of them is then a copy of bytes, and what
-looks at single ratings is a compiled kernel. Only whole-number ids travel so.
+Between the source and the table ratings travel as binary columns of numbers, one row a million
+lines. A cache, a shuffle or a broadcast of them is then a copy of bytes, and what looks at single
+ratings is a compiled kernel. Only whole-number ids travel so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from operator import itemgetter
@@ -16,8 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.movielens.layout import RATING_COLUMNS
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -25,31 +22,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.movielens.layout import Layout
-    from recpipe.movielens.times import Period
-    from recpipe.settings import Scale
-
-IDS, LINE = -1, -2
-"""In the place of a bucket: a row of the distinct ids of some lines; a line that is not clean."""
+WHOLE, LINE = -1, -2
+"""In the place of a bucket: all clean lines of some lines; one line that is not clean."""
 
 SCHEMA = (
-    "file int, block long, place long, bucket int, lines long, clean long, others long,"
-    " users long, items long, user_id binary, item_id binary, rating binary, rated_at binary,"
-    " places binary, value string"
+    "file int, block long, place long, bucket int, lines long, size long, clean long, others long,"
+    " ascending boolean, first_user long, first_item long, last_user long, last_item long,"
+    " users long, items long, user_ids binary, item_ids binary,"
+    " user_id binary, item_id binary, rating binary, rated_at binary, places binary, value string"
 )
-"""Of chunks (bucket >= 0), ids (IDS) and lines (LINE).
+"""Of chunks (WHOLE, or a bucket of users from 0) and lines (LINE).
 
 Ids and instants are int64, or int32 where all fit; instants are seconds if int32, else
-microseconds. Of a chunk's rows the places are `place` and up, or those in `places` (int64). A row
-of ids says of its `lines` lines how many were `clean` and how many are for `others` to judge, and
-how many `users` and `items` it holds.
+microseconds. Of a chunk's rows the places are `place` and up, or those in `places` (int64). A
+chunk that is WHOLE says of its `lines` lines of `size` bytes how many were `clean` and how many are
+for `others` to judge, which ids it has, each once (`users` and `items` are how many), whether it
+is `ascending` by user, then item, each pair once, and its first and last pair.
 """
+
+KEPT = "clean long, superseded long, user_id binary, item_id binary, rating binary, rated_at binary"
+"""Chunks of which all rows go to the table, and how many others they supersede."""
 
 ROWS = (
     "user_id long, item_id long, rating float, rated_at timestamp, file int, block long, place long"
 )
 _ROW = ("user_id", "item_id", "rating", "rated_at", "file", "block", "place")
-LATEST = "user_id long, item_id long, rating float, rated_at timestamp, superseded long"
+VALUES = "user_id long, item_id long, rating float, rated_at timestamp"
+NUMBERED = "user_id long, item_id long, user int, item int, rating float, rated_at timestamp"
 
 _LINES = 1 << 20
 _BATCH = 1 << 16
@@ -66,24 +65,6 @@ def bucket_count(size: int, parallelism: int) -> int:
     return min(max(1, -(-size // share)), 1 << 16)
 
 
-def rules(layout: Layout, scale: Scale, period: Period) -> dict[str, Any]:
-    """What a clean line of this layout is: the fields of `kernels.lines.Rules`.
-
-    As a mapping, because the driver has no use for Numba, which takes a second to load.
-    """
-    factor = 1000 if layout.time == "milliseconds" else 1
-    return {
-        "delimiter": np.array(list(layout.delimiter.encode()), np.uint8),
-        "header": np.array(list((layout.header or "").encode()), np.uint8),
-        "width": layout.width,
-        "at": np.array([layout.columns[name] for name in RATING_COLUMNS], np.int64),
-        "scale": np.array([scale.min, scale.max, scale.step], np.float64),
-        "period": np.array(
-            [int(t.timestamp()) * factor for t in (period.first, period.end)], np.int64
-        ),
-    }
-
-
 class Ratings(NamedTuple):
     """Some ratings, in the order of the source.
 
@@ -91,7 +72,7 @@ class Ratings(NamedTuple):
         users: ids.
         items: ids.
         ratings: on the scale.
-        times: microseconds since 1970, or seconds where `seconds` says so.
+        times: microseconds since 1970; seconds, where that is said.
         places: increasing within the block.
     """
 
@@ -119,64 +100,110 @@ class Ratings(NamedTuple):
         return cls(users, items, ratings, times, places)
 
 
-def parse_lines(
-    lines: DataFrame, rules: Mapping[str, Any], *, buckets: int, milliseconds: bool
-) -> DataFrame:
-    """`SCHEMA`: chunks of the clean lines, their ids, and the lines that are for others to judge.
+class Numbers(NamedTuple):
+    """Ids and their numbers, for a task.
 
     Args:
-        lines: (value, file, block), each block in its order within one partition.
-        rules: of `rules`.
-        buckets: of users.
-        milliseconds: whether instants are written in those.
+        ids: distinct, ascending.
+        numbers: of `ids`.
     """
 
-    def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _parse(batches, rules, buckets=buckets, milliseconds=milliseconds)
+    ids: NDArray[np.int64]
+    numbers: NDArray[np.int32]
 
-    return lines.select("value", "file", "block").mapInArrow(parse, SCHEMA)
+    @classmethod
+    def of(cls, table: DataFrame) -> Numbers:
+        """A table (id, number) brought to the driver: O(ids)."""
+        found = table.toArrow()
+        ids, numbers = (column.to_numpy() for column in found.columns)
+        order = np.argsort(ids)
+        return cls(ids[order].astype(np.int64), numbers[order].astype(np.int32))
 
 
-def pack(rows: DataFrame, *, buckets: int) -> DataFrame:
-    """`ROWS` as `SCHEMA`: chunks and their ids, for rows that were parsed in another way."""
-
-    def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _pack(batches, buckets=buckets)
-
-    return rows.select(*_ROW).mapInArrow(parse, SCHEMA)
+def pack(rows: DataFrame) -> DataFrame:
+    """`ROWS` as `SCHEMA`, for rows that were parsed in another way."""
+    return rows.select(*_ROW).mapInArrow(_pack, SCHEMA)
 
 
 def unpack(chunks: DataFrame) -> DataFrame:
     """The ratings of chunks as `ROWS`."""
-    return chunks.where("bucket >= 0").mapInArrow(_unpack, ROWS)
+    return chunks.where(F.col("bucket") != LINE).mapInArrow(_unpack, ROWS)
+
+
+def kept_as_they_are(chunks: DataFrame) -> DataFrame:
+    """`KEPT`, of chunks that have every (user, item) once."""
+    whole = chunks.where((F.col("bucket") == WHOLE) & (F.col("clean") > 0))
+    return whole.select(
+        "clean", F.lit(0).cast("long").alias("superseded"),
+        "user_id", "item_id", "rating", "rated_at",
+    )  # fmt: skip
 
 
 def latest(chunks: DataFrame, *, buckets: int) -> DataFrame:
-    """`LATEST`: one row a (user, item), and how many it supersedes; a partition a bucket."""
-    chunks = chunks.where("bucket >= 0")
+    """`KEPT`: one row a (user, item), the latest; a partition a bucket."""
+    chunks = chunks.where((F.col("bucket") == WHOLE) & (F.col("clean") > 0))
     if buckets == 1:
         placed = chunks.coalesce(1)
     else:
-        placed = chunks.repartitionById(buckets, F.col("bucket"))
-    return placed.mapInArrow(_latest, LATEST)
+
+        def scatter(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return _scatter(batches, buckets)
+
+        placed = chunks.mapInArrow(scatter, SCHEMA).repartitionById(buckets, F.col("bucket"))
+    return placed.mapInArrow(_latest, KEPT)
+
+
+def values(kept: DataFrame) -> DataFrame:
+    """`KEPT` as `VALUES`, a row a rating."""
+
+    def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for users, items, ratings, times in _kept_rows(batches):
+            yield from _batches([users, items, ratings, times], _ROW[:4])
+
+    return kept.mapInArrow(rows, VALUES)
+
+
+def numbered(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
+    """`KEPT` as `NUMBERED`: the table of ratings, sorted as the chunks are.
+
+    Args:
+        kept: chunks.
+        users: every user among them.
+        items: every item among them.
+    """
+
+    def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from recpipe.kernels import ids as kernel
+
+        for user_ids, item_ids, ratings, times in _kept_rows(batches):
+            user = kernel.numbers(user_ids, *users)
+            item = kernel.numbers(item_ids, *items)
+            yield from _batches(
+                [user_ids, item_ids, user, item, ratings, times],
+                ("user_id", "item_id", "user", "item", "rating", "rated_at"),
+            )
+
+    return kept.mapInArrow(rows, NUMBERED)
 
 
 def distinct_ids(chunks: DataFrame, name: str) -> DataFrame:
     """The ids of chunks, each once: ascending and in one partition, by one task.
 
     Args:
-        chunks: few enough rows of ids for the memory of that task: see `Summary`.
+        chunks: with few enough ids for the memory of that task: see `parsing.Summary`.
         name: user_id or item_id.
     """
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from recpipe.kernels.ids import distinct_of_runs
+        from recpipe.kernels.ids import distinct_of_many
 
-        found = list(_id_arrays(batches))
-        merged = (
-            distinct_of_runs(np.sort(np.concatenate(found))) if found else np.empty(0, np.int64)
-        )
-        yield from _batches([merged], [name])
+        found, held = [np.empty(0, np.int64)], 0
+        for array in _id_arrays(batches):
+            found.append(array)
+            held += len(array)
+            if held > _LINES:
+                found, held = [distinct_of_many(np.concatenate(found))], 0
+        yield from _batches([distinct_of_many(np.concatenate(found))], [name])
 
     return _id_rows(chunks, name).coalesce(1).mapInArrow(merge, f"{name} long")
 
@@ -192,8 +219,8 @@ def ids(chunks: DataFrame, name: str) -> DataFrame:
 
 
 def _id_rows(chunks: DataFrame, name: str) -> DataFrame:
-    counted = {"user_id": "users", "item_id": "items"}[name]
-    return chunks.where(F.col("bucket") == IDS).select(name, counted)
+    arrays, counts = {"user_id": ("user_ids", "users"), "item_id": ("item_ids", "items")}[name]
+    return chunks.where(F.col("bucket") == WHOLE).select(arrays, counts)
 
 
 def _id_arrays(batches: Iterable[pa.RecordBatch]) -> Iterator[NDArray[np.int64]]:
@@ -202,88 +229,68 @@ def _id_arrays(batches: Iterable[pa.RecordBatch]) -> Iterator[NDArray[np.int64]]
             yield _wide(buffer, count)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What chunks hold, told by their rows of ids.
+def chunk(
+    rows: Ratings,
+    *,
+    file: int,
+    block: int,
+    place: int,
+    lines: int,
+    size: int,
+    others: int,
+    seconds: bool,
+) -> pa.RecordBatch:
+    """The clean ones of some lines as one WHOLE row of `SCHEMA`.
+
+    Where none of the lines is for others, nothing falls between their places: they are counted up
+    instead of kept.
 
     Args:
-        blocks: (file, block, lines) in no order.
-        clean: clean lines of each file by its number.
-        others: lines that are for others to judge, the blank ones not among them.
-        users: ids of users, those of several chunks counted in each.
-        items: ids of items, likewise.
-    """
+        rows: the clean lines; their places are not read unless there are `others`.
+        file: of the lines.
+        block: of the lines.
+        place: of the first of them.
+        lines: how many there are.
+        size: bytes of them.
+        others: how many are for others to judge.
+        seconds: whether the times of `rows` are seconds, not microseconds.
+    """  # fmt: skip
+    from recpipe.kernels import ids as kernel
+    from recpipe.kernels.latest import ascending
 
-    blocks: Sequence[tuple[int, int, int]]
-    clean: dict[int, int]
-    others: int
-    users: int
-    items: int
-
-
-def summarise(chunks: DataFrame) -> Summary:
-    """Read the rows of ids but not the ids: O(blocks and millions of lines) on the driver."""
-    rows = chunks.where(F.col("bucket") == IDS)
-    found = rows.select("file", "block", "lines", "clean", "others", "users", "items").collect()
-    clean: dict[int, int] = {}
-    for row in found:
-        clean[row["file"]] = clean.get(row["file"], 0) + row["clean"]
-    return Summary(
-        blocks=[(row["file"], row["block"], row["lines"]) for row in found],
-        clean=clean,
-        others=sum(row["others"] for row in found),
-        users=sum(row["users"] for row in found),
-        items=sum(row["items"] for row in found),
-    )
+    users, items = kernel.distinct_of_runs(rows.users), kernel.distinct_of_many(rows.items)
+    ends: list[int | None] = [None] * 4
+    if len(rows.users):
+        ends = [int(column[at]) for at in (0, -1) for column in (rows.users, rows.items)]
+    return record(
+        1, file=file, block=block, bucket=WHOLE, lines=lines, size=size, others=others,
+        ascending=ascending(rows.users, rows.items),
+        first_user=ends[0], first_item=ends[1], last_user=ends[2], last_item=ends[3],
+        users=len(users), items=len(items), user_ids=_narrow(users), item_ids=_narrow(items),
+        place=place, **_columns(rows, seconds=seconds),
+        places=rows.places.tobytes() if others else None,
+    )  # fmt: skip
 
 
-def _parse(
-    batches: Iterator[pa.RecordBatch], given: Mapping[str, Any], *, buckets: int, milliseconds: bool
-) -> Iterator[pa.RecordBatch]:
-    """Lines to chunks: a chunk ends with its block, or when it has enough lines."""
-    import pyarrow as pa
-
-    from recpipe.kernels import lines as kernel
-
-    rules = kernel.Rules(**given)
-    factor = 1000 if milliseconds else _SECOND
-    now: tuple[int, int] | None = None
-    place = begun = others = 0
-    held: list[Ratings] = []
-
-    def flush() -> Iterator[pa.RecordBatch]:
-        if now is not None and place > begun:
-            rows = Ratings.joined(held)
-            yield from _chunks(
-                rows, *now, begun, lines=place - begun, others=others, buckets=buckets
-            )
-
-    for batch in batches:
-        data, offsets = _bytes(batch.column(0))
-        for start, stop, file, block in _segments(batch):
-            if (file, block) != now or place - begun >= _LINES:
-                yield from flush()
-                held, others = [], 0
-                place = place if (file, block) == now else 0
-                now, begun = (file, block), place
-            parsed = kernel.parse(data, offsets[start : stop + 1], rules)
-            at = place + np.flatnonzero(parsed.kinds == kernel.CLEAN)
-            held.append(
-                Ratings(parsed.users, parsed.items, parsed.ratings, parsed.times * factor, at)
-            )
-            other = np.flatnonzero(parsed.kinds == kernel.OTHER)
-            if len(other):
-                others += len(other)
-                values = batch.column(0).slice(start, stop - start).take(pa.array(other))
-                yield _record(
-                    len(other), file=file, block=block, place=place + other, bucket=LINE,
-                    value=values,
-                )  # fmt: skip
-            place += stop - start
-    yield from flush()
+def _columns(rows: Ratings, *, seconds: bool) -> dict[str, object]:
+    times = rows.times
+    if not seconds:
+        # Whole seconds in half of the room.
+        whole = times // _SECOND
+        seconds = bool((whole * _SECOND == times).all())
+        times = whole if seconds else times
+    if seconds and not _fits(times):
+        times, seconds = times * _SECOND, False
+    return {
+        "clean": len(rows.users),
+        "user_id": _narrow(rows.users),
+        "item_id": _narrow(rows.items),
+        "rating": rows.ratings.tobytes(),
+        "rated_at": times.astype(np.int32 if seconds else np.int64).tobytes(),
+    }
 
 
-def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
+def _pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     for batch in batches:
@@ -296,50 +303,29 @@ def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.Rec
             times.to_numpy(zero_copy_only=False),
             columns["place"].to_numpy(zero_copy_only=False),
         )
-        for start, stop, file, block in _segments(batch):
-            part = rows.take(np.arange(start, stop))
-            yield from _chunks(
-                part, file, block, 0, lines=stop - start, others=stop - start, buckets=buckets
-            )
+        for start, stop, file, block in segments(batch):
+            yield chunk(
+                rows.each(itemgetter(slice(start, stop))), file=file, block=block, place=0,
+                lines=stop - start, size=0, others=stop - start, seconds=False,
+            )  # fmt: skip
 
 
-def _chunks(
-    rows: Ratings, file: int, block: int, place: int, *, lines: int, others: int, buckets: int
-) -> Iterator[pa.RecordBatch]:
-    """A row of ids, and a chunk for each bucket that has ratings.
-
-    Where no line of a chunk is for others, nothing falls between its places: they are counted up
-    instead of kept.
-    """
+def _scatter(batches: Iterable[pa.RecordBatch], buckets: int) -> Iterator[pa.RecordBatch]:
+    """Chunks, each as one for every bucket of users that it has ratings of."""
     from recpipe.kernels import ids as kernel
 
-    users, items = kernel.distinct_of_runs(rows.users), kernel.distinct_of_runs(np.sort(rows.items))
-    yield _record(
-        1, file=file, block=block, bucket=IDS, lines=lines, clean=len(rows.users), others=others,
-        users=len(users), items=len(items), user_id=_narrow(users), item_id=_narrow(items),
-    )  # fmt: skip
-    if not len(rows.users):
-        return
-    # Whole seconds in half of the room.
-    seconds = rows.times // _SECOND
-    whole = bool((seconds * _SECOND == rows.times).all()) and _fits(seconds)
-    rows = rows._replace(times=seconds if whole else rows.times)
-    bucket = kernel.buckets(rows.users, buckets)
-    order = np.argsort(bucket, kind="stable") if buckets > 1 else None
-    rows = rows if order is None else rows.take(order)
-    ends = np.cumsum(np.bincount(bucket, minlength=buckets))
-    for number, stop in enumerate(ends.tolist()):
-        start = int(ends[number - 1]) if number else 0
-        if start == stop:
-            continue
-        part = rows.each(itemgetter(slice(start, stop)))
-        yield _record(
-            1, file=file, block=block, place=place, bucket=number, clean=stop - start,
-            user_id=_narrow(part.users), item_id=_narrow(part.items),
-            rating=part.ratings.tobytes(),
-            rated_at=part.times.astype(np.int32 if whole else np.int64).tobytes(),
-            places=part.places.tobytes() if others else None,
-        )  # fmt: skip
+    for file, block, place, rows in _chunk_rows(batches):
+        bucket = kernel.buckets(rows.users, buckets)
+        sorted_rows = rows.take(np.argsort(bucket, kind="stable"))
+        ends = np.cumsum(np.bincount(bucket, minlength=buckets)).tolist()
+        for number, (start, stop) in enumerate(pairwise([0, *ends])):
+            if start == stop:
+                continue
+            part = sorted_rows.each(itemgetter(slice(start, stop)))
+            yield record(
+                1, file=file, block=block, place=place, bucket=number,
+                **_columns(part, seconds=False), places=part.places.tobytes(),
+            )  # fmt: skip
 
 
 def _chunk_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, int, Ratings]]:
@@ -350,24 +336,42 @@ def _chunk_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, i
         for row in range(batch.num_rows):
             file, block, place, count = (column[row].as_py() for column in columns[:4])
             buffers = [column[row].as_buffer() for column in columns[4:8]]
-            times = _wide(buffers[3], count)
-            if buffers[3].size == 4 * count:
-                times = times * _SECOND
             places = columns[8][row].as_buffer()
             yield (
                 file,
                 block,
                 place,
                 Ratings(
-                    _wide(buffers[0], count),
-                    _wide(buffers[1], count),
-                    np.frombuffer(buffers[2], np.float32),
-                    times,
+                    *_decoded(buffers, count),
                     np.arange(place, place + count)
                     if places is None
                     else np.frombuffer(places, np.int64),
                 ),
             )
+
+
+def _kept_rows(
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]]:
+    """Users, items, ratings and times of every chunk of `KEPT`."""
+    for batch in batches:
+        for row in range(batch.num_rows):
+            count = batch.column(0)[row].as_py()
+            yield _decoded([column[row].as_buffer() for column in batch.columns[2:]], count)
+
+
+def _decoded(
+    buffers: Sequence[pa.Buffer], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    times = _wide(buffers[3], count)
+    if buffers[3].size == 4 * count:
+        times *= _SECOND
+    return (
+        _wide(buffers[0], count),
+        _wide(buffers[1], count),
+        np.frombuffer(buffers[2], np.float32),
+        times,
+    )
 
 
 def _unpack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -395,15 +399,12 @@ def _latest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     rows = Ratings.joined(chunk[3] for chunk in found)
     del found
     kept = kernel.latest(rows.users, rows.items, rows.times, np.concatenate(positions))
-    superseded = np.zeros(len(kept), np.int64)
-    superseded[0] = len(rows.users) - len(kept)
-    names = ["user_id", "item_id", "rating", "rated_at", "superseded"]
-    columns = rows if len(kept) == len(rows.users) and _is_range(kept) else rows.take(kept)
-    yield from _batches([*columns[:4], superseded], names)
-
-
-def _is_range(kept: NDArray[np.int64]) -> bool:
-    return bool((kept[1:] > kept[:-1]).all()) if len(kept) else True
+    superseded = len(rows.users) - len(kept)
+    for start in range(0, len(kept), _LINES):
+        part = rows.take(kept[start : start + _LINES])
+        yield record(
+            1, KEPT, superseded=superseded if start == 0 else 0, **_columns(part, seconds=False)
+        )
 
 
 def _batches(columns: Sequence[NDArray[Any]], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -420,30 +421,31 @@ def _batches(columns: Sequence[NDArray[Any]], names: Sequence[str]) -> Iterator[
 
 
 @cache
-def _fields() -> Mapping[str, pa.DataType]:
+def _fields(schema: str) -> Mapping[str, pa.DataType]:
     import pyarrow as pa
 
     kinds = {
-        "int": pa.int32(), "long": pa.int64(), "binary": pa.binary(), "string": pa.string()
+        "int": pa.int32(), "long": pa.int64(), "boolean": pa.bool_(), "binary": pa.binary(),
+        "string": pa.string(),
     }  # fmt: skip
-    return {name: kinds[kind] for name, kind in map(str.split, SCHEMA.split(", "))}
+    return {name: kinds[kind] for name, kind in map(str.split, schema.split(", "))}
 
 
-def _record(rows: int, **columns: object) -> pa.RecordBatch:
-    """Rows of `SCHEMA`: what is no array stands in each of them, what is not given is null."""
+def record(rows: int, schema: str = SCHEMA, /, **columns: object) -> pa.RecordBatch:
+    """Rows of `schema`: what is no array stands in each of them, what is not given is null."""
     import pyarrow as pa
 
     arrays = []
-    for name, kind in _fields().items():
+    for name, kind in _fields(schema).items():
         value = columns.get(name)
         if isinstance(value, (np.ndarray, pa.Array)):
             arrays.append(pa.array(value, kind))
         else:
             arrays.append(pa.array([value] * rows, kind))
-    return pa.RecordBatch.from_arrays(arrays, names=list(_fields()))
+    return pa.RecordBatch.from_arrays(arrays, names=list(_fields(schema)))
 
 
-def _segments(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, int]]:
+def segments(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, int]]:
     """(start, stop, file, block) of the runs of a batch that are of one block."""
     if batch.num_rows == 0:
         return
@@ -455,7 +457,7 @@ def _segments(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, int]]:
         yield start, stop, int(file[start]), int(block[start])
 
 
-def _bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def as_bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """The bytes of strings, end to end, and where each begins; nothing is copied."""
     _, offsets, data = column.buffers()
     starts = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]

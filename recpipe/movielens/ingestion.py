@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from recpipe.contracts import INGESTED, ITEMS, RATINGS, REJECTED, USERS
 from recpipe.errors import CheckError, InputError
 from recpipe.movielens import metadata, ratings
 from recpipe.movielens.archive import Limits
+from recpipe.movielens.chunks import Numbers
 from recpipe.movielens.ids import check_dense, extend, first
 from recpipe.movielens.lines import Staged, stage
 from recpipe.movielens.report import FileReport, IdCounts, IngestReport, RowCounts
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 _SHOWN_REJECTS = 5
 _AT_ONCE = 6
 """Jobs that are planned beside each other."""
+_FEW_IDS = 5_000_000
+"""Ids up to which each task has all of them, with their numbers."""
 _SMALL_FILE = 8_000_000
 """Bytes up to which one task is quicker than a shuffle."""
 
@@ -80,43 +83,55 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
         files = beside.submit(opened.fingerprint)
         scale = settings.rating_scale or opened.release.scale
         work = _Work(opened, scratch, scale, Period.until(run_date))
-        rated = _stage_ratings(work)
-        _refuse_unusable(rated, opened, settings.max_rejected_share)
-        seen = {
-            contract.name: rated.ids(contract.columns[0], scratch=scratch)
+        with closing(_stage_ratings(work)) as rated:
+            return _replace_all(work, rated, tables, settings, files, beside)
+
+
+def _replace_all(
+    work: _Work,
+    rated: StagedRatings,
+    tables: Tables,
+    settings: Ingest,
+    files: Future[dict[str, tuple[int, str]]],
+    beside: ThreadPoolExecutor,
+) -> IngestReport:
+    opened, scratch = work.source, work.scratch
+    _refuse_unusable(rated, opened, settings.max_rejected_share)
+    seen = {
+        contract.name: rated.ids(contract.columns[0], scratch=scratch)
+        for contract in (USERS, ITEMS)
+    }
+    types = _id_types(seen, tables, opened)
+    with tables.replace() as replacement, _joined(beside) as started:
+        ids = [
+            started(_extend_ids, replacement, tables, seen, types, contract, work, rated)
             for contract in (USERS, ITEMS)
+        ]
+        others = {
+            kind: started(_replace_other, replacement, work, kind, context)
+            for kind, context in _others(work, types).items()
         }
-        types = _id_types(seen, tables, opened)
-        with tables.replace() as replacement, _joined(beside) as started:
-            ids = [
-                started(_extend_ids, replacement, tables, seen, types, contract, work, rated)
-                for contract in (USERS, ITEMS)
-            ]
-            others = {
-                kind: started(_replace_other, replacement, work, kind, context)
-                for kind, context in _others(work, types).items()
-            }
-            (users, user_counts), (items, item_counts) = (found.result() for found in ids)
-            rated_counts = _replace_ratings(replacement, rated, types, users, items)
-            beside_them = {kind: found.result() for kind, found in others.items()}
-            _write_rejected(replacement, rated, [other.staged for other in beside_them.values()])
-            # Titles and tags of another source would name other items.
-            for contract in INGESTED:
-                if contract not in (USERS, ITEMS) and contract.name not in replacement.written:
-                    replacement.drop(contract.name)
-            report = IngestReport(
-                source=opened.uri,
-                format=opened.release.name,
-                rating_scale=scale,
-                files=_files(opened, files.result(), rated, beside_them.values()),
-                ratings=rated_counts,
-                others={other.table: other.counts for other in beside_them.values()},
-                users=user_counts,
-                items=item_counts,
-                versions=replacement.versions,
-            )
-            replacement.describe(report.as_dict())
-        return report
+        users, items = (found.result() for found in ids)
+        rated_counts = _replace_ratings(replacement, rated, types, users, items)
+        beside_them = {kind: found.result() for kind, found in others.items()}
+        _write_rejected(replacement, rated, [other.staged for other in beside_them.values()])
+        # Titles and tags of another source would name other items.
+        for contract in INGESTED:
+            if contract not in (USERS, ITEMS) and contract.name not in replacement.written:
+                replacement.drop(contract.name)
+        report = IngestReport(
+            source=opened.uri,
+            format=opened.release.name,
+            rating_scale=work.scale,
+            files=_files(opened, files.result(), rated, beside_them.values()),
+            ratings=rated_counts,
+            others={other.table: other.counts for other in beside_them.values()},
+            users=users.counts,
+            items=items.counts,
+            versions=replacement.versions,
+        )
+        replacement.describe(report.as_dict())
+    return report
 
 
 @contextmanager
@@ -148,6 +163,15 @@ class _Work:
 
     def uris(self, kind: Kind) -> list[str]:
         return [self.source.uris[path] for path in self.source.release.parts[kind].paths]
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """An id table; `numbers` where its ids are whole numbers and not too many."""
+
+    table: DataFrame
+    counts: IdCounts
+    numbers: Numbers | None
 
 
 @dataclass(frozen=True)
@@ -249,38 +273,40 @@ def _extend_ids(
     contract: Table,
     work: _Work,
     rated: StagedRatings,
-) -> tuple[DataFrame, IdCounts]:
+) -> _Ids:
     id_name, number = contract.columns
     kind = types.of(id_name).simpleString().replace("bigint", "long")
     ids = types.cast(seen[contract.name])
     if rated.ids_in_order and kind == "long" and not tables.has(contract.name):
         table = replacement.write(contract, first(ids, id=id_name, number=number))
-        total = check_dense(table.coalesce(1), id=id_name, number=number)
-        return table, IdCounts(type=kind, new=total, total=total)
-    known = tables.read(contract.name) if tables.has(contract.name) else None
-    extended = extend(known, ids, id=id_name, number=number, scratch=work.scratch)
-    table = extended.frame
-    if extended.new:
-        table = replacement.write(contract, extended.frame)
-        check_dense(table, id=id_name, number=number, total=extended.total)
-    return table, IdCounts(type=kind, new=extended.new, total=extended.total)
+        new = total = check_dense(table.coalesce(1), id=id_name, number=number)
+    else:
+        known = tables.read(contract.name) if tables.has(contract.name) else None
+        extended = extend(known, ids, id=id_name, number=number, scratch=work.scratch)
+        table, new, total = extended.frame, extended.new, extended.total
+        if extended.new:
+            table = replacement.write(contract, extended.frame)
+            check_dense(table, id=id_name, number=number, total=extended.total)
+    few = kind == "long" and total <= _FEW_IDS
+    return _Ids(
+        table, IdCounts(type=kind, new=new, total=total), Numbers.of(table) if few else None
+    )
 
 
 def _replace_ratings(
-    replacement: Replacement,
-    rated: StagedRatings,
-    types: _IdTypes,
-    users: DataFrame,
-    items: DataFrame,
+    replacement: Replacement, rated: StagedRatings, types: _IdTypes, users: _Ids, items: _Ids
 ) -> RowCounts:
     good = None if rated.good is None else types.cast(rated.good)
-    table, observed = latest(rated, good, users, items)
+    numbers = None
+    if users.numbers is not None and items.numbers is not None:
+        numbers = users.numbers, items.numbers
+    table, superseded = latest(rated, good, users.table, items.table, numbers)
     written = replacement.write(RATINGS, table)
     counts = RowCounts(
         rows=rated.rows,
         kept=RATINGS.count(written),
         rejected=rated.refused,
-        superseded=int(observed.get["superseded"] or 0),
+        superseded=superseded(),
         reasons=rated.rejected,
     )
     return _added_up(RATINGS, counts)

@@ -72,10 +72,21 @@ def read_lines(spark: SparkSession, uris: Sequence[str], *, latin1: bool = False
     return without_ends(raw)
 
 
-def read_raw_lines(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
-    """`read_lines` with carriage returns and byte order marks still in them."""
-    text = spark.read.option("lineSep", "\n").text([literal(uri) for uri in uris])
-    return _placed(text, ["value"], uris)
+def read_raw_lines(
+    spark: SparkSession, uris: Sequence[str], *, end: str = "\n", longest: int | None = None
+) -> DataFrame:
+    """`read_lines` with carriage returns and byte order marks still in them.
+
+    Args:
+        spark: the session.
+        uris: the files.
+        end: of a line, or of several of them that make a row.
+        longest: bytes of a row above which it is left out; None: there is no such limit.
+    """
+    reader = spark.read.option("lineSep", end)
+    if longest is not None:
+        reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", str(longest))
+    return _placed(reader.text([literal(uri) for uri in uris]), ["value"], uris)
 
 
 def without_ends(raw: DataFrame) -> DataFrame:

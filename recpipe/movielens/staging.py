@@ -11,26 +11,29 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark import StorageLevel
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.contracts import RATINGS
 from recpipe.movielens import chunks as packed
-from recpipe.movielens import ratings
+from recpipe.movielens import parsing, ratings
 from recpipe.movielens.lines import POSITION, REASONS, Staged, read_raw_lines, stage, without_ends
+from recpipe.storage.filesystem import file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyspark.sql import DataFrame
 
-    from recpipe.movielens.chunks import Summary
+    from recpipe.movielens.chunks import Numbers
     from recpipe.movielens.layout import Layout
+    from recpipe.movielens.parsing import Cut, Summary
     from recpipe.movielens.times import Period
     from recpipe.settings import Scale
     from recpipe.storage import Folder
 
-_FEW_IDS = 5_000_000
+_FEW_IDS = 20_000_000
 """Ids, counted again in each chunk, up to which one task puts them in order and checks them."""
 _SAMPLED_LINES = 100
 _ROW_BYTES = 25
@@ -40,7 +43,7 @@ _PLAIN = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 
 @dataclass(frozen=True)
 class StagedRatings:
-    """All ratings of a source, on disk.
+    """All ratings of a source, read and kept until it is closed.
 
     Args:
         rows: how many there are, refused ones included.
@@ -50,6 +53,7 @@ class StagedRatings:
         chunks: clean ratings of whole-number ids (`chunks.SCHEMA`); None if there are none.
         summary: of the chunks.
         judged: all other rows; None if there are none.
+        held: what takes room until it is given up.
     """
 
     rows: int
@@ -59,6 +63,7 @@ class StagedRatings:
     chunks: DataFrame | None = None
     summary: Summary | None = None
     judged: Staged | None = None
+    held: DataFrame | None = None
 
     @property
     def refused(self) -> int:
@@ -92,6 +97,16 @@ class StagedRatings:
             frames.append(packed.ids(self.chunks, name).select(F.col(name).cast("string")))
         found = reduce(lambda a, b: a.unionByName(b), frames).distinct()
         return scratch.write_table(f"seen-{name}", found)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether all are in `chunks`, by user, then item, each pair once."""
+        return self.good is None and self.summary is not None and self.summary.in_order
+
+    def close(self) -> None:
+        """Give up the room that the ratings take."""
+        if self.held is not None:
+            self.held.unpersist()
 
     def rows_by_file(self) -> dict[str, int]:
         """Rows of each file."""
@@ -136,15 +151,20 @@ def stage_lines(
     """
     spark = scratch.spark
     buckets = packed.bucket_count(size, spark.sparkContext.defaultParallelism)
-    raw = read_raw_lines(spark, uris)
-    parsed = packed.parse_lines(
-        raw,
-        packed.rules(layout, scale, period),
-        buckets=buckets,
-        milliseconds=layout.time == "milliseconds",
-    )
-    chunks = scratch.write_table("chunks", parsed)
-    summary = packed.summarise(chunks)
+    by = parsing.rules(layout, scale, period)
+    milliseconds = layout.time == "milliseconds"
+
+    def read(cut: Cut) -> DataFrame:
+        longest = None if cut.size is None else parsing.LONGEST
+        pieces = read_raw_lines(spark, uris, end=cut.end, longest=longest)
+        return parsing.parse_lines(pieces, by, end=cut.end, milliseconds=milliseconds)
+
+    cut = parsing.find_cut(file_system(uris[0], spark), uris)
+    chunks, summary = _held(read(cut))
+    if cut.size not in {None, summary.size}:
+        # Lines that stand further apart than a row may be long.
+        chunks.unpersist()
+        chunks, summary = _held(read(parsing.Cut()))
     clean = sum(summary.clean.values())
     judged = None
     if summary.others:
@@ -167,7 +187,18 @@ def stage_lines(
         chunks=chunks if clean else None,
         summary=summary if clean else None,
         judged=judged,
+        held=chunks,
     )
+
+
+def _held(parsed: DataFrame) -> tuple[DataFrame, Summary]:
+    """Chunks in memory, and on the disks of those that read them where that is short."""
+    chunks = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        return chunks, parsing.summarise(chunks)
+    except BaseException:
+        chunks.unpersist()
+        raise
 
 
 def is_mostly_whole(head: bytes, layout: Layout) -> bool:
@@ -186,8 +217,12 @@ def is_mostly_whole(head: bytes, layout: Layout) -> bool:
 
 
 def latest(
-    rated: StagedRatings, good: DataFrame | None, users: DataFrame, items: DataFrame
-) -> tuple[DataFrame, Observation]:
+    rated: StagedRatings,
+    good: DataFrame | None,
+    users: DataFrame,
+    items: DataFrame,
+    numbers: tuple[Numbers, Numbers] | None,
+) -> tuple[DataFrame, Callable[[], int]]:
     """The table of ratings: one row a (user, item), the latest; see `ratings.latest`.
 
     Args:
@@ -195,6 +230,10 @@ def latest(
         good: `rated.good` with ids of the types of the tables.
         users: (user_id, user), every user among them.
         items: (item_id, item), every item among them.
+        numbers: of `users` and `items`, where they are whole numbers and not too many.
+
+    Returns:
+        The table, and what says, once it is written, how many rows were superseded.
     """
     kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
     if kinds != {"bigint"}:
@@ -209,16 +248,27 @@ def latest(
                     }
                 )
             )
-        return ratings.latest(reduce(lambda a, b: a.unionByName(b), frames), users, items)
-    frames = [] if rated.chunks is None else [rated.chunks]
-    if good is not None:
-        frames.append(packed.pack(good, buckets=rated.buckets))
-    chunks = reduce(lambda a, b: a.unionByName(b), frames)
-    kept = packed.latest(chunks, buckets=rated.buckets)
-    seen = Observation()
-    numbered = kept.join(users, "user_id").join(items, "item_id")
-    observed = numbered.observe(seen, F.sum("superseded").alias("superseded"))
-    return observed.select(*RATINGS.columns), seen
+        rows = reduce(lambda a, b: a.unionByName(b), frames)
+        table, seen = ratings.latest(rows, users, items)
+        return table, lambda: int(seen.get["superseded"] or 0)
+    if rated.in_order and rated.chunks is not None:
+        kept, superseded = packed.kept_as_they_are(rated.chunks), lambda: 0
+    else:
+        frames = [] if rated.chunks is None else [rated.chunks]
+        if good is not None:
+            frames.append(packed.pack(good))
+        observed = Observation()
+        kept = packed.latest(
+            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets
+        ).observe(observed, F.sum("superseded").alias("superseded"))
+
+        def superseded() -> int:
+            return int(observed.get["superseded"] or 0)
+
+    if numbers is not None:
+        return packed.numbered(kept, *numbers), superseded
+    table = packed.values(kept).join(users, "user_id").join(items, "item_id")
+    return table.select(*RATINGS.columns), superseded
 
 
 def _blocks(summary: Summary, chunks: DataFrame) -> DataFrame:

@@ -50,6 +50,10 @@ class FileSystem(Protocol):
         """The first `size` bytes of a file, or all of a shorter one."""
         ...
 
+    def read_tail(self, path: str, size: int) -> bytes:
+        """The last `size` bytes of a file, or all of a shorter one."""
+        ...
+
     def replace(self, path: str, data: bytes) -> None:
         """Write a whole file in one step: a reader sees the old bytes or the new, never a mix."""
         ...
@@ -163,6 +167,11 @@ class LocalFileSystem:
         with self._path(path).open("rb") as stream:
             return stream.read(size)
 
+    def read_tail(self, path: str, size: int) -> bytes:
+        with self._path(path).open("rb") as stream:
+            stream.seek(max(self.size(path) - size, 0))
+            return stream.read(size)
+
     def replace(self, path: str, data: bytes) -> None:
         target = self._path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -267,6 +276,11 @@ class HadoopFileSystem:
 
     def read_head(self, path: str, size: int) -> bytes:
         with self._opened(path) as stream:
+            return bytes(stream.readNBytes(size))
+
+    def read_tail(self, path: str, size: int) -> bytes:
+        with self._opened(path) as stream:
+            stream.seek(max(self.size(path) - size, 0))
             return bytes(stream.readNBytes(size))
 
     @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.kernels.lines import CLEAN, NO_ROW, OTHER, Parsed, Rules, parse
+from recpipe.kernels.lines import CLEAN, NO_ROW, OTHER, Parsed, Rules, joined, parse
 
 HEADER = "userId,movieId,rating,timestamp"
 CLEAN_LINE = re.compile(
@@ -30,11 +31,7 @@ def rules(delimiter: str = ",", *, width: int = 4, header: str = HEADER) -> Rule
 
 def read(lines: list[str | bytes], by: Rules) -> Parsed:
     encoded = [line if isinstance(line, bytes) else line.encode() for line in lines]
-    data = np.array(list(b"".join(encoded)), np.uint8)
-    data.flags.writeable = False
-    offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
-    offsets.flags.writeable = False
-    return parse(data, offsets, by)
+    return parse(np.array(list(b"".join(line + b"\n" for line in encoded)), np.uint8), by)
 
 
 def rows(parsed: Parsed) -> list[tuple[int, int, float, int]]:
@@ -73,6 +70,20 @@ def test_whatever_is_not_plain_is_left_to_the_rules(line: str) -> None:
     parsed = read(["5,6,1.0,1001", line, "7,8,2.0,1002"], rules())
     assert parsed.kinds.tolist() == [CLEAN, OTHER, CLEAN]
     assert rows(parsed) == [(5, 6, 1.0, 1001), (7, 8, 2.0, 1002)]
+
+
+def test_pieces_are_joined_by_what_cut_them_and_lines_are_found_again() -> None:
+    text = b"1,2,3.5,1507\nbad\n5,6,1.0,1001\n3,4,1.0,1007\n5,6,7\n\n9,9,1.0,1997\n"
+    pieces = text.split(b"7\n")[:-1]
+    data = np.array(list(b"xx" + b"".join(pieces)), np.uint8)
+    offsets = np.cumsum([2, *map(len, pieces)]).astype(np.int32)
+    data.flags.writeable = offsets.flags.writeable = False
+    whole = joined(data, offsets, np.array(list(b"7\n"), np.uint8))
+    assert whole.tobytes() == text
+    parsed = parse(whole, rules())
+    assert parsed.kinds.tolist() == [CLEAN, OTHER, CLEAN, CLEAN, OTHER, NO_ROW, CLEAN]
+    found = [text[a : b - 1] for a, b in pairwise(parsed.starts.tolist())]
+    assert found == text.split(b"\n")[:-1]
 
 
 @settings(max_examples=300, deadline=None)
