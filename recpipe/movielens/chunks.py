@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pyspark.sql import functions as F
 
+from recpipe.storage.encoded import FILES, encode
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -173,17 +175,35 @@ def numbered(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
     """
 
     def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from recpipe.kernels import ids as kernel
-
-        for user_ids, item_ids, ratings, times in _kept_rows(batches):
-            user = kernel.numbers(user_ids, *users)
-            item = kernel.numbers(item_ids, *items)
-            yield from _batches(
-                [user_ids, item_ids, user, item, ratings, times],
-                ("user_id", "item_id", "user", "item", "rating", "rated_at"),
-            )
+        return _numbered(batches, users, items, size=_BATCH)
 
     return kept.mapInArrow(rows, NUMBERED)
+
+
+def encoded(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
+    """`numbered` as Parquet files, one a partition: `storage.encoded.FILES`."""
+
+    def files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        kinds = _fields(NUMBERED)
+        repeating = [name for name in kinds if name != "rated_at"]
+        row_groups = _numbered(batches, users, items, size=_LINES)
+        yield encode(row_groups, pa.schema(list(kinds.items())), dictionary=repeating)
+
+    return kept.mapInArrow(files, FILES)
+
+
+def _numbered(
+    batches: Iterator[pa.RecordBatch], users: Numbers, items: Numbers, *, size: int
+) -> Iterator[pa.RecordBatch]:
+    from recpipe.kernels import ids as kernel
+
+    for user_ids, item_ids, ratings, times in _kept_rows(batches):
+        user = kernel.numbers(user_ids, *users)
+        item = kernel.numbers(item_ids, *items)
+        columns: list[NDArray[Any]] = [user_ids, item_ids, user, item, ratings, times]
+        yield from _batches(columns, list(_fields(NUMBERED)), size=size)
 
 
 def distinct_ids(chunks: DataFrame, name: str) -> DataFrame:
@@ -407,7 +427,9 @@ def _latest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _batches(columns: Sequence[NDArray[Any]], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    columns: Sequence[NDArray[Any]], names: Sequence[str], *, size: int = _BATCH
+) -> Iterator[pa.RecordBatch]:
     """Arrays as batches of a size that Spark takes without much memory."""
     import pyarrow as pa
 
@@ -416,8 +438,8 @@ def _batches(columns: Sequence[NDArray[Any]], names: Sequence[str]) -> Iterator[
         at = list(names).index("rated_at")
         arrays[at] = arrays[at].cast(pa.timestamp("us", "UTC"))
     batch = pa.RecordBatch.from_arrays(arrays, names=list(names))
-    for start in range(0, batch.num_rows, _BATCH):
-        yield batch.slice(start, _BATCH)
+    for start in range(0, batch.num_rows, size):
+        yield batch.slice(start, size)
 
 
 @cache
@@ -426,7 +448,7 @@ def _fields(schema: str) -> Mapping[str, pa.DataType]:
 
     kinds = {
         "int": pa.int32(), "long": pa.int64(), "boolean": pa.bool_(), "binary": pa.binary(),
-        "string": pa.string(),
+        "string": pa.string(), "float": pa.float32(), "timestamp": pa.timestamp("us", "UTC"),
     }  # fmt: skip
     return {name: kinds[kind] for name, kind in map(str.split, schema.split(", "))}
 

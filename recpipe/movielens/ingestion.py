@@ -300,13 +300,16 @@ def _replace_ratings(
     numbers = None
     if users.numbers is not None and items.numbers is not None:
         numbers = users.numbers, items.numbers
-    table, superseded = latest(rated, good, users.table, items.table, numbers)
-    written = replacement.write(RATINGS, table)
+    table = latest(rated, good, users.table, items.table, numbers)
+    if table.files is not None and replacement.folder.format == "parquet":
+        written = replacement.write_encoded(RATINGS, table.files, ids=LongType())
+    else:
+        written = replacement.write(RATINGS, table.rows)
     counts = RowCounts(
         rows=rated.rows,
         kept=RATINGS.count(written),
         rejected=rated.refused,
-        superseded=superseded(),
+        superseded=table.superseded(),
         reasons=rated.rejected,
     )
     return _added_up(RATINGS, counts)

@@ -216,13 +216,28 @@ def is_mostly_whole(head: bytes, layout: Layout) -> bool:
     return sum(whole) * 2 >= len(whole) - 2 and any(whole)
 
 
+@dataclass(frozen=True)
+class Latest:
+    """The table of ratings, not written yet.
+
+    Args:
+        rows: of the table.
+        files: the same, encoded by the tasks (`storage.encoded`); None where they cannot.
+        superseded: says, once either is written, how many other ratings there were.
+    """
+
+    rows: DataFrame
+    files: DataFrame | None
+    superseded: Callable[[], int]
+
+
 def latest(
     rated: StagedRatings,
     good: DataFrame | None,
     users: DataFrame,
     items: DataFrame,
     numbers: tuple[Numbers, Numbers] | None,
-) -> tuple[DataFrame, Callable[[], int]]:
+) -> Latest:
     """The table of ratings: one row a (user, item), the latest; see `ratings.latest`.
 
     Args:
@@ -231,9 +246,6 @@ def latest(
         users: (user_id, user), every user among them.
         items: (item_id, item), every item among them.
         numbers: of `users` and `items`, where they are whole numbers and not too many.
-
-    Returns:
-        The table, and what says, once it is written, how many rows were superseded.
     """
     kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
     if kinds != {"bigint"}:
@@ -250,7 +262,7 @@ def latest(
             )
         rows = reduce(lambda a, b: a.unionByName(b), frames)
         table, seen = ratings.latest(rows, users, items)
-        return table, lambda: int(seen.get["superseded"] or 0)
+        return Latest(table, None, lambda: int(seen.get["superseded"] or 0))
     if rated.in_order and rated.chunks is not None:
         kept, superseded = packed.kept_as_they_are(rated.chunks), lambda: 0
     else:
@@ -266,9 +278,10 @@ def latest(
             return int(observed.get["superseded"] or 0)
 
     if numbers is not None:
-        return packed.numbered(kept, *numbers), superseded
+        rows, files = (as_what(kept, *numbers) for as_what in (packed.numbered, packed.encoded))
+        return Latest(rows, files, superseded)
     table = packed.values(kept).join(users, "user_id").join(items, "item_id")
-    return table.select(*RATINGS.columns), superseded
+    return Latest(table.select(*RATINGS.columns), None, superseded)
 
 
 def _blocks(summary: Summary, chunks: DataFrame) -> DataFrame:

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from recpipe.errors import InputError, UsageError
+from recpipe.storage.encoded import write_files
 from recpipe.storage.filesystem import absolute, file_system, literal, walk
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from recpipe.contracts import Table
 
@@ -160,6 +162,21 @@ class Folder:
                 # The schema is known: looking for it in the files would be a job.
                 return self.spark.read.schema(frame.schema).parquet(literal(path))
         return self.read_table(name)
+
+    def write_encoded(self, name: str, files: DataFrame, schema: StructType) -> DataFrame:
+        """`write_table`, of Parquet files that were encoded by tasks; not for Delta.
+
+        Args:
+            name: of the table.
+            files: `encoded.FILES`.
+            schema: of the rows in them.
+        """
+        if self.format == "delta":
+            raise ValueError("a Delta table is written by Delta")
+        path = self.path(name)
+        self.fs.delete(path)
+        write_files(files, path, self.fs)
+        return self.spark.read.schema(schema).parquet(literal(path))
 
     def has_table(self, name: str) -> bool:
         """Whether a complete table of that name is here, in either format."""

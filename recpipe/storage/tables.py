@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import DataType
 
     from recpipe.contracts import Table
     from recpipe.storage.folder import Folder
@@ -221,9 +222,25 @@ class Replacement:
             self.folder.write_table(name, frame)
             self.written[name] = self.folder.table_version(name)
             return self.folder.read_table(name, version=self.written[name])
+        return (self.folder / name).write_table(self._next_version(name), frame)
+
+    def write_encoded(self, contract: Table, files: DataFrame, *, ids: DataType) -> DataFrame:
+        """`write`, of Parquet files that were encoded by tasks; not for Delta.
+
+        Args:
+            contract: of the table.
+            files: `encoded.FILES`; what is in them, only a reader of them can check.
+            ids: the type of its ids.
+        """
+        name = contract.name
+        self.begun.add(name)
+        version = self._next_version(name)
+        return (self.folder / name).write_encoded(version, files, contract.schema(ids=ids))
+
+    def _next_version(self, name: str) -> str:
         version = max([self.before.get(name, 0), *self._versions(name)]) + 1
         self.written[name] = version
-        return (self.folder / name).write_table(_folder_name(version), frame)
+        return _folder_name(version)
 
     def drop(self, name: str) -> None:
         """Leave a table out of the next state: this source has none."""
