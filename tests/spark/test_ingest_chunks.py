@@ -10,18 +10,23 @@ from pyspark.sql import functions as F
 
 from recpipe import movielens as package
 from recpipe.movielens import chunks as packed
+from recpipe.movielens import parsing, staging
 from recpipe.movielens.formats import HALF_STARS, recognise
 from recpipe.movielens.layout import HEAD_BYTES, Sample
+from recpipe.movielens.lines import read_raw_lines
 from recpipe.movielens.ratings import judged_lines
 from recpipe.movielens.staging import is_mostly_whole, stage_lines
 from recpipe.movielens.times import Period
 from recpipe.settings import Ingest
 from recpipe.storage import Folder, Tables
+from recpipe.storage.filesystem import LocalFileSystem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.storage import Format
 
 RUN_DATE = date(2020, 6, 30)
 PERIOD = Period.until(RUN_DATE)
@@ -108,3 +113,81 @@ def test_a_tie_between_a_clean_line_and_a_quoted_one_keeps_the_last_in_the_sourc
     assert [rows[u, 1]["rating"] for u in "123"] == [2.0, 3.0, 2.0]
     at = rows["1", 1]["rated_at"].replace(tzinfo=UTC)
     assert at == datetime.fromtimestamp(T, UTC)
+
+
+@pytest.mark.parametrize("format", ["parquet", "delta"])
+def test_the_order_of_the_source_changes_files_but_no_row(
+    spark: SparkSession, tmp_path: Path, format: Format
+) -> None:
+    lines = [f"{u},{i},4.0,{T + u * i}" for u in range(1, 90) for i in range(u % 7, 40, u % 5 + 1)]
+    tables, counts = [], []
+    for name, written in (("a", lines), ("b", lines[::-1]), ("c", [*lines, lines[0]])):
+        source = tmp_path / f"{name}.csv"
+        source.write_text("\n".join(written) + "\n")
+        table = Tables(Folder(spark, tmp_path / name, format=format))
+        report = package.ingest(source, tables=table, settings=Ingest(), run_date=RUN_DATE)
+        rows = table.read("ratings").select("user", "item", *VALUES).collect()
+        tables.append(sorted(tuple(row) for row in rows))
+        counts.append((report.ratings.kept, report.ratings.superseded))
+    assert tables[0] == tables[1] == tables[2]
+    assert counts == [(len(lines), 0), (len(lines), 0), (len(lines), 1)]
+    # Another source under the same root: numbers stay, and new ones follow.
+    more = tmp_path / "more.csv"
+    more.write_text(f"0,0,1.0,{T}\n7,900,2.0,{T}\n")
+    package.ingest(more, tables=table, settings=Ingest(), run_date=RUN_DATE)
+    known = {row["user_id"]: row["user"] for row in table.read("users").collect()}
+    assert known[0] == 89
+    items = len({row[1] for row in tables[0]})
+    found = table.read("ratings").select("user_id", "user", "item", "rating").collect()
+    assert sorted(map(tuple, found)) == [(0, 89, 0, 1.0), (7, 6, items, 2.0)]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_where_a_file_is_cut_changes_nothing(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    lines = ["userId,movieId,rating,timestamp"]
+    lines += [f"{n // 9},{n % 9},4.0,{T + n}" for n in range(999)]
+    # Three hundred lines without the byte that the file is cut at.
+    lines[400:700] = [f"{line[:-1]}0" for line in lines[400:700]]
+    lines[500] = "broken"
+    source = tmp_path / "ratings.csv"
+    source.write_text("\n".join(lines) + "\n" * ended)
+    cut = parsing.find_cut(LocalFileSystem(), [f"file://{source}"])
+    assert cut == (parsing.Cut("8\n", source.stat().st_size) if ended else parsing.Cut())
+    release = recognise([Sample("ratings.csv", source.read_bytes())], source="here")
+    layout = release.parts["ratings"].layout
+    small = {"spark.sql.files.maxPartitionBytes": "5000", "spark.sql.files.openCostInBytes": "1"}
+    before = {key: spark.conf.get(key) for key in small}
+    seen: list[str] = []
+
+    def read(*given: Any, end: str, **options: Any) -> DataFrame:
+        seen.append(end)
+        return read_raw_lines(*given, end=end, **options)
+
+    monkeypatch.setattr(staging, "read_raw_lines", read)
+    found = []
+    try:
+        for key, value in small.items():
+            spark.conf.set(key, value)
+        for longest in (parsing.LONGEST, 2000):
+            monkeypatch.setattr(parsing, "LONGEST", longest)
+            with Folder(spark, tmp_path / "root").scratch("test") as scratch:
+                rated = stage_lines(
+                    [f"file://{source}"], layout, names=["a"], size=1000, scale=HALF_STARS,
+                    period=PERIOD, scratch=scratch,
+                )  # fmt: skip
+                assert rated.judged is not None
+                assert rated.chunks is not None
+                (reject,) = rated.judged.rejects().collect()
+                assert (reject["line"], reject["raw"]) == (501, "broken")
+                assert (rated.rows, rated.refused, rated.in_order) == (999, 1, True)
+                found.append(values(packed.unpack(rated.chunks)))
+                rated.close()
+    finally:
+        for key, old in before.items():
+            spark.conf.set(key, str(old))
+    assert len(found[0]) == 998
+    assert found[0] == found[1]
+    # A row that is too long is left out by the reader, missed, and all is read line by line.
+    assert seen == (["8\n", "8\n", "\n"] if ended else ["\n", "\n"])
