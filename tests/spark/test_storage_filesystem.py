@@ -55,6 +55,15 @@ class TestFileSystem:
         fs.replace(f"{root}/f", b"abcdef")
         assert fs.read_head(f"{root}/f", size) == head
 
+    @pytest.mark.parametrize(
+        ("size", "tail"), [(0, b""), (3, b"cde"), (5, b"abcde"), (9, b"abcde")]
+    )
+    def test_read_tail_begins_at_the_size_or_at_the_beginning(
+        self, fs: FileSystem, root: str, size: int, tail: bytes
+    ) -> None:
+        fs.replace(f"{root}/f", b"abcde")
+        assert fs.read_tail(f"{root}/f", size) == tail
+
     def test_replace_leaves_nothing_but_the_file(self, fs: FileSystem, root: str) -> None:
         fs.replace(f"{root}/f", b"one")
         fs.replace(f"{root}/f", b"two")

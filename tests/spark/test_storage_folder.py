@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import deltalake
 import numpy as np
+import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
 from delta.tables import DeltaTable
@@ -18,8 +19,11 @@ from pyspark.sql import functions as F
 from recpipe.contracts import USERS
 from recpipe.errors import ContractError, InputError, UsageError
 from recpipe.storage import Folder
+from recpipe.storage.encoded import FILES, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyspark.sql import SparkSession
 
 ODD_NAME = "röot & 100%25 #1 [a] {b} it's `x`"
@@ -38,6 +42,20 @@ class TestFolder:
         assert_df_equality(written, frame, ignore_row_order=True)
         assert_df_equality(root.read_table("users"), frame, ignore_row_order=True)
         assert root.has_table("users")
+
+    def test_files_of_tasks_replace_a_table(self, root: Folder, spark: SparkSession) -> None:
+        schema = pa.schema([("n", pa.int64())])
+
+        def files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            numbers = [batch.column(0) for batch in batches]
+            groups = [pa.RecordBatch.from_arrays([array], schema=schema) for array in numbers]
+            yield encode(groups, schema, dictionary=["n"])
+
+        root.write_table("t", spark.range(9))
+        made = spark.range(0, 7, 1, 3).mapInArrow(files, FILES)
+        written = root.write_encoded("t", made, spark.createDataFrame([], "n long").schema)
+        for table in (written, root.read_table("t")):
+            assert sorted(row["n"] for row in table.collect()) == list(range(7))
 
     def test_a_partitioned_table_keeps_its_rows(self, root: Folder, spark: SparkSession) -> None:
         frame = spark.createDataFrame([(1, "x"), (2, "y")], "value int, part string")
