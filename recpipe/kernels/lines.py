@@ -111,8 +111,7 @@ def _join(
     at = 0
     for piece in range(len(offsets) - 1):
         start, stop = int64(offsets[piece]), int64(offsets[piece + 1])
-        for i in range(start, stop):
-            out[at + i - start] = data[i]
+        out[at : at + stop - start] = data[start:stop]
         at += stop - start
         for i in range(len(end)):
             out[at + i] = end[i]

@@ -148,13 +148,13 @@ def test_where_a_file_is_cut_changes_nothing(
 ) -> None:
     lines = ["userId,movieId,rating,timestamp"]
     lines += [f"{n // 9},{n % 9},4.0,{T + n}" for n in range(999)]
-    # Three hundred lines without the byte that the file is cut at.
+    # Three hundred lines without the bytes that the file is cut at.
     lines[400:700] = [f"{line[:-1]}0" for line in lines[400:700]]
     lines[500] = "broken"
     source = tmp_path / "ratings.csv"
     source.write_text("\n".join(lines) + "\n" * ended)
     cut = parsing.find_cut(LocalFileSystem(), [f"file://{source}"])
-    assert cut == (parsing.Cut("8\n", source.stat().st_size) if ended else parsing.Cut())
+    assert cut == (parsing.Cut("98\n", source.stat().st_size) if ended else parsing.Cut())
     release = recognise([Sample("ratings.csv", source.read_bytes())], source="here")
     layout = release.parts["ratings"].layout
     small = {"spark.sql.files.maxPartitionBytes": "5000", "spark.sql.files.openCostInBytes": "1"}
@@ -190,4 +190,4 @@ def test_where_a_file_is_cut_changes_nothing(
     assert len(found[0]) == 998
     assert found[0] == found[1]
     # A row that is too long is left out by the reader, missed, and all is read line by line.
-    assert seen == (["8\n", "8\n", "\n"] if ended else ["\n", "\n"])
+    assert seen == (["98\n", "98\n", "\n"] if ended else ["\n", "\n"])
