@@ -15,9 +15,9 @@ from recpipe.contracts import INGESTED, ITEMS, RATINGS, REJECTED, USERS
 from recpipe.errors import CheckError, InputError
 from recpipe.movielens import metadata, ratings
 from recpipe.movielens.archive import Limits
-from recpipe.movielens.chunks import Numbers
 from recpipe.movielens.ids import check_dense, extend, first
 from recpipe.movielens.lines import Staged, stage
+from recpipe.movielens.passes import Numbers
 from recpipe.movielens.report import FileReport, IdCounts, IngestReport, RowCounts
 from recpipe.movielens.source import Source, open_source
 from recpipe.movielens.staging import (

@@ -16,8 +16,8 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.contracts import RATINGS
-from recpipe.movielens import chunks as packed
-from recpipe.movielens import parsing, ratings
+from recpipe.movielens import parsing, passes, ratings
+from recpipe.movielens.chunks import LINE
 from recpipe.movielens.lines import POSITION, REASONS, Staged, read_raw_lines, stage, without_ends
 from recpipe.storage.filesystem import file_system
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from recpipe.movielens.chunks import Numbers
     from recpipe.movielens.layout import Layout
     from recpipe.movielens.parsing import Cut, Summary
+    from recpipe.movielens.passes import Numbers
     from recpipe.movielens.times import Period
     from recpipe.settings import Scale
     from recpipe.storage import Folder
@@ -90,11 +90,11 @@ class StagedRatings:
         good = self.good
         if good is None and self.chunks is not None:
             if self.ids_in_order:
-                return packed.distinct_ids(self.chunks, name)
-            return packed.ids(self.chunks, name).distinct()
+                return passes.distinct_ids(self.chunks, name)
+            return passes.ids(self.chunks, name).distinct()
         frames = [] if good is None else [good.select(name)]
         if self.chunks is not None:
-            frames.append(packed.ids(self.chunks, name).select(F.col(name).cast("string")))
+            frames.append(passes.ids(self.chunks, name).select(F.col(name).cast("string")))
         found = reduce(lambda a, b: a.unionByName(b), frames).distinct()
         return scratch.write_table(f"seen-{name}", found)
 
@@ -124,7 +124,7 @@ def stage_judged(judged: DataFrame, *, names: Sequence[str], scratch: Folder) ->
     """Stage rows that `ratings` has judged."""
     staged = stage(judged, "ratings", names=names, scratch=scratch)
     parallelism = scratch.spark.sparkContext.defaultParallelism
-    buckets = packed.bucket_count(staged.rows * _ROW_BYTES, parallelism)
+    buckets = passes.bucket_count(staged.rows * _ROW_BYTES, parallelism)
     return StagedRatings(staged.rows, staged.rejected, staged.names, buckets=buckets, judged=staged)
 
 
@@ -150,7 +150,7 @@ def stage_lines(
         scratch: where they are kept.
     """
     spark = scratch.spark
-    buckets = packed.bucket_count(size, spark.sparkContext.defaultParallelism)
+    buckets = passes.bucket_count(size, spark.sparkContext.defaultParallelism)
     by = parsing.rules(layout, scale, period)
     milliseconds = layout.time == "milliseconds"
 
@@ -168,7 +168,7 @@ def stage_lines(
     clean = sum(summary.clean.values())
     judged = None
     if summary.others:
-        left = without_ends(chunks.where(F.col("bucket") == packed.LINE))
+        left = without_ends(chunks.where(F.col("bucket") == LINE))
         judged = stage(
             ratings.judged_text(
                 left.select("value", *POSITION), layout, scale=scale, period=period
@@ -251,7 +251,7 @@ def latest(
     if kinds != {"bigint"}:
         frames = [] if good is None else [good]
         if rated.chunks is not None:
-            unpacked = packed.unpack(rated.chunks)
+            unpacked = passes.unpack(rated.chunks)
             frames.append(
                 unpacked.withColumns(
                     {
@@ -264,13 +264,13 @@ def latest(
         table, seen = ratings.latest(rows, users, items)
         return Latest(table, None, lambda: int(seen.get["superseded"] or 0))
     if rated.in_order and rated.chunks is not None:
-        kept, superseded = packed.kept_as_they_are(rated.chunks), lambda: 0
+        kept, superseded = passes.kept_as_they_are(rated.chunks), lambda: 0
     else:
         frames = [] if rated.chunks is None else [rated.chunks]
         if good is not None:
-            frames.append(packed.pack(good))
+            frames.append(passes.pack(good))
         observed = Observation()
-        kept = packed.latest(
+        kept = passes.latest(
             reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets
         ).observe(observed, F.sum("superseded").alias("superseded"))
 
@@ -278,9 +278,9 @@ def latest(
             return int(observed.get["superseded"] or 0)
 
     if numbers is not None:
-        rows, files = (as_what(kept, *numbers) for as_what in (packed.numbered, packed.encoded))
+        rows, files = (as_what(kept, *numbers) for as_what in (passes.numbered, passes.encoded))
         return Latest(rows, files, superseded)
-    table = packed.values(kept).join(users, "user_id").join(items, "item_id")
+    table = passes.values(kept).join(users, "user_id").join(items, "item_id")
     return Latest(table.select(*RATINGS.columns), None, superseded)
 
 

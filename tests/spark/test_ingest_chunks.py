@@ -9,8 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe import movielens as package
-from recpipe.movielens import chunks as packed
-from recpipe.movielens import parsing, staging
+from recpipe.movielens import parsing, passes, staging
 from recpipe.movielens.formats import HALF_STARS, recognise
 from recpipe.movielens.layout import HEAD_BYTES, Sample
 from recpipe.movielens.lines import read_raw_lines
@@ -74,7 +73,7 @@ def test_a_file_of_many_kinds_of_lines_gives_the_rows_that_the_rules_give(
             assert rated.chunks is not None
             assert rated.good is not None
             assert rated.judged is not None
-            both = values(packed.unpack(rated.chunks)) + values(rated.good)
+            both = values(passes.unpack(rated.chunks)) + values(rated.good)
             assert sorted(both) == values(judged.where("reason IS NULL"))
             by_reason = judged.where("reason != ''").groupBy("reason").count().collect()
             assert dict(rated.rejected) == {row[0]: row[1] for row in by_reason}
@@ -182,7 +181,7 @@ def test_where_a_file_is_cut_changes_nothing(
                 (reject,) = rated.judged.rejects().collect()
                 assert (reject["line"], reject["raw"]) == (501, "broken")
                 assert (rated.rows, rated.refused, rated.in_order) == (999, 1, True)
-                found.append(values(packed.unpack(rated.chunks)))
+                found.append(values(passes.unpack(rated.chunks)))
                 rated.close()
     finally:
         for key, old in before.items():
