@@ -169,7 +169,8 @@ def open_archive(path: Path, *, name: str, limits: Limits) -> Iterator[Archive]:
 
 
 def _is_file(info: zipfile.ZipInfo) -> bool:
-    return not info.is_dir()
+    # A damaged name may be empty, on which `is_dir` fails.
+    return not info.filename.endswith("/")
 
 
 def _is_hidden(name: str) -> bool:

@@ -216,6 +216,10 @@ class LocalFileSystem:
         shutil.copyfile(self._path(path), local)
 
 
+_READS = 5
+"""Times that a small file is opened which is replaced while it is read."""
+
+
 class HadoopFileSystem:
     """Any other store, through Hadoop's client in the driver's JVM.
 
@@ -271,8 +275,15 @@ class HadoopFileSystem:
             return str(self._jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
 
     def read(self, path: str) -> bytes:
-        with self._opened(path) as stream:
-            return bytes(stream.readAllBytes())
+        for left in reversed(range(_READS)):
+            try:
+                with self._opened(path) as stream:
+                    return bytes(stream.readAllBytes())
+            except MissingError:
+                # HDFS takes the blocks from whoever reads a file when another takes its place.
+                if not left:
+                    raise
+        raise AssertionError
 
     def read_head(self, path: str, size: int) -> bytes:
         with self._opened(path) as stream:
