@@ -16,6 +16,7 @@ from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.kernels.rows import order_of
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.models.block_als.blocks import Side
 from recpipe.models.chunks import ITEM, USER, chunked, chunks_of, counts
@@ -112,10 +113,10 @@ class Rows:
     @classmethod
     def of(cls, own: Ints, other: Ints, values: Floats, *, rows: int) -> Rows:
         """Sort ratings, whose `own` are rows from 0, into rows."""
-        key = (own.astype(np.int64) << 32) | other
-        order = np.argsort(key)
-        key = key[order]
-        if (key[1:] == key[:-1]).any():
+        order = order_of(own, other, shape=(rows, int(other.max(initial=-1)) + 1))
+        own_sorted, other_sorted = own[order], other[order]
+        same = (own_sorted[1:] == own_sorted[:-1]) & (other_sorted[1:] == other_sorted[:-1])
+        if same.any():
             # A pair that occurs twice counts twice, in an order of its own.
             order = np.lexsort((values, other, own))
         offsets = np.zeros(rows + 1, np.int64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recpipe.kernels.ids import distinct, positions
+from recpipe.kernels.rows import order_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,11 +104,12 @@ def _cells(
     row = positions(users, ratings.user)
     number = items.number[ratings.place]
     step = grid.step_of(block, items.block)[ratings.place]
-    # One key in place of three: one sort of integers, and no ties as long as no pair comes twice.
-    key = (step * np.int64(len(users)) + row) * np.int64(len(items.item)) + number
-    order = np.argsort(key)
-    key = key[order]
-    again = np.flatnonzero(key[1:] == key[:-1])
+    # The cells one after the other, and the users of each.
+    line = step * np.int64(len(users)) + row
+    most = int(number.max(initial=-1)) + 1
+    order = order_of(line, number, shape=(grid.item_blocks * len(users), most))
+    lines, numbers = line[order], number[order]
+    again = np.flatnonzero((lines[1:] == lines[:-1]) & (numbers[1:] == numbers[:-1]))
     twice = ""
     if len(again):
         at = order[again[0]]
