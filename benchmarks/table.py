@@ -44,15 +44,20 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    size = ", ".join(
-        f"{v:,} {k}" if isinstance(v, int) else f"{k} {v}" for k, v in row["sizes"].items()
-    )
+    size = ", ".join(_size(*pair) for pair in row["sizes"].items())
     met = "" if row["ratio"] <= row["target"] else " (missed)"
     return (
         f"| {row['work']} | {row['against']} | {row['ours_seconds']:.2f} |"
         f" {row['theirs_seconds']:.2f} | **{row['ratio']:.2f}** | {row['target']:g}{met} | {size} |"
         f" {row['rounds']} |"
     )
+
+
+def _size(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        sides = ", ".join(f"{side} {number:.1f}" for side, number in value.items())
+        return f"{name.replace('_', ' ')}: {sides}"
+    return f"{value:,} {name}" if isinstance(value, int) else f"{name} {value}"
 
 
 def _words(machine: dict[str, Any]) -> str:
