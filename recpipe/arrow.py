@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    import pyarrow as pa
     from pyspark.sql import SparkSession
 
 _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
@@ -35,4 +36,18 @@ def narrow_rows(spark: SparkSession) -> Iterator[None]:
             spark.conf.set(_BYTES, before)
 
 
-__all__ = ["VALUE_BYTES", "narrow_rows"]
+def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[pa.RecordBatch]]:
+    """In a task: batches by as many as it takes to have `rows` rows, and the rest."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.num_rows
+        if size >= rows:
+            yield held
+            held, size = [], 0
+    if size:
+        yield held
+
+
+__all__ = ["VALUE_BYTES", "gathered", "narrow_rows"]

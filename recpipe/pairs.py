@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.arrow import VALUE_BYTES
+from recpipe.arrow import VALUE_BYTES, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,15 +55,7 @@ def packed(pairs: DataFrame, *, buckets: int, value: Column | None = None) -> Da
 
 
 def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
-    held: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        held.append(batch)
-        size += batch.num_rows
-        if size >= _HELD:
-            yield _by_bucket(held, buckets)
-            held, size = [], 0
-    if size:
+    for held in gathered(batches, rows=_HELD):
         yield _by_bucket(held, buckets)
 
 

@@ -27,35 +27,24 @@ def order_of(
     """
     if max(shape) > 4 * len(rows) + _FEW:
         return np.lexsort((columns, rows))
-    return _counted(rows.astype(np.int32), columns, *shape)
+    by_column = _by(columns, np.arange(len(columns)), shape[1])
+    return _by(rows.astype(np.int32), by_column, shape[0])
 
 
-@njit(int64[::1](_INTS, _INTS, int64, int64), cache=True, nogil=True)
-def _counted(
-    rows: NDArray[np.int32], columns: NDArray[np.int32], row_count: int, column_count: int
-) -> NDArray[np.int64]:
-    count = len(rows)
-    next_of = np.zeros(column_count + 1, np.int64)
-    for at in range(count):
-        next_of[columns[at] + 1] += 1
-    for column in range(column_count):
-        next_of[column + 1] += next_of[column]
-    by_column = np.empty(count, np.int64)
-    for at in range(count):
-        column = columns[at]
-        by_column[next_of[column]] = at
-        next_of[column] += 1
-    next_in = np.zeros(row_count + 1, np.int64)
-    for at in range(count):
-        next_in[rows[at] + 1] += 1
-    for row in range(row_count):
-        next_in[row + 1] += next_in[row]
-    order = np.empty(count, np.int64)
-    for place in range(count):
-        at = by_column[place]
-        row = rows[at]
-        order[next_in[row]] = at
-        next_in[row] += 1
+@njit(int64[::1](_INTS, int64[::1], int64), cache=True, nogil=True)
+def _by(keys: NDArray[np.int32], places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The places in the order of their keys, all below `count`; of equal ones as they came."""
+    next_of = np.zeros(count + 1, np.int64)
+    for at in range(len(keys)):
+        next_of[keys[at] + 1] += 1
+    for key in range(count):
+        next_of[key + 1] += next_of[key]
+    order = np.empty(len(places), np.int64)
+    for at in range(len(places)):
+        place = places[at]
+        key = keys[place]
+        order[next_of[key]] = place
+        next_of[key] += 1
     return order
 
 

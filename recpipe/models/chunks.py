@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from recpipe.arrow import narrow_rows
+from recpipe.arrow import gathered, narrow_rows
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.pairs import PAIR, pair_of, unpaired
 
@@ -93,20 +93,9 @@ def counts(table: pa.Table, side: int) -> Counts:
 
 
 def _gather(batches: Batches) -> Batches:
-    def chunk() -> pa.RecordBatch:
+    for held in gathered(batches, rows=_ROWS):
         table = pa.Table.from_batches(held)
-        return arrow_row(CHUNKS, table.column(PAIR).to_numpy(), table.column("rating").to_numpy())
-
-    held: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        held.append(batch)
-        size += batch.num_rows
-        if size >= _ROWS:
-            yield chunk()
-            held, size = [], 0
-    if size:
-        yield chunk()
+        yield arrow_row(CHUNKS, table.column(PAIR).to_numpy(), table.column("rating").to_numpy())
 
 
 def _count(batches: Batches, *, sides: Sequence[int], parts: int) -> Batches:

@@ -33,7 +33,6 @@ LONGEST = 1 << 24
 """Bytes between two cuts above which a reader may leave out what is between: see `Summary.size`."""
 
 _LINES = 1 << 20
-_SECOND = 1_000_000
 _MOST_LINES = 256
 """Lines between two cuts, on average, above which a cut is not worth it any more."""
 _BOM = b"\xef\xbb\xbf"
