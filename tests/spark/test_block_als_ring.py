@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 import pytest
 
 from recpipe.errors import FitError, MissingError
@@ -22,7 +20,7 @@ from recpipe.settings import BlockAlsImplicit as Implicit
 from recpipe.settings import Scale
 from recpipe.storage import Folder
 from tests.caching import cached
-from tests.rings import in_a_ring
+from tests.rings import kill_a_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,21 +122,6 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(packed: Packed) -> None:
     assert killed
     for ours, expected in zip(ring, Ring(packed, plan).train(4000), strict=True):
         assert ours.tobytes() == expected.tobytes()
-
-
-def kill_a_worker(killed: list[int]) -> None:
-    """SIGKILL for a Python worker of this session's JVM once it has its neighbour."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        time.sleep(0.01)
-        for worker in psutil.Process().children(recursive=True):
-            try:
-                if "python" in worker.name() and in_a_ring(worker):
-                    worker.kill()
-                    killed.append(worker.pid)
-                    return
-            except psutil.NoSuchProcess:
-                continue
 
 
 def test_a_row_that_nothing_determines_is_named_and_nothing_stays_cached(

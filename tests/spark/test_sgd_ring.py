@@ -8,12 +8,11 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from recpipe.errors import FitError, MissingError
@@ -23,7 +22,7 @@ from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.storage import Folder
 from tests.caching import cached
-from tests.rings import in_a_ring
+from tests.rings import kill_a_worker
 from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
 
 if TYPE_CHECKING:
@@ -143,7 +142,8 @@ def test_a_worker_killed_in_the_second_leg_changes_no_bit(
     cells = packed(*parts(spark), blocks=2)
     plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
     found: list[int] = []
-    killer = threading.Thread(target=kill_a_worker, args=(scratch, "sgd-epoch-01500", found))
+    second_leg = partial(scratch.has_table, "sgd-epoch-01500")
+    killer = threading.Thread(target=kill_a_worker, args=(found, second_leg))
     killer.start()
 
     trained = carried(cells, plan, scratch, RingExchange(least_seconds=0.0))
@@ -152,23 +152,6 @@ def test_a_worker_killed_in_the_second_leg_changes_no_bit(
     assert found
     assert trained == in_process(cells, plan)
     cells.release()
-
-
-def kill_a_worker(scratch: Folder, checkpoint: str, killed: list[int]) -> None:
-    """SIGKILL for a Python worker of this session's JVM in the middle of a leg."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        time.sleep(0.01)
-        if not scratch.has_table(checkpoint):
-            continue
-        for worker in psutil.Process().children(recursive=True):
-            try:
-                if "python" in worker.name() and in_a_ring(worker):
-                    worker.kill()
-                    killed.append(worker.pid)
-                    return
-            except psutil.NoSuchProcess:
-                continue
 
 
 def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_settings_ask(

@@ -186,9 +186,12 @@ class _Task:
         self.done = leg.done
         # What no row's matrix determines: (side, position), the same in all tasks.
         self.bad: tuple[int, int] | None = None
-        self.factors = leg.begin.value if leg.begin else self._first()
-        # Read-only, if they come from a broadcast.
-        self.factors = self.factors[0].copy(), self.factors[1].copy()
+        if leg.begin:
+            # A broadcast belongs to the worker, and the same task may run in it again.
+            users, items = leg.begin.value
+            self.factors = users.copy(), items.copy()
+        else:
+            self.factors = self._first()
         self.grams = [
             [self.plan.gram(self._block(side, block)) for block in range(self.sides[side].blocks)]
             for side in (USER, ITEM)
