@@ -75,17 +75,16 @@ class Work(NamedTuple):
         return self.side[1] == "explicit"
 
 
-_BLOCKS = {"blocks": 4}
 _DSGD = {"epochs": EPOCHS, "learning_rate": 0.015, "bounded": False, "patience": 0}
 _UNSCALED = {"scale_by_count": False}
 WORKS = {
     "explicit": Work(
         "MLlib's explicit ALS, defaults", ("mllib", "explicit"), {},
-        (Ours("block_als", {}, 0.12), Ours("als_explicit", _BLOCKS, 0.5), Ours("sgd", _DSGD, 0.05)),
+        (Ours("block_als", {}, 0.12), Ours("als_explicit", {}, 0.5), Ours("sgd", _DSGD, 0.05)),
     ),
     "implicit": Work(
         "MLlib's implicit ALS, defaults", ("mllib", "implicit"), {},
-        (Ours("block_als_implicit", {}, 0.12), Ours("als_implicit", _BLOCKS, 0.5)),
+        (Ours("block_als_implicit", {}, 0.12), Ours("als_implicit", {}, 0.5)),
     ),
     "implicit-exact": Work(
         "`implicit`, exact, two threads", ("implicit", "exact"), {"implicit": "0.7.2"},
