@@ -137,7 +137,7 @@ def _blas_remedy() -> str:
 
 def kernel_cache() -> Finding:
     """Where Numba keeps compiled kernels: without it each process compiles them again."""
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or environment.cache_folder() / "numba")
+    folder = environment.kernel_cache()
     if _writable(folder):
         return Finding("kernel cache", "ok", str(folder))
     return Finding(

@@ -75,6 +75,11 @@ def cache_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"recpipe-{os.getuid()}"
 
 
+def kernel_cache() -> Path:
+    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else below the cache folder."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "numba")
+
+
 # -- Java ---------------------------------------------------------------------------------------
 
 

@@ -91,7 +91,6 @@ def spark_session(
 
 def _configuration(settings: Settings) -> dict[str, str]:
     """What every session of ours keeps, wherever it runs."""
-    cache = os.environ.setdefault("NUMBA_CACHE_DIR", str(environment.cache_folder() / "numba"))
     conf = {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
@@ -104,8 +103,6 @@ def _configuration(settings: Settings) -> dict[str, str]:
         # Where the slots of a barrier stage are missing Spark would ask again for ten minutes.
         "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "2s",
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "10",
-        # A cache of ours may not be writable, or not there, on an executor's host.
-        "spark.executorEnv.NUMBA_CACHE_DIR": "./numba-cache" if submitted() else cache,
         **{f"spark.executorEnv.{variable}": "1" for variable in _THREADS},
     }
     if settings.storage.format == "delta":

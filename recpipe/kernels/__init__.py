@@ -1,0 +1,6 @@
+"""Kernels: compiled code from arrays to arrays, which knows nothing of Spark."""
+
+from recpipe.kernels import cache
+
+# Before the first kernel, for each of them looks for its compiled form as it is defined.
+cache.install()
