@@ -5,7 +5,7 @@
 #   SPARK_DEPLOY_MODE  client (default) or cluster
 #   SPARK_HOME         another Spark of the same version; default: the one in .venv
 #   SPARK_CONF_FILE    properties; default: conf/spark-defaults.conf
-#   RECPIPE_PACK       what `make pack` made; default: build/pack
+#   RECPIPE_PACK       where what `make pack` made lies, also on HDFS; default: build/pack
 #   RECPIPE_IN_IMAGE   set where the executors' image has recpipe and its dependencies
 # docs/operations.md says what each kind of cluster needs, and what becomes of the exit code.
 set -euo pipefail

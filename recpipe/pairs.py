@@ -19,15 +19,35 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 PAIR = "pair"
 PACKED = "bucket int, pairs binary, values binary"
 """Pairs of a bucket of users, as an int64 array (see `kernels.pairs`), and what goes with them, as
 an int32 array of the same length or an empty one."""
 
+_FEW = 256
+"""Users for whom a task of their own would cost more than the work."""
+
 _HELD = 1 << 20
 """Pairs that a task holds before it hands them on: 12 MiB."""
+
+
+def buckets_for(spark: SparkSession, *, users: int | None = None) -> int:
+    """How many buckets of users there are; fewer where there is no work for so many tasks.
+
+    As many as shuffle partitions, the cluster's own setting for how much a task can hold, and two a
+    core.
+
+    Args:
+        spark: whose settings count.
+        users: how many there are at most, where that is known.
+    """
+    partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 0)
+    # Not left to Spark, which would choose by the size of the users, which is small, and not by the
+    # work that follows, which is large.
+    most = max(2 * spark.sparkContext.defaultParallelism, partitions)
+    return most if users is None else max(1, min(most, users // _FEW))
 
 
 def pair_of() -> Column:
@@ -86,4 +106,4 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
     )
 
 
-__all__ = ["PACKED", "PAIR", "packed", "pair_of", "unpaired"]
+__all__ = ["PACKED", "PAIR", "buckets_for", "packed", "pair_of", "unpaired"]

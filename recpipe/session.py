@@ -126,6 +126,8 @@ def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict
     if master.startswith("local"):
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        if os.environ["PYSPARK_PYTHON"] == sys.executable:
+            conf["spark.python.daemon.module"] = "recpipe.daemon"
         if input_bytes is not None and input_bytes <= _SMALL_BYTES:
             conf["spark.driver.extraJavaOptions"] = _SHORT_LIVED
     if settings.storage.format == "delta":

@@ -69,6 +69,8 @@ install_packages() {
   done
   scripts/install.sh .venv/bin/python --compile <requirements.lock
   "${pip[@]}" install --no-deps --no-build-isolation --no-index --editable .
+  # Now, or in the middle of the first run: whatever fails here is said there.
+  .venv/bin/python -m recpipe.kernels || true
   fingerprint >"$stamp"
   rm "$installing"
 }

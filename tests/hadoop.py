@@ -33,12 +33,12 @@ class Hadoop:
     Args:
         uri: the file system's root, `hdfs://localhost:<port>`.
         conf: the folder of core-site.xml and yarn-site.xml.
-        logs: the folder below which YARN's containers write theirs.
+        work: the folder below which the cluster keeps all of its files.
     """
 
     uri: str
     conf: Path
-    logs: Path
+    work: Path
 
     def put(self, local: Path, path: str) -> None:
         """Copy a local file or folder to HDFS."""
@@ -50,7 +50,9 @@ class Hadoop:
 
     def container_logs(self, lines: int = 60) -> str:
         """The ends of what the containers of all applications wrote so far."""
-        files = [*self.logs.rglob("stdout"), *self.logs.rglob("stderr")]
+        # Nothing else is walked through: what applications unpacked goes while one looks.
+        logs = "test/data/*/*/*-logDir-nm-*/application_*/container_*"
+        files = [*self.work.glob(f"{logs}/stdout"), *self.work.glob(f"{logs}/stderr")]
         return "\n".join(
             "\n".join([f"--- {file}", *file.read_text(errors="replace").splitlines()[-lines:]])
             for file in sorted(files)
@@ -90,7 +92,7 @@ def running(folder: Path) -> Iterator[Hadoop]:
     assert process.stdout is not None
     try:
         uri = _await_ready(process, process.stdout, log)
-        yield Hadoop(uri, conf=folder / "conf", logs=folder / "target")
+        yield Hadoop(uri, conf=folder / "conf", work=folder / "target")
     finally:
         process.stdin.close()
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.pairs import packed
+from recpipe.pairs import buckets_for, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 _RELEVANT = -1
 
 
-def bucketed(lists: Mapping[str, DataFrame], relevant: DataFrame) -> DataFrame:
+def bucketed(
+    lists: Mapping[str, DataFrame], relevant: DataFrame, *, users: int | None = None
+) -> DataFrame:
     """All that is known of a user in one partition, as arrays: what `places_of` reads.
-
-    There are as many partitions as shuffle partitions, the cluster's own setting for how much a
-    task can hold.
 
     Args:
         lists: by model, (user, item, rank, ...).
         relevant: (user, item, ...).
+        users: how many there are at most, where that is known.
     """
-    buckets = int(relevant.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+    buckets = buckets_for(relevant.sparkSession, users=users)
     # A rank that is missing is as wrong as one below 1.
     rank = F.coalesce(F.col("rank"), F.lit(0)).cast("int")
     frames = [packed(frame, buckets=buckets, value=rank) for frame in lists.values()]

@@ -42,6 +42,7 @@ def ranking_metrics(
     relevance_threshold: float | None,
     split: str,
     fold: int | None = None,
+    users: int | None = None,
 ) -> list[MetricRow]:
     """Every ranking metric at every k of every model: one query, one pass over the lists.
 
@@ -56,6 +57,7 @@ def ranking_metrics(
         relevance_threshold: the lowest rating that is relevant; None: every held-out item is.
         split: name of the part, for the rows.
         fold: of k-fold, for the rows.
+        users: how many there are in `lists` and `held_out` at most, where that is known.
 
     Returns:
         Rows in the order of `lists`, metrics, ks; none if no user has a relevant item.
@@ -65,7 +67,7 @@ def ranking_metrics(
         ValueError: if a k is below 1.
     """
     judging = _judging(_totals, lists, ks)
-    together = bucketed(lists, _relevant(held_out, relevance_threshold))
+    together = bucketed(lists, _relevant(held_out, relevance_threshold), users=users)
     found: dict[int, list[Row]] = {}
     with narrow_rows(together.sparkSession):
         for row in together.mapInArrow(judging, _TOTALS).collect():

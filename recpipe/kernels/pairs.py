@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Whether an array may be written to (NumPy's own) or not (Arrow's): one compilation.
 _INTS = types.Array(int32, 1, "C", readonly=True)
 _LONGS = types.Array(int64, 1, "C", readonly=True)
-_BY_BUCKET = types.Tuple((int64[::1], int32[::1], int64[::1]))  # type: ignore[no-untyped-call]
+_BY_BUCKET = types.Tuple((int64[::1], int32[::1], int64[::1]))
 
 NONE = np.empty(0, np.int32)
 """No values beside the pairs."""
@@ -56,7 +56,7 @@ def by_bucket(
     return moved, beside, starts
 
 
-_BY_ROW = types.Tuple((int64[::1], int32[::1], int32[::1]))  # type: ignore[no-untyped-call]
+_BY_ROW = types.Tuple((int64[::1], int32[::1], int32[::1]))
 
 
 @njit(_BY_ROW(_INTS, _LONGS, _INTS, int64), cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""The inner loops of ALS, written as vector instructions: products and Cholesky by tiles.
+"""The inner loops of ALS and top-N as vector instructions: products and Cholesky by tiles.
 
 A loop that Numba vectorises by itself stores what it adds at every step, and spends most of a
 short row on its beginning and end; NumPy's product needs both halves of a symmetric result and a
@@ -352,3 +352,51 @@ def _apply_type(
 apply_ratings: Any = intrinsic(_apply_type)
 """f(rows, count, x, weight, target, image): add (weight (y . x) - target) y over rows[:count] to
 `image`; `count` is a multiple of APPLIED."""
+
+
+def _score(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    kinds = signature.args
+    users, factors, biases, scores = (
+        _Matrix(context, builder, kinds[n], args[n]) for n in (0, 2, 8, 10)
+    )
+    base, thresholds = (_Vector(context, builder, kinds[n], args[n]) for n in (5, 6))
+    first_user, first_factor, rank, row, panel = (args[n] for n in (1, 3, 4, 7, 9))
+    fma = _fma(builder)
+    zero = ir.Constant(_INDEX, 0)
+    bias = biases.load(panel, zero)
+    rows = [_plus(builder, row, r) for r in range(ROWS)]
+    sums = [cgutils.alloca_once(builder, _VECTOR) for _ in rows]
+    for total, here in zip(sums, rows, strict=True):
+        builder.store(builder.fadd(bias, _repeated(builder, base.number(here))), total)
+    with cgutils.for_range(builder, rank) as loop:
+        items = factors.load(builder.add(first_factor, loop.index), zero)
+        factor = builder.add(first_user, loop.index)
+        for r, total in enumerate(sums):
+            user = builder.load(users.at(factor, ir.Constant(_INDEX, r)))
+            builder.store(fma(_repeated(builder, user), items, builder.load(total)), total)
+    found = zero
+    for r, (total, here) in enumerate(zip(sums, rows, strict=True)):
+        score = builder.load(total)
+        scores.store(score, ir.Constant(_INDEX, r), zero)
+        threshold = _repeated(builder, thresholds.number(here))
+        lanes = builder.bitcast(builder.fcmp_ordered(">", score, threshold), ir.IntType(LANES))
+        above = builder.icmp_unsigned("!=", lanes, ir.Constant(ir.IntType(LANES), 0))
+        bit = builder.shl(builder.zext(above, _INDEX), ir.Constant(_INDEX, r))
+        found = builder.or_(found, bit)
+    return found
+
+
+def _score_type(
+    _context: Any, users: Any, _first_user: Any, factors: Any, _first_factor: Any, _rank: Any,
+    base: Any, thresholds: Any, _row: Any, biases: Any, _panel: Any, scores: Any,
+) -> Any:  # fmt: skip
+    index = types.intp
+    given = (users, index, factors, index, index, base, thresholds, index, biases, index, scores)
+    return types.int64(*given), _score
+
+
+score_tile: Any = intrinsic(_score_type)
+"""f(users, first_user, factors, first_factor, rank, base, thresholds, row, biases, panel, scores):
+the scores of ROWS users for LANES items, base[row + r] + biases[panel] + the products of
+users[first_user + f, r] and factors[first_factor + f] for f < rank, to `scores`; bit r of what is
+returned is set if one of user r is above thresholds[row + r]."""

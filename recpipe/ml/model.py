@@ -11,7 +11,7 @@ from pyspark.ml.util import MLReader
 from pyspark.sql import functions as F
 
 from recpipe.models.candidates import send
-from recpipe.models.scorers import FactorScorer, factor_block
+from recpipe.models.scorers import FactorScorer
 from recpipe.models.topn import top_n
 from recpipe.settings import Recommend
 
@@ -131,8 +131,7 @@ class ALSModel(spark_ml.ALSModel):
         )
 
     def _scorer(self, items: DataFrame) -> FactorScorer:
-        numbers, block = factor_block(items, rank=self.rank)
-        return FactorScorer(items=numbers, block=block, mean=0.0)
+        return FactorScorer.of(items, rank=self.rank)
 
 
 class _Reader(MLReader["ALSModel"]):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.candidates import Candidates
     from recpipe.models.protocol import Model
+    from recpipe.models.seen import Gathered
     from recpipe.settings import Scale
     from recpipe.storage import Folder
 
@@ -138,7 +139,7 @@ class RandomModel:
         """No row: it does not predict ratings."""
         return pairs.where(F.lit(False)).withColumn("prediction", F.lit(None).cast("float"))
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
         """See the protocol; scores lie in [0, 1)."""
         return top_n(users.select("user"), candidates=self._candidates, seen=seen, n=n)
 

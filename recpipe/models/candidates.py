@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
-TILE_COLUMNS = 4096
-"""Items of a matrix product; a block holds a multiple, so that every product has the same shape,
-and with it every score the same bits, however many blocks there are."""
+LEAST_ITEMS = 4096
+"""Items of the smallest block: with fewer, their way to the workers would cost more than they."""
 
 S = TypeVar("S", bound=Scorer)
 
@@ -69,7 +68,7 @@ def send(
         what: for the error.
 
     Raises:
-        MissingError: if not even a block of `TILE_COLUMNS` items fits, or blocks are needed where
+        MissingError: if not even a block of `LEAST_ITEMS` fits, or blocks are needed where
             `spark.io.encryption.enabled` has every worker read all of them at once.
     """
     context = items.sparkSession.sparkContext
@@ -77,9 +76,8 @@ def send(
     if count <= room:
         return Candidates((context.broadcast(collect(items)),), count)
     encrypted = context.getConf().get("spark.io.encryption.enabled", "false") == "true"
-    size = room // TILE_COLUMNS * TILE_COLUMNS
-    if not size or encrypted:
-        least = count if encrypted else TILE_COLUMNS
+    if room < LEAST_ITEMS or encrypted:
+        least = count if encrypted else LEAST_ITEMS
         raise MissingError(
             f"{what}: {least} of them take {least * item_bytes / 2**20:.0f} MiB in every worker,"
             f" above recommend.max_broadcast_mb = {limit_mb}",
@@ -88,7 +86,7 @@ def send(
             + (", or leave out spark.io.encryption.enabled" if encrypted else ""),
         )
     numbers = np.sort(items.select("item").toArrow().column("item").to_numpy())
-    blocks = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    blocks = [numbers[start : start + room] for start in range(0, len(numbers), room)]
     return Candidates(
         tuple(
             context.broadcast(
@@ -100,4 +98,4 @@ def send(
     )
 
 
-__all__ = ["TILE_COLUMNS", "Candidates", "send"]
+__all__ = ["LEAST_ITEMS", "Candidates", "send"]

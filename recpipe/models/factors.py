@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, InputError
 from recpipe.models.candidates import send
-from recpipe.models.scorers import FactorScorer, factor_block
+from recpipe.models.scorers import FactorScorer
 from recpipe.models.topn import top_n
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.candidates import Candidates
     from recpipe.models.protocol import Model
+    from recpipe.models.seen import Gathered
     from recpipe.storage import Folder
 
 Link = Literal["identity", "sigmoid"]
@@ -177,7 +178,7 @@ class FactorModel:
             return low + (high - low) / (F.lit(1.0) + F.exp(-score))
         return F.least(F.greatest(score, low), high)
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
         """(user, item, rank, score): see the protocol.
 
         The score is that of the formula above, not clipped; under a sigmoid link it is the
@@ -196,15 +197,15 @@ class FactorModel:
                 F.coalesce("factors", zeros).alias("factors"),
                 F.coalesce("bias", F.lit(0.0).cast("float")).alias("bias"),
             )
-        return top_n(known, candidates=self._candidates, seen=seen, n=n)
+        most = self.users if self.unknown == "skip" else None
+        return top_n(known, candidates=self._candidates, seen=seen, n=n, most=most)
 
     @cached_property
     def _candidates(self) -> Candidates[FactorScorer]:
         # Kept with the model: validation, test and final lists send the item factors once.
         def collect(items: DataFrame) -> FactorScorer:
-            ids, block = factor_block(items, rank=self.rank)
             logistic = self.scale if self.link == "sigmoid" else None
-            return FactorScorer(items=ids, block=block, mean=self.mean, logistic=logistic)
+            return FactorScorer.of(items, rank=self.rank, mean=self.mean, logistic=logistic)
 
         return send(
             self.item_factors,

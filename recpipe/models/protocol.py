@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.models.seen import Gathered
     from recpipe.storage import Folder
 
 
@@ -66,7 +67,7 @@ class FittedModel(Protocol):
         """
         ...
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
         """(user int, item int, rank int from 1, score float): the n best items of every user.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -23,14 +23,8 @@ class Scorer(Protocol):
         """The candidates, ascending."""
         ...
 
-    def inputs(self, batch: pa.RecordBatch) -> NDArray[Any]:
-        """What the scores of a batch's users come from: one row a user, in the batch's order."""
-        ...
-
-    def tile(
-        self, inputs: NDArray[Any], start: int, stop: int, out: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Scores of `inputs` against items start..stop, written to `out` (rows, stop - start)."""
+    def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
+        """Take the items into the best of every user, in the batch's order, but for the seen."""
         ...
 
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -40,38 +34,50 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FactorScorer:
-    """Scores by factors and biases: one matrix product.
+    """Scores by factors and biases.
 
     Args:
-        items: (I,) item numbers, ascending.
-        block: (I, rank + 2) item factors, item bias, 1: against user factors, 1, mean + user bias
-            the product is the whole score, without another pass over it.
+        panels: of the items.
         mean: added to every score.
         logistic: (low, high) of a sigmoid that scores pass at the end, or None.
     """
 
-    items: NDArray[np.int32]
-    block: NDArray[np.float32]
+    panels: kernel.Panels
     mean: float
     logistic: tuple[float, float] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        item_factors: DataFrame,
+        *,
+        rank: int,
+        mean: float = 0.0,
+        logistic: tuple[float, float] | None = None,
+    ) -> FactorScorer:
+        """The scorer of (item, factors, bias), brought to the driver."""
+        table = item_factors.select("item", "factors", "bias").toArrow().combine_chunks()
+        items = table.column("item").to_numpy().astype(np.int32)
+        order = np.argsort(items, kind="stable")
+        factors = _matrix(table.column("factors").combine_chunks(), rank)
+        biases = table.column("bias").to_numpy()
+        panels = kernel.Panels.of(items[order], factors[order], biases[order])
+        return cls(panels, mean, logistic)
 
     @staticmethod
     def item_bytes(*, rank: int) -> int:
         """What the arrays take for one item."""
-        return (rank + 3) * 4
+        return (rank + 2) * 4
 
-    def inputs(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
-        rank = self.block.shape[1] - 2
-        rows = np.empty((batch.num_rows, rank + 2), np.float32)
-        rows[:, :rank] = _matrix(batch.column("factors"), rank)
-        rows[:, rank] = 1
-        rows[:, rank + 1] = batch.column("bias").to_numpy() + np.float32(self.mean)
-        return rows
+    @property
+    def items(self) -> NDArray[np.int32]:
+        return self.panels.items
 
-    def tile(
-        self, inputs: NDArray[Any], start: int, stop: int, out: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        return np.matmul(inputs, self.block[start:stop].T, out=out)
+    def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
+        rank = len(self.panels.factors) // max(1, len(self.panels.biases))
+        factors = _matrix(users.column("factors"), rank)
+        base = users.column("bias").to_numpy() + np.float32(self.mean)
+        kernel.best_of_products(self.panels, factors, base, seen, top)
 
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.logistic is None:
@@ -94,32 +100,11 @@ class RandomScorer:
     items: NDArray[np.int32]
     seed: int
 
-    def inputs(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
-        users: NDArray[np.int32] = batch.column("user").to_numpy()
-        return users
-
-    def tile(
-        self, inputs: NDArray[Any], start: int, stop: int, out: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        kernel.hash_scores(np.uint64(self.seed % 2**64), inputs, self.items[start:stop], out)
-        return out
+    def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
+        kernel.best_of_hashes(self.seed, users.column("user").to_numpy(), self.items, seen, top)
 
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         return scores
-
-
-def factor_block(
-    item_factors: DataFrame, *, rank: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Item factors on the driver: ids ascending, and the block of `FactorScorer`."""
-    table = item_factors.select("item", "factors", "bias").toArrow().combine_chunks()
-    ids = table.column("item").to_numpy().astype(np.int32)
-    order = np.argsort(ids, kind="stable")
-    block = np.empty((len(ids), rank + 2), np.float32)
-    block[:, :rank] = _matrix(table.column("factors").combine_chunks(), rank)[order]
-    block[:, rank] = table.column("bias").to_numpy()[order]
-    block[:, rank + 1] = 1
-    return ids[order], block
 
 
 def _matrix(factors: pa.ListArray, rank: int) -> NDArray[np.float32]:
@@ -127,4 +112,4 @@ def _matrix(factors: pa.ListArray, rank: int) -> NDArray[np.float32]:
     return values.reshape(len(factors), rank)
 
 
-__all__ = ["FactorScorer", "RandomScorer", "Scorer", "factor_block"]
+__all__ = ["FactorScorer", "RandomScorer", "Scorer"]

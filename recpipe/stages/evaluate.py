@@ -61,12 +61,14 @@ def _judge(
     threshold = None if every_item else settings.relevance_threshold
     held_out = getattr(parts, part)
     users = evaluation.judged_users(held_out, relevance_threshold=threshold).persist()
+    judged = users.count()
     # Crosses to Python once for all models, and without the users who are not judged.
-    seen = gathered(seen.join(users, "user", "left_semi")).persist()
+    left_out = gathered(seen.join(users, "user", "left_semi"), users=judged)
+    left_out.pairs.persist()
     lists = {}
     for name, model in models.items():
         with context.progress.stage("rank", f"{name}, {part}"):
-            ranked = model.recommend(users, n=max(settings.ks), seen=seen)
+            ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
             ranked = ranked.select(*EVALUATION.columns)
             if part == "test":
                 place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
@@ -82,11 +84,12 @@ def _judge(
                 held_out,
                 ks=settings.ks,
                 relevance_threshold=threshold,
+                users=judged,
                 split=part,
                 fold=parts.fold,
             ),
         ]
-    seen.unpersist()
+    left_out.pairs.unpersist()
     users.unpersist()
     return rows
 

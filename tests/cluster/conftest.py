@@ -12,6 +12,7 @@ import pytest
 
 from tests import hadoop, release, standalone
 from tests.cluster.submit import PACK, RUN
+from tests.once import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +55,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def local_root(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of the same run in one process on this machine."""
-    root = tmp_path_factory.mktemp("local") / "root"
-    command = [sys.executable, "-m", "recpipe", "run", "--input", str(source), "--root", str(root)]
-    done = subprocess.run([*command, *RUN], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return root
+
+    def run(place: Path) -> None:
+        given = ["--input", str(source), "--root", str(place / "root"), *RUN]
+        command = [sys.executable, "-m", "recpipe", "run", *given]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "local", run) / "root"

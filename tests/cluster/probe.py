@@ -26,19 +26,25 @@ def _imports(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     modules = ("numba", "numpy", "pandas", "pyarrow", "recpipe")
     places = {name: importlib.import_module(name).__file__ for name in modules}
     compiled = numba.njit(lambda x: 2 * x)
+    kernel = importlib.import_module("recpipe.kernels.latest").ascending.stats
     yield pd.DataFrame(
         {
             "folder": [str(Path.cwd())],
             "python": [sys.executable],
             "places": [json.dumps(places)],
             "twice": [compiled(21)],
+            "kernels": [kernel.cache_path],
+            "was_compiled": [len(kernel.cache_hits) == 1],
         }
     )
 
 
 def main() -> None:
     spark = SparkSession.builder.getOrCreate()
-    schema = "folder string, python string, places string, twice int"
+    schema = (
+        "folder string, python string, places string, twice int, kernels string,"
+        " was_compiled boolean"
+    )
     rows = spark.range(0, 8, 1, 4).mapInPandas(_imports, schema).collect()
     print("PROBE", json.dumps([row.asDict() for row in rows]))  # noqa: T201 - its result
     spark.stop()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from recpipe.environment import cache_folder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,7 +26,9 @@ RUN = (
     "--set", "publish.model=als_explicit",
 )  # fmt: skip
 """A pipeline of seconds in which everything is fixed that a machine could decide."""
-_PROPERTIES = """
+_PROPERTIES = f"""
+spark.executorEnv.RECPIPE_CACHE {cache_folder()}
+spark.yarn.appMasterEnv.RECPIPE_CACHE {cache_folder()}
 spark.driver.memory 1g
 spark.executor.memory 1g
 spark.executor.cores 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recpipe.kernels import latest
 from tests.cluster.submit import RUN, assert_same_lists, metrics, published, submit
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def test_executors_import_our_code_and_its_dependencies_from_what_was_shipped(
             assert "/.venv/" not in places[name]
         assert "recpipe.zip/recpipe/" in places["recpipe"]
         assert answer["twice"] == 42
+        # What this process compiled or found, from the same sources in a folder.
+        assert answer["kernels"] == latest.ascending.stats.cache_path
+        assert answer["was_compiled"]
 
 
 def test_a_standalone_cluster_publishes_what_one_machine_does(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyspark
 import pytest
 
-from tests.cluster.submit import RUN, assert_same_lists, metrics, published, submit
+from tests.cluster.submit import PACK, RUN, assert_same_lists, metrics, published, submit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,30 +30,50 @@ def source_on_hdfs(hadoop_cluster: Hadoop, source: Path) -> str:
     return f"{hadoop_cluster.uri}/source"
 
 
-@pytest.mark.parametrize("mode", ["client", "cluster"])
+@pytest.fixture(scope="module")
+def pack_on_hdfs(hadoop_cluster: Hadoop) -> str:
+    """The pack put there once, for all submissions; YARN unpacks it once on each node."""
+    hadoop_cluster.put(PACK, "/pack")
+    return f"{hadoop_cluster.uri}/pack"
+
+
 def test_yarn_publishes_on_hdfs_what_one_machine_does(
-    hadoop_cluster: Hadoop, source_on_hdfs: str, local_root: Path, tmp_path: Path, mode: str
+    hadoop_cluster: Hadoop, source_on_hdfs: str, local_root: Path, tmp_path: Path
 ) -> None:
     ended = submit(
-        "pipeline", "--input", source_on_hdfs, "--root", f"hdfs:///roots/{mode}", *RUN,
-        master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE=mode,
+        "pipeline", "--input", source_on_hdfs, "--root", "hdfs:///roots/client", *RUN,
+        master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE="client",
         HADOOP_CONF_DIR=str(hadoop_cluster.conf), properties=PROPERTIES,
     )  # fmt: skip
     assert ended.code == 0, ended.said + hadoop_cluster.container_logs()
     root = tmp_path / "root"
-    hadoop_cluster.get(f"/roots/{mode}", root)
+    hadoop_cluster.get("/roots/client", root)
     assert_same_lists(published(root), published(local_root))
     assert metrics(root, "sgd") == pytest.approx(metrics(local_root, "sgd"), abs=1e-6)
     assert not (root / ".scratch").exists()
 
 
+def test_with_the_driver_in_the_cluster_and_the_pack_on_hdfs_the_lists_are_the_same(
+    hadoop_cluster: Hadoop, source_on_hdfs: str, pack_on_hdfs: str, local_root: Path, tmp_path: Path
+) -> None:
+    ended = submit(
+        # The last of two options holds: one model is enough here.
+        "pipeline", "--input", source_on_hdfs, "--root", "hdfs:///roots/cluster", *RUN,
+        "--models", "als_explicit", master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE="cluster",
+        HADOOP_CONF_DIR=str(hadoop_cluster.conf), RECPIPE_PACK=pack_on_hdfs, properties=PROPERTIES,
+    )  # fmt: skip
+    assert ended.code == 0, ended.said + hadoop_cluster.container_logs()
+    hadoop_cluster.get("/roots/cluster", tmp_path / "root")
+    assert_same_lists(published(tmp_path / "root"), published(local_root))
+
+
 def test_in_cluster_mode_yarn_turns_every_failure_into_1(
-    hadoop_cluster: Hadoop, tmp_path: Path
+    hadoop_cluster: Hadoop, pack_on_hdfs: str, tmp_path: Path
 ) -> None:
     ended = submit(
         "ingest", "--input", "hdfs:///nowhere", "--root", "hdfs:///roots/none",
         master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE="cluster",
-        HADOOP_CONF_DIR=str(hadoop_cluster.conf), properties=PROPERTIES,
+        HADOOP_CONF_DIR=str(hadoop_cluster.conf), RECPIPE_PACK=pack_on_hdfs, properties=PROPERTIES,
     )  # fmt: skip
     assert ended.code == 1, ended.said
     assert "nowhere" in hadoop_cluster.container_logs()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import release
 from tests.e2e.commands import DATE, MODEL, succeed
+from tests.once import made_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,15 +24,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a published run `one`: named as people name folders, its input since gone."""
-    place = tmp_path_factory.mktemp("finished")
+    return made_once(tmp_path_factory, "finished", _finish) / _ROOT
+
+
+_ROOT = "my röot 100%"
+
+
+def _finish(place: Path) -> None:
     release.write(place / "my ratings")
     # Relative paths and an empty working directory: what is left behind there shows.
     (place / "cwd").mkdir()
-    root = place / "my röot 100%"
     succeed(
-        "run", "--input", "../my ratings", "--root", f"../{root.name}", "--run-id", "one",
+        "run", "--input", "../my ratings", "--root", f"../{_ROOT}", "--run-id", "one",
         "--models", "popularity,als_explicit", *DATE, *MODEL,
         "--set", "publish.model=als_explicit", cwd=place / "cwd",
     )  # fmt: skip
     assert list((place / "cwd").iterdir()) == []
-    return root
+    shutil.rmtree(place / "my ratings")

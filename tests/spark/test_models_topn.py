@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from recpipe.errors import MissingError
-from recpipe.models.candidates import TILE_COLUMNS, Candidates, send
+from recpipe.kernels.topn import Panels
+from recpipe.models.candidates import LEAST_ITEMS, Candidates, send
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
 from recpipe.models.scorers import FactorScorer, RandomScorer
@@ -30,25 +31,11 @@ def sent(spark: SparkSession, scorer: FactorScorer | RandomScorer) -> Candidates
     return Candidates((spark.sparkContext.broadcast(scorer),), len(scorer.items))
 
 
-def in_blocks(spark: SparkSession, scorer: FactorScorer, *, limit_mb: int) -> Candidates[Any]:
-    """As models send them, where a scorer must not exceed the limit."""
-    places = {int(item): place for place, item in enumerate(scorer.items)}
-    # In no order: the numbers, not the rows, decide.
-    frame = spark.createDataFrame([(item,) for item in reversed(scorer.items.tolist())], "item int")
-
-    def collect(items: DataFrame) -> FactorScorer:
-        ids = np.array(sorted(row["item"] for row in items.collect()), np.int32)
-        return replace(scorer, items=ids, block=scorer.block[[places[int(item)] for item in ids]])
-
-    rank = scorer.block.shape[1] - 2
-    return send(
-        frame,
-        collect,
-        count=len(scorer.items),
-        item_bytes=FactorScorer.item_bytes(rank=rank),
-        limit_mb=limit_mb,
-        what="item factors",
-    )
+def scorer_of(
+    items: np.ndarray, factors: np.ndarray, biases: np.ndarray, **rest: Any
+) -> FactorScorer:
+    numbers = (items.astype(np.int32), factors.astype(np.float32), biases.astype(np.float32))
+    return FactorScorer(Panels.of(*numbers), **rest)
 
 
 def lists(frame: DataFrame) -> dict[int, List]:
@@ -63,8 +50,7 @@ def lists(frame: DataFrame) -> dict[int, List]:
 
 def biased(items: list[int], biases: list[float]) -> FactorScorer:
     """Rank 0: every user sees the biases."""
-    block = np.stack([np.array(biases), np.ones(len(biases))], axis=1).astype(np.float32)
-    return FactorScorer(items=np.array(items, np.int32), block=block, mean=0.0)
+    return scorer_of(np.array(items), np.empty((len(items), 0)), np.array(biases), mean=0.0)
 
 
 def everybody(spark: SparkSession, *users: int) -> DataFrame:
@@ -73,13 +59,12 @@ def everybody(spark: SparkSession, *users: int) -> DataFrame:
 
 def test_lists_are_those_of_a_full_sort_without_the_seen_items(spark: SparkSession) -> None:
     rng = np.random.default_rng(1)
-    users, items, rank = 40, 9000, 3  # more items than one tile has columns
+    users, items, rank = 300, 9000, 3  # more users and items than meet each other at a time
     p, q = (rng.normal(size=(n, rank)).astype(np.float32) for n in (users, items))
     bu, bi = (rng.normal(size=n).astype(np.float32) for n in (users, items))
     ids = np.sort(rng.choice(20_000, items, replace=False)).astype(np.int32)
-    block = np.column_stack([q, bi, np.ones(items, np.float32)])
-    candidates = sent(spark, FactorScorer(items=ids, block=block, mean=3.5))
-    pairs = [(u, int(ids[i])) for u in range(0, users, 2) for i in rng.choice(items, 4000, False)]
+    candidates = sent(spark, scorer_of(ids, q, bi, mean=3.5))
+    pairs = [(u, int(ids[i])) for u in range(0, users, 9) for i in rng.choice(items, 4000, False)]
     rows = [(u, p[u].tolist(), float(bu[u])) for u in range(users)]
     found = lists(
         top_n(
@@ -110,10 +95,8 @@ def test_ties_are_ordered_by_item_and_short_lists_are_short(spark: SparkSession)
 
 def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> None:
     rng = np.random.default_rng(2)
-    block = rng.normal(size=(501, 35)).astype(np.float32)
-    candidates = sent(
-        spark, FactorScorer(items=np.arange(501, dtype=np.int32), block=block, mean=1.0)
-    )
+    factors, biases = rng.normal(size=(501, 33)), rng.normal(size=501)
+    candidates = sent(spark, scorer_of(np.arange(501), factors, biases, mean=1.0))
     rows = [(u, rng.normal(size=33).tolist(), 0.25) for u in range(300)]
     seen = spark.createDataFrame([(u, u % 501) for u in range(300)], SEEN)
 
@@ -135,23 +118,21 @@ def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> No
 def test_seen_pairs_may_be_gathered_once_for_many_models(spark: SparkSession) -> None:
     candidates = sent(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
     seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (9, 7)], SEEN)
-    once = gathered(seen).persist()
+    once, in_one = gathered(seen), gathered(seen, users=3)
+    assert (once.buckets, in_one.buckets) == (4, 1)
+    once.pairs.persist()
     found = [
-        lists(top_n(everybody(spark, 0, 1, 2), candidates=candidates, seen=pairs, n=3))
-        for pairs in (seen, once, once)
+        # Of what is gathered, its own number of buckets counts.
+        lists(top_n(everybody(spark, 0, 1, 2), candidates=candidates, seen=pairs, n=3, most=99999))
+        for pairs in (seen, once, once, in_one)
     ]
-    once.unpersist()
-    assert found[0] == found[1] == found[2]
+    once.pairs.unpersist()
+    assert found[0] == found[1] == found[2] == found[3]
 
 
 def test_scores_behind_a_sigmoid_stay_on_the_scale_and_in_total_order(spark: SparkSession) -> None:
-    block = biased([0, 1, 2, 3], [40.0, 0.0, 60.0, -1000.0]).block
-    candidates = sent(
-        spark,
-        FactorScorer(
-            items=np.arange(4, dtype=np.int32), block=block, mean=0.0, logistic=(1.0, 5.0)
-        ),
-    )
+    scorer = biased([0, 1, 2, 3], [40.0, 0.0, 60.0, -1000.0])
+    candidates = sent(spark, replace(scorer, logistic=(1.0, 5.0)))
     seen = spark.createDataFrame([], SEEN)
     # 40 and 60 both saturate: what is equal to the reader is ordered by item.
     found = lists(top_n(everybody(spark, 0), candidates=candidates, seen=seen, n=4))
@@ -174,20 +155,33 @@ def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSe
 
 def test_lists_of_items_in_blocks_are_those_of_items_sent_whole(spark: SparkSession) -> None:
     rng = np.random.default_rng(4)
-    users, items, rank = 70, 2 * TILE_COLUMNS + 900, 30  # 33 numbers an item: one tile a MiB
+    users, items, rank = 70, 2 * LEAST_ITEMS + 900, 30
     ids = np.sort(rng.choice(40_000, items, replace=False)).astype(np.int32)
     # Rounded, so that lists have ties, across blocks too.
-    block = np.round(rng.normal(size=(items, rank + 2))).astype(np.float32)
-    block[:, rank + 1] = 1
-    scorer = FactorScorer(items=ids, block=block, mean=2.0, logistic=(1.0, 5.0))
+    factors, biases = np.round(rng.normal(size=(items, rank))), np.round(rng.normal(size=items))
+    made: dict[str, Any] = {"mean": 2.0, "logistic": (1.0, 5.0)}
     rows = [(u, np.round(rng.normal(size=rank), 1).tolist(), 0.5) for u in range(users)]
     pairs = [(u, int(i)) for u in range(users) for i in rng.choice(ids, 3000)]
     people, seen = spark.createDataFrame(rows, FACTORS), spark.createDataFrame(pairs, SEEN)
-    split = in_blocks(spark, scorer, limit_mb=1)
-    assert len(split.blocks) == 3
+    # In no order: the numbers, not the rows, decide.
+    order = rng.permutation(items)
+    frame = spark.createDataFrame(
+        [(int(ids[at]), factors[at].tolist(), float(biases[at])) for at in order],
+        "item int, factors array<float>, bias float",
+    )
+    split = send(
+        frame,
+        lambda items: FactorScorer.of(items, rank=rank, **made),
+        count=items,
+        item_bytes=220,  # 4766 of them a MiB
+        limit_mb=1,
+        what="item factors",
+    )
+    assert len(split.blocks) == 2
     found = lists(top_n(people, candidates=split, seen=seen, n=25))
+    whole = sent(spark, scorer_of(ids, factors, biases, **made))
     # To the bit: equality of floats, not closeness.
-    assert found == lists(top_n(people, candidates=sent(spark, scorer), seen=seen, n=25))
+    assert found == lists(top_n(people, candidates=whole, seen=seen, n=25))
 
 
 def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_path: Path) -> None:
@@ -216,7 +210,7 @@ def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_p
     assert found[0] == found[1]
 
 
-def test_a_tile_above_the_limit_is_refused_before_anything_is_collected(
+def test_a_block_above_the_limit_is_refused_before_anything_is_collected(
     spark: SparkSession,
 ) -> None:
     def never(_: DataFrame) -> FactorScorer:

@@ -10,6 +10,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from recpipe.contracts import RECOMMENDATIONS
+from recpipe.models.seen import Gathered
 from recpipe.recommend import recommend_all, to_output
 from recpipe.storage import Folder
 
@@ -33,7 +34,8 @@ class Scores:
     knows: frozenset[int] | None = None
     asked: list[int] = field(default_factory=list)
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
+        assert not isinstance(seen, Gathered)
         self.asked += [row["user"] for row in users.collect()]
         if self.knows is not None:
             users = users.where(F.col("user").isin(*self.knows))

@@ -19,7 +19,8 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from recpipe.kernels import latest
 stats = latest.ascending.stats
-print(json.dumps([latest.__file__, stats.cache_path, len(stats.cache_hits), len(stats.cache_misses)]))
+hits, misses = len(stats.cache_hits), len(stats.cache_misses)
+print(json.dumps([latest.__file__, stats.cache_path, hits, misses]))
 """
 
 
