@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-HELD_OUT, WORSE = 0.1, 1.02
+HELD_OUT = 0.1
+# How many times worse ours may be. NDCG of 2000 users after ten iterations depends on the first
+# factors: MLlib's own differs by 4 % between 4 and 10 blocks, for which it draws others.
+WORSE = {"RMSE": 1.02, "NDCG@10": 1.05}
 ITERATIONS, EPOCHS, REGULARIZATION, ALPHA, LIKED, SEED = 10, 20, 0.05, 3.0, 4.0, 7
 SCALE = (0.5, 5.0)
 JAVA_BLAS = " ".join(
@@ -365,7 +368,7 @@ def _contenders(
     for own in work.ours:
         values = quality[own.model], quality["theirs"]
         worse = values[0] / values[1] if work.explicit else values[1] / values[0]
-        if not worse < WORSE:
+        if not worse < WORSE[metric]:
             print(f"{own.model} is worse than {work.against}, and not timed", flush=True)
             continue
         passes = f"{EPOCHS} epochs" if own.model == "sgd" else f"{ITERATIONS} iterations"
