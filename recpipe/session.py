@@ -32,7 +32,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 _GIB = 1 << 30
 _SMALL_BYTES = 8 << 20
 """Input up to which a run is over before the JVM's second compiler has paid for itself."""
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
+# it again and again.
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 _JVM_EXIT_SECONDS = 20
 _CANCEL_SECONDS = 5
 _LONGEST_WORDS = 500
@@ -126,8 +128,6 @@ def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict
     if master.startswith("local"):
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        if os.environ["PYSPARK_PYTHON"] == sys.executable:
-            conf["spark.python.daemon.module"] = "recpipe.daemon"
         if input_bytes is not None and input_bytes <= _SMALL_BYTES:
             conf["spark.driver.extraJavaOptions"] = _SHORT_LIVED
     if settings.storage.format == "delta":

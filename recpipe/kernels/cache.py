@@ -109,13 +109,6 @@ def _tidy(place: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def compiled() -> list[str]:
-    """The modules of kernels that were compiled before, by full name: quick to import."""
-    folder = _folder()
-    found = {file.name.split(".")[0] for file in folder.glob("*.nbi")} if folder else set()
-    return [f"{__package__}.{name}" for name in sorted(found)]
-
-
 def install() -> None:
     """Have Numba ask `Locator` first, in this process; its own places stay for other functions."""
     config: Any = numba.config
@@ -128,4 +121,4 @@ def install() -> None:
         config.CACHE_LOCATOR_CLASSES = f"{mine},{others}"
 
 
-__all__ = ["Locator", "compiled", "install"]
+__all__ = ["Locator", "install"]

@@ -80,7 +80,7 @@ def main(master: str, folder: str) -> None:
     from recpipe.models.sgd.ring import RingExchange
     from recpipe.storage import Folder
 
-    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
     builder = (
         SparkSession.builder.master(master)
         .config("spark.driver.host", "127.0.0.1")

@@ -44,7 +44,9 @@ def environment(**changes: str) -> dict[str, str]:
     """This process's, without what would change settings, and with changes."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RECPIPE__", "RECPIPE_ROOT"))}
     # The first compiler only: in a JVM of a minute the second takes half of the time.
-    quick = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    quick = {
+        "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
+    }
     return {**kept, **quick, "PYTHONUNBUFFERED": "1", **changes}
 
 
