@@ -67,11 +67,13 @@ class Lists:
     """Each side's way from the files to the lists."""
 
     def __init__(self, spark: SparkSession, folder: Path, *, users: int, items: int, rank: int):
-        self.spark, self.folder = spark, folder
+        # Of files nothing but the schema is read here, as on MLlib's side.
+        names = ("user", "item", "seen")
+        self.frames = {n: spark.read.parquet(str(folder / f"{n}.parquet")) for n in names}
         self.users, self.items, self.rank = users, items, rank
 
     def read(self, name: str) -> DataFrame:
-        return self.spark.read.parquet(str(self.folder / f"{name}.parquet"))
+        return self.frames[name]
 
     def ours(self) -> DataFrame:
         model = FactorModel(

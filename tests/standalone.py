@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyspark
 
 from recpipe import environment
+from tests.java import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,7 +90,7 @@ def _bare_environment(home: Path) -> Mapping[str, str]:
         "SPARK_HOME": str(_SPARK_HOME),
         "SPARK_LOCAL_DIRS": str(home),
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "SPARK_DAEMON_JAVA_OPTS": QUICK,
     }
 
 

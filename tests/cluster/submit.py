@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from recpipe.environment import cache_folder
+from tests.java import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +35,10 @@ spark.executor.memory 1g
 spark.executor.cores 1
 spark.executor.instances 2
 spark.ui.enabled false
-spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m
-spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m
-spark.yarn.am.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m
+spark.driver.extraJavaOptions {QUICK}
+spark.executor.extraJavaOptions {QUICK}
+spark.yarn.am.extraJavaOptions {QUICK}
 """
-# The first compiler only: in JVMs of a minute the second takes half of the time.
 TIMEOUT_SECONDS = 560
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.java import QUICK
 from tests.rings import in_a_ring
 from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
 
@@ -80,12 +81,11 @@ def main(master: str, folder: str) -> None:
     from recpipe.models.sgd.ring import RingExchange
     from recpipe.storage import Folder
 
-    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
     builder = (
         SparkSession.builder.master(master)
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", quick)
-        .config("spark.executor.extraJavaOptions", quick)
+        .config("spark.driver.extraJavaOptions", QUICK)
+        .config("spark.executor.extraJavaOptions", QUICK)
         .config("spark.executorEnv.PYTHONPATH", str(REPOSITORY))
         .config("spark.executor.memory", "1g")
         .config("spark.sql.shuffle.partitions", "2")

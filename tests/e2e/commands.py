@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from tests.java import QUICK
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -43,11 +45,7 @@ class Ended:
 def environment(**changes: str) -> dict[str, str]:
     """This process's, without what would change settings, and with changes."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RECPIPE__", "RECPIPE_ROOT"))}
-    # The first compiler only: in a JVM of a minute the second takes half of the time.
-    quick = {
-        "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
-    }
-    return {**kept, **quick, "PYTHONUNBUFFERED": "1", **changes}
+    return {**kept, "JDK_JAVA_OPTIONS": QUICK, "PYTHONUNBUFFERED": "1", **changes}
 
 
 def recpipe(

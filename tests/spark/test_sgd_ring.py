@@ -22,6 +22,7 @@ from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.storage import Folder
 from tests.caching import cached
+from tests.java import QUICK
 from tests.rings import kill_a_worker
 from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
 
@@ -179,7 +180,7 @@ def main(folder: str) -> None:
     spark = (
         SparkSession.builder.master("local[8]")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        .config("spark.driver.extraJavaOptions", QUICK)
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.default.parallelism", "2")
         .config("spark.ui.enabled", "false")
