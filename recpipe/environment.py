@@ -285,6 +285,20 @@ def file_digest(path: Path) -> str | None:
         return None
 
 
+# -- Java's archive of Spark's classes ------------------------------------------------------------
+
+
+def class_archive() -> Path:
+    """Where the archive of `recpipe.classes` is kept, by Java and Spark; it may not be there.
+
+    Raises:
+        MissingError: if there is no Java or no Spark.
+    """
+    found, jars = java(), spark_home() / "jars"
+    made_of = f"{found.home} {found.version} {jars} {jars.stat().st_mtime_ns}"
+    return cache_folder() / f"spark-classes-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.jsa"
+
+
 # -- for scripts --------------------------------------------------------------------------------
 
 

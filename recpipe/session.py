@@ -35,7 +35,6 @@ _SMALL_BYTES = 8 << 20
 # Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
 # it again and again.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
-_JVM_EXIT_SECONDS = 20
 _CANCEL_SECONDS = 5
 _LONGEST_WORDS = 500
 
@@ -45,9 +44,28 @@ def submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
+def java_options(*, short_lived: bool, archive: Path | None) -> str:
+    """Options of a JVM that recpipe starts.
+
+    Args:
+        short_lived: whether it will end within a minute or two.
+        archive: of `environment.class_archive`, if it is there.
+    """
+    options = [_SHORT_LIVED] if short_lived else []
+    if archive is not None:
+        # Java says it where an archive does not fit, which is nothing that a user need know.
+        options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+    return " ".join(options)
+
+
 @contextmanager
 def spark_session(
-    settings: Settings, *, name: str, verbose: bool = False, input_bytes: int | None = None
+    settings: Settings,
+    *,
+    name: str,
+    verbose: bool = False,
+    input_bytes: int | None = None,
+    exit_seconds: float = 20,
 ) -> Iterator[SparkSession]:
     """A session for the length of a block; a JVM that it started is gone when the block ends.
 
@@ -61,6 +79,7 @@ def spark_session(
         verbose: whether Spark's log is shown.
         input_bytes: size of what will be read, where it is known: a JVM of ours is then started
             for a short life or a long one.
+        exit_seconds: how long a JVM of ours is given to end.
 
     Raises:
         MissingError: if Java or a jar is missing or the JVM does not start.
@@ -86,7 +105,7 @@ def spark_session(
             with interrupts.releasing(lambda: _release(session)), _in_words():
                 yield _tuned(session, settings)
         finally:
-            _stop(session)
+            _stop(session, exit_seconds)
     finally:
         shutil.rmtree(logs, ignore_errors=True)
 
@@ -125,11 +144,17 @@ def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict
         "spark.driver.memory": _driver_memory(settings.session.driver_memory),
         "spark.ui.enabled": str(settings.session.ui).lower(),
     }
-    if master.startswith("local"):
+    local = master.startswith("local")
+    if local:
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        if input_bytes is not None and input_bytes <= _SMALL_BYTES:
-            conf["spark.driver.extraJavaOptions"] = _SHORT_LIVED
+    archive = environment.class_archive()
+    options = java_options(
+        short_lived=local and input_bytes is not None and input_bytes <= _SMALL_BYTES,
+        archive=archive if archive.exists() else None,
+    )
+    if options:
+        conf["spark.driver.extraJavaOptions"] = options
     if settings.storage.format == "delta":
         conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())
     return conf
@@ -245,7 +270,7 @@ def _release(session: SparkSession) -> None:
         time.sleep(0.05)
 
 
-def _stop(session: SparkSession) -> None:
+def _stop(session: SparkSession, exit_seconds: float) -> None:
     """Stop the session and wait for the end of the JVM and, with it, of the Python workers."""
     from pyspark import SparkContext
 
@@ -260,7 +285,7 @@ def _stop(session: SparkSession) -> None:
     process = gateway.proc
     process.stdin.close()
     try:
-        process.wait(timeout=_JVM_EXIT_SECONDS)
+        process.wait(timeout=exit_seconds)
     except Exception:  # noqa: BLE001 - whatever went wrong, no child may stay
         process.kill()
         process.wait()

@@ -107,3 +107,5 @@ fi
 if [[ ! -e $stamp || $(fingerprint) != "$(<"$stamp")" ]]; then install_packages; fi
 need_java
 fetch_jars "$@"
+# Spark starts in half of the time with it; whatever fails, everything works without.
+.venv/bin/python -m recpipe.classes || true
