@@ -54,6 +54,7 @@ def report() -> list[Finding]:
         *packages(),
         blas(),
         kernel_cache(),
+        class_archive(),
         delta(),
         memory(_memory_bytes()),
         cores(),
@@ -142,6 +143,20 @@ def kernel_cache() -> Finding:
         return Finding("kernel cache", "ok", str(folder))
     return Finding(
         "kernel cache", "warn", f"{folder} is not writable", "set NUMBA_CACHE_DIR or RECPIPE_CACHE"
+    )
+
+
+def class_archive() -> Finding:
+    """The archive of Spark's classes: without it each JVM loads and checks them for itself."""
+    name = "classes of Spark"
+    try:
+        archive = environment.class_archive()
+    except (MissingError, OSError):
+        return Finding(name, "warn", "no Java or no Spark to archive them of", "see above")
+    if archive.exists():
+        return Finding(name, "ok", str(archive))
+    return Finding(
+        name, "warn", "not archived, so Spark starts slower", "python -m recpipe.classes"
     )
 
 
