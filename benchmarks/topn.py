@@ -88,12 +88,14 @@ class Lists:
         )
         return model.recommend(self.read("user").select("user"), n=N, seen=self.read("seen"))
 
-    def recipe(self) -> DataFrame:
+    def recipe(self, *, users: int) -> DataFrame:
+        """The lists of the first so many users."""
         dot = F.aggregate(
             F.zip_with("p", "q", lambda a, b: a * b), F.lit(0.0), lambda total, x: total + x
         )
         pairs = (
-            self.read("user").select("user", F.col("factors").alias("p"))
+            self.read("user").where(F.col("user") < users)
+            .select("user", F.col("factors").alias("p"))
             .crossJoin(self.read("item").select("item", F.col("factors").alias("q")))
             .select("user", "item", dot.alias("score"))
         )  # fmt: skip
@@ -127,6 +129,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--work", type=Path, default=Path("build/bench/topn"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/topn.json"))
+    parser.add_argument("--only", choices=["implicit", "mllib", "recipe"], action="append")
     given = parser.parse_args()
     sizes = {"users": given.users, "items": given.items, "ratings": given.ratings,
              "rank": given.rank, "n": N}  # fmt: skip
@@ -138,36 +141,38 @@ def main() -> None:
     settings = load(overrides=["session.driver_memory=6g"], environment={})
     work = "top-10 of all users, seen out"
     shape = {key: sizes[key] for key in ("users", "items", "rank")}
-    with (
-        spark_session(settings, name="topn") as spark,
-        peer(implicit, "implicit_topn.py", given.work / name, N, threads=2) as rival,
-    ):
+    wanted = set(given.only or ["implicit", "mllib", "recipe"])
+    with spark_session(settings, name="topn") as spark:
         lists = Lists(spark, given.work / name, **shape)
-        check(lists, rival.ask("lists")["items"])
-        compare(
-            work, "implicit, one process, two threads",
-            ours=lambda: seconds(lambda: drained(lists.ours())),
-            theirs=lambda: float(rival.ask("go")["seconds"]),
-            target=1.0, sizes=sizes, versions={"implicit": "0.7.2"}, out=given.out,
-        )  # fmt: skip
-        with peer(Path(sys.executable), "mllib_topn.py", given.work / name, N) as mllib:
+        with peer(implicit, "implicit_topn.py", given.work / name, N, threads=2) as rival:
+            check(lists, rival.ask("lists")["items"])
+            if "implicit" in wanted:
+                compare(
+                    work, "implicit, one process, two threads",
+                    ours=lambda: seconds(lambda: drained(lists.ours())),
+                    theirs=lambda: float(rival.ask("go")["seconds"]),
+                    target=1.0, sizes=sizes, versions={"implicit": "0.7.2"}, out=given.out,
+                )  # fmt: skip
+        if "mllib" in wanted:
+            with peer(Path(sys.executable), "mllib_topn.py", given.work / name, N) as mllib:
+                compare(
+                    work, "MLlib recommendForAllUsers, seen left in",
+                    ours=lambda: seconds(lambda: drained(lists.ours())),
+                    theirs=lambda: float(mllib.ask("go")["seconds"]),
+                    target=0.2, sizes=sizes, versions={}, out=given.out,
+                )  # fmt: skip
+        if "recipe" in wanted:
+            few = Lists(spark, given.work / "6000x4000", users=6_000, items=4_000, rank=given.rank)
+            expected: dict[int, list[int]] = {}
+            for row in few.recipe(users=20).orderBy("user", "rank").collect():
+                expected.setdefault(row.user, []).append(row.item)
+            check(few, list(expected.values()))
             compare(
-                work, "MLlib recommendForAllUsers, seen left in",
-                ours=lambda: seconds(lambda: drained(lists.ours())),
-                theirs=lambda: float(mllib.ask("go")["seconds"]),
-                target=0.2, sizes=sizes, versions={}, out=given.out,
+                work, "all pairs, anti join and window (recommenders' recipe)",
+                ours=lambda: seconds(lambda: drained(few.ours())),
+                theirs=lambda: seconds(lambda: drained(few.recipe(users=few.users))),
+                target=0.05, sizes=small, versions={}, out=given.out,
             )  # fmt: skip
-        few = Lists(spark, given.work / "6000x4000", users=6_000, items=4_000, rank=given.rank)
-        expected: dict[int, list[int]] = {}
-        for row in few.recipe().where("user < 20").orderBy("user", "rank").collect():
-            expected.setdefault(row.user, []).append(row.item)
-        check(few, list(expected.values()))
-        compare(
-            work, "all pairs, anti join and window (recommenders' recipe)",
-            ours=lambda: seconds(lambda: drained(few.ours())),
-            theirs=lambda: seconds(lambda: drained(few.recipe())),
-            target=0.05, sizes=small, versions={}, out=given.out,
-        )  # fmt: skip
 
 
 if __name__ == "__main__":
