@@ -15,6 +15,7 @@ from side_by_side import save
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PICTURE = "images/growth.svg"
 _HEAD = """# Benchmarks
 Written by `python benchmarks/table.py` from `benchmarks/results.json`; do not edit.
 
@@ -40,7 +41,18 @@ def page(rows: list[dict[str, Any]]) -> str:
         "\nMachines: " + "; ".join(_words(json.loads(machine)) for machine in sorted(machines)),
         "\nVersions: " + ", ".join(versions) + ".",
     ]
-    return _HEAD + "\n".join(lines) + "\n" + "\n".join(told) + "\n"
+    return _HEAD + "\n".join(lines) + "\n" + _growth() + "\n".join(told) + "\n"
+
+
+def _growth() -> str:
+    """The picture of `growth.py`, where it has been made."""
+    if not (PAGE.parent / PICTURE).exists():
+        return ""
+    return f"""
+## Time and memory against ratings
+
+![Seconds of each stage, and the driver's peak memory, against the number of ratings]({PICTURE})
+"""
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -48,7 +60,7 @@ def _line(row: dict[str, Any]) -> str:
     met = "" if row["ratio"] <= row["target"] else " (missed)"
     return (
         f"| {row['work']} | {row['against']} | {row['ours_seconds']:.2f} |"
-        f" {row['theirs_seconds']:.2f} | **{row['ratio']:.2f}** | {row['target']:g}{met} | {size} |"
+        f" {row['theirs_seconds']:.2f} | **{row['ratio']:.3f}** | {row['target']:g}{met} | {size} |"
         f" {row['rounds']} |"
     )
 

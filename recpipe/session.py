@@ -53,8 +53,8 @@ def java_options(*, short_lived: bool, archive: Path | None) -> str:
     """
     options = [_SHORT_LIVED] if short_lived else []
     if archive is not None:
-        # Java says it where an archive does not fit, which is nothing that a user need know.
-        options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+        # Java warns where an archive does not fit, which is nothing that a user need know.
+        options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
     return " ".join(options)
 
 

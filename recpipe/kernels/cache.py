@@ -104,9 +104,11 @@ def _ours_alone(folder: Path) -> bool:
 
 def _tidy(place: Path) -> None:
     """Remove the folders of former sources, but for the newest."""
-    former = sorted(place.glob("kernels-*"), key=lambda folder: folder.stat().st_mtime)
-    for folder in former[:-_KEPT]:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Another process may be at the same.
+    with suppress(OSError):
+        former = sorted(place.glob("kernels-*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in former[:-_KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def install() -> None:
