@@ -1,4 +1,8 @@
-"""MLlib's recommendForAllUsers on factors from Parquet: folder, n. Each line is one round.
+"""Lists by MLlib on factors from Parquet: folder, n, how. Each line is a command: `go` or `lists`.
+
+`all` is recommendForAllUsers, which leaves nothing out. `unseen` is the recipe of Microsoft's
+recommenders (its Spark ALS notebook): every user with every item, scored by the model's transform,
+without the seen pairs by an anti join, ranked by a window.
 
 A process of its own, so that Java BLAS can be forced: a native one that is installed for our fits
 must not change what MLlib does by itself.
@@ -14,10 +18,10 @@ from typing import Any
 os.environ["PYSPARK_PYTHON"] = sys.executable
 
 from pyspark.ml.recommendation import ALSModel
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-folder, n = Path(sys.argv[1]), int(sys.argv[2])
+folder, n, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 java = " ".join(
     f"-Ddev.ludovic.netlib.{library}.allowNative=false" for library in ("blas", "lapack", "arpack")
 )
@@ -41,7 +45,29 @@ frames = [
 rank = len(frames[0].first().features)  # type: ignore[union-attr]
 made = jvm.org.apache.spark.ml.recommendation.ALSModel("side", rank, *[f._jdf for f in frames])
 model = ALSModel(made.setUserCol("user").setItemCol("item"))
-for _ in sys.stdin:
+seen = spark.read.parquet(str(folder / "seen.parquet"))
+
+
+def lists(users: int | None = None) -> DataFrame:
+    """The lists of all users, or of the first so many."""
+    if how == "all":
+        return model.recommendForAllUsers(n)
+    asked = frames[0].select(F.col("id").alias("user"))
+    if users is not None:
+        asked = asked.where(F.col("user") < users)
+    pairs = asked.crossJoin(frames[1].select(F.col("id").alias("item")))
+    unseen = model.transform(pairs).join(seen, ["user", "item"], "left_anti")
+    place = F.row_number().over(Window.partitionBy("user").orderBy(F.desc("prediction")))
+    return unseen.withColumn("rank", place).where(F.col("rank") <= n)
+
+
+for line in sys.stdin:
+    if line.strip() == "lists":
+        first: list[list[int]] = [[] for _ in range(20)]
+        for row in lists(20).orderBy("user", "rank").collect():
+            first[row.user].append(row.item)
+        print(json.dumps({"items": first}), flush=True)
+        continue
     begin = time.perf_counter()
-    model.recommendForAllUsers(n).write.format("noop").mode("overwrite").save()
+    lists().write.format("noop").mode("overwrite").save()
     print(json.dumps({"seconds": time.perf_counter() - begin}), flush=True)
