@@ -94,13 +94,15 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
         times.plot(sizes, seconds, marker="o", label=stage)
     times.plot(sizes, [row["seconds"] for row in rows], "k--", marker="o", label="whole run")
     times.set(yscale="log", ylabel="seconds", title="Each stage (ingest with the start of Spark)")
+    # Room for the names above the lines.
+    times.set_ylim(top=6 * max(row["seconds"] for row in rows))
     for name, label in (("jvm_mib", "driver, JVM"), ("python_mib", "driver, Python")):
         memory.plot(sizes, [row[name] for row in rows], marker="o", label=label)
     memory.set(ylabel="MiB, peak", title="The driver's memory", ylim=(0, None))
     for axes in (times, memory):
         axes.set(xscale="log", xlabel="ratings")
         axes.grid(visible=True, alpha=0.3)
-        axes.legend()
+        axes.legend(ncols=2, loc="upper left" if axes is times else "lower right")
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, metadata={"Date": None})
 
