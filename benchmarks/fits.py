@@ -78,7 +78,7 @@ class Work(NamedTuple):
         return self.side[1] == "explicit"
 
 
-_DSGD = {"epochs": EPOCHS, "learning_rate": 0.015, "bounded": False, "patience": 0}
+_DSGD = {"epochs": EPOCHS, "learning_rate": 0.02, "bounded": False, "patience": 0}
 _UNSCALED = {"scale_by_count": False}
 WORKS = {
     "explicit": Work(
