@@ -44,7 +44,7 @@ frames = [
 ]
 rank = len(frames[0].first().features)  # type: ignore[union-attr]
 made = jvm.org.apache.spark.ml.recommendation.ALSModel("side", rank, *[f._jdf for f in frames])
-model = ALSModel(made.setUserCol("user").setItemCol("item"))
+model = ALSModel(made.setUserCol("user").setItemCol("item").setColdStartStrategy("nan"))
 seen = spark.read.parquet(str(folder / "seen.parquet"))
 
 
