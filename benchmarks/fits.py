@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from side_by_side import Contender, compare_all, environment_of
+from side_by_side import JAVA_BLAS, Contender, compare_all, environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +39,6 @@ HELD_OUT = 0.1
 WORSE = {"RMSE": 1.02, "NDCG@10": 1.05}
 ITERATIONS, EPOCHS, REGULARIZATION, ALPHA, LIKED, SEED = 10, 20, 0.05, 3.0, 4.0, 7
 SCALE = (0.5, 5.0)
-JAVA_BLAS = " ".join(
-    f"-Ddev.ludovic.netlib.{library}.allowNative=false" for library in ("blas", "lapack", "arpack")
-)
 
 
 class Ours(NamedTuple):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PEERS = Path(__file__).parents[1] / "build" / "peers"
+JAVA_BLAS = " ".join(
+    f"-Ddev.ludovic.netlib.{library}.allowNative=false" for library in ("blas", "lapack", "arpack")
+)
+"""Options of a JVM whose MLlib must not change with a native BLAS that is installed for ours."""
 _LONG_SECONDS = 60
 _OURS = ("pyspark", "numpy", "numba", "pyarrow")
 

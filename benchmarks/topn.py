@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
-from side_by_side import compare, environment_of, peer, seconds
+from side_by_side import JAVA_BLAS, Peer, compare, environment_of, peer, seconds
 
 from recpipe.arrow import narrow_rows
 from recpipe.models.factors import FactorModel
@@ -29,6 +30,8 @@ from recpipe.session import spark_session
 from recpipe.settings import load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import DataFrame, SparkSession
 
 N = 10
@@ -123,39 +126,46 @@ def main() -> None:
         make(given.work / folder, **{key: size[key] for key in size if key != "n"})
     implicit = environment_of("implicit", ["implicit==0.7.2", "numpy<2.4"])
     settings = load(overrides=["session.driver_memory=6g"], environment={})
-    work = "top-10 of all users, seen out"
     shape = {key: sizes[key] for key in ("users", "items", "rank")}
     wanted = set(given.only or ["implicit", "mllib", "recipe"])
+    mllib = Path(sys.executable), "mllib_topn.py"
+
+    def beside(
+        against: str,
+        rival: Peer,
+        lists: Lists,
+        *,
+        target: float,
+        sizes: Mapping[str, int] = sizes,
+        versions: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        compare(
+            "top-10 of all users, seen out", against,
+            ours=lambda: seconds(lambda: drained(lists.ours())),
+            theirs=lambda: float(rival.ask("go")["seconds"]),
+            target=target, sizes=sizes, versions=versions, out=given.out,
+        )  # fmt: skip
+
     with spark_session(settings, name="topn") as spark:
         lists = Lists(spark, given.work / name, **shape)
         with peer(implicit, "implicit_topn.py", given.work / name, N, threads=2) as rival:
             check(lists, rival.ask("lists")["items"])
             if "implicit" in wanted:
-                compare(
-                    work, "implicit, one process, two threads",
-                    ours=lambda: seconds(lambda: drained(lists.ours())),
-                    theirs=lambda: float(rival.ask("go")["seconds"]),
-                    target=1.0, sizes=sizes, versions={"implicit": "0.7.2"}, out=given.out,
+                beside(
+                    "implicit, one process, two threads", rival, lists, target=1.0,
+                    versions={"implicit": "0.7.2"},
                 )  # fmt: skip
         if "mllib" in wanted:
-            with peer(Path(sys.executable), "mllib_topn.py", given.work / name, N, "all") as mllib:
-                compare(
-                    work, "MLlib recommendForAllUsers, seen left in",
-                    ours=lambda: seconds(lambda: drained(lists.ours())),
-                    theirs=lambda: float(mllib.ask("go")["seconds"]),
-                    target=0.2, sizes=sizes, versions={}, out=given.out,
-                )  # fmt: skip
+            with peer(*mllib, given.work / name, N, "all", JAVA_BLAS) as rival:
+                beside("MLlib recommendForAllUsers, seen left in", rival, lists, target=0.2)
         if "recipe" in wanted:
-            few = Lists(spark, given.work / "6000x4000", users=6_000, items=4_000, rank=given.rank)
-            with peer(
-                Path(sys.executable), "mllib_topn.py", given.work / "6000x4000", N, "unseen"
-            ) as recipe:
-                check(few, recipe.ask("lists")["items"])
-                compare(
-                    work, "all pairs, anti join and window (recommenders' recipe)",
-                    ours=lambda: seconds(lambda: drained(few.ours())),
-                    theirs=lambda: float(recipe.ask("go")["seconds"]),
-                    target=0.05, sizes=small, versions={}, out=given.out,
+            folder = given.work / "6000x4000"
+            few = Lists(spark, folder, users=6_000, items=4_000, rank=given.rank)
+            with peer(*mllib, folder, N, "unseen", JAVA_BLAS) as rival:
+                check(few, rival.ask("lists")["items"])
+                beside(
+                    "all pairs, anti join and window (recommenders' recipe)", rival, few,
+                    target=0.05, sizes=small,
                 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def main() -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    options = session.java_options(short_lived=True, archive=None)
+    options = session.java_options(short_lived=True)
     # Java names each class that cannot be archived, such as those that Spark writes as it goes.
     options += f' "-XX:ArchiveClassesAtExit={part}" -Xlog:disable'
     conf = {"spark.driver.extraJavaOptions": options}

@@ -72,6 +72,11 @@ def cache_folder() -> Path:
     # Containers with a user id of their own often say / for a home, or nothing.
     if home.is_dir() and os.access(home, os.W_OK):
         return home / ".cache" / "recpipe"
+    return temporary_folder()
+
+
+def temporary_folder() -> Path:
+    """A folder of this user's name among the temporary files; whose it is has to be looked at."""
     return Path(tempfile.gettempdir()) / f"recpipe-{os.getuid()}"
 
 

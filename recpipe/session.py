@@ -44,15 +44,15 @@ def submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def java_options(*, short_lived: bool, archive: Path | None) -> str:
-    """Options of a JVM that recpipe starts.
+def java_options(*, short_lived: bool) -> str:
+    """Options of a JVM that recpipe starts; it maps `environment.class_archive` if that is there.
 
     Args:
         short_lived: whether it will end within a minute or two.
-        archive: of `environment.class_archive`, if it is there.
     """
     options = [_SHORT_LIVED] if short_lived else []
-    if archive is not None:
+    archive = environment.class_archive()
+    if archive.exists():
         # Java warns where an archive does not fit, which is nothing that a user need know.
         options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
     return " ".join(options)
@@ -148,12 +148,8 @@ def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict
     if local:
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    archive = environment.class_archive()
-    options = java_options(
-        short_lived=local and input_bytes is not None and input_bytes <= _SMALL_BYTES,
-        archive=archive if archive.exists() else None,
-    )
-    if options:
+    short_lived = local and input_bytes is not None and input_bytes <= _SMALL_BYTES
+    if options := java_options(short_lived=short_lived):
         conf["spark.driver.extraJavaOptions"] = options
     if settings.storage.format == "delta":
         conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())

@@ -29,17 +29,16 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """`local[2]`, two shuffle partitions, UTC, ANSI, Delta: what the fast tests run on."""
     from pyspark.sql import SparkSession
 
-    from recpipe.environment import class_archive, delta_jars, find_java
+    from recpipe.environment import delta_jars, find_java
     from recpipe.session import java_options
 
-    archive = class_archive() if class_archive().exists() else None
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ["PYSPARK_PYTHON"] = sys.executable
     session = (
         SparkSession.builder.master("local[2]")
         .appName("recpipe-tests")
         .config("spark.driver.memory", "2g")
-        .config("spark.driver.extraJavaOptions", java_options(short_lived=True, archive=archive))
+        .config("spark.driver.extraJavaOptions", java_options(short_lived=True))
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")

@@ -1,4 +1,6 @@
-"""Lists by MLlib on factors from Parquet: folder, n, how. Each line is a command: `go` or `lists`.
+"""Lists by MLlib on factors from Parquet. Arguments: folder, n, how, options of the JVM.
+
+Each line of standard input is a command: `go` or `lists`.
 
 `all` is recommendForAllUsers, which leaves nothing out. `unseen` is the recipe of Microsoft's
 recommenders (its Spark ALS notebook): every user with every item, scored by the model's transform,
@@ -21,10 +23,7 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-folder, n, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-java = " ".join(
-    f"-Ddev.ludovic.netlib.{library}.allowNative=false" for library in ("blas", "lapack", "arpack")
-)
+folder, n, how, java = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 spark = (
     SparkSession.builder.master("local[2]")
     .config("spark.driver.memory", "6g")

@@ -12,15 +12,16 @@ from recpipe import kernels
 def main() -> None:
     """Import every module of kernels, as many at a time as there are cores."""
     names = [
-        f"{kernels.__name__}.{module.name}" for module in pkgutil.iter_modules(kernels.__path__)
+        f"{kernels.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(kernels.__path__)
+        if module.name != "__main__"
     ]
-    # Of those here the one that is running need not be imported.
-    wanted = [name for name in names if not name.endswith("__main__")]
     with multiprocessing.Pool() as pool:
-        pool.map(_compile, wanted, chunksize=1)
+        pool.map(_compile, names, chunksize=1)
 
 
 def _compile(name: str) -> None:
+    # A module cannot be sent back to the pool's owner.
     importlib.import_module(name)
 
 

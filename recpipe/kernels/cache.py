@@ -16,7 +16,6 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numba
@@ -25,6 +24,7 @@ from recpipe import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import Any
 
 _KEPT = 8
@@ -74,13 +74,12 @@ def _content() -> str:
 @cache
 def _folder() -> Path | None:
     """The folder of these sources below the first place that this process can write to."""
-    wanted = environment.kernel_cache()
-    # Code is run from here, so a place that all may write to must be this user's alone.
-    private = Path(tempfile.gettempdir()) / f"recpipe-{os.getuid()}"
-    for place in (wanted, private / "numba"):
+    # Code is run from here, so a place where all may write must be this user's alone.
+    private = environment.temporary_folder()
+    for place in (environment.kernel_cache(), private / "numba"):
         folder = place / f"kernels-{_content()[:16]}"
         with suppress(OSError):
-            if place is not wanted:
+            if place.is_relative_to(private):
                 private.mkdir(mode=0o700, exist_ok=True)
                 if not _ours_alone(private):
                     continue

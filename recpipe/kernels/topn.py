@@ -51,10 +51,6 @@ class Top(NamedTuple):
             np.empty((rows, k), np.float32), np.empty((rows, k), np.int32), np.zeros(rows, np.int64)
         )
 
-    def rows(self, start: int, stop: int) -> Top:
-        """A view of some rows."""
-        return Top(self.scores[start:stop], self.items[start:stop], self.sizes[start:stop])
-
     def filled(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
         """(row, item, score) of every filled place, row by row, best first."""
         held = np.arange(self.scores.shape[1])[None, :] < self.sizes[:, None]

@@ -88,6 +88,17 @@ def test_code_is_not_taken_from_a_folder_into_which_others_may_write(tmp_path: P
     assert list(private.iterdir()) == []
 
 
+def test_without_a_home_such_a_folder_is_no_better(tmp_path: Path) -> None:
+    private = tmp_path / f"recpipe-{os.getuid()}"
+    private.mkdir()
+    private.chmod(0o777)
+    homeless = {"HOME": "/nonexistent", "RECPIPE_CACHE": "", "TMPDIR": str(tmp_path),
+                "XDG_CACHE_HOME": ""}  # fmt: skip
+    _, folder, *_ = asked(SOURCES.parent, **homeless)
+    assert not folder.is_relative_to(private)
+    assert list(private.iterdir()) == []
+
+
 def test_former_sources_are_removed_but_for_the_newest(tmp_path: Path) -> None:
     place = tmp_path / "cache" / "numba"
     for age in range(12):
