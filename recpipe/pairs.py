@@ -6,16 +6,18 @@ some thousands of pairs. Grouping pairs by user in Spark costs several times as 
 
 from __future__ import annotations
 
+import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.arrow import VALUE_BYTES, gathered
+from recpipe.storage.decoded import decoded, files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -24,13 +26,33 @@ if TYPE_CHECKING:
 PAIR = "pair"
 PACKED = "bucket int, pairs binary, values binary"
 """Pairs of a bucket of users, as an int64 array (see `kernels.pairs`), and what goes with them, as
-an int32 array of the same length or an empty one."""
+an array of the same length, or an empty one."""
+
+_USER_HALF = int(sys.byteorder == "little")
+"""Of a pair's two int32 in memory, which is the user."""
 
 _FEW = 256
 """Users for whom a task of their own would cost more than the work."""
 
 _HELD = 1 << 20
 """Pairs that a task holds before it hands them on: 12 MiB."""
+
+
+class Value(NamedTuple):
+    """A column that goes with pairs.
+
+    Args:
+        name: of it.
+        kind: what becomes of it: int32, float32, or microseconds since 1970 (int64).
+    """
+
+    name: str
+    kind: Literal["int", "float", "micros"]
+
+    def column(self) -> Column:
+        """As Spark makes it."""
+        value = F.col(self.name)
+        return F.unix_micros(value) if self.kind == "micros" else value.cast(self.kind)
 
 
 def buckets_for(spark: SparkSession, *, users: int | None = None) -> int:
@@ -50,7 +72,7 @@ def buckets_for(spark: SparkSession, *, users: int | None = None) -> int:
     return most if users is None else max(1, min(most, users // _FEW))
 
 
-def pair_of() -> Column:
+def _pair_of() -> Column:
     """PAIR: the int of column `user` above 32 bits, that of `item` below (see `kernels.pairs`)."""
     # An item's sign must not reach the user's half.
     item = F.col("item").cast("long").bitwiseAND(0xFFFFFFFF)
@@ -62,16 +84,59 @@ def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.in
     return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
 
 
-def packed(pairs: DataFrame, *, buckets: int, value: Column | None = None) -> DataFrame:
+def map_pairs(
+    rows: DataFrame,
+    work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    schema: str,
+    *,
+    value: Value | None = None,
+) -> DataFrame:
+    """`work` on batches of (PAIR, value), as `mapInArrow` does; the way in is the shortest.
+
+    Args:
+        rows: (user int, item int, ...), without nulls.
+        work: what a task does.
+        schema: of what it makes.
+        value: a column of `rows` that goes with the pairs.
+    """
+    beside = [] if value is None else [value]
+    files = files_of(rows.select("user", "item", *[column.name for column in beside]))
+    if files is not None:
+        read = partial(_from_files, value=value)
+        return files.mapInArrow(lambda batches: work(read(batches)), schema)
+    columns = [column.column().alias("value") for column in beside]
+    return rows.select(_pair_of(), *columns).mapInArrow(work, schema)
+
+
+def _from_files(
+    batches: Iterator[pa.RecordBatch], *, value: Value | None
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    wanted = [("user", pa.int32()), ("item", pa.int32())]
+    if value is not None:
+        kinds = {"int": pa.int32(), "float": pa.float32(), "micros": pa.timestamp("us", "UTC")}
+        wanted.append((value.name, kinds[value.kind]))
+    for rows in decoded(batches, wanted):
+        users, items, *values = rows.columns
+        # Both halves in place: an item's sign must not reach the user's.
+        pairs = np.empty((len(rows), 2), np.int32)
+        pairs[:, _USER_HALF], pairs[:, 1 - _USER_HALF] = users.to_numpy(), items.to_numpy()
+        if value is not None and value.kind == "micros":
+            values = [values[0].cast(pa.int64())]
+        columns = [pa.array(pairs.view(np.int64)[:, 0]), *values]
+        yield pa.RecordBatch.from_arrays(columns, names=[PAIR, "value"][: len(columns)])
+
+
+def packed(pairs: DataFrame, *, buckets: int, value: Value | None = None) -> DataFrame:
     """PACKED: pairs by bucket, which is the user's number modulo `buckets`.
 
     Args:
         pairs: (user int, item int, ...).
         buckets: how many there are.
-        value: an int that goes with a pair.
+        value: a column that goes with the pairs.
     """
-    columns = [pair_of(), *([] if value is None else [value.alias("value")])]
-    return pairs.select(*columns).mapInArrow(partial(_pack, buckets=buckets), PACKED)
+    return map_pairs(pairs, partial(_pack, buckets=buckets), PACKED, value=value)
 
 
 def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
@@ -89,7 +154,10 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
         np.concatenate([batch.column(at).to_numpy() for batch in batches])
         for at in range(batches[0].num_columns)
     )
-    pairs, values, starts = kernel.by_bucket(pairs, beside[0] if beside else kernel.NONE, buckets)
+    values = beside[0] if beside else kernel.NONE
+    # As bits: the kernel moves them, and asks for no more than their size.
+    values = values.view(f"i{values.itemsize}")
+    pairs, values, starts = kernel.by_bucket(pairs, values, buckets)
     most = VALUE_BYTES // pairs.itemsize
     pieces = [
         (bucket, slice(start, min(start + most, starts[bucket + 1])))
@@ -106,4 +174,4 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
     )
 
 
-__all__ = ["PACKED", "PAIR", "buckets_for", "packed", "pair_of", "unpaired"]
+__all__ = ["PACKED", "PAIR", "Value", "buckets_for", "map_pairs", "packed", "unpaired"]

@@ -1,66 +1,83 @@
-"""The lists of all models and the relevant items of one bucket of users, in one task."""
+"""Pairs of one bucket of users from several frames, in one task."""
 
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.pairs import buckets_for, packed
+from recpipe.pairs import Value, buckets_for, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from recpipe.kernels.ranking import Places
 
-_RELEVANT = -1
-
-
-def bucketed(
-    lists: Mapping[str, DataFrame], relevant: DataFrame, *, users: int | None = None
-) -> DataFrame:
-    """All that is known of a user in one partition, as arrays: what `places_of` reads.
+class Source(NamedTuple):
+    """A frame and what of it is wanted beside the pairs.
 
     Args:
-        lists: by model, (user, item, rank, ...).
-        relevant: (user, item, ...).
+        frame: (user, item, ...).
+        value: a column of it.
+    """
+
+    frame: DataFrame
+    value: Value | None = None
+
+
+class Pairs(NamedTuple):
+    """What a bucket has of a source.
+
+    Args:
+        pairs: (n,) user and item, as `kernels.pairs` has them.
+        values: (n,) the column that goes with them; none where no column was wanted.
+    """
+
+    pairs: NDArray[np.int64]
+    values: NDArray[Any]
+
+
+def bucketed(sources: Sequence[Source], *, users: int | None = None) -> DataFrame:
+    """All that is known of a user in one partition, as arrays: what `arrays_of` reads.
+
+    Args:
+        sources: at least one.
         users: how many there are at most, where that is known.
     """
-    buckets = buckets_for(relevant.sparkSession, users=users)
-    # A rank that is missing is as wrong as one below 1.
-    rank = F.coalesce(F.col("rank"), F.lit(0)).cast("int")
-    frames = [packed(frame, buckets=buckets, value=rank) for frame in lists.values()]
-    together = [packed(relevant, buckets=buckets).withColumn("model", F.lit(_RELEVANT))] + [
-        frame.withColumn("model", F.lit(model)) for model, frame in enumerate(frames)
+    buckets = buckets_for(sources[0].frame.sparkSession, users=users)
+    frames = [
+        packed(source.frame, buckets=buckets, value=source.value).withColumn("source", F.lit(place))
+        for place, source in enumerate(sources)
     ]
-    return reduce(DataFrame.unionByName, together).repartitionById(buckets, "bucket")
+    return reduce(DataFrame.unionByName, frames).repartitionById(buckets, "bucket")
 
 
-def places_of(
-    batches: Iterator[pa.RecordBatch], *, models: int
-) -> tuple[NDArray[np.int64], list[Places]]:
-    """The relevant pairs and the places of each model, of one partition of `bucketed`."""
-    from recpipe.kernels.ranking import Places
+def arrays_of(
+    batches: Iterator[pa.RecordBatch], *, sources: int, values: type[np.int32 | np.float32]
+) -> list[Pairs]:
+    """In a task: what one partition of `bucketed` has of each source, in their order.
 
-    # The relevant pairs are the last, as -1 says.
-    pairs: list[list[NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(models + 1)]
-    ranks: list[list[NDArray[np.int32]]] = [[np.empty(0, np.int32)] for _ in range(models + 1)]
+    Args:
+        batches: of the partition.
+        sources: how many there were.
+        values: the type of the columns that were wanted.
+    """
+    pairs: list[list[NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(sources)]
+    beside: list[list[NDArray[Any]]] = [[np.empty(0, values)] for _ in range(sources)]
     for batch in batches:
-        columns = (batch.column(name).to_pylist() for name in ("model", "pairs", "values"))
-        for model, some, beside in zip(*columns, strict=True):
-            pairs[model].append(np.frombuffer(some, np.int64))
-            ranks[model].append(np.frombuffer(beside, np.int32))
-    places = [
-        Places(np.concatenate(pairs[model]), np.concatenate(ranks[model]))
-        for model in range(models)
+        columns = (batch.column(name).to_pylist() for name in ("source", "pairs", "values"))
+        for source, some, more in zip(*columns, strict=True):
+            pairs[source].append(np.frombuffer(some, np.int64))
+            beside[source].append(np.frombuffer(more, values))
+    return [
+        Pairs(np.concatenate(some), np.concatenate(more))
+        for some, more in zip(pairs, beside, strict=True)
     ]
-    return np.concatenate(pairs[_RELEVANT]), places
 
 
-__all__ = ["bucketed", "places_of"]
+__all__ = ["Pairs", "Source", "arrays_of", "bucketed"]

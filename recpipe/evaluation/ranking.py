@@ -15,8 +15,9 @@ from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, 
 
 from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
-from recpipe.evaluation.packing import bucketed, places_of
+from recpipe.evaluation.packing import Source, arrays_of, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
+from recpipe.pairs import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ def ranking_metrics(
         ValueError: if a k is below 1.
     """
     judging = _judging(_totals, lists, ks)
-    together = bucketed(lists, _relevant(held_out, relevance_threshold), users=users)
+    together = _together(lists, held_out, relevance_threshold, users=users)
     found: dict[int, list[Row]] = {}
     with narrow_rows(together.sparkSession):
         for row in together.mapInArrow(judging, _TOTALS).collect():
@@ -96,7 +97,7 @@ def ranking_by_user(
         ValueError: if a k is below 1.
     """
     judging = _judging(_by_user, lists, ks)
-    together = bucketed(lists, _relevant(held_out, relevance_threshold))
+    together = _together(lists, held_out, relevance_threshold)
     known = [("model", StringType()), ("user", IntegerType()), ("relevant", IntegerType())]
     values = [(name, DoubleType()) for name in _names(ks)]
     schema = StructType([StructField(*field) for field in (*known, *values)])
@@ -120,6 +121,20 @@ def _relevant(held_out: DataFrame, threshold: float | None) -> DataFrame:
     return held_out.where(F.col("rating") >= F.lit(threshold).cast("float"))
 
 
+def _together(
+    lists: Mapping[str, DataFrame],
+    held_out: DataFrame,
+    threshold: float | None,
+    *,
+    users: int | None = None,
+) -> DataFrame:
+    """The relevant pairs and the places of every list, for `_judge`."""
+    # A rank that is missing is as wrong as one below 1.
+    ranked = [frame.withColumn("rank", F.coalesce("rank", F.lit(0))) for frame in lists.values()]
+    places = [Source(frame, Value("rank", "int")) for frame in ranked]
+    return bucketed([Source(_relevant(held_out, threshold)), *places], users=users)
+
+
 def _judging(
     shape: Callable[..., Iterator[pa.RecordBatch]],
     lists: Mapping[str, DataFrame],
@@ -140,8 +155,8 @@ def _judge(
 ) -> Iterator[pa.RecordBatch]:
     from recpipe.kernels import ranking as kernel
 
-    relevant, places = places_of(batches, models=len(models))
-    judged = kernel.judge(relevant, places, ks=ks)
+    relevant, *lists = arrays_of(batches, sources=1 + len(models), values=np.int32)
+    judged = kernel.judge(relevant.pairs, [kernel.Places(*places) for places in lists], ks=ks)
     if len(judged.users):
         yield from shape(judged, models=models, ks=ks)
 

@@ -5,7 +5,7 @@ A pair costs one column instead of two on its way from the JVM, and moves as one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import int32, int64, njit, types
@@ -16,21 +16,26 @@ if TYPE_CHECKING:
 # Whether an array may be written to (NumPy's own) or not (Arrow's): one compilation.
 _INTS = types.Array(int32, 1, "C", readonly=True)
 _LONGS = types.Array(int64, 1, "C", readonly=True)
-_BY_BUCKET = types.Tuple((int64[::1], int32[::1], int64[::1]))
+_BY_BUCKET = [
+    types.Tuple((int64[::1], kind[::1], int64[::1]))(
+        _LONGS, types.Array(kind, 1, "C", readonly=True), int64
+    )
+    for kind in (int32, int64)
+]
 
 NONE = np.empty(0, np.int32)
 """No values beside the pairs."""
 
 
-@njit(_BY_BUCKET(_LONGS, _INTS, int64), cache=True, nogil=True)
+@njit(_BY_BUCKET, cache=True, nogil=True)
 def by_bucket(
-    pairs: NDArray[np.int64], values: NDArray[np.int32], buckets: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    pairs: NDArray[np.int64], values: NDArray[Any], buckets: int
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
     """Pairs by the bucket of their user (user modulo `buckets`), in one bucket as they came.
 
     Args:
         pairs: (n,).
-        values: (n,) numbers that go with the pairs, or `NONE`.
+        values: (n,) numbers of 4 or 8 bytes that go with the pairs, or `NONE`.
         buckets: how many there are.
 
     Returns:
@@ -46,7 +51,7 @@ def by_bucket(
         starts[b + 1] += starts[b]
     places = starts[:-1].copy()
     moved = np.empty(len(pairs), np.int64)
-    beside = np.empty(len(values), np.int32)
+    beside = np.empty(len(values), values.dtype)
     for at in range(len(pairs)):
         place = places[bucket[at]]
         places[bucket[at]] = place + 1

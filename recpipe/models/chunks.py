@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from recpipe.arrow import gathered, narrow_rows
 from recpipe.models.arrow import arrow_row, as_array
-from recpipe.pairs import PAIR, pair_of, unpaired
+from recpipe.pairs import PAIR, Value, map_pairs, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,8 +58,7 @@ def chunked(ratings: DataFrame) -> Iterator[DataFrame]:
 
 def in_chunks(ratings: DataFrame) -> DataFrame:
     """CHUNKS of (user int, item int, rating)."""
-    rating = F.col("rating").cast("float")
-    return ratings.select(pair_of(), rating.alias("rating")).mapInArrow(_gather, CHUNKS)
+    return map_pairs(ratings, _gather, CHUNKS, value=Value("rating", "float"))
 
 
 def chunks_of(batches: Batches) -> Iterator[tuple[Ints, Ints, Floats]]:
@@ -95,7 +94,7 @@ def counts(table: pa.Table, side: int) -> Counts:
 def _gather(batches: Batches) -> Batches:
     for held in gathered(batches, rows=_ROWS):
         table = pa.Table.from_batches(held)
-        yield arrow_row(CHUNKS, table.column(PAIR).to_numpy(), table.column("rating").to_numpy())
+        yield arrow_row(CHUNKS, table.column(PAIR).to_numpy(), table.column("value").to_numpy())
 
 
 def _count(batches: Batches, *, sides: Sequence[int], parts: int) -> Batches:

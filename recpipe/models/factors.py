@@ -266,8 +266,8 @@ class FactorModel:
             scale = manifest["scale"]
             return cls(
                 name=manifest["name"],
-                user_factors=folder.read_table(_USERS),
-                item_factors=folder.read_table(_ITEMS),
+                user_factors=folder.read_table(_USERS, schema=_schema("user")),
+                item_factors=folder.read_table(_ITEMS, schema=_schema("item")),
                 rank=int(manifest["rank"]),
                 mean=float(manifest["mean"]),
                 again=again,
@@ -284,6 +284,10 @@ class FactorModel:
             raise InputError(
                 f"{folder.path(MANIFEST)}: not a factor model ({error!r})", hint="fit it again"
             ) from error
+
+
+def _schema(side: str) -> str:
+    return f"{side} int, factors array<float>, bias float"
 
 
 def _side(factors: DataFrame, key: str) -> DataFrame:

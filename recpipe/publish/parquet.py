@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -15,7 +15,7 @@ from recpipe.publish.pointer import RECOMMENDATIONS_PATH, place_of, was_publishe
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 ROWS_A_FILE = 2_000_000
 """About 20 MB: few files, and still as many tasks as a large table needs."""
@@ -66,7 +66,7 @@ def export(recommendations: DataFrame, *, root: Folder, run_id: str, files: int 
     and returned as it is, so that a publish that died after the pointer can be repeated.
 
     Args:
-        recommendations: contracts.RECOMMENDATIONS, read three times: read from a table.
+        recommendations: contracts.RECOMMENDATIONS, read twice: read from a table.
         root: of the pipeline.
         run_id: names the folder.
         files: how many; 0: from the number of rows.
@@ -77,33 +77,48 @@ def export(recommendations: DataFrame, *, root: Folder, run_id: str, files: int 
         UsageError: if this run was published with other rows.
     """
     RECOMMENDATIONS.check_schema(recommendations)
-    wanted = _summary(recommendations)
-    if not wanted["rows"]:
+    wanted = _content(recommendations)
+    if not wanted.rows:
         raise ContractError("recommendations: no row", hint="nothing was published")
     # The export is Parquet whatever the tables are: a Delta folder is not read as plain Parquet.
     shelf = Folder(root.spark, f"{root.uri}/{RECOMMENDATIONS_PATH}")
-    if was_published(root, run_id):
-        if _summary(shelf.read_parquet(run_id)) != wanted:
-            raise UsageError(
-                f"run {run_id} is published with other rows", hint="start another with `split`"
-            )
-    else:
-        number = files or -(-wanted["rows"] // ROWS_A_FILE)
+    published = was_published(root, run_id)
+    if not published:
+        number = files or -(-wanted.rows // ROWS_A_FILE)
         placed = recommendations.repartitionByRange(number, "user_id").sortWithinPartitions(*_ORDER)
         shelf.write_table(run_id, placed, contract=RECOMMENDATIONS)
         _tidy(shelf / run_id)
-        if _summary(shelf.read_parquet(run_id)) != wanted:
-            raise CheckError(
-                f"{shelf.path(run_id)}: the rows read back are not those that were written",
-                hint="nothing was published; check the disk and run `recpipe publish` again",
-            )
-    return _described(shelf / run_id, run_id)
+    written, found = _described(shelf / run_id, run_id)
+    if found != wanted and published:
+        raise UsageError(
+            f"run {run_id} is published with other rows", hint="start another with `split`"
+        )
+    if found != wanted:
+        raise CheckError(
+            f"{shelf.path(run_id)}: the rows read back are not those that were written",
+            hint="nothing was published; check the disk and run `recpipe publish` again",
+        )
+    return written
 
 
-def _summary(frame: DataFrame) -> dict[str, Any]:
-    """Rows and a checksum of their contents that does not depend on order."""
-    each = F.xxhash64(*RECOMMENDATIONS.columns).cast("decimal(20,0)")
-    return frame.agg(F.count("*").alias("rows"), F.sum(each).alias("sum")).collect()[0].asDict()
+class _Content(NamedTuple):
+    """Rows of a table, and a checksum of what is in them that does not depend on order."""
+
+    rows: int
+    checksum: int
+
+
+def _content(frame: DataFrame) -> _Content:
+    rows, checksum = frame.select(_hash()).agg(F.count("*"), _sum_of_hashes()).collect()[0]
+    return _Content(int(rows), int(checksum or 0))
+
+
+def _hash() -> Column:
+    return F.xxhash64(*RECOMMENDATIONS.columns).alias("hash")
+
+
+def _sum_of_hashes() -> Column:
+    return F.sum(F.col("hash").cast("decimal(20,0)"))
 
 
 def _tidy(folder: Folder) -> None:
@@ -113,8 +128,8 @@ def _tidy(folder: Folder) -> None:
             folder.delete(name)
 
 
-def _described(folder: Folder, run_id: str) -> Export:
-    """Rows, users, digest and order of the files as they are on disk.
+def _described(folder: Folder, run_id: str) -> tuple[Export, _Content]:
+    """Rows, users, digest and order of the files as they are on disk, and what is in them.
 
     Raises:
         CheckError: if they are not sorted.
@@ -125,12 +140,14 @@ def _described(folder: Folder, run_id: str) -> Export:
     same_user = F.coalesce(before["user_id"] == F.col("user_id"), F.lit(False))
     rows = folder.read_parquet().select(
         *_ORDER,
+        _hash(),
         F.col("_metadata.file_name").alias("file"),
         F.col("_metadata.row_index").alias("at"),
     )
     found = (
         rows.select(
             *_ORDER,
+            "hash",
             "file",
             (~same_user).alias("new_user"),
             F.coalesce(before >= here, F.lit(False)).alias("unsorted"),
@@ -142,6 +159,7 @@ def _described(folder: Folder, run_id: str) -> Export:
             F.count_if("unsorted").alias("unsorted"),
             F.min("user_id").alias("first"),
             F.max("user_id").alias("last"),
+            _sum_of_hashes().alias("checksum"),
         )
         .collect()
     )
@@ -162,10 +180,14 @@ def _described(folder: Folder, run_id: str) -> Export:
         )
         for row in by_name
     )
-    return Export(
+    content = _Content(
+        sum(file.rows for file in files), sum(int(row["checksum"]) for row in by_name)
+    )
+    export = Export(
         run_id=run_id,
         path=place_of(run_id),
-        rows=sum(file.rows for file in files),
+        rows=content.rows,
         users=sum(row["users"] for row in by_name),
         files=files,
     )
+    return export, content

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.arrow import narrow_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import DataFrame
 
     from recpipe.models.protocol import FittedModel
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
 
 def recommend_all(
     model: FittedModel,
-    fallback: FittedModel,
+    fallback: Callable[[], FittedModel],
     *,
     ratings: DataFrame,
     n: int,
     source: str,
     scratch: Folder,
+    most_users: int | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): the model's lists, filled up from the fallback to n.
 
@@ -33,22 +37,27 @@ def recommend_all(
 
     Args:
         model: whose lists are wanted.
-        fallback: fills up; popularity fitted on all ratings.
+        fallback: gives what fills up, popularity fitted on all ratings; called if a list is short.
         ratings: (user, item, ...): every rating there is; its users are those who get a list.
         n: places a user.
         source: what the model's own rows say they come from.
         scratch: where the model's lists are kept, since they are read more than once. The frame
             that is returned reads from it: write it elsewhere before the folder goes.
+        most_users: how many users `ratings` can have, where that is known: if the model's own lists
+            have n places for as many, none of them need be looked at.
     """
     seen = ratings.select("user", "item")
     users = ratings.select("user").distinct()
     ranked = model.recommend(users, n=n, seen=seen).select("user", "rank", "item", "score")
+    written = Observation()
     with narrow_rows(ratings.sparkSession):
-        own = scratch.write_table("own", ranked)
-    short = scratch.write_table("short", short_lists(own, users, n=n))
-    if short.isEmpty():
+        counted = ranked.observe(written, F.count(F.lit(1)).alias("places"))
+        own = scratch.write_table("own", counted)
+    full = most_users is not None and written.get["places"] == n * most_users
+    short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
+    if short is None or short.isEmpty():
         return own.withColumn("source", F.lit(source))
-    return fill_up(own, fallback, short=short, seen=seen, n=n, source=source)
+    return fill_up(own, fallback(), short=short, seen=seen, n=n, source=source)
 
 
 def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:

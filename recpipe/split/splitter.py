@@ -26,7 +26,7 @@ def split(ratings: DataFrame, settings: Split, *, seed: int) -> Iterator[list[Sp
     """The parts of every fold (one without folds), to be written before the block ends.
 
     The same rows give the same parts, whatever their order and partitions. Within the block
-    whatever cost a shuffle is cached, so that every part is read from it.
+    whatever cost a shuffle is persisted.
 
     Args:
         ratings: as contracts.RATINGS: one row a (user, item).
@@ -44,7 +44,7 @@ def split(ratings: DataFrame, settings: Split, *, seed: int) -> Iterator[list[Sp
     """
     RATINGS.check_schema(ratings)
     assigned = assign(ratings, settings, seed=seed)
-    frame = assigned.frame.persist() if assigned.by_user else assigned.frame
+    frame = assigned.frame
     keys = [
         key
         for key, policy in (("user", settings.cold_users), ("item", settings.cold_items))
@@ -56,8 +56,8 @@ def split(ratings: DataFrame, settings: Split, *, seed: int) -> Iterator[list[Sp
         _refuse_empty(folds, settings)
         yield folds
     finally:
-        if assigned.by_user:
-            frame.unpersist()
+        for kept in assigned.kept:
+            kept.unpersist()
 
 
 def _parts(frame: DataFrame, fold: Fold, *, keys: Sequence[str]) -> SplitParts:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from recpipe.errors import InputError, UsageError
+from recpipe.split.cuts import cuts_of
 from recpipe.split.parts import TEST, TRAIN, VALIDATION
 from recpipe.split.places import SortedColumn
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from recpipe.settings import Split
+    from recpipe.split.cuts import Places
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SENT_USERS = 500_000
+"""Users whose cuts each task is sent: 50 MB."""
 
 # Without shares of its own, a fold's validation part is this share of what is not test.
 _VALIDATION_OF_REST = 8
@@ -48,13 +53,14 @@ class Assignment:
     Args:
         frame: the ratings, with what the expressions of the folds need.
         folds: one, or one a fold.
-        by_user: whether each user was cut alone: every user keeps a row in train, and `frame` costs
-            a shuffle, so that it should be cached where it is read often.
+        by_user: whether each user was cut alone: every user keeps a row in train.
+        kept: what is persisted until the parts are written.
     """
 
     frame: DataFrame
     folds: Sequence[Fold]
     by_user: bool = False
+    kept: Sequence[DataFrame] = ()
 
 
 def assign(ratings: DataFrame, settings: Split, *, seed: int) -> Assignment:
@@ -144,25 +150,28 @@ def _by_cuts(value: Column, validation_from: Column, test_from: Column) -> Colum
 
 
 def _user_fraction(ratings: DataFrame, boundaries: Sequence[Fraction]) -> Assignment:
-    frame = _with_user_cuts(ratings, boundaries)
     part = F.when(_held_out(1), TEST).when(_held_out(0), VALIDATION).otherwise(F.lit(TRAIN))
-    return Assignment(frame, [Fold(part)], by_user=True)
+    return _cut_by_user(ratings, partial(_shares, boundaries), [Fold(part)], cuts=len(boundaries))
 
 
-def _with_user_cuts(ratings: DataFrame, boundaries: Sequence[Fraction]) -> DataFrame:
-    """The ratings + `_first`, the user's first instant, and `_cut<i>`, that of each boundary."""
-    of_user = Window.partitionBy("user")
-    numbered = ratings.withColumn(
-        "_place", F.row_number().over(of_user.orderBy("rated_at", "item")) - 1
-    ).withColumn("_rows", F.count("*").over(of_user))
-    cuts = {
-        f"_cut{i}": F.max(F.when(F.col("_place") == _place_of("_rows", share), F.col("rated_at")))
-        for i, share in enumerate(boundaries)
-    }
-    return numbered.withColumns(
-        {name: cut.over(of_user) for name, cut in cuts.items()}
-        | {"_first": F.min("rated_at").over(of_user)}
-    )
+def _cut_by_user(
+    ratings: DataFrame, places: Places, folds: Sequence[Fold], *, cuts: int
+) -> Assignment:
+    """The ratings, each with what `cuts_of` found of its user."""
+    found, users = cuts_of(ratings, places, cuts=cuts)
+    if users <= _SENT_USERS:
+        frame, kept = ratings.join(F.broadcast(found), "user"), [found]
+    else:
+        # The join is a shuffle, and the parts are read from it one after the other.
+        frame = ratings.join(found, "user").persist()
+        kept = [found, frame]
+    return Assignment(frame, folds, by_user=True, kept=kept)
+
+
+def _shares(boundaries: Sequence[Fraction], rows: int) -> list[int | None]:
+    """The places at which shares of `rows` ratings end; none where nothing is left after one."""
+    places = [_floor(rows * share) for share in boundaries]
+    return [place if place < rows else None for place in places]
 
 
 def _held_out(cut: int) -> Column:
@@ -171,27 +180,20 @@ def _held_out(cut: int) -> Column:
     return (F.col("rated_at") >= at) & (at > F.col("_first"))
 
 
-def _place_of(rows: str, share: Fraction) -> Column:
-    # Decimals, since rows x numerator can pass the end of a long (0.3333333333333333).
-    share = share.limit_denominator(10**18)
-    numerator, denominator = (
-        f"CAST('{n}' AS DECIMAL(20, 0))" for n in (share.numerator, share.denominator)
-    )
-    return F.expr(f"(CAST({rows} AS DECIMAL(18, 0)) * {numerator}) div {denominator}")
-
-
 def _last(ratings: DataFrame, n: int) -> Assignment:
-    latest_first = Window.partitionBy("user").orderBy(F.desc("rated_at"), F.desc("item"))
-    frame = ratings.withColumn("_from_end", F.row_number().over(latest_first)).withColumn(
-        "_rows", F.count("*").over(Window.partitionBy("user"))
-    )
-    from_end, rows = F.col("_from_end"), F.col("_rows")
-    part = (
-        F.when((from_end <= n) & (rows > n), TEST)
-        .when((from_end > n) & (from_end <= 2 * n) & (rows > 2 * n), VALIDATION)
-        .otherwise(F.lit(TRAIN))
-    )
-    return Assignment(frame, [Fold(part)], by_user=True)
+    part = F.when(_from_place(0), TEST).when(_from_place(1), VALIDATION).otherwise(F.lit(TRAIN))
+    return _cut_by_user(ratings, partial(_from_end, n), [Fold(part)], cuts=2)
+
+
+def _from_end(n: int, rows: int) -> list[int | None]:
+    """The places of the last n of `rows` ratings and of the n before; none without one before."""
+    return [rows - held if rows > held else None for held in (n, 2 * n)]
+
+
+def _from_place(cut: int) -> Column:
+    """Whether a row is a user's row at that place, or after it."""
+    at, item = F.col(f"_cut{cut}"), F.col(f"_item{cut}")
+    return (F.col("rated_at") > at) | ((F.col("rated_at") == at) & (F.col("item") >= item))
 
 
 # -- folds ------------------------------------------------------------------------------------
@@ -216,7 +218,6 @@ def _k_fold_users(ratings: DataFrame, folds: int, held_out: Fraction, *, seed: i
         ring = _ring(SortedColumn.of(users, "key"), folds)
     finally:
         users.unpersist()
-    frame = _with_user_cuts(ratings, [1 - held_out])
     parts = [
         F.when(_held_out(0) & _within(key, test), TEST)
         .when(_held_out(0) & _within(key, validation), VALIDATION)
@@ -224,7 +225,7 @@ def _k_fold_users(ratings: DataFrame, folds: int, held_out: Fraction, *, seed: i
         for test, validation in ring
     ]
     numbered = [Fold(part, number=i) for i, part in enumerate(parts)]
-    return Assignment(frame, numbered, by_user=True)
+    return _cut_by_user(ratings, partial(_shares, [1 - held_out]), numbered, cuts=1)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Context:
         run_date: the day that the run stands for (UTC).
         progress: shows stages to a person and keeps their seconds.
         models_dir: a second place for fitted models, or None.
-        leak_checked: ids of the runs whose split this process has checked as it was written.
+        folds: by run, the split that this process has checked as it was written.
     """
 
     root: Folder
@@ -44,7 +44,7 @@ class Context:
     run_date: date
     progress: Progress
     models_dir: Folder | None = None
-    leak_checked: set[str] = field(default_factory=set)
+    folds: dict[str, list[splits.SplitParts]] = field(default_factory=dict)
 
     @cached_property
     def tables(self) -> Tables:
@@ -112,18 +112,22 @@ def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.
     """
     if "split" not in run.manifest:
         raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
+    if check or run.id not in context.folds:
+        context.folds.pop(run.id, None)
+        context.folds[run.id] = _checked_folds(context, run)
+    return context.folds[run.id]
+
+
+def _checked_folds(context: Context, run: Run) -> list[splits.SplitParts]:
     instants = run.manifest["split"]["cutoffs"].items()
     cutoffs = {name: datetime.fromisoformat(at) for name, at in instants}
-    known = run.id in context.leak_checked and not check
     folds = []
     for fold in run.manifest["split"]["folds"]:
         place = of_fold(run.folder / "split", fold)
         train, validation, test = (place.read_table(name) for name in splits.PARTS)
         parts = splits.SplitParts(train, validation, test, fold=fold, cutoffs=cutoffs)
-        if not known:
-            splits.check_no_leak(parts, context.settings.split)
+        splits.check_no_leak(parts, context.settings.split)
         folds.append(parts)
-    context.leak_checked.add(run.id)
     return folds
 
 

@@ -31,11 +31,12 @@ def recommend(context: Context, run: Run) -> None:
         run.record(fallbacks=kept)
         ratings = table(context, run, "ratings")
         name, model = _final_model(context, run, ratings)
-        filler = (
-            model
-            if name == FILLER and settings.recommend.refit
-            else _refit(context, run, new_model(context, run, FILLER), ratings)
-        )
+
+        def filler() -> FittedModel:
+            if name == FILLER and settings.recommend.refit:
+                return model
+            return _refit(context, run, new_model(context, run, FILLER), ratings)
+
         with (
             context.progress.stage("rank", f"{name}, all users"),
             context.root.scratch("lists") as scratch,
@@ -47,6 +48,7 @@ def recommend(context: Context, run: Run) -> None:
                 n=settings.recommend.n,
                 source=name,
                 scratch=scratch,
+                most_users=run.manifest["input"]["users"]["total"],
             )
             output = recommending.to_output(
                 lists,

@@ -183,12 +183,16 @@ class Folder:
         path = self.path(name)
         return self.fs.exists(f"{path}/{_PARQUET_DONE}") or self.fs.exists(f"{path}/{_DELTA_LOG}")
 
-    def read_table(self, name: str, *, version: int | None = None) -> DataFrame:
+    def read_table(
+        self, name: str, *, version: int | None = None, schema: str | None = None
+    ) -> DataFrame:
         """A complete table, in whichever format it was written.
 
         Args:
             name: the table.
             version: of a Delta table, the version to read; default the newest.
+            schema: of it, in Spark's DDL, where it is known: to look into Parquet files for it is
+                a job.
 
         Raises:
             UsageError: if there is none, its writer did not finish, or it is a Delta table and
@@ -206,7 +210,8 @@ class Folder:
             raise UsageError(
                 f"{path}: no complete table", hint="run the stage that writes it first"
             )
-        return self.spark.read.parquet(literal(path))
+        reader = self.spark.read
+        return (reader if schema is None else reader.schema(schema)).parquet(literal(path))
 
     def read_parquet(self, name: str = "") -> DataFrame:
         """Parquet files that something else vouches for, such as a pointer to their folder."""

@@ -69,17 +69,24 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 
 def lists_of(
-    spark: SparkSession, scratch: Folder, model: Scores, rated: list[tuple[int, int]], *, n: int
+    spark: SparkSession,
+    scratch: Folder,
+    model: Scores,
+    rated: list[tuple[int, int]],
+    *,
+    n: int,
+    most_users: int | None = None,
 ) -> tuple[dict[int, list[tuple[int, int, str]]], Scores]:
     ratings = spark.createDataFrame(rated, "user int, item int")
     fallback = Scores("popularity", POPULARITY)
     frame = recommend_all(
         model,
-        fallback,
+        lambda: fallback,
         ratings=ratings,
         n=n,
         source="sgd",
         scratch=scratch,
+        most_users=most_users,
     )
     found: dict[int, list[tuple[int, int, str]]] = {}
     for row in frame.orderBy("user", "rank").collect():
@@ -99,6 +106,33 @@ def test_full_lists_are_the_models_own_and_the_fallback_is_not_asked(
         2: [(1, 12, "sgd"), (2, 13, "sgd")],
     }
     assert fallback.asked == []
+
+
+@pytest.mark.parametrize("most_users", [3, 4])
+def test_full_lists_for_fewer_users_than_there_are_hide_no_short_one(
+    spark: SparkSession, scratch: Folder, most_users: int
+) -> None:
+    # Two of three users have a full list; a fourth is known from an older source.
+    model = Scores("sgd", {14: 3.0, 15: 2.0}, knows=frozenset({1, 2}))
+
+    found, fallback = lists_of(
+        spark, scratch, model, [(1, 11), (2, 13), (3, 10)], n=2, most_users=most_users
+    )
+
+    assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2, 3: 2}
+    assert fallback.asked == [3]
+
+
+def test_lists_for_every_user_there_can_be_are_not_looked_at_again(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    model = Scores("sgd", {14: 3.0, 15: 2.0})
+
+    found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13)], n=2, most_users=2)
+
+    assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2}
+    assert fallback.asked == []
+    assert not scratch.has_table("short")
 
 
 def test_cold_users_and_short_lists_are_filled_up_with_unseen_items_that_are_not_there_yet(

@@ -14,14 +14,19 @@ def packed(pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(_id | st.just(-3), _id)), st.integers(1, 9))
+@given(
+    st.lists(st.tuples(_id | st.just(-3), _id)),
+    st.integers(1, 9),
+    st.sampled_from([(np.int32, 0), (np.int64, 2**40)]),
+)
 def test_pairs_and_their_values_come_by_bucket_in_their_order(
-    pairs: list[tuple[int, int]], buckets: int
+    pairs: list[tuple[int, int]], buckets: int, kind: tuple[type, int]
 ) -> None:
-    values = np.arange(len(pairs), dtype=np.int32)
+    number, base = kind
+    values = np.arange(len(pairs), dtype=number) + number(base)
     moved, beside, starts = kernel.by_bucket(packed(pairs), values, buckets)
     order = sorted(range(len(pairs)), key=lambda at: pairs[at][0] % buckets)
-    assert beside.tolist() == order
+    assert (beside - base).tolist() == order
     assert moved.tolist() == packed([pairs[at] for at in order]).tolist()
     sizes = np.bincount([user % buckets for user, _ in pairs], minlength=buckets)
     assert np.diff(starts).tolist() == sizes.tolist()

@@ -1,0 +1,84 @@
+"""Where the ratings of each user are cut: a few places of each user's own order of time.
+
+Only pairs and instants move, as arrays, and what comes back is a row a user: the ratings themselves
+are neither shuffled nor sorted.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recpipe.arrow import narrow_rows
+from recpipe.pairs import Value, buckets_for, packed, unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    Places = Callable[[int], Sequence[int | None]]
+
+
+def cuts_of(ratings: DataFrame, places: Places, *, cuts: int) -> tuple[DataFrame, int]:
+    """(user, _first, _cut0, _item0, _cut1, ...), persisted, and how many users there are.
+
+    `_first` is a user's first instant, `_cut<i>` and `_item<i>` are those of the user's row at
+    place i; null where there is none.
+
+    Args:
+        ratings: (user, item, rated_at, ...); one row a pair.
+        places: from the number of a user's ratings to `cuts` places, counted from 0 by instant,
+            then item.
+        cuts: how many places it gives.
+    """
+    buckets = buckets_for(ratings.sparkSession)
+    found = (
+        packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
+        .repartitionById(buckets, "bucket")
+        .mapInArrow(partial(_cut, places=places, cuts=cuts), _schema(cuts))
+        .persist()
+    )
+    with narrow_rows(ratings.sparkSession):
+        return found, found.count()
+
+
+def _schema(cuts: int) -> str:
+    each = [f"_cut{i} timestamp, _item{i} int" for i in range(cuts)]
+    return ", ".join(["user int, _first timestamp", *each])
+
+
+def _cut(
+    batches: Iterator[pa.RecordBatch], *, places: Places, cuts: int
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    pairs, times = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for batch in batches:
+        pairs += [np.frombuffer(value, np.int64) for value in batch.column("pairs").to_pylist()]
+        times += [np.frombuffer(value, np.int64) for value in batch.column("values").to_pylist()]
+    users, items = unpaired(np.concatenate(pairs))
+    time = np.concatenate(times)
+    order = np.lexsort((items, time, users))
+    users, items, time = users[order], items[order], time[order]
+    starts = np.flatnonzero(np.diff(users, prepend=users[:1] - 1))
+    rows, which = np.unique(np.diff(starts, append=len(users)), return_inverse=True)
+    wanted = [[-1 if p is None else p for p in places(count)] for count in rows.tolist()]
+    place = np.array(wanted, np.int64).reshape(-1, cuts)[which]
+    at = starts[:, None] + place
+    columns = [pa.array(users[starts]), _instants(time[starts])]
+    for i in range(cuts):
+        none = place[:, i] < 0
+        columns += [_instants(time[at[:, i]], mask=none), pa.array(items[at[:, i]], mask=none)]
+    names = [field.split()[0] for field in _schema(cuts).split(", ")]
+    yield pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _instants(micros: NDArray[np.int64], *, mask: NDArray[np.bool_] | None = None) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(micros, mask=mask).cast(pa.timestamp("us", "UTC"))
