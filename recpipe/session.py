@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # One thread a Python worker: Spark already runs one worker a core, and sets OMP's alone.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _GIB = 1 << 30
-_SMALL_BYTES = 8 << 20
+_SMALL_BYTES = 40 << 20
 """Input up to which a run is over before the JVM's second compiler has paid for itself."""
 # Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
 # it again and again.

@@ -8,7 +8,11 @@ disks, and the task decodes them (docs/decisions/0011-files-to-tasks.md).
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recpipe.storage.filesystem import literal
 
@@ -16,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
-FILES = "path string, content binary"
-"""One row a file."""
+FILES = "path string, content binary, share int, shares int"
+"""A row a file, or a row for each share of it: every `shares`-th row group from number `share`."""
 
 _LEAST_BYTES = 4 << 20
 """Of all files: with less, rows are there before a plan for the files is."""
@@ -67,7 +70,14 @@ def files_of(frame: DataFrame, *, least_bytes: int = _LEAST_BYTES) -> DataFrame 
     if files.size() > _MOST_FILES or any(f.getLen() > _TASK_BYTES for f in _each(files)):
         return None
     paths = [literal(path.toString()) for path in _each(location.rootPaths())]
-    return spark.read.format("binaryFile").load(paths).select("path", "content")
+    found = spark.read.format("binaryFile").load(paths).select("path", "content")
+    # Where there are fewer files than cores, each is read by several tasks.
+    shares = -(-session.sparkContext().defaultParallelism() // files.size())
+    each = [
+        found.select("*", F.lit(share).alias("share"), F.lit(shares).alias("shares"))
+        for share in range(shares)
+    ]
+    return reduce(DataFrame.unionAll, each)
 
 
 def decoded(
@@ -83,22 +93,24 @@ def decoded(
 
     schema = pa.schema(columns)
     for batch in batches:
-        for path, content in zip(batch.column("path"), batch.column("content"), strict=True):
+        for path, content, share, shares in zip(*batch.columns, strict=True):
             try:
-                yield from _rows(content.as_buffer(), schema)
+                yield from _rows(content.as_buffer(), schema, share.as_py(), shares.as_py())
             except (pa.ArrowException, ValueError, KeyError, OSError) as error:
                 raise ValueError(f"{path}: {error}") from error
 
 
-def _rows(file: pa.Buffer, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _rows(file: pa.Buffer, schema: pa.Schema, share: int, shares: int) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     parquet = pq.ParquetFile(pa.BufferReader(file))
-    for batch in parquet.iter_batches(_ROWS, columns=schema.names, use_threads=False):
-        rows = batch.select(schema.names).cast(schema)
+    groups = list(range(share, parquet.num_row_groups, shares))
+    names = schema.names
+    for batch in parquet.iter_batches(_ROWS, row_groups=groups, columns=names, use_threads=False):
+        rows = batch.select(names).cast(schema)
         if any(column.null_count for column in rows.columns):
-            raise ValueError(f"a value of {', '.join(schema.names)} is missing")
+            raise ValueError(f"a value of {', '.join(names)} is missing")
         yield rows
 
 

@@ -95,6 +95,19 @@ def files_in(table: Folder) -> list[Path]:
     return list(Path(table.path("ratings").removeprefix("file://")).glob("*.parquet"))
 
 
+def test_one_file_is_decoded_by_as_many_tasks_as_there_are_cores(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    numbers = np.arange(1_000_003, dtype=np.int32)
+    table = pa.table({"user": numbers, "item": numbers, "rating": numbers.astype(np.float32)})
+    pq.write_table(table, tmp_path / "one.parquet", row_group_size=300_000, compression="none")
+    stored = spark.read.parquet(str(tmp_path / "one.parquet"))
+    files = files_of(stored)
+    assert files is not None
+    assert files.rdd.getNumPartitions() == spark.sparkContext.defaultParallelism
+    assert summed(stored) == summed(stored.where("user >= 0"))
+
+
 def test_rows_that_are_not_those_of_files_come_from_spark(
     table: Folder, spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -167,8 +180,9 @@ def test_a_file_that_cannot_be_used_is_named(
         sink.write(b"user,item\n1,2\n")
     else:
         pq.write_table(pa.table({k: pa.array(v, pa.int64()) for k, v in rows.items()}), sink)
+    content = sink.getvalue().to_pybytes()
     files = pa.RecordBatch.from_pydict(
-        {"path": ["hdfs://x/part-1"], "content": [sink.getvalue().to_pybytes()]}
+        {"path": ["hdfs://x/part-1"], "content": [content], "share": [0], "shares": [1]}
     )
     with pytest.raises(ValueError, match=f"hdfs://x/part-1.*{says}"):
         list(decoded([files], [("user", pa.int32())]))
