@@ -89,6 +89,15 @@ class Panels(NamedTuple):
             ends.reshape(panels, LANES),
         )
 
+    def columns(
+        self, columns: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(n, rank) factors and (n,) biases of some items, by their places in `items`."""
+        panel, lane = np.divmod(columns, LANES)
+        rank = len(self.factors) // max(1, len(self.biases))
+        factors = self.factors.reshape(len(self.biases), rank, LANES)
+        return factors[panel, :, lane], self.biases[panel, lane]
+
 
 class Seen(NamedTuple):
     """What each row has seen.

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError, InputError
 from recpipe.models.candidates import send
 from recpipe.models.factors import MANIFEST, FactorModel
+from recpipe.models.predictions import no_predictions
 from recpipe.models.scorers import RandomScorer
 from recpipe.models.topn import top_n
 
@@ -135,9 +136,10 @@ class RandomModel:
     max_broadcast_mb: int = 1024
     name: ClassVar[str] = "random"
 
-    def predict(self, pairs: DataFrame) -> DataFrame:
+    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
         """No row: it does not predict ratings."""
-        return pairs.where(F.lit(False)).withColumn("prediction", F.lit(None).cast("float"))
+        del pairs
+        return no_predictions(self.items.sparkSession)
 
     def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
         """See the protocol; scores lie in [0, 1)."""

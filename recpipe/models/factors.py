@@ -12,21 +12,24 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, InputError
 from recpipe.models.candidates import send
+from recpipe.models.predictions import no_predictions, predictions
 from recpipe.models.scorers import FactorScorer
 from recpipe.models.topn import top_n
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.candidates import Candidates
     from recpipe.models.protocol import Model
@@ -141,42 +144,23 @@ class FactorModel:
             **{**rest, "mean": mean},
         )
 
-    def predict(self, pairs: DataFrame) -> DataFrame:
-        """`pairs` (user, item, ...) + prediction float; see the protocol.
+    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+        """(user, item, prediction): see the protocol.
 
         With `unknown = "skip"` pairs of unknown users or items are left out.
+
+        Raises:
+            MissingError: as `recommend`.
         """
         if not self.predicts_ratings:
-            return pairs.where(F.lit(False)).withColumn("prediction", F.lit(None).cast("float"))
-        how = "inner" if self.unknown == "skip" else "left"
-        joined = pairs.join(_side(self.user_factors, "user"), "user", how).join(
-            _side(self.item_factors, "item"), "item", how
+            return no_predictions(self.item_factors.sparkSession)
+        return predictions(
+            self.user_factors,
+            candidates=self._candidates,
+            pairs=pairs,
+            unknown_too=self.unknown == "zero",
+            present=partial(_rating, scale=self.scale, link=self.link),
         )
-        prediction = self._present(self._score()).cast("float")
-        return joined.select(
-            *[joined[name] for name in pairs.columns], prediction.alias("prediction")
-        )
-
-    def _score(self) -> Column:
-        biases = F.lit(self.mean) + _or_zero("__user_bias") + _or_zero("__item_bias")
-        if not self.rank:
-            return biases
-        # Summed in float64 and in the order of the factors: the kernel's float32 comes within its
-        # own rounding of this.
-        dot = F.aggregate(
-            F.zip_with("__user_factors", "__item_factors", lambda p, q: p.cast("double") * q),
-            F.lit(0.0),
-            lambda total, product: total + product,
-        )
-        return biases + (F.coalesce(dot, F.lit(0.0)) if self.unknown == "zero" else dot)
-
-    def _present(self, score: Column) -> Column:
-        if self.scale is None:
-            return score
-        low, high = (F.lit(float(end)) for end in self.scale)
-        if self.link == "sigmoid":
-            return low + (high - low) / (F.lit(1.0) + F.exp(-score))
-        return F.least(F.greatest(score, low), high)
 
     def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
         """(user, item, rank, score): see the protocol.
@@ -290,17 +274,17 @@ def _schema(side: str) -> str:
     return f"{side} int, factors array<float>, bias float"
 
 
-def _side(factors: DataFrame, key: str) -> DataFrame:
-    """Factors under names that no caller's column has."""
-    return factors.select(
-        key,
-        F.col("factors").alias(f"__{key}_factors"),
-        F.col("bias").alias(f"__{key}_bias"),
-    )
-
-
-def _or_zero(column: str) -> Column:
-    return F.coalesce(F.col(column).cast("double"), F.lit(0.0))
+def _rating(
+    scores: NDArray[np.float64], *, scale: tuple[float, float] | None, link: Link
+) -> NDArray[np.float64]:
+    """What scores say of ratings."""
+    if scale is None:
+        return scores
+    low, high = scale
+    if link == "sigmoid":
+        # tanh does not overflow where exp would.
+        return low + (high - low) * (0.5 + 0.5 * np.tanh(scores / 2))
+    return np.clip(scores, low, high)
 
 
 def no_users(spark: SparkSession) -> DataFrame:

@@ -60,10 +60,13 @@ class FittedModel(Protocol):
         """What settings, manifests and folders call it."""
         ...
 
-    def predict(self, pairs: DataFrame) -> DataFrame:
-        """`pairs` (user, item, ...) + prediction float: only the pairs it can predict, never NaN.
+    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+        """(user int, item int, prediction float): of the pairs it can predict, never NaN.
 
         A model that does not predict ratings returns no row.
+
+        Args:
+            pairs: (user, item, ...), or what `seen.gathered` made of them.
         """
         ...
 

@@ -79,6 +79,24 @@ class FactorScorer:
         base = users.column("bias").to_numpy() + np.float32(self.mean)
         kernel.best_of_products(self.panels, factors, base, seen, top)
 
+    def scores(
+        self, users: pa.ListArray, rows: NDArray[np.int64], columns: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        """(n,) item bias + user factors . item factors, of n pairs; the mean is not added.
+
+        Args:
+            users: factors.
+            rows: (n,) of `users`; negative for one without factors, whose product is 0.
+            columns: (n,) of `items`.
+        """
+        factors, biases = self.panels.columns(columns)
+        scores = biases.astype(np.float64)
+        known = rows >= 0
+        if factors.size:
+            theirs = _matrix(users, factors.shape[1])[rows[known]].astype(np.float64)
+            scores[known] += np.einsum("nk,nk->n", theirs, factors[known])
+        return scores
+
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.logistic is None:
             return scores

@@ -1,4 +1,4 @@
-"""What every user has seen: by bucket of users on its way to a task, as arrays by user in it."""
+"""Pairs by bucket of users on their way to a task, such as what each has seen, and in it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,34 @@ if TYPE_CHECKING:
 
 
 class Gathered(NamedTuple):
-    """Seen pairs as `top_n` sends them.
+    """Pairs as `top_n` and `predictions` send them.
 
     Args:
-        pairs: `pairs.PACKED`, of all users who get a list; of others too, without harm.
-        buckets: of users, in which lists are made as well.
+        pairs: `pairs.PACKED`.
+        buckets: of users, in which lists and predictions are made as well.
     """
 
     pairs: DataFrame
     buckets: int
 
 
-def gathered(seen: DataFrame | Gathered, *, users: int | None = None) -> Gathered:
-    """Seen pairs (user, item), packed: persist `pairs` of it where many models are asked.
+def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gathered:
+    """Pairs (user, item, ...), packed: persist `pairs` of it where many models are asked.
 
     Args:
-        seen: what is gathered already comes back as it is.
-        users: how many get a list at most, where that is known.
+        pairs: what is gathered already comes back as it is.
+        users: how many are asked about at most, where that is known.
     """
-    if isinstance(seen, Gathered):
-        return seen
-    buckets = buckets_for(seen.sparkSession, users=users)
-    return Gathered(packed(seen, buckets=buckets), buckets)
+    if isinstance(pairs, Gathered):
+        return pairs
+    buckets = buckets_for(pairs.sparkSession, users=users)
+    return Gathered(packed(pairs, buckets=buckets), buckets)
+
+
+def pairs_of(packed: pa.Table) -> NDArray[np.int64]:
+    """The pairs of `pairs.PACKED` rows."""
+    values = [np.frombuffer(value, np.int64) for value in packed.column("pairs").to_pylist()]
+    return np.concatenate([np.empty(0, np.int64), *values])
 
 
 def seen_by(users: NDArray[np.int32], packed: pa.Table) -> Seen:
@@ -49,8 +55,7 @@ def seen_by(users: NDArray[np.int32], packed: pa.Table) -> Seen:
         users: distinct, in any order; pairs of other users are passed over.
         packed: `pairs.PACKED` rows of one bucket.
     """
-    values = [np.frombuffer(value, np.int64) for value in packed.column("pairs").to_pylist()]
-    pairs = np.concatenate([np.empty(0, np.int64), *values])
+    pairs = pairs_of(packed)
     order = np.argsort(users, kind="stable").astype(np.int32)
     at = ids.positions(users[order], kernel.users_of(pairs))
     # The last is for pairs of others, whose position is -1.
@@ -59,4 +64,4 @@ def seen_by(users: NDArray[np.int32], packed: pa.Table) -> Seen:
     return Seen(offsets, items)
 
 
-__all__ = ["Gathered", "gathered", "seen_by"]
+__all__ = ["Gathered", "gathered", "pairs_of", "seen_by"]

@@ -64,7 +64,9 @@ def _judge(
     judged = users.count()
     # Crosses to Python once for all models, and without the users who are not judged.
     left_out = gathered(seen.join(users, "user", "left_semi"), users=judged)
-    left_out.pairs.persist()
+    asked = gathered(held_out)
+    for each in (left_out, asked):
+        each.pairs.persist()
     lists = {}
     for name, model in models.items():
         with context.progress.stage("rank", f"{name}, {part}"):
@@ -76,7 +78,7 @@ def _judge(
                     ranked = place.write_table(table, ranked, contract=EVALUATION)
             lists[name] = ranked
     with context.progress.stage("judge", part):
-        predictions = {name: model.predict(held_out) for name, model in models.items()}
+        predictions = {name: model.predict(asked) for name, model in models.items()}
         rows = [
             *evaluation.rating_metrics(predictions, held_out, split=part, fold=parts.fold),
             *evaluation.ranking_metrics(
@@ -89,8 +91,8 @@ def _judge(
                 fold=parts.fold,
             ),
         ]
-    left_out.pairs.unpersist()
-    users.unpersist()
+    for kept in (left_out.pairs, asked.pairs, users):
+        kept.unpersist()
     return rows
 
 

@@ -42,7 +42,12 @@ def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
 
 def rmse(model: FactorModel, pairs: DataFrame) -> float:
     error = F.col("prediction") - F.col("rating")
-    row = model.predict(pairs).agg(F.sqrt(F.avg(error * error)), F.count("*")).collect()[0]
+    row = (
+        model.predict(pairs)
+        .join(pairs, ["user", "item"])
+        .agg(F.sqrt(F.avg(error * error)), F.count("*"))
+        .collect()[0]
+    )
     assert row[1] == pairs.count()
     return float(row[0])
 

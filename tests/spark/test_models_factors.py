@@ -4,12 +4,15 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from recpipe.errors import FitError, InputError, UsageError
 from recpipe.models import registry
 from recpipe.models.baselines import Popularity
+from recpipe.models.candidates import LEAST_ITEMS
 from recpipe.models.factors import FactorModel
+from recpipe.models.seen import gathered
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -95,13 +98,34 @@ def test_a_sigmoid_link_gives_ratings_in_predictions_and_lists(spark: SparkSessi
     assert [(row.item, row.score) for row in best.collect()] == [(20, pytest.approx(expected))]
 
 
-def test_predictions_keep_every_column_and_row_of_the_pairs(spark: SparkSession) -> None:
+def test_a_pair_is_predicted_as_often_as_it_is_asked(spark: SparkSession) -> None:
     rows = [(3.0, 10, 0, "a"), (4.0, 10, 0, "b")]
     asked = spark.createDataFrame(rows, "bias float, item int, user int, factors string")
     found = model(spark).predict(asked)
-    assert found.columns == ["bias", "item", "user", "factors", "prediction"]
-    assert found.schema["prediction"].dataType.simpleString() == "float"
-    assert sorted(map(tuple, found.collect())) == [(*row, 4.75) for row in rows]
+    assert found.schema.simpleString() == "struct<user:int,item:int,prediction:float>"
+    assert sorted(map(tuple, found.collect())) == 2 * [(0, 10, 4.75)]
+
+
+def test_pairs_that_are_gathered_are_predicted_the_same(spark: SparkSession) -> None:
+    asked = pairs(spark, (0, 10), (0, 20), (1, 20), (1, 99), (9, 10))
+    fitted = model(spark)
+    assert predictions(fitted.predict(gathered(asked))) == predictions(fitted.predict(asked))
+
+
+def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
+    random, rank, count = np.random.default_rng(3), 30, 2 * LEAST_ITEMS + 900
+    values = random.normal(size=(count + 2, rank + 1)).tolist()
+    items = [(n, row[1:], row[0]) for n, row in enumerate(values[2:])]
+    users = [(n, row[1:], row[0]) for n, row in enumerate(values[:2])]
+    asked = pairs(spark, *[(user, n) for user in (0, 1, 9) for n in range(0, count + 100, 7)])
+    found = []
+    for limit in (1, 1024):
+        fitted = model(
+            spark, users, items, rank=rank, unknown="zero", max_broadcast_mb=limit, scale=(-9, 9)
+        )
+        found.append(predictions(fitted.predict(asked)))
+    assert found[0] == found[1]
+    assert len(found[0]) == asked.count()
 
 
 def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:

@@ -59,6 +59,7 @@ def test_rmse_of_random_rows(spark: SparkSession, ratings: pd.DataFrame, tmp_pat
     found: dict[str, tuple[float, float]] = {}
     for name in ("mean", "biases", "als_explicit"):
         predicted = fit(name, train, Folder(spark, tmp_path) / name).predict(test)
+        predicted = predicted.join(test, ["user", "item"])
         error = F.col("prediction") - F.col("rating")
         row = predicted.agg(F.sqrt(F.avg(error * error)), F.count("*")).collect()[0]
         found[name] = row[0], row[1] / (len(order) - test_from)

@@ -191,7 +191,9 @@ def test_files_that_are_not_sorted_are_found_when_read_back(
 ) -> None:
     for number, rows in enumerate(rows_of_files):
         users, ranks = zip(*rows, strict=True)
-        table = pa.table({"user_id": users, "rank": pa.array(ranks, pa.int32())})
+        rest = {"item_id": "i", "score": 1.0, "source": "sgd", "run_date": DAY}
+        columns = {name: [value] * len(rows) for name, value in rest.items()}
+        table = pa.table({"user_id": users, "rank": pa.array(ranks, pa.int32()), **columns})
         pq.write_table(table, tmp_path / f"part-{number:05d}.parquet")
 
     with pytest.raises(CheckError, match="not sorted by user_id, rank"):

@@ -50,7 +50,7 @@ class Scores:
             .select("user", "item", "rank", "score")
         )
 
-    def predict(self, pairs: DataFrame) -> DataFrame:
+    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
         raise NotImplementedError
 
     def refit(self) -> Model:

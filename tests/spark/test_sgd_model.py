@@ -47,7 +47,8 @@ def checkerboard(spark: SparkSession, *, size: int = 24) -> DataFrame:
 
 def rmse(fitted: FittedModel, ratings: DataFrame) -> float:
     error = F.avg((F.col("rating") - F.col("prediction")) ** 2)
-    return math.sqrt(fitted.predict(ratings).agg(error).collect()[0][0])
+    found = fitted.predict(ratings).join(ratings, ["user", "item"])
+    return math.sqrt(found.agg(error).collect()[0][0])
 
 
 def test_a_checkerboard_is_completed(spark: SparkSession, scratch: Folder) -> None:

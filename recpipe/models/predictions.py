@@ -1,0 +1,115 @@
+"""Predicted ratings of pairs: one way for every model of factors and biases.
+
+Users fall into buckets, which meet the pairs that are asked about in one task each; the items are
+those that were sent for lists (`candidates`). A pair travels as one number, factors once a user.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from recpipe.kernels import ids
+from recpipe.models.seen import gathered, pairs_of
+from recpipe.pairs import unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.models.candidates import Candidates
+    from recpipe.models.scorers import FactorScorer
+    from recpipe.models.seen import Gathered
+
+    Floats = NDArray[np.float64]
+
+PREDICTIONS = "user int, item int, prediction float"
+"""The schema of predictions."""
+
+_AT_ONCE = 1 << 16
+"""Pairs whose factors are side by side: at rank 64, 64 MiB."""
+
+
+def predictions(
+    users: DataFrame,
+    *,
+    candidates: Candidates[FactorScorer],
+    pairs: DataFrame | Gathered,
+    unknown_too: bool,
+    present: Callable[[Floats], Floats],
+) -> DataFrame:
+    """PREDICTIONS: a row for each pair, or for each whose user and item are known.
+
+    Scores are summed in float64: they depend on nothing but the pair.
+
+    Args:
+        users: (user, factors, bias), distinct.
+        candidates: all items.
+        pairs: (user, item), or gathered ones.
+        unknown_too: whether unknown users and items count, as factors and biases of 0.
+        present: from scores to ratings.
+    """
+    asked, buckets = gathered(pairs)
+    people = users.withColumn("__bucket", F.pmod(F.col("user"), F.lit(buckets)))
+
+    def predicted(batch: pa.Table, asked: pa.Table) -> pa.Table:
+        return _predicted(batch, asked, candidates, unknown_too=unknown_too, present=present)
+
+    return (
+        people.repartitionById(buckets, "__bucket")
+        .groupBy("__bucket")
+        .cogroup(asked.repartitionById(buckets, "bucket").groupBy("bucket"))
+        .applyInArrow(predicted, PREDICTIONS)
+    )
+
+
+def no_predictions(spark: SparkSession) -> DataFrame:
+    """PREDICTIONS of a model that makes none."""
+    columns = [field.split() for field in PREDICTIONS.split(", ")]
+    return spark.range(0, 0, 1, 1).select(*[F.lit(0).cast(kind).alias(n) for n, kind in columns])
+
+
+def _predicted(
+    users: pa.Table,
+    asked: pa.Table,
+    candidates: Candidates[FactorScorer],
+    *,
+    unknown_too: bool,
+    present: Callable[[Floats], Floats],
+) -> pa.Table:
+    """The predictions of one bucket."""
+    import pyarrow as pa
+
+    people, items = unpaired(pairs_of(asked))
+    numbers = users.column("user").to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    # The last is for users who are not known, whose position is -1.
+    rows = np.append(order, -1)[ids.positions(numbers[order], people)]
+    biases = np.append(users.column("bias").to_numpy(), np.float32(0))
+    factors = users.column("factors").combine_chunks()
+    scores = biases[rows].astype(np.float64)
+    known = np.zeros(len(items), bool)
+    for scorer in candidates.scorers():
+        columns = ids.positions(scorer.items, items)
+        mine = np.flatnonzero(columns >= 0)
+        for start in range(0, len(mine), _AT_ONCE):
+            some = mine[start : start + _AT_ONCE]
+            scores[some] += scorer.scores(factors, rows[some], columns[some])
+        known[mine] = rows[mine] >= 0
+    scores += scorer.mean
+    kept = slice(None) if unknown_too else known
+    return pa.table(
+        {
+            "user": people[kept],
+            "item": items[kept],
+            "prediction": present(scores[kept]).astype(np.float32),
+        }
+    )
+
+
+__all__ = ["PREDICTIONS", "no_predictions", "predictions"]
