@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
 _NO_LIMIT = str(2**31 - 1)
+
+_changes = Lock()
+_inside: list[None] = []
+"""One for each block that a thread is in."""
+_before: list[str | None] = []
+"""The limit before the first of them."""
 
 VALUE_BYTES = 1 << 16
 """The largest binary value of a frame that `narrow_rows` is for: 10,000 of them, Spark's batch,
@@ -25,15 +32,21 @@ def narrow_rows(spark: SparkSession) -> Iterator[None]:
 
     Spark measures a batch after each row, to end it at so many bytes, and that takes as long as
     writing it. Inside the block a batch ends at `spark.sql.execution.arrow.maxRecordsPerBatch` rows
-    alone, so none may hold more than a few numbers or `VALUE_BYTES`.
+    alone, so none may hold more than a few numbers or `VALUE_BYTES`. Blocks of several threads may
+    overlap: the last to end sets the limit again.
     """
-    before = spark.conf.get(_BYTES)
-    spark.conf.set(_BYTES, _NO_LIMIT)
+    with _changes:
+        if not _before:
+            _before.append(spark.conf.get(_BYTES))
+            spark.conf.set(_BYTES, _NO_LIMIT)
+        _inside.append(None)
     try:
         yield
     finally:
-        if before is not None:
-            spark.conf.set(_BYTES, before)
+        with _changes:
+            _inside.pop()
+            if not _inside and (before := _before.pop()) is not None:
+                spark.conf.set(_BYTES, before)
 
 
 def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[pa.RecordBatch]]:

@@ -10,7 +10,6 @@ Rank 0 leaves the biases: popularity is the item's count, `mean` has no bias at 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,7 @@ import numpy as np
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
+from recpipe.beside import at_once
 from recpipe.errors import FitError, InputError
 from recpipe.models.candidates import send
 from recpipe.models.predictions import no_predictions, predictions
@@ -118,16 +118,16 @@ class FactorModel:
                 that a score might overflow), or has another length than `rank`.
         """
         mean = float(rest.get("mean", 0.0))
-        with ThreadPoolExecutor(2) as beside:
-            written = [
-                beside.submit(_written, scratch, f"{name}-{side}", frame, rank=rank, what=what)
+        tables = at_once(
+            [
+                partial(_written, scratch, f"{name}-{side}", frame, rank=rank, what=what)
                 for side, frame, what in (
                     (_USERS, user_factors, f"{name}: user factors"),
                     (_ITEMS, item_factors, f"{name}: item factors"),
                 )
                 if frame is not None
             ]
-        tables = [each.result() for each in written]
+        )
         items, item_count = tables[-1]
         users, user_count = tables[0] if len(tables) > 1 else (no_users(scratch.spark), 0)
         if not item_count:
@@ -211,8 +211,12 @@ class FactorModel:
     def save(self, folder: Folder) -> None:
         """Write `user_factors`, `item_factors` and, last, model.json."""
         folder.delete(MANIFEST)
-        folder.write_table(_USERS, self.user_factors)
-        folder.write_table(_ITEMS, self.item_factors)
+        at_once(
+            [
+                partial(folder.write_table, _USERS, self.user_factors),
+                partial(folder.write_table, _ITEMS, self.item_factors),
+            ]
+        )
         folder.write_json(
             MANIFEST,
             {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from recpipe.beside import at_once
 from recpipe.errors import ContractError
 from recpipe.split.parts import PARTS, TRAIN, SplitParts
 
@@ -87,8 +89,9 @@ def count_parts(ratings: DataFrame, parts: SplitParts, settings: Split) -> Split
     Raises:
         ContractError: if a user has more or fewer rows in the parts than in the ratings.
     """
-    users = _by_user(ratings, parts, settings)
-    items = _by_item(ratings, parts)
+    users, items = at_once(
+        [partial(_by_user, ratings, parts, settings), partial(_by_item, ratings, parts)]
+    )
     if users["unequal_users"]:
         raise ContractError(
             f"{parts} by {settings.strategy}: {users['unequal_users']} users have "

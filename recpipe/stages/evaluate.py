@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from recpipe import evaluation
 from recpipe.arrow import narrow_rows
+from recpipe.beside import at_once
 from recpipe.contracts import EVALUATION
 from recpipe.models.seen import gathered
 from recpipe.stages.context import Context, folds_of, stage
@@ -79,18 +81,20 @@ def _judge(
             lists[name] = ranked
     with context.progress.stage("judge", part):
         predictions = {name: model.predict(asked) for name, model in models.items()}
-        rows = [
-            *evaluation.rating_metrics(predictions, held_out, split=part, fold=parts.fold),
-            *evaluation.ranking_metrics(
-                lists,
-                held_out,
-                ks=settings.ks,
-                relevance_threshold=threshold,
-                users=judged,
-                split=part,
-                fold=parts.fold,
-            ),
-        ]
+        rating = partial(
+            evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
+        )
+        ranking = partial(
+            evaluation.ranking_metrics,
+            lists,
+            held_out,
+            ks=settings.ks,
+            relevance_threshold=threshold,
+            users=judged,
+            split=part,
+            fold=parts.fold,
+        )
+        rows = [row for found in at_once([rating, ranking]) for row in found]
     for kept in (left_out.pairs, asked.pairs, users):
         kept.unpersist()
     return rows

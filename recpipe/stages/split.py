@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import date
-from functools import reduce
+from functools import partial, reduce
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from recpipe import provenance
 from recpipe import split as splits
+from recpipe.beside import at_once
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError, UsageError
 from recpipe.stages.context import Context, folds_of, of_fold, stage, table
@@ -108,10 +109,14 @@ def _split(context: Context, run: Run) -> None:
         ratings = table(context, run, "ratings")
         run.folder.delete("split")
         with splits.split(ratings, settings, seed=context.settings.seed) as folds:
-            for parts in folds:
-                place = of_fold(run.folder / "split", parts.fold)
-                for name, frame in parts.named():
-                    place.write_table(name, frame, contract=SPLIT)
+            at_once(
+                [
+                    partial(place.write_table, name, frame, contract=SPLIT)
+                    for parts in folds
+                    for place in [of_fold(run.folder / "split", parts.fold)]
+                    for name, frame in parts.named()
+                ]
+            )
             cutoffs = folds[0].cutoffs
         run.record(
             split={
