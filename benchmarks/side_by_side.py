@@ -63,12 +63,10 @@ def compare(
     sizes: Mapping[str, Any],
     versions: Mapping[str, str],
     out: Path,
-    warm_ups: int = 1,
 ) -> None:
-    """`compare_all` of one of ours, after some warm-ups of both sides."""
-    for _ in range(warm_ups):
-        ours()
-        theirs()
+    """`compare_all` of one of ours, after a warm-up of both sides."""
+    ours()
+    theirs()
     contender = Contender(work, ours, target, sizes)
     compare_all([contender], against, theirs=theirs, versions=versions, out=out)
 

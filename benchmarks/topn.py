@@ -21,7 +21,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
-from side_by_side import JAVA_BLAS, Peer, compare, environment_of, peer, seconds
+from side_by_side import (
+    JAVA_BLAS,
+    Contender,
+    Peer,
+    compare_all,
+    environment_of,
+    peer,
+    seconds,
+)
 
 from recpipe.arrow import narrow_rows
 from recpipe.models.factors import FactorModel
@@ -144,12 +152,17 @@ def main() -> None:
         versions: Mapping[str, str] = MappingProxyType({}),
         warm_ups: int = 3,
     ) -> None:
-        compare(
-            "top-10 of all users, seen out", against,
-            ours=lambda: seconds(lambda: drained(lists.ours())),
-            theirs=lambda: float(rival.ask("go")["seconds"]),
-            target=target, sizes=sizes, versions=versions, out=given.out, warm_ups=warm_ups,
-        )  # fmt: skip
+        def ours() -> float:
+            return seconds(lambda: drained(lists.ours()))
+
+        def theirs() -> float:
+            return float(rival.ask("go")["seconds"])
+
+        for _ in range(warm_ups):
+            ours()
+            theirs()
+        contender = Contender("top-10 of all users, seen out", ours, target, sizes)
+        compare_all([contender], against, theirs=theirs, versions=versions, out=given.out)
 
     with spark_session(settings, name="topn") as spark:
         lists = Lists(spark, given.work / name, **shape)

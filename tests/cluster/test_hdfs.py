@@ -11,6 +11,7 @@ from recpipe.contracts import USERS
 from recpipe.errors import MissingError
 from recpipe.storage import Folder, Runs, Tables
 from recpipe.storage.filesystem import FileSystem, HadoopFileSystem, file_system
+from tests.spark import test_storage_decoded as decoded
 from tests.spark import test_storage_filesystem as filesystem
 from tests.spark import test_storage_folder as folder
 from tests.spark.test_storage_tables import ids, users
@@ -85,6 +86,10 @@ def test_tables_on_hdfs_stay_current_through_replacements(spark: SparkSession, p
             replacement.write(USERS, users(spark, *values))
         assert ids(tables) == values
     assert (tables.folder / "users").list() == ["000002", "000003"]
+
+
+def test_files_on_hdfs_are_decoded_by_tasks(spark: SparkSession, place: str) -> None:
+    decoded.held_to_spark(decoded.written(spark, Folder(spark, place)))
 
 
 def test_runs_are_kept_and_found_on_hdfs(spark: SparkSession, place: str) -> None:

@@ -24,17 +24,22 @@ ROWS = 1_500_000
 """Whose files are large enough to be handed over."""
 
 
-@pytest.fixture(scope="module")
-def table(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """`ratings` with ids on both sides of zero, in a folder whose name no pattern may match."""
-    folder = Folder(spark, tmp_path_factory.mktemp("root") / "a [b]% {c}?*")
+def written(spark: SparkSession, folder: Folder) -> DataFrame:
+    """The table `ratings`, with ids on both sides of zero."""
     rows = spark.range(0, ROWS, 1, 3).select(
         F.expr("cast(pmod(xxhash64(id), 50000) - 25000 as int)").alias("user"),
         F.expr("cast(pmod(xxhash64(id, 1), 9000) - 4500 as int)").alias("item"),
         F.expr("cast(pmod(id, 10) / 2 as float)").alias("rating"),
         F.timestamp_seconds("id").alias("rated_at"),
     )
-    folder.write_table("ratings", rows)
+    return folder.write_table("ratings", rows)
+
+
+@pytest.fixture(scope="module")
+def table(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """`written`, in a folder whose name is full of patterns."""
+    folder = Folder(spark, tmp_path_factory.mktemp("root") / "a [b]% {c}?*")
+    written(spark, folder)
     return folder
 
 
@@ -57,7 +62,11 @@ def summed(rows: DataFrame) -> tuple[float, ...]:
 
 
 def test_tasks_decode_the_rows_that_spark_reads(table: Folder) -> None:
-    stored = table.read_table("ratings")
+    held_to_spark(table.read_table("ratings"))
+
+
+def held_to_spark(stored: DataFrame) -> None:
+    """Fail unless `stored` goes by its files, and with the same rows as by Spark."""
     assert files_of(stored.select("user", "item", "rating")) is not None
     by_spark = stored.where(F.col("rating") > -1)
     assert files_of(by_spark) is None
