@@ -16,10 +16,8 @@ _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
 _NO_LIMIT = str(2**31 - 1)
 
 _changes = Lock()
-_inside: list[None] = []
-"""One for each block that a thread is in."""
-_before: list[str | None] = []
-"""The limit before the first of them."""
+_inside: dict[SparkSession, tuple[int, str | None]] = {}
+"""By session: the blocks that its threads are in, and the limit before the first."""
 
 VALUE_BYTES = 1 << 16
 """The largest binary value of a frame that `narrow_rows` is for: 10,000 of them, Spark's batch,
@@ -32,21 +30,26 @@ def narrow_rows(spark: SparkSession) -> Iterator[None]:
 
     Spark measures a batch after each row, to end it at so many bytes, and that takes as long as
     writing it. Inside the block a batch ends at `spark.sql.execution.arrow.maxRecordsPerBatch` rows
-    alone, so none may hold more than a few numbers or `VALUE_BYTES`. Blocks of several threads may
-    overlap: the last to end sets the limit again.
+    alone, so none may hold more than a few numbers or `VALUE_BYTES`; or there must be few, as of
+    files that tasks decode. Blocks of several threads may overlap: the last to end sets the limit
+    again.
     """
     with _changes:
-        if not _before:
-            _before.append(spark.conf.get(_BYTES))
+        if spark not in _inside:
+            _inside[spark] = 0, spark.conf.get(_BYTES)
             spark.conf.set(_BYTES, _NO_LIMIT)
-        _inside.append(None)
+        blocks, before = _inside[spark]
+        _inside[spark] = blocks + 1, before
     try:
         yield
     finally:
         with _changes:
-            _inside.pop()
-            if not _inside and (before := _before.pop()) is not None:
-                spark.conf.set(_BYTES, before)
+            blocks, before = _inside[spark]
+            _inside[spark] = blocks - 1, before
+            if blocks == 1:
+                del _inside[spark]
+                if before is not None:
+                    spark.conf.set(_BYTES, before)
 
 
 def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[pa.RecordBatch]]:

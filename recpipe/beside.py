@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from recpipe import interrupts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -21,15 +23,22 @@ def at_once(work: Sequence[Callable[[], T]]) -> list[T]:
 
     Raises:
         Exception: of the first piece that failed, in their order; those that had not begun are
-            then left out.
+            then left out, as they are when a signal has come.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = [pool.submit(each) for each in work]
+        futures = [pool.submit(_begun, each) for each in work]
         try:
             return [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _begun(work: Callable[[], T]) -> T:
+    # The jobs of what is running were cancelled; nothing would cancel those of what follows.
+    if signal := interrupts.received():
+        raise interrupts.Stopped(signal.name)
+    return work()
 
 
 __all__ = ["at_once"]

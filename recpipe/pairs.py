@@ -75,8 +75,9 @@ def buckets_for(spark: SparkSession, *, users: int | None = None) -> int:
 def _pair_of() -> Column:
     """PAIR: the int of column `user` above 32 bits, that of `item` below (see `kernels.pairs`)."""
     # An item's sign must not reach the user's half.
-    item = F.col("item").cast("long").bitwiseAND(0xFFFFFFFF)
-    return F.shiftleft(F.col("user").cast("long"), 32).bitwiseOR(item).alias(PAIR)
+    user, item = (F.col(name).cast("int").cast("long") for name in ("user", "item"))
+    item = item.bitwiseAND(0xFFFFFFFF)
+    return F.shiftleft(user, 32).bitwiseOR(item).alias(PAIR)
 
 
 def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -65,6 +65,8 @@ def rating_metrics(
     if not models:
         return []
     total = _compared(predictions, held_out, users=users)
+    if total is None:
+        return []
     if total.repeated[0]:
         raise ContractError(f"{split}: a held-out pair has more than one row")
     for model, faults, worst in zip(models, total.faults, total.worst, strict=True):
@@ -94,7 +96,7 @@ def rating_metrics(
 
 def _compared(
     predictions: Mapping[str, DataFrame], held_out: DataFrame, *, users: int | None
-) -> Compared:
+) -> Compared | None:
     predicted = [
         Source(frame.where(F.col("prediction").isNotNull()), Value("prediction", "float"))
         for frame in predictions.values()
@@ -104,7 +106,7 @@ def _compared(
     with narrow_rows(together.sparkSession):
         # In the order of the partitions, so that sums are always the same.
         rows = together.mapInArrow(compare, _COMPARED).collect()
-    return kernel.added([_read(row, models=len(predicted)) for row in rows])
+    return kernel.added([_read(row, models=len(predicted)) for row in rows]) if rows else None
 
 
 def _compare(batches: Iterator[pa.RecordBatch], *, models: int) -> Iterator[pa.RecordBatch]:

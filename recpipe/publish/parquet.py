@@ -88,11 +88,15 @@ def export(recommendations: DataFrame, *, root: Folder, run_id: str, files: int 
         placed = recommendations.repartitionByRange(number, "user_id").sortWithinPartitions(*_ORDER)
         shelf.write_table(run_id, placed, contract=RECOMMENDATIONS)
         _tidy(shelf / run_id)
-    written, found = _described(shelf / run_id, run_id)
+    other = UsageError(
+        f"run {run_id} is published with other rows", hint="start another with `split`"
+    )
+    try:
+        written, found = _described(shelf / run_id, run_id)
+    except CheckError as error:
+        raise (other if published else error) from error
     if found != wanted and published:
-        raise UsageError(
-            f"run {run_id} is published with other rows", hint="start another with `split`"
-        )
+        raise other
     if found != wanted:
         raise CheckError(
             f"{shelf.path(run_id)}: the rows read back are not those that were written",

@@ -43,8 +43,12 @@ def cuts_of(ratings: DataFrame, places: Places, *, cuts: int) -> tuple[DataFrame
         .mapInArrow(partial(_cut, places=places, cuts=cuts), _schema(cuts))
         .persist()
     )
-    with narrow_rows(ratings.sparkSession):
-        return found, found.count()
+    try:
+        with narrow_rows(ratings.sparkSession):
+            return found, found.count()
+    except BaseException:
+        found.unpersist()
+        raise
 
 
 def _schema(cuts: int) -> str:

@@ -8,11 +8,7 @@ disks, and the task decodes them (docs/decisions/0011-files-to-tasks.md).
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING, Any
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recpipe.storage.filesystem import literal
 
@@ -20,16 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
 
-FILES = "path string, content binary, share int, shares int"
-"""A row a file, or a row for each share of it: every `shares`-th row group from number `share`."""
+FILES = "path string, content binary"
+"""One row a file."""
 
 _LEAST_BYTES = 4 << 20
 """Of all files: with less, rows are there before a plan for the files is."""
-_MOST_FILES = 1000
+_MOST_FILES = 256
 """Each is asked for its length."""
-_TASK_BYTES = 64 << 20
-"""Of the files of a task: its JVM holds them twice for a moment, outside its heap."""
+_TASK_BYTES = 32 << 20
+"""Of the files of a task, of which its JVM holds several copies for a moment."""
+_FASTER = 8
+"""Cores that a file may leave idle: what Arrow decodes on one, Spark's rows need as many for."""
+_MOST_BYTES = "spark.sql.sources.binaryFile.maxLength"
+_SKIPS = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
 _ROWS = 1 << 20
 
@@ -37,11 +38,12 @@ _ROWS = 1 << 20
 def files_of(frame: DataFrame, *, least_bytes: int = _LEAST_BYTES) -> DataFrame | None:
     """FILES of a frame, or None where its rows must come from Spark.
 
-    Those of any frame but one that is some columns, under their own names, of Parquet files that
-    are not cached, not encrypted within, not too many and not too large.
+    Those of any frame but one that is some columns, under their own names, of whole folders of
+    Parquet files that are not cached, not encrypted within, and neither too many, too few nor too
+    large.
 
     Args:
-        frame: asked for its plan; nothing is run.
+        frame: asked for its plan; no job is run.
         least_bytes: of all files.
     """
     # Nothing public tells what a frame is made of.
@@ -56,28 +58,53 @@ def files_of(frame: DataFrame, *, least_bytes: int = _LEAST_BYTES) -> DataFrame 
     relation = plan.relation()
     location = relation.location()
     spark = frame.sparkSession
-    session: Any = spark._jsparkSession  # noqa: SLF001
     if (
         # Delta's own format may leave out rows.
         _kind(relation.fileFormat()) != "ParquetFileFormat"
         or not relation.partitionSchema().isEmpty()
-        or session.sessionState().newHadoopConf().get("parquet.crypto.factory.class") is not None
+        # Spark takes a name in whatever case, Arrow does not.
+        or not set(frame.columns) <= set(relation.dataSchema().fieldNames())
         or location.sizeInBytes() < least_bytes
-        or _task_bytes(session, location.sizeInBytes()) > _TASK_BYTES
+        or not _readable(spark, relation)
+        or not _sizes_fit(spark, location)
     ):
         return None
-    files = location.allFiles()
-    if files.size() > _MOST_FILES or any(f.getLen() > _TASK_BYTES for f in _each(files)):
-        return None
     paths = [literal(path.toString()) for path in _each(location.rootPaths())]
-    found = spark.read.format("binaryFile").load(paths).select("path", "content")
-    # Where there are fewer files than cores, each is read by several tasks.
-    shares = -(-session.sparkContext().defaultParallelism() // files.size())
-    each = [
-        found.select("*", F.lit(share).alias("share"), F.lit(shares).alias("shares"))
-        for share in range(shares)
-    ]
-    return reduce(DataFrame.unionAll, each)
+    found = spark.read.format("binaryFile").load(paths)
+    java = found._jdf  # noqa: SLF001
+    same = java.queryExecution().analyzed().relation().location()
+    # The frame may have been read with options by which more or fewer files of a folder count.
+    if same.allFiles().size() != location.allFiles().size():
+        return None
+    return found.select("path", "content")
+
+
+def _readable(spark: SparkSession, relation: Any) -> bool:
+    """Whether nothing but the bytes of the files is needed to read them."""
+    session: Any = spark._jsparkSession  # noqa: SLF001
+    conf = session.sessionState().newHadoopConfWithOptions(relation.options())
+    if conf.get("parquet.crypto.factory.class") is not None:
+        return False
+    return not any(spark.conf.get(name) == "true" for name in _SKIPS)
+
+
+def _sizes_fit(spark: SparkSession, location: Any) -> bool:
+    """Whether tasks can hold their files, and there are enough of them."""
+    session: Any = spark._jsparkSession  # noqa: SLF001
+    conf = session.sessionState().conf()
+    cores = spark.sparkContext.defaultParallelism
+    files = location.allFiles()
+    if (
+        not cores / _FASTER <= files.size() <= _MOST_FILES
+        or conf.filesMaxPartitionNum().isDefined()
+    ):
+        return False
+    # As Spark packs files into tasks.
+    parts = conf.filesMinPartitionNum()
+    a_part = location.sizeInBytes() // (parts.get() if parts.isDefined() else cores)
+    a_task = min(conf.filesMaxPartitionBytes(), max(conf.filesOpenCostInBytes(), a_part))
+    most = min(_TASK_BYTES, int(spark.conf.get(_MOST_BYTES) or 0))
+    return a_task <= _TASK_BYTES and all(file.getLen() <= most for file in _each(files))
 
 
 def decoded(
@@ -93,32 +120,24 @@ def decoded(
 
     schema = pa.schema(columns)
     for batch in batches:
-        for path, content, share, shares in zip(*batch.columns, strict=True):
+        for path, content in zip(*batch.columns, strict=True):
             try:
-                yield from _rows(content.as_buffer(), schema, share.as_py(), shares.as_py())
+                yield from _rows(content.as_buffer(), schema)
             except (pa.ArrowException, ValueError, KeyError, OSError) as error:
                 raise ValueError(f"{path}: {error}") from error
 
 
-def _rows(file: pa.Buffer, schema: pa.Schema, share: int, shares: int) -> Iterator[pa.RecordBatch]:
+def _rows(file: pa.Buffer, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(pa.BufferReader(file))
-    groups = list(range(share, parquet.num_row_groups, shares))
+    parquet = pq.ParquetFile(pa.BufferReader(file), coerce_int96_timestamp_unit="us")
     names = schema.names
-    for batch in parquet.iter_batches(_ROWS, row_groups=groups, columns=names, use_threads=False):
+    for batch in parquet.iter_batches(_ROWS, columns=names, use_threads=False):
         rows = batch.select(names).cast(schema)
         if any(column.null_count for column in rows.columns):
             raise ValueError(f"a value of {', '.join(names)} is missing")
         yield rows
-
-
-def _task_bytes(session: Any, total: int) -> int:
-    """Up to how many bytes of files Spark gives to one task."""
-    conf = session.sessionState().conf()
-    a_core = total // session.sparkContext().defaultParallelism()
-    return int(min(conf.filesMaxPartitionBytes(), max(conf.filesOpenCostInBytes(), a_core)))
 
 
 def _kind(java: Any) -> str:

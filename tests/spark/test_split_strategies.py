@@ -285,6 +285,20 @@ def test_instants_in_the_wrong_order_are_wrong_usage(spark: SparkSession) -> Non
         pass
 
 
+@pytest.mark.parametrize("strategy", ["user_fraction", "last_n"])
+def test_users_too_many_to_be_sent_are_cut_the_same(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    chosen = keep_all(strategy=strategy)
+    rows = [Row(user, item, (user * item) % 11) for user in range(40) for item in range(user % 9)]
+    ratings = frame(spark, rows, partitions=3)
+    with split(ratings, chosen, seed=1) as [parts]:
+        sent = parts_of(parts)
+    monkeypatch.setattr("recpipe.split.strategies._SENT_USERS", 0)
+    with split(ratings, chosen, seed=1) as [parts]:
+        assert parts_of(parts) == sent
+
+
 def test_a_user_whose_rows_share_one_instant_stays_in_train(spark: SparkSession) -> None:
     at_once = [Row(1, i, 5) for i in range(10)]
     # The cut at 8/10 falls on the first instant and is void, that at 9/10 holds.

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from recpipe.pairs import PACKED, Value, map_pairs, packed
 from recpipe.storage import Folder
 from recpipe.storage.decoded import decoded, files_of
+from recpipe.storage.filesystem import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,17 +105,21 @@ def files_in(table: Folder) -> list[Path]:
     return list(Path(table.path("ratings").removeprefix("file://")).glob("*.parquet"))
 
 
-def test_one_file_is_decoded_by_as_many_tasks_as_there_are_cores(
-    spark: SparkSession, tmp_path: Path
+def test_a_frame_of_some_files_of_a_folder_is_left_to_spark(
+    table: Folder, spark: SparkSession
 ) -> None:
-    numbers = np.arange(1_000_003, dtype=np.int32)
-    table = pa.table({"user": numbers, "item": numbers, "rating": numbers.astype(np.float32)})
-    pq.write_table(table, tmp_path / "one.parquet", row_group_size=300_000, compression="none")
-    stored = spark.read.parquet(str(tmp_path / "one.parquet"))
-    files = files_of(stored)
-    assert files is not None
-    assert files.rdd.getNumPartitions() == spark.sparkContext.defaultParallelism
-    assert summed(stored) == summed(stored.where("user >= 0"))
+    first = min(path.name for path in files_in(table))
+    folder = literal(table.path("ratings"))
+    assert files_of(spark.read.parquet(folder), least_bytes=0) is not None
+    some = spark.read.option("pathGlobFilter", first).parquet(folder)
+    assert files_of(some, least_bytes=0) is None
+    below = spark.read.option("recursiveFileLookup", "true").parquet(f"{folder}/..")
+    assert below.count() == ROWS
+    assert files_of(below, least_bytes=0) is None
+
+
+def test_a_name_in_another_case_is_left_to_spark(table: Folder) -> None:
+    assert files_of(table.read_table("ratings").select("USER")) is None
 
 
 def test_rows_that_are_not_those_of_files_come_from_spark(
@@ -153,22 +158,32 @@ def test_a_cached_table_is_not_read_again(table: Folder) -> None:
     assert files_of(table.read_table("ratings").select("user", "item")) is not None
 
 
-def test_encrypted_files_are_left_to_spark(table: Folder, spark: SparkSession) -> None:
-    name = "parquet.crypto.factory.class"
-    spark.conf.set(name, "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("parquet.crypto.factory.class", "org.apache.parquet.crypto.DecryptionPropertiesFactory"),
+        ("spark.sql.files.ignoreCorruptFiles", "true"),
+        ("spark.sql.files.openCostInBytes", str(100 << 20)),
+        ("spark.sql.files.maxPartitionNum", "1"),
+        ("spark.sql.sources.binaryFile.maxLength", "1000"),
+    ],
+)
+def test_settings_that_a_task_could_not_keep_leave_the_rows_to_spark(
+    table: Folder, spark: SparkSession, name: str, value: str
+) -> None:
+    spark.conf.set(name, value)
     try:
         assert files_of(table.read_table("ratings")) is None
     finally:
         spark.conf.unset(name)
+    assert files_of(table.read_table("ratings")) is not None
 
 
-def test_a_task_is_not_given_more_than_it_can_hold(table: Folder, spark: SparkSession) -> None:
-    stored = table.read_table("ratings")
-    spark.conf.set("spark.sql.files.openCostInBytes", str(100 << 20))
-    try:
-        assert files_of(stored) is None
-    finally:
-        spark.conf.unset("spark.sql.files.openCostInBytes")
+def test_keys_given_to_a_reader_leave_the_rows_to_spark(table: Folder, spark: SparkSession) -> None:
+    factory = "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory"
+    reader = spark.read.option("parquet.crypto.factory.class", factory)
+    schema = table.read_table("ratings").schema
+    assert files_of(reader.schema(schema).parquet(literal(table.path("ratings")))) is None
 
 
 @pytest.mark.parametrize(
@@ -190,8 +205,6 @@ def test_a_file_that_cannot_be_used_is_named(
     else:
         pq.write_table(pa.table({k: pa.array(v, pa.int64()) for k, v in rows.items()}), sink)
     content = sink.getvalue().to_pybytes()
-    files = pa.RecordBatch.from_pydict(
-        {"path": ["hdfs://x/part-1"], "content": [content], "share": [0], "shares": [1]}
-    )
+    files = pa.RecordBatch.from_pydict({"path": ["hdfs://x/part-1"], "content": [content]})
     with pytest.raises(ValueError, match=f"hdfs://x/part-1.*{says}"):
         list(decoded([files], [("user", pa.int32())]))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -39,3 +41,25 @@ def test_a_failure_waits_for_what_has_begun_and_is_raised() -> None:
     with pytest.raises(KeyError, match="first"):
         at_once([fails, slow])
     assert ended.is_set()
+
+
+def test_nothing_begins_after_a_signal() -> None:
+    code = """
+import os, signal, sys, threading, time
+from recpipe import interrupts
+from recpipe.beside import at_once
+interrupts.install()
+ran = []
+def first():
+    ran.append(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.5)
+try:
+    at_once([first] + [lambda: time.sleep(0.5) or ran.append(2)] * 2 + [lambda: ran.append(3)] * 9)
+except interrupts.Stopped:
+    print(sorted(set(ran)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["[1,", "2]"], done.stderr
