@@ -127,7 +127,10 @@ def _ints(values: Iterable[int]) -> NDArray[np.int64]:
 
 def _sums(values: NDArray[np.float64], groups: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
     """(G, M) of (M, pairs)."""
-    return np.array([values[:, group].sum(axis=1) for group in groups]).reshape(-1, len(values))
+    sums = np.zeros((len(groups), len(values)))
+    for row, group in enumerate(groups):
+        sums[row] = values[:, group].sum(axis=1)
+    return sums
 
 
 def _distinct(ascending: NDArray[np.int64]) -> int:

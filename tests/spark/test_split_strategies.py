@@ -289,7 +289,7 @@ def test_instants_in_the_wrong_order_are_wrong_usage(spark: SparkSession) -> Non
 def test_users_too_many_to_be_sent_are_cut_the_same(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    chosen = keep_all(strategy=strategy)
+    chosen = keep_all(strategy=strategy, **({"last_n": 2} if strategy == "last_n" else {}))
     rows = [Row(user, item, (user * item) % 11) for user in range(40) for item in range(user % 9)]
     ratings = frame(spark, rows, partitions=3)
     with split(ratings, chosen, seed=1) as [parts]:
