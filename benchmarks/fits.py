@@ -7,6 +7,7 @@ Every side is a process of its own that has fitted once before the clock starts.
 and of MLlib begin with a cached DataFrame, `implicit` with a CSR matrix in memory, all as their
 users have them; `sgd` and LIBMF begin with a Parquet file. MLlib is as its guide shows it: 10
 blocks, and Java BLAS forced, so that a native one installed for ours does not change the baseline.
+For the implicit ones each rating is an interaction, whatever its value, as a click or a play is.
 Before anything is timed the models are judged on held-out ratings, and a work ends there if ours
 is worse. One round of a rival stands beside one of each of ours.
 """
@@ -37,7 +38,7 @@ HELD_OUT = 0.1
 # How many times worse ours may be. NDCG of 2000 users after ten iterations depends on the first
 # factors: MLlib's own differs by 4 % between 4 and 10 blocks, for which it draws others.
 WORSE = {"RMSE": 1.02, "NDCG@10": 1.05}
-ITERATIONS, EPOCHS, REGULARIZATION, ALPHA, LIKED, SEED = 10, 20, 0.05, 3.0, 4.0, 7
+ITERATIONS, EPOCHS, REGULARIZATION, ALPHA, SEED = 10, 20, 0.05, 3.0, 7
 SCALE = (0.5, 5.0)
 
 
@@ -122,8 +123,6 @@ def cached(train: DataFrame) -> DataFrame:
 
 
 def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
-    from pyspark.sql import functions as F
-
     from recpipe.models import registry
     from recpipe.settings import Scale, Settings
     from recpipe.storage import Folder
@@ -132,14 +131,12 @@ def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
     if model != "sgd":
         settings["iterations"] = ITERATIONS
     if "implicit" in model:
-        settings |= {"alpha": ALPHA, "preference_from": LIKED}
+        settings |= {"alpha": ALPHA, "preference_from": SCALE[0]}
     low, high = SCALE
     scale = Scale(min=low, max=high, step=0.5)
     built = registry.build(model, Settings.model_validate({model: settings}), scale=scale)
     with spark_session() as spark:
         train = spark.read.parquet(str(work / "train.parquet"))
-        if "implicit" in model:
-            train = train.where(F.col("rating") >= LIKED)
         if model != "sgd":
             train = cached(train)
         scratch = Folder(spark, work.absolute() / f"scratch-{os.getpid()}")
@@ -182,7 +179,7 @@ def mllib(work: Path, rank: int, kind: str) -> None:
     with spark_session(java=JAVA_BLAS) as spark:
         train = spark.read.parquet(str(work / "train.parquet"))
         if kind == "implicit":
-            train = train.where(F.col("rating") >= LIKED).withColumn("rating", F.lit(1.0))
+            train = train.withColumn("rating", F.lit(1.0))
         train = cached(train)
         als = ALS(
             rank=rank,
@@ -282,15 +279,16 @@ def rival(given: argparse.Namespace, name: str, kind: str) -> Side:
 
 def prepare(work: Path, ratings: int) -> None:
     """A synthetic release, a tenth of it held out."""
-    if (work / "test.npz").exists():
+    if (work / "train.npz").exists():
         return
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    work.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "recpipe", "data", "synthesize", str(work / "release")]
-    subprocess.run([*command, "--ratings", str(ratings), "--seed", "1"], check=True)
-    table = csv.read_csv(work / "release/ratings.csv")
+    release = work / "release"
+    if not (release / "truth.json").exists():
+        command = [sys.executable, "-m", "recpipe", "data", "synthesize", str(release)]
+        subprocess.run([*command, "--ratings", str(ratings), "--seed", "1"], check=True)
+    table = csv.read_csv(release / "ratings.csv")
     user, item = (
         np.unique(table.column(name).to_numpy(), return_inverse=True)[1].astype(np.int32)
         for name in ("userId", "movieId")
@@ -302,24 +300,21 @@ def prepare(work: Path, ratings: int) -> None:
     for number, rows in enumerate(np.array_split(np.arange(len(train["user"])), 8)):
         part = pa.table({name: column[rows] for name, column in train.items()})
         parquet.write_table(part, work / f"train.parquet/part-{number}.parquet")
-    liked = train["rating"] >= LIKED
-    np.savez(work / "liked.npz", user=train["user"][liked], item=train["item"][liked])
     np.savez(work / "test.npz", user=user[held], item=item[held], rating=rating[held])
+    np.savez(work / "train.npz", **train)
 
 
 def judged(work: Path, factors: Path, *, explicit: bool) -> float:
-    """RMSE, or NDCG@10 of 2000 users over items that they have not liked in train."""
+    """RMSE, or NDCG@10 of 2000 users over items that they have not rated in train."""
     data, test = np.load(factors), np.load(work / "test.npz")
     users, items = data["users"], data["items"]
     user, item = test["user"], test["item"]
+    known = (user < len(users)) & (item < len(items))
+    user, item, rating = user[known], item[known], test["rating"][known]
     if explicit:
-        known = (user < len(users)) & (item < len(items))
-        user, item, rating = user[known], item[known], test["rating"][known]
         score = np.clip(np.einsum("nk,nk->n", users[user], items[item]), *SCALE)
         return float(np.sqrt(np.mean((score - rating).astype(np.float64) ** 2)))
-    liked = (test["rating"] >= LIKED) & (user < len(users)) & (item < len(items))
-    user, item = user[liked], item[liked]
-    seen = np.load(work / "liked.npz")
+    seen = np.load(work / "train.npz")
     asked = np.random.default_rng(1).choice(np.unique(user), 2000, replace=False)
     gains = 1 / np.log2(np.arange(2, 12))
     order = np.argsort(seen["user"], kind="stable")

@@ -10,7 +10,7 @@ import scipy.sparse
 from implicit.cpu.als import AlternatingLeastSquares
 
 work, rank, kind, iterations, regularization, alpha = sys.argv[1:]
-data = np.load(Path(work) / "liked.npz")
+data = np.load(Path(work) / "train.npz")
 value = np.full(len(data["user"]), 1 + float(alpha), np.float32)
 ratings = scipy.sparse.csr_matrix((value, (data["user"], data["item"])))
 print("ready", flush=True)
