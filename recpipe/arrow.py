@@ -35,21 +35,18 @@ def narrow_rows(spark: SparkSession) -> Iterator[None]:
     again.
     """
     with _changes:
-        if spark not in _inside:
-            _inside[spark] = 0, spark.conf.get(_BYTES)
-            spark.conf.set(_BYTES, _NO_LIMIT)
-        blocks, before = _inside[spark]
+        blocks, before = _inside.get(spark) or (0, spark.conf.get(_BYTES))
+        spark.conf.set(_BYTES, _NO_LIMIT)
         _inside[spark] = blocks + 1, before
     try:
         yield
     finally:
         with _changes:
-            blocks, before = _inside[spark]
-            _inside[spark] = blocks - 1, before
-            if blocks == 1:
-                del _inside[spark]
-                if before is not None:
-                    spark.conf.set(_BYTES, before)
+            blocks, before = _inside.pop(spark)
+            if blocks > 1:
+                _inside[spark] = blocks - 1, before
+            elif before is not None:
+                spark.conf.set(_BYTES, before)
 
 
 def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[pa.RecordBatch]]:

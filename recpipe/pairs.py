@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -17,7 +17,7 @@ from recpipe.arrow import VALUE_BYTES, gathered
 from recpipe.storage.decoded import decoded, files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -83,6 +83,11 @@ def _pair_of() -> Column:
 def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(users, items) of PAIR."""
     return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
+
+
+def as_one(values: Iterable[bytes], kind: type[np.int32 | np.int64 | np.float32]) -> NDArray[Any]:
+    """The arrays of some binary values of PACKED, end to end."""
+    return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
 
 
 def map_pairs(
@@ -175,4 +180,4 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
     )
 
 
-__all__ = ["PACKED", "PAIR", "Value", "buckets_for", "map_pairs", "packed", "unpaired"]
+__all__ = ["PACKED", "PAIR", "Value", "as_one", "buckets_for", "map_pairs", "packed", "unpaired"]

@@ -9,7 +9,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.pairs import Value, buckets_for, packed
+from recpipe.pairs import Value, as_one, buckets_for, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,15 +67,15 @@ def arrays_of(
         sources: how many there were.
         values: the type of the columns that were wanted.
     """
-    pairs: list[list[NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(sources)]
-    beside: list[list[NDArray[Any]]] = [[np.empty(0, values)] for _ in range(sources)]
+    pairs: list[list[bytes]] = [[] for _ in range(sources)]
+    beside: list[list[bytes]] = [[] for _ in range(sources)]
     for batch in batches:
         columns = (batch.column(name).to_pylist() for name in ("source", "pairs", "values"))
         for source, some, more in zip(*columns, strict=True):
-            pairs[source].append(np.frombuffer(some, np.int64))
-            beside[source].append(np.frombuffer(more, values))
+            pairs[source].append(some)
+            beside[source].append(more)
     return [
-        Pairs(np.concatenate(some), np.concatenate(more))
+        Pairs(as_one(some, np.int64), as_one(more, values))
         for some, more in zip(pairs, beside, strict=True)
     ]
 

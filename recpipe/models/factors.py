@@ -22,7 +22,7 @@ from recpipe.beside import at_once
 from recpipe.errors import FitError, InputError
 from recpipe.models.candidates import send
 from recpipe.models.predictions import no_predictions, predictions
-from recpipe.models.scorers import FactorScorer
+from recpipe.models.scorers import FactorScorer, logistic
 from recpipe.models.topn import top_n
 
 if TYPE_CHECKING:
@@ -284,11 +284,7 @@ def _rating(
     """What scores say of ratings."""
     if scale is None:
         return scores
-    low, high = scale
-    if link == "sigmoid":
-        # tanh does not overflow where exp would.
-        return low + (high - low) * (0.5 + 0.5 * np.tanh(scores / 2))
-    return np.clip(scores, low, high)
+    return logistic(scores, scale) if link == "sigmoid" else np.clip(scores, *scale)
 
 
 def no_users(spark: SparkSession) -> DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
-from recpipe.models.seen import gathered, pairs_of
+from recpipe.models.seen import gathered, pairs_of, rows_of
 from recpipe.pairs import unpaired
 
 if TYPE_CHECKING:
@@ -85,11 +85,10 @@ def _predicted(
     """The predictions of one bucket."""
     import pyarrow as pa
 
-    people, items = unpaired(pairs_of(asked))
-    numbers = users.column("user").to_numpy()
-    order = np.argsort(numbers, kind="stable")
-    # The last is for users who are not known, whose position is -1.
-    rows = np.append(order, -1)[ids.positions(numbers[order], people)]
+    pairs = pairs_of(asked)
+    people, items = unpaired(pairs)
+    rows = rows_of(users.column("user").to_numpy(), pairs)
+    # The last is for users who are not known, whose row is -1.
     biases = np.append(users.column("bias").to_numpy(), np.float32(0))
     factors = users.column("factors").combine_chunks()
     scores = biases[rows].astype(np.float64)

@@ -80,7 +80,7 @@ class FactorScorer:
         kernel.best_of_products(self.panels, factors, base, seen, top)
 
     def scores(
-        self, users: pa.ListArray, rows: NDArray[np.int64], columns: NDArray[np.int32]
+        self, users: pa.ListArray, rows: NDArray[np.int32], columns: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         """(n,) item bias + user factors . item factors, of n pairs; the mean is not added.
 
@@ -100,10 +100,7 @@ class FactorScorer:
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.logistic is None:
             return scores
-        low, high = self.logistic
-        # tanh does not overflow where exp would.
-        share = 0.5 + 0.5 * np.tanh(scores.astype(np.float64) / 2)
-        return (low + (high - low) * share).astype(np.float32)
+        return logistic(scores.astype(np.float64), self.logistic).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +122,16 @@ class RandomScorer:
         return scores
 
 
+def logistic(scores: NDArray[np.float64], scale: tuple[float, float]) -> NDArray[np.float64]:
+    """A sigmoid of scores, between the ends of a scale."""
+    low, high = scale
+    # tanh does not overflow where exp would.
+    return low + (high - low) * (0.5 + 0.5 * np.tanh(scores / 2))
+
+
 def _matrix(factors: pa.ListArray, rank: int) -> NDArray[np.float32]:
     values: NDArray[np.float32] = factors.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(len(factors), rank)
 
 
-__all__ = ["FactorScorer", "RandomScorer", "Scorer"]
+__all__ = ["FactorScorer", "RandomScorer", "Scorer", "logistic"]

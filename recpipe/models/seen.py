@@ -9,7 +9,7 @@ import numpy as np
 from recpipe.kernels import ids
 from recpipe.kernels import pairs as kernel
 from recpipe.kernels.topn import Seen
-from recpipe.pairs import buckets_for, packed
+from recpipe.pairs import as_one, buckets_for, packed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,8 +44,15 @@ def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gather
 
 def pairs_of(packed: pa.Table) -> NDArray[np.int64]:
     """The pairs of `pairs.PACKED` rows."""
-    values = [np.frombuffer(value, np.int64) for value in packed.column("pairs").to_pylist()]
-    return np.concatenate([np.empty(0, np.int64), *values])
+    return as_one(packed.column("pairs").to_pylist(), np.int64)
+
+
+def rows_of(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Where the user of each pair is in `users` (distinct, in any order); -1 where it is not."""
+    order = np.argsort(users, kind="stable").astype(np.int32)
+    at = ids.positions(users[order], kernel.users_of(pairs))
+    # The last is for pairs of others, whose position is -1.
+    return np.append(order, np.int32(-1))[at]
 
 
 def seen_by(users: NDArray[np.int32], packed: pa.Table) -> Seen:
@@ -56,12 +63,8 @@ def seen_by(users: NDArray[np.int32], packed: pa.Table) -> Seen:
         packed: `pairs.PACKED` rows of one bucket.
     """
     pairs = pairs_of(packed)
-    order = np.argsort(users, kind="stable").astype(np.int32)
-    at = ids.positions(users[order], kernel.users_of(pairs))
-    # The last is for pairs of others, whose position is -1.
-    rows = np.append(order, np.int32(-1))[at]
-    offsets, items, _ = kernel.by_row(rows, pairs, kernel.NONE, len(users))
+    offsets, items, _ = kernel.by_row(rows_of(users, pairs), pairs, kernel.NONE, len(users))
     return Seen(offsets, items)
 
 
-__all__ = ["Gathered", "gathered", "pairs_of", "seen_by"]
+__all__ = ["Gathered", "gathered", "pairs_of", "rows_of", "seen_by"]

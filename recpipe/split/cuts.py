@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recpipe.arrow import narrow_rows
-from recpipe.pairs import Value, buckets_for, packed, unpaired
+from recpipe.pairs import Value, as_one, buckets_for, packed, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,12 +61,12 @@ def _cut(
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    pairs, times = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for batch in batches:
-        pairs += [np.frombuffer(value, np.int64) for value in batch.column("pairs").to_pylist()]
-        times += [np.frombuffer(value, np.int64) for value in batch.column("values").to_pylist()]
-    users, items = unpaired(np.concatenate(pairs))
-    time = np.concatenate(times)
+    held = list(batches)
+    pairs, time = (
+        as_one((value for batch in held for value in batch.column(name).to_pylist()), np.int64)
+        for name in ("pairs", "values")
+    )
+    users, items = unpaired(pairs)
     order = np.lexsort((items, time, users))
     users, items, time = users[order], items[order], time[order]
     starts = np.flatnonzero(np.diff(users, prepend=users[:1] - 1))
