@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
@@ -354,6 +355,11 @@ apply_ratings: Any = intrinsic(_apply_type)
 `image`; `count` is a multiple of APPLIED."""
 
 
+PARTS = 4
+"""Sums that make a score, of every fourth factor each: one alone would wait for each of its own
+additions, and four are a vector where one score is wanted."""
+
+
 def _score(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     kinds = signature.args
     users, factors, biases, scores = (
@@ -362,28 +368,43 @@ def _score(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     base, thresholds = (_Vector(context, builder, kinds[n], args[n]) for n in (5, 6))
     first_user, first_factor, rank, row, panel = (args[n] for n in (1, 3, 4, 7, 9))
     fma = _fma(builder)
-    zero = ir.Constant(_INDEX, 0)
+    zero, nothing = ir.Constant(_INDEX, 0), ir.Constant(_VECTOR, [0.0] * LANES)
     bias = biases.load(panel, zero)
     rows = [_plus(builder, row, r) for r in range(ROWS)]
-    sums = [cgutils.alloca_once(builder, _VECTOR) for _ in rows]
-    for total, here in zip(sums, rows, strict=True):
+    sums, totals = ([cgutils.alloca_once(builder, _VECTOR) for _ in rows] for _ in range(2))
+    for total, here in zip(totals, rows, strict=True):
         builder.store(builder.fadd(bias, _repeated(builder, base.number(here))), total)
-    with cgutils.for_range(builder, rank) as loop:
-        items = factors.load(builder.add(first_factor, loop.index), zero)
-        factor = builder.add(first_user, loop.index)
-        for r, total in enumerate(sums):
-            user = builder.load(users.at(factor, ir.Constant(_INDEX, r)))
-            builder.store(fma(_repeated(builder, user), items, builder.load(total)), total)
+    step = ir.Constant(_INDEX, PARTS)
+    for start in range(PARTS):
+        for part in sums:
+            builder.store(nothing, part)
+        first = ir.Constant(_INDEX, start)
+        with cgutils.for_range_slice(builder, first, rank, step) as (at, _):
+            items = factors.load(builder.add(first_factor, at), zero)
+            factor = builder.add(first_user, at)
+            for r, part in enumerate(sums):
+                user = builder.load(users.at(factor, ir.Constant(_INDEX, r)))
+                builder.store(fma(_repeated(builder, user), items, builder.load(part)), part)
+        for part, total in zip(sums, totals, strict=True):
+            builder.store(builder.fadd(builder.load(total), builder.load(part)), total)
     found = zero
-    for r, (total, here) in enumerate(zip(sums, rows, strict=True)):
+    for r, (total, here) in enumerate(zip(totals, rows, strict=True)):
         score = builder.load(total)
         scores.store(score, ir.Constant(_INDEX, r), zero)
         threshold = _repeated(builder, thresholds.number(here))
-        lanes = builder.bitcast(builder.fcmp_ordered(">", score, threshold), ir.IntType(LANES))
-        above = builder.icmp_unsigned("!=", lanes, ir.Constant(ir.IntType(LANES), 0))
-        bit = builder.shl(builder.zext(above, _INDEX), ir.Constant(_INDEX, r))
-        found = builder.or_(found, bit)
+        above = _any(builder, builder.fcmp_ordered(">", score, threshold))
+        found = builder.or_(found, builder.shl(above, ir.Constant(_INDEX, r)))
     return found
+
+
+def _bits(builder: Any, lanes: Any) -> Any:
+    return builder.bitcast(lanes, ir.IntType(LANES))
+
+
+def _any(builder: Any, lanes: Any) -> Any:
+    """1 if one of the lanes is set, else 0."""
+    none = ir.Constant(ir.IntType(LANES), 0)
+    return builder.zext(builder.icmp_unsigned("!=", _bits(builder, lanes), none), _INDEX)
 
 
 def _score_type(
@@ -400,3 +421,194 @@ score_tile: Any = intrinsic(_score_type)
 the scores of ROWS users for LANES items, base[row + r] + biases[panel] + the products of
 users[first_user + f, r] and factors[first_factor + f] for f < rank, to `scores`; bit r of what is
 returned is set if one of user r is above thresholds[row + r]."""
+
+
+def _score_one(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    users, items = (_Matrix(context, builder, signature.args[n], args[n]) for n in (0, 2))
+    user, item, start = args[1], args[3], args[4]
+    kind = ir.VectorType(_FLOAT, PARTS)
+    fma = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{PARTS}f32"
+    )
+    sums = cgutils.alloca_once_value(builder, ir.Constant(kind, [0.0] * PARTS))
+    zero, step = ir.Constant(_INDEX, 0), ir.Constant(_INDEX, PARTS)
+    with cgutils.for_range_slice(builder, zero, items.width, step) as (factor, _):
+        some = [
+            builder.load(builder.bitcast(matrix.at(row, factor), kind.as_pointer()), align=4)
+            for matrix, row in ((users, user), (items, item))
+        ]
+        builder.store(builder.call(fma, [*some, builder.load(sums)]), sums)
+    total = start
+    for part in range(PARTS):
+        number = builder.extract_element(builder.load(sums), ir.Constant(_LANE, part))
+        total = builder.fadd(total, number)
+    return total
+
+
+def _score_one_type(
+    _context: Any, users: Any, _user: Any, items: Any, _item: Any, _start: Any
+) -> Any:
+    return types.float32(users, types.intp, items, types.intp, types.float32), _score_one
+
+
+score_one: Any = intrinsic(_score_one_type)
+"""f(users, user, items, item, start): start + the product of users[user] and items[item], with the
+bits of `score_tile` where `start` is its base + bias and the width, here a multiple of PARTS, is
+filled up with zeros."""
+
+
+def _lowest(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+
+def _lowest_type(_context: Any, _bits: Any) -> Any:
+    return types.int64(types.int64), _lowest
+
+
+lowest_bit: Any = intrinsic(_lowest_type)
+"""f(bits): the place of the lowest bit that is set; there is one."""
+
+BYTES = 4
+"""Factors that one instruction multiplies for each lane, as bytes."""
+
+BYTE_PRODUCTS = "+avx512vnni" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+"""Whether this machine has that instruction; `bound_tile` is right without, but slow."""
+
+_INTS = ir.VectorType(_LANE, LANES)
+
+
+def _add_bytes(builder: Any, total: Any, items: Any, user: Any) -> Any:
+    """Add the products of LANES x BYTES unsigned bytes and BYTES signed ones to each lane."""
+    if BYTE_PRODUCTS:
+        kind = ir.FunctionType(_INTS, [_INTS] * 3)
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        add = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(add, [total, items, _repeated_int(builder, user)])
+    for byte in range(BYTES):
+        down = ir.Constant(_INTS, [8 * byte] * LANES)
+        item = builder.and_(builder.lshr(items, down), ir.Constant(_INTS, [255] * LANES))
+        high = builder.shl(user, ir.Constant(_LANE, 24 - 8 * byte))
+        signed = builder.ashr(high, ir.Constant(_LANE, 24))
+        total = builder.add(total, builder.mul(item, _repeated_int(builder, signed)))
+    return total
+
+
+def _repeated_int(builder: Any, scalar: Any) -> Any:
+    none, first = ir.Constant(_INTS, ir.Undefined), ir.Constant(_LANE, 0)
+    lanes = builder.insert_element(none, scalar, first)
+    return builder.shuffle_vector(lanes, lanes, ir.Constant(_INTS, [0] * LANES))
+
+
+class _Bounds:
+    """What `bound_tile` and `floor_tile` share: products of bytes, and what may be lost by them."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
+        self.builder = builder
+        self.users, self.sides, self.items, self.bounds, self.last = (
+            _Matrix(context, builder, signature.args[n], args[n]) for n in (0, 2, 4, 6, 8)
+        )
+        self.first_user, self.first_side, self.first_item, panel, self.groups = (
+            args[n] for n in (1, 3, 5, 7, 9)
+        )
+        self.panel = builder.mul(panel, ir.Constant(_INDEX, BOUNDS))
+
+    def products(self) -> list[Any]:
+        """Of each user's bytes and those of LANES items."""
+        builder, zero = self.builder, ir.Constant(_INDEX, 0)
+        columns = [ir.Constant(_INDEX, r) for r in range(ROWS)]
+        sums = [cgutils.alloca_once(builder, _INTS) for _ in columns]
+        for column, total in zip(columns, sums, strict=True):
+            start = builder.load(self.users.at(self.first_user, column))
+            builder.store(_repeated_int(builder, start), total)
+        with cgutils.for_range(builder, self.groups) as loop:
+            address = self.items.at(builder.add(self.first_item, loop.index), zero)
+            some = builder.load(builder.bitcast(address, _INTS.as_pointer()), align=4)
+            group = builder.add(_plus(builder, self.first_user, 1), loop.index)
+            for column, total in zip(columns, sums, strict=True):
+                user = builder.load(self.users.at(group, column))
+                builder.store(_add_bytes(builder, builder.load(total), some, user), total)
+        scale = self.bound(0)
+        return [builder.fmul(builder.sitofp(builder.load(total), _VECTOR), scale) for total in sums]
+
+    def bound(self, row: int) -> Any:
+        return self.bounds.load(_plus(self.builder, self.panel, row), ir.Constant(_INDEX, 0))
+
+    def side(self, row: int, column: int) -> Any:
+        place = _plus(self.builder, self.first_side, row), ir.Constant(_INDEX, column)
+        return _repeated(self.builder, self.builder.load(self.sides.at(*place)))
+
+
+def _bound(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    fma = _fma(builder)
+    given = _Bounds(context, builder, signature, args)
+    products = given.products()
+    highest = fma(given.side(2, 0), given.bound(3), given.bound(1))
+    highest = fma(given.side(2, 1), given.bound(4), highest)
+    found = zero = ir.Constant(_INDEX, 0)
+    for r, product in enumerate(products):
+        most = fma(product, given.side(0, r), highest)
+        above = builder.fcmp_ordered(">", most, given.side(1, r))
+        place = given.last.at(zero, ir.Constant(_INDEX, r))
+        builder.store(_bits(builder, above), place)
+        found = builder.or_(found, builder.shl(_any(builder, above), ir.Constant(_INDEX, r)))
+    return found
+
+
+def _floor(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    fma = _fma(builder)
+    given = _Bounds(context, builder, signature, args)
+    lanes, place = _Matrix(context, builder, signature.args[10], args[10]), args[11]
+    products = given.products()
+    lowest = fma(builder.fneg(given.side(2, 0)), given.bound(3), given.bound(2))
+    lowest = fma(builder.fneg(given.side(2, 1)), given.bound(4), lowest)
+    for r, product in enumerate(products):
+        least = fma(product, given.side(0, r), lowest)
+        row = ir.Constant(_INDEX, r)
+        before = lanes.load(row, place)
+        hidden = builder.load(given.last.at(ir.Constant(_INDEX, 0), row))
+        seen = builder.bitcast(hidden, ir.VectorType(ir.IntType(1), LANES))
+        higher = builder.fcmp_ordered(">", least, before)
+        lanes.store(
+            builder.select(builder.and_(higher, builder.not_(seen)), least, before), row, place
+        )
+    return context.get_dummy_value()
+
+
+def _bound_type(
+    _context: Any, users: Any, _first_user: Any, sides: Any, _first_side: Any, items: Any,
+    _first_item: Any, bounds: Any, _panel: Any, masks: Any, _groups: Any,
+) -> Any:  # fmt: skip
+    index = types.intp
+    given = (users, index, sides, index, items, index, bounds, index, masks, index)
+    return types.int64(*given), _bound
+
+
+def _floor_type(
+    _context: Any, users: Any, _first_user: Any, sides: Any, _first_side: Any, items: Any,
+    _first_item: Any, bounds: Any, _panel: Any, hidden: Any, _groups: Any, lanes: Any, _place: Any,
+) -> Any:  # fmt: skip
+    index = types.intp
+    given = (users, index, sides, index, items, index, bounds, index, hidden, index, lanes, index)
+    return types.void(*given), _floor
+
+
+SIDES = 3
+"""Rows of `sides` for ROWS users."""
+BOUNDS = 5
+"""Rows of `bounds` for a panel."""
+
+bound_tile: Any = intrinsic(_bound_type)
+"""f(users, first_user, sides, first_side, items, first_item, bounds, panel, masks, groups): which
+scores of ROWS users for LANES items may be above a limit, by factors as bytes.
+
+The bound of user r and an item is p s t + h + e E + n N, where p is users[first_user, r] plus the
+products of the bytes in users[first_user + 1 + g, r] (signed) and those of the item in
+items[first_item + g] (not signed) for g < groups; s and the limit are sides[first_side, r] and
+sides[first_side + 1, r]; e and n are sides[first_side + 2, :2]; and t, h, l, E and N are the item's
+of bounds[panel * BOUNDS :]. masks[0, r] has a bit for each lane whose bound is above the limit; bit
+r of what is returned is set if there is one."""
+
+floor_tile: Any = intrinsic(_floor_type)
+"""f(users, first_user, sides, first_side, items, first_item, bounds, panel, hidden, groups, lanes,
+place): raise lanes[r, place :][:LANES] to what the scores of user r are at least, p s t + l - e E -
+n N, but for the lanes that have a bit in hidden[0, r]."""

@@ -1,9 +1,9 @@
 """The k best items of each user: no score is kept that is not among them.
 
 Each row keeps its best k so far and the least of them as a threshold; each score is looked at once
-and nearly all fall at that comparison, those of a product while they are still in registers. What
-a user has seen is asked only of the few that pass it. Order is total: score descending, then item
-ascending. Items must arrive in ascending order, so an equal score that comes later is the worse.
+and nearly all fall at that comparison, those of a product while they are still in registers, or
+before it where bytes say that it cannot pass (`screen`). What a user has seen is asked only of the
+few that pass it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from numba import float32, int32, int64, njit, types, uint8, uint64, void
+from numba import float32, int64, njit, types, uint16, uint64, void
 
+from recpipe.kernels.best import (
+    INTS,
+    MATRIX,
+    SEEN,
+    TOP,
+    VECTOR,
+    Seen,
+    Top,
+    hide,
+    insert,
+    least_of,
+    places,
+)  # fmt: skip
+from recpipe.kernels.screen import NO_SCREEN, SCREEN, Screen, best_of_bounds
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 
 if TYPE_CHECKING:
@@ -22,39 +36,8 @@ if TYPE_CHECKING:
 # meets each: at rank 64, 64 and 128 KiB.
 _BATCH = 256
 _PANELS = 32
-
-# Given outright: one compilation, cached, whether an array may be written to (NumPy's own) or not
-# (Arrow's), and none in the middle of a task.
-_MATRIX = types.Array(float32, 2, "C", readonly=True)
-_VECTOR = types.Array(float32, 1, "C", readonly=True)
-_INTS = types.Array(int32, 1, "C", readonly=True)
-_LONGS = types.Array(int64, 1, "C", readonly=True)
-
-
-class Top(NamedTuple):
-    """The best k of each row so far.
-
-    Args:
-        scores: (rows, k) descending; only the first `sizes[row]` are filled.
-        items: (rows, k) whose they are.
-        sizes: (rows,) how many are filled.
-    """
-
-    scores: NDArray[np.float32]
-    items: NDArray[np.int32]
-    sizes: NDArray[np.int64]
-
-    @classmethod
-    def empty(cls, rows: int, k: int) -> Top:
-        """Nothing yet for `rows` rows; k >= 1."""
-        return cls(
-            np.empty((rows, k), np.float32), np.empty((rows, k), np.int32), np.zeros(rows, np.int64)
-        )
-
-    def filled(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-        """(row, item, score) of every filled place, row by row, best first."""
-        held = np.arange(self.scores.shape[1])[None, :] < self.sizes[:, None]
-        return np.nonzero(held)[0], self.items[held], self.scores[held]
+_PASSED = 4096
+"""What a score that passes its bound costs, in factors of scores that are all computed."""
 
 
 class Panels(NamedTuple):
@@ -89,41 +72,22 @@ class Panels(NamedTuple):
             ends.reshape(panels, LANES),
         )
 
+    @property
+    def rank(self) -> int:
+        return len(self.factors) // max(1, len(self.biases))
+
     def columns(
         self, columns: NDArray[np.int32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(n, rank) factors and (n,) biases of some items, by their places in `items`."""
         panel, lane = np.divmod(columns, LANES)
-        rank = len(self.factors) // max(1, len(self.biases))
-        factors = self.factors.reshape(len(self.biases), rank, LANES)
+        factors = self.factors.reshape(len(self.biases), self.rank, LANES)
         return factors[panel, :, lane], self.biases[panel, lane]
 
 
-class Seen(NamedTuple):
-    """What each row has seen.
+_PANELS_TYPE = types.NamedTuple((INTS, MATRIX, MATRIX), Panels)
 
-    Args:
-        offsets: (rows + 1,) where in `items` each row starts.
-        items: item numbers of all rows, in any order; repeated and unknown ones do no harm.
-    """
-
-    offsets: NDArray[np.int64]
-    items: NDArray[np.int32]
-
-
-def places(items: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The column of each item number, -1 where there is none: `places(items)[items[c]] == c`."""
-    table = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
-    table[items] = np.arange(len(items), dtype=np.int32)
-    return table
-
-
-_PANELS_TYPE = types.NamedTuple((_INTS, _MATRIX, _MATRIX), Panels)
-_SEEN_TYPE = types.NamedTuple((_LONGS, _INTS), Seen)
-_TOP_TYPE = types.NamedTuple((float32[:, ::1], int32[:, ::1], int64[::1]), Top)
-
-
-T = TypeVar("T", Panels, Seen)
+T = TypeVar("T", Panels, Seen, Screen)
 
 
 def best_of_products(
@@ -132,11 +96,12 @@ def best_of_products(
     base: NDArray[np.float32],
     seen: Seen,
     top: Top,
+    screen: Screen = NO_SCREEN,
 ) -> None:
     """Take base + item bias + user factors . item factors into the best of each row.
 
-    Each score is summed in the order of the factors, whatever users and items it is computed
-    beside, so that its bits depend on nothing else.
+    The bits of a score depend on its user and item alone: the sums of every fourth factor, in the
+    order of the factors, are added to the rest one by one.
 
     Args:
         panels: the items, all above those that `top` has taken before.
@@ -144,9 +109,12 @@ def best_of_products(
         base: (rows,) what is added to all scores of a row.
         seen: what is left out.
         top: changed in place; scores that are -inf or NaN are never taken.
+        screen: of the items; the lists are the same without.
     """
     columns = places(panels.items)
-    _best_of_products(_constant(panels), columns, users, base, _constant(seen), top)
+    _best_of_products(
+        _constant(panels), columns, users, base, _constant(seen), top, _constant(screen)
+    )
 
 
 def best_of_hashes(
@@ -173,66 +141,31 @@ def _constant(arrays: T) -> T:
     return type(arrays)(*views)
 
 
-@njit(int64(float32[::1], int32[::1], int64, float32, int32), cache=True, nogil=True)
-def _insert(
-    best: NDArray[np.float32], items: NDArray[np.int32], size: int, score: float, item: int
-) -> int:
-    """Put a score that belongs there among the best of a row; how many these are then."""
-    k: int = best.shape[0]
-    at = size if size < k else k - 1
-    while at > 0 and best[at - 1] < score:
-        best[at] = best[at - 1]
-        items[at] = items[at - 1]
-        at -= 1
-    best[at] = score
-    items[at] = item
-    return min(size + 1, k)
-
-
-@njit(float32(_TOP_TYPE, int64), cache=True, nogil=True)
-def _threshold(top: Top, row: int) -> float:
-    """What a score must be above to be among the best of a row."""
-    k = top.scores.shape[1]
-    if top.sizes[row] < k:
-        return -np.inf
-    threshold: float = top.scores[row, k - 1]
-    return threshold
-
-
-@njit(void(uint8[::1], _SEEN_TYPE, int64, _INTS), cache=True, nogil=True)
-def _hide(hidden: NDArray[np.uint8], seen: Seen, row: int, places: NDArray[np.int32]) -> None:
-    """The bits of the columns of what a row has seen, and no other."""
-    hidden[:] = 0
-    for at in range(seen.offsets[row], seen.offsets[row + 1]):
-        item = seen.items[at]
-        if 0 <= item < places.shape[0]:
-            column = places[item]
-            if column >= 0:
-                hidden[column >> 3] |= np.uint8(1 << (column & 7))
-
-
-@njit(float32(float32[::1], int64, _INTS, uint8[::1], _TOP_TYPE, int64), cache=True, nogil=True)
+@njit(float32(float32[::1], int64, INTS, uint16[::1], TOP, int64), cache=True, nogil=True)
 def _take(
     scores: NDArray[np.float32],
-    first: int,
+    panel: int,
     candidates: NDArray[np.int32],
-    hidden: NDArray[np.uint8],
+    hidden: NDArray[np.uint16],
     top: Top,
     row: int,
 ) -> float:
-    """Take the scores of LANES columns from `first` on; the threshold of the row after them."""
-    threshold = _threshold(top, row)
+    """Take the scores of the LANES columns of a panel; the threshold of the row after them."""
+    threshold = least_of(top, row)
     for lane in range(LANES):
-        column = first + lane
-        if scores[lane] > threshold and not hidden[column >> 3] >> (column & 7) & 1:
-            top.sizes[row] = _insert(
-                top.scores[row], top.items[row], top.sizes[row], scores[lane], candidates[column]
+        if scores[lane] > threshold and not hidden[panel] >> lane & 1:
+            top.sizes[row] = insert(
+                top.scores[row],
+                top.items[row],
+                top.sizes[row],
+                scores[lane],
+                candidates[panel * LANES + lane],
             )
-            threshold = _threshold(top, row)
+            threshold = least_of(top, row)
     return threshold
 
 
-@njit(void(_MATRIX, float32[:, ::1]), cache=True, nogil=True)
+@njit(void(MATRIX, float32[:, ::1]), cache=True, nogil=True)
 def _turn(users: NDArray[np.float32], turned: NDArray[np.float32]) -> None:
     """Factors of users as `score_tile` reads them: of ROWS users in turn, factor by factor."""
     count, rank = users.shape
@@ -241,7 +174,51 @@ def _turn(users: NDArray[np.float32], turned: NDArray[np.float32]) -> None:
             turned[row // ROWS * rank + factor, row % ROWS] = users[row, factor]
 
 
-@njit(void(_PANELS_TYPE, _INTS, _MATRIX, _VECTOR, _SEEN_TYPE, _TOP_TYPE), cache=True, nogil=True)
+@njit(void(_PANELS_TYPE, MATRIX, VECTOR, uint16[:, ::1], int64, TOP), cache=True, nogil=True)
+def _best_of_batch(
+    panels: Panels,
+    users: NDArray[np.float32],
+    base: NDArray[np.float32],
+    hidden: NDArray[np.uint16],
+    first: int,
+    top: Top,
+) -> None:
+    """Take all scores of some rows, `first` of `top` the first of them."""
+    rows, rank = users.shape
+    count = panels.biases.shape[0]
+    tiles = (rows + ROWS - 1) // ROWS
+    turned = np.zeros((tiles * rank, ROWS), np.float32)
+    added = np.zeros(tiles * ROWS, np.float32)
+    # No score is above the threshold of a row that is not there.
+    thresholds = np.full(tiles * ROWS, np.inf, np.float32)
+    scores = np.empty((ROWS, LANES), np.float32)
+    _turn(users, turned)
+    for row in range(rows):
+        added[row] = base[first + row]
+        thresholds[row] = least_of(top, first + row)
+    for block in range(0, count, _PANELS):
+        for row in range(0, rows, ROWS):
+            for panel in range(block, min(block + _PANELS, count)):
+                above = score_tile(
+                    turned, row // ROWS * rank, panels.factors, panel * rank, rank,
+                    added, thresholds, row, panels.biases, panel, scores,
+                )  # fmt: skip
+                here = row
+                while above:
+                    if above & 1:
+                        thresholds[here] = _take(
+                            scores[here - row], panel, panels.items, hidden[here],
+                            top, first + here,
+                        )  # fmt: skip
+                    above >>= 1
+                    here += 1
+
+
+@njit(
+    void(_PANELS_TYPE, INTS, MATRIX, VECTOR, SEEN, TOP, SCREEN),
+    cache=True,
+    nogil=True,
+)
 def _best_of_products(
     panels: Panels,
     places: NDArray[np.int32],
@@ -249,41 +226,25 @@ def _best_of_products(
     base: NDArray[np.float32],
     seen: Seen,
     top: Top,
+    screen: Screen,
 ) -> None:
     rows, rank = users.shape
     count = panels.biases.shape[0]
-    most = min(rows, _BATCH)
-    tiles = (most + ROWS - 1) // ROWS
-    turned = np.zeros((tiles * rank, ROWS), np.float32)
-    added = np.zeros(tiles * ROWS, np.float32)
-    thresholds = np.empty(tiles * ROWS, np.float32)
-    hidden = np.empty((most, count * (LANES // 8)), np.uint8)
-    scores = np.empty((ROWS, LANES), np.float32)
+    hidden = np.empty((min(rows, _BATCH), count), np.uint16)
+    screened = len(screen.bounds) > 0
     for first in range(0, rows, _BATCH):
-        last = min(first + _BATCH, rows)
-        _turn(users[first:last], turned)
-        # No score is above the threshold of a row that is not there.
-        thresholds[:] = np.inf
-        for row in range(last - first):
-            added[row] = base[first + row]
-            thresholds[row] = _threshold(top, first + row)
-            _hide(hidden[row], seen, first + row, places)
-        for block in range(0, count, _PANELS):
-            for row in range(0, last - first, ROWS):
-                for panel in range(block, min(block + _PANELS, count)):
-                    above = score_tile(
-                        turned, row // ROWS * rank, panels.factors, panel * rank, rank,
-                        added, thresholds, row, panels.biases, panel, scores,
-                    )  # fmt: skip
-                    here = row
-                    while above:
-                        if above & 1:
-                            thresholds[here] = _take(
-                                scores[here - row], panel * LANES, panels.items, hidden[here],
-                                top, first + here,
-                            )  # fmt: skip
-                        above >>= 1
-                        here += 1
+        batch = users[first : first + _BATCH]
+        for row in range(len(batch)):
+            hide(hidden[row], seen, first + row, places)
+        if screened:
+            passed = best_of_bounds(
+                screen, panels.items, panels.biases, batch, base, hidden, first, top
+            )
+            # Beyond it bounds cost more than they spare.
+            screened = passed * _PASSED < len(batch) * count * LANES * rank
+            if passed >= 0:
+                continue
+        _best_of_batch(panels, batch, base, hidden, first, top)
 
 
 @njit(uint64(uint64), cache=True, nogil=True)
@@ -294,7 +255,7 @@ def _mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@njit(void(uint64, _INTS, _INTS, _INTS, _SEEN_TYPE, _TOP_TYPE), cache=True, nogil=True)
+@njit(void(uint64, INTS, INTS, INTS, SEEN, TOP), cache=True, nogil=True)
 def _best_of_hashes(
     seed: np.uint64,
     users: NDArray[np.int32],
@@ -305,10 +266,10 @@ def _best_of_hashes(
 ) -> None:
     step = np.uint64(0x9E3779B97F4A7C15)
     panels = (len(candidates) + LANES - 1) // LANES
-    hidden = np.empty(panels * (LANES // 8), np.uint8)
+    hidden = np.empty(panels, np.uint16)
     scores = np.empty(LANES, np.float32)
     for row in range(len(users)):
-        _hide(hidden, seen, row, places)
+        hide(hidden, seen, row, places)
         start = _mix(_mix(seed + step) + step * (np.uint64(users[row]) + np.uint64(1)))
         for panel in range(panels):
             scores[:] = -np.inf
@@ -317,7 +278,7 @@ def _best_of_hashes(
                 mixed = _mix(start + step * (np.uint64(item) + np.uint64(1)))
                 # 24 bits: all that float32 tells apart in [0, 1).
                 scores[lane] = np.float32(mixed >> np.uint64(40)) * np.float32(2.0**-24)
-            _take(scores, panel * LANES, candidates, hidden, top, row)
+            _take(scores, panel, candidates, hidden, top, row)
 
 
 __all__ = ["Panels", "Seen", "Top", "best_of_hashes", "best_of_products", "places"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from recpipe.kernels import screen
 from recpipe.kernels import topn as kernel
 
 if TYPE_CHECKING:
@@ -66,18 +68,24 @@ class FactorScorer:
 
     @staticmethod
     def item_bytes(*, rank: int) -> int:
-        """What the arrays take for one item."""
-        return (rank + 2) * 4
+        """What the arrays take for one item in a worker."""
+        return (rank + 2) * 4 + screen.item_bytes(rank=rank)
 
     @property
     def items(self) -> NDArray[np.int32]:
         return self.panels.items
 
     def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
-        rank = len(self.panels.factors) // max(1, len(self.panels.biases))
+        rank = self.panels.rank
         factors = _matrix(users.column("factors"), rank)
         base = users.column("bias").to_numpy() + np.float32(self.mean)
-        kernel.best_of_products(self.panels, factors, base, seen, top)
+        bounds = self._screen if screen.pays(users=len(base), rank=rank) else screen.NO_SCREEN
+        kernel.best_of_products(self.panels, factors, base, seen, top, bounds)
+
+    @cached_property
+    def _screen(self) -> screen.Screen:
+        # In the worker, and once in it: it costs less than its way there.
+        return screen.screen(self.panels.factors, self.panels.biases)
 
     def scores(
         self, users: pa.ListArray, rows: NDArray[np.int32], columns: NDArray[np.int32]

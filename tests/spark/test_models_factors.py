@@ -113,7 +113,7 @@ def test_pairs_that_are_gathered_are_predicted_the_same(spark: SparkSession) -> 
 
 
 def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
-    random, rank, count = np.random.default_rng(3), 30, 2 * LEAST_ITEMS + 900
+    random, rank, count = np.random.default_rng(3), 20, 2 * LEAST_ITEMS + 900
     values = random.normal(size=(count + 2, rank + 1)).tolist()
     items = [(n, row[1:], row[0]) for n, row in enumerate(values[2:])]
     users = [(n, row[1:], row[0]) for n, row in enumerate(values[:2])]

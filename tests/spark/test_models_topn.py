@@ -155,7 +155,7 @@ def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSe
 
 def test_lists_of_items_in_blocks_are_those_of_items_sent_whole(spark: SparkSession) -> None:
     rng = np.random.default_rng(4)
-    users, items, rank = 70, 2 * LEAST_ITEMS + 900, 30
+    users, items, rank = 70, 2 * LEAST_ITEMS + 900, 20
     ids = np.sort(rng.choice(40_000, items, replace=False)).astype(np.int32)
     # Rounded, so that lists have ties, across blocks too.
     factors, biases = np.round(rng.normal(size=(items, rank))), np.round(rng.normal(size=items))
@@ -187,11 +187,11 @@ def test_lists_of_items_in_blocks_are_those_of_items_sent_whole(spark: SparkSess
 def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     items = spark.createDataFrame(
-        [(i, rng.normal(size=30).tolist(), 0.0) for i in range(9000)],
+        [(i, rng.normal(size=20).tolist(), 0.0) for i in range(9000)],
         "item int, factors array<float>, bias float",
     )
     users = spark.createDataFrame(
-        [(u, rng.normal(size=30).tolist(), 0.0) for u in range(5)], FACTORS
+        [(u, rng.normal(size=20).tolist(), 0.0) for u in range(5)], FACTORS
     )
     again = build("als_explicit", load(environment={}))
     whole = FactorModel.fitted(
@@ -199,7 +199,7 @@ def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_p
         name="als_explicit",
         user_factors=users,
         item_factors=items,
-        rank=30,
+        rank=20,
         again=again,
     )
     seen = spark.createDataFrame([(0, 1)], SEEN)

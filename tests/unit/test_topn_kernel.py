@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from recpipe.kernels import screen
 from recpipe.kernels import topn as kernel
 
 Lists = list[list[tuple[int, float]]]
@@ -45,7 +51,8 @@ def reference(scores: np.ndarray, items: np.ndarray, seen: list[list[int]], *, k
     lists: Lists = []
     for row, hidden in zip(scores, seen, strict=True):
         order = np.lexsort((items, -row))
-        kept = [(int(items[c]), float(row[c])) for c in order if items[c] not in set(hidden)]
+        left_out = set(hidden)
+        kept = [(int(items[c]), float(row[c])) for c in order if items[c] not in left_out]
         lists.append(kept[:k])
     return lists
 
@@ -120,6 +127,113 @@ def test_a_score_has_the_same_bits_whoever_stands_beside_it() -> None:
     one = kernel.Panels.of(numbers[501:502], q[501:502], bias[501:502])
     kernel.best_of_products(one, p[299:], base[299:], seen_of([[]]), alone)
     assert dict(lists_of(whole)[299])[501] == dict(lists_of(alone)[0])[501]
+
+
+def both_ways(
+    p: np.ndarray, q: np.ndarray, base: np.ndarray, bias: np.ndarray, seen: kernel.Seen, *, k: int,
+    blocks: int = 1,
+) -> tuple[kernel.Top, kernel.Top]:  # fmt: skip
+    """Lists from all scores, and lists from those that pass a screen."""
+    numbers = np.arange(len(q), dtype=np.int32)
+    plain, screened = (kernel.Top.empty(len(p), k) for _ in range(2))
+    for part in np.array_split(numbers, blocks):
+        panels = kernel.Panels.of(part, q[part], bias[part])
+        kernel.best_of_products(panels, p, base, seen, plain)
+        made = screen.screen(panels.factors, panels.biases)
+        kernel.best_of_products(panels, p, base, seen, screened, made)
+    return plain, screened
+
+
+def assert_same(one: kernel.Top, other: kernel.Top) -> None:
+    assert one.sizes.tolist() == other.sizes.tolist()
+    for mine, theirs in zip(one.filled(), other.filled(), strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rank=st.sampled_from([1, 3, 16, 17, 64, 130]),
+    rows=st.sampled_from([1, 9, 300]),
+    items=st.sampled_from([1, 16, 700, 3000]),
+    k=st.sampled_from([1, 10, 40]),
+    blocks=st.sampled_from([1, 3]),
+    powers=st.tuples(*[st.integers(-20, 12)] * 2, st.sampled_from([-30, 0, 6])),
+    levels=st.sampled_from([0, 1, 3]),
+)
+def test_a_screen_changes_no_bit(
+    seed: int, rank: int, rows: int, items: int, k: int, blocks: int,
+    powers: tuple[int, int, int], levels: int,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    users, others, biases = (10.0**power for power in powers)
+    p, q = rng.normal(0, users, (rows, rank)), rng.normal(0, others, (items, rank))
+    base, bias = (rng.normal(0, biases, n) for n in (rows, items))
+    if levels:
+        # Few distinct numbers: scores tie, and vectors are zero.
+        p, q = np.round(p / users * levels), np.round(q / others * levels)
+        base, bias = np.round(base), np.round(bias)
+    # Some rows and items a thousand times as long as others.
+    p *= rng.choice([1, 1, 1000], (rows, 1))
+    q *= rng.choice([1, 1, 1000], (items, 1))
+    seen = seen_of([rng.choice(items, items // 3).tolist() for _ in range(rows)])
+    given = (x.astype(np.float32) for x in (p, q, base, bias))
+    assert_same(*both_ways(*given, seen, k=k, blocks=blocks))
+
+
+@pytest.mark.parametrize("side", [0, 1, 2, 3])
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, 1e30, 1e-42])
+def test_a_screen_changes_nothing_where_numbers_are_beyond_bounds(side: int, number: float) -> None:
+    rng = np.random.default_rng(side)
+    given = [rng.normal(size=size).astype(np.float32) for size in ((600, 20), (900, 20), 600, 900)]
+    given[side][5] = number
+    p, q, base, bias = given
+    nothing = seen_of([[] for _ in p])
+    assert_same(*both_ways(p, q, base, bias, nothing, k=10))
+
+
+def test_a_screen_changes_nothing_where_nearly_all_scores_pass_it() -> None:
+    rng = np.random.default_rng(3)
+    # All products are nearly the same, so bounds tell nothing.
+    p, q = (1 + 1e-4 * rng.normal(size=(n, 32)).astype(np.float32) for n in (600, 1500))
+    zeros = np.zeros(600, np.float32), np.zeros(1500, np.float32)
+    assert_same(*both_ways(p, q, *zeros, seen_of([[] for _ in p]), k=10))
+
+
+def test_few_scores_pass_a_screen() -> None:
+    rng = np.random.default_rng(4)
+    p, q = (rng.normal(size=(n, 64)).astype(np.float32) for n in (256, 8000))
+    bias, base = np.zeros(8000, np.float32), np.zeros(256, np.float32)
+    panels = kernel.Panels.of(np.arange(8000, dtype=np.int32), q, bias)
+    made = screen.screen(panels.factors, panels.biases)
+    hidden = np.zeros((256, 500), np.uint16)
+    top = kernel.Top.empty(256, 10)
+    for view in made:
+        view.flags.writeable = False
+    passed = screen.best_of_bounds(made, panels.items, panels.biases, p, base, hidden, 0, top)
+    assert 10 * 256 <= passed < 80 * 256
+
+
+def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
+    code = """
+        import numpy as np
+        from recpipe.kernels import screen, tiles, topn
+        assert not tiles.BYTE_PRODUCTS
+        rng = np.random.default_rng(0)
+        p, q = (rng.normal(size=(n, 35)).astype(np.float32) for n in (300, 2000))
+        base, bias = (rng.normal(size=n).astype(np.float32) for n in (300, 2000))
+        panels = topn.Panels.of(np.arange(2000, dtype=np.int32), q, bias)
+        seen = topn.Seen(np.zeros(301, np.int64), np.empty(0, np.int32))
+        tops = [topn.Top.empty(300, 10) for _ in range(2)]
+        for top, made in zip(tops, [screen.NO_SCREEN, screen.screen(*panels[1:])], strict=True):
+            topn.best_of_products(panels, p, base, seen, top, made)
+        assert all(np.array_equal(*pair) for pair in zip(*tops))
+        assert not screen.pays(users=10**6, rank=64)
+    """
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=True, env={**os.environ, **plain}
+    )
 
 
 def test_places_undo_items() -> None:

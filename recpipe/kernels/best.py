@@ -1,0 +1,116 @@
+"""The k best so far, of each of some rows, and what each row has seen.
+
+Order is total: score descending, then item ascending. Items must arrive in ascending order, so an
+equal score that comes later is the worse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import float32, int32, int64, njit, types, uint16, void
+
+from recpipe.kernels.tiles import LANES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Given outright: one compilation, cached, whether an array may be written to (NumPy's own) or not
+# (Arrow's), and none in the middle of a task.
+MATRIX = types.Array(float32, 2, "C", readonly=True)
+VECTOR = types.Array(float32, 1, "C", readonly=True)
+INTS = types.Array(int32, 1, "C", readonly=True)
+
+
+class Top(NamedTuple):
+    """The best k of each row so far.
+
+    Args:
+        scores: (rows, k) descending; only the first `sizes[row]` are filled.
+        items: (rows, k) whose they are.
+        sizes: (rows,) how many are filled.
+    """
+
+    scores: NDArray[np.float32]
+    items: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, rows: int, k: int) -> Top:
+        """Nothing yet for `rows` rows; k >= 1."""
+        return cls(
+            np.empty((rows, k), np.float32), np.empty((rows, k), np.int32), np.zeros(rows, np.int64)
+        )
+
+    def filled(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+        """(row, item, score) of every filled place, row by row, best first."""
+        held = np.arange(self.scores.shape[1])[None, :] < self.sizes[:, None]
+        return np.nonzero(held)[0], self.items[held], self.scores[held]
+
+
+class Seen(NamedTuple):
+    """What each row has seen.
+
+    Args:
+        offsets: (rows + 1,) where in `items` each row starts.
+        items: item numbers of all rows, in any order; repeated and unknown ones do no harm.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+
+def places(items: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The column of each item number, -1 where there is none: `places(items)[items[c]] == c`."""
+    table = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
+    table[items] = np.arange(len(items), dtype=np.int32)
+    return table
+
+
+SEEN = types.NamedTuple((types.Array(int64, 1, "C", readonly=True), INTS), Seen)
+TOP = types.NamedTuple((float32[:, ::1], int32[:, ::1], int64[::1]), Top)
+
+
+@njit(int64(float32[::1], int32[::1], int64, float32, int32), cache=True, nogil=True)
+def insert(
+    best: NDArray[np.float32], items: NDArray[np.int32], size: int, score: float, item: int
+) -> int:
+    """Put a score that belongs there among the best of a row; how many these are then."""
+    k: int = best.shape[0]
+    at = size if size < k else k - 1
+    while at > 0 and best[at - 1] < score:
+        best[at] = best[at - 1]
+        items[at] = items[at - 1]
+        at -= 1
+    best[at] = score
+    items[at] = item
+    return min(size + 1, k)
+
+
+@njit(float32(TOP, int64), cache=True, nogil=True)
+def least_of(top: Top, row: int) -> float:
+    """What a score must be above to be among the best of a row."""
+    k = top.scores.shape[1]
+    if top.sizes[row] < k:
+        return -np.inf
+    least: float = top.scores[row, k - 1]
+    return least
+
+
+@njit(void(uint16[::1], SEEN, int64, INTS), cache=True, nogil=True)
+def hide(hidden: NDArray[np.uint16], seen: Seen, row: int, places: NDArray[np.int32]) -> None:
+    """The bits of the columns of what a row has seen, and no other: a number for LANES columns."""
+    hidden[:] = 0
+    for at in range(seen.offsets[row], seen.offsets[row + 1]):
+        item = seen.items[at]
+        if 0 <= item < places.shape[0]:
+            column = places[item]
+            if column >= 0:
+                hidden[column // LANES] |= np.uint16(1 << column % LANES)
+
+
+__all__ = [
+    "INTS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "hide", "insert", "least_of",
+    "places",
+]  # fmt: skip
