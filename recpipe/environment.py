@@ -321,6 +321,12 @@ def spark_home() -> Path:
     return Path(spec.origin).parent
 
 
+def in_python_worker() -> bool:
+    """Whether this process is one of those in which Spark runs the Python of its tasks."""
+    main = getattr(sys.modules["__main__"], "__spec__", None)
+    return main is not None and main.name in {"pyspark.daemon", "pyspark.worker"}
+
+
 _ANSWERS: Mapping[str, Callable[[], str]] = {
     "--java": lambda: str(find_java()),
     "--java-remedy": java_remedy,
