@@ -150,7 +150,7 @@ def main() -> None:
         target: float,
         sizes: Mapping[str, int] = sizes,
         versions: Mapping[str, str] = MappingProxyType({}),
-        warm_ups: int = 3,
+        warm_ups: int = 6,
     ) -> None:
         def ours() -> float:
             return seconds(lambda: drained(lists.ours()))

@@ -7,26 +7,28 @@ some thousands of pairs. Grouping pairs by user in Spark costs several times as 
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recpipe.arrow import VALUE_BYTES, gathered
 from recpipe.storage.decoded import decoded, files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, SparkSession
 
 PAIR = "pair"
-PACKED = "bucket int, pairs binary, values binary"
-"""Pairs of a bucket of users, as an int64 array (see `kernels.pairs`), and what goes with them, as
-an array of the same length, or an empty one."""
+PACKED = "bucket int, keys binary, values binary"
+"""Some keys of a bucket of users: pairs as an int64 array (see `kernels.pairs`), or users as an
+int32 array; and what goes with them, as an array of so many numbers for each key, or an empty one.
+"""
 
 _USER_HALF = int(sys.byteorder == "little")
 """Of a pair's two int32 in memory, which is the user."""
@@ -83,11 +85,6 @@ def _pair_of() -> Column:
 def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(users, items) of PAIR."""
     return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
-
-
-def as_one(values: Iterable[bytes], kind: type[np.int32 | np.int64 | np.float32]) -> NDArray[Any]:
-    """The arrays of some binary values of PACKED, end to end."""
-    return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
 
 
 def map_pairs(
@@ -150,9 +147,74 @@ def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.Rec
         yield _by_bucket(held, buckets)
 
 
-def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
+def together(frames: Sequence[DataFrame], *, buckets: int) -> DataFrame:
+    """PACKED frames, what they have of a bucket in one partition: `arrays_of` reads it."""
+    placed = [frame.withColumn("source", F.lit(place)) for place, frame in enumerate(frames)]
+    return reduce(DataFrame.unionByName, placed).repartitionById(buckets, "bucket")
+
+
+class Arrays(NamedTuple):
+    """What a bucket has of a PACKED frame.
+
+    Args:
+        keys: (n,) pairs or users.
+        values: what goes with them, end to end.
+    """
+
+    keys: NDArray[Any]
+    values: NDArray[Any]
+
+
+class Kinds(NamedTuple):
+    """The types of `Arrays`."""
+
+    keys: type[np.int32 | np.int64]
+    values: type[np.int32 | np.int64 | np.float32]
+
+
+def arrays_of(batches: Iterator[pa.RecordBatch], kinds: Sequence[Kinds]) -> list[Arrays]:
+    """In a task: what one partition of `together` has of each frame, in their order."""
+    found: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in kinds]
+    for batch in batches:
+        columns = (batch.column(name).to_pylist() for name in ("source", "keys", "values"))
+        for source, *arrays in zip(*columns, strict=True):
+            for values, more in zip(found[source], arrays, strict=True):
+                values.append(more)
+    return [Arrays(*map(_as_one, some, kind)) for some, kind in zip(found, kinds, strict=True)]
+
+
+def _as_one(values: list[bytes], kind: type[Any]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
+
+
+def pieces(
+    buckets: Iterable[tuple[int, NDArray[Any], NDArray[Any]]], *, width: int = 1
+) -> pa.RecordBatch:
+    """PACKED rows, their values no larger than `VALUE_BYTES`.
+
+    Args:
+        buckets: number, keys and values of each.
+        width: bytes of the longer of a key and its values.
+    """
     import pyarrow as pa
 
+    most = max(1, VALUE_BYTES // width)
+    rows = [
+        (bucket, keys[start : start + most], values[start : start + most])
+        for bucket, keys, values in buckets
+        for start in range(0, len(keys), most)
+    ]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([bucket for bucket, _, _ in rows], pa.int32()),
+            pa.array([keys.tobytes() for _, keys, _ in rows], pa.binary()),
+            pa.array([values.tobytes() for _, _, values in rows], pa.binary()),
+        ],
+        names=[field.split()[0] for field in PACKED.split(", ")],
+    )
+
+
+def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
     # Numba need not be loaded where no pair is packed.
     from recpipe.kernels import pairs as kernel
 
@@ -164,20 +226,14 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
     # As bits: the kernel moves them, and asks for no more than their size.
     values = values.view(f"i{values.itemsize}")
     pairs, values, starts = kernel.by_bucket(pairs, values, buckets)
-    most = VALUE_BYTES // pairs.itemsize
-    pieces = [
-        (bucket, slice(start, min(start + most, starts[bucket + 1])))
-        for bucket in range(buckets)
-        for start in range(starts[bucket], starts[bucket + 1], most)
-    ]
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([bucket for bucket, _ in pieces], pa.int32()),
-            pa.array([pairs[piece].tobytes() for _, piece in pieces], pa.binary()),
-            pa.array([values[piece].tobytes() for _, piece in pieces], pa.binary()),
-        ],
-        names=["bucket", "pairs", "values"],
+    parts = [slice(*starts[bucket : bucket + 2]) for bucket in range(buckets)]
+    return pieces(
+        ((bucket, pairs[part], values[part]) for bucket, part in enumerate(parts)),
+        width=pairs.itemsize,
     )
 
 
-__all__ = ["PACKED", "PAIR", "Value", "as_one", "buckets_for", "map_pairs", "packed", "unpaired"]
+__all__ = [
+    "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for", "map_pairs", "packed",
+    "pieces", "together", "unpaired",
+]  # fmt: skip

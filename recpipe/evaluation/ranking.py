@@ -15,9 +15,9 @@ from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, 
 
 from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
-from recpipe.evaluation.packing import Source, arrays_of, bucketed
+from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
-from recpipe.pairs import Value
+from recpipe.pairs import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,8 +155,8 @@ def _judge(
 ) -> Iterator[pa.RecordBatch]:
     from recpipe.kernels import ranking as kernel
 
-    relevant, *lists = arrays_of(batches, sources=1 + len(models), values=np.int32)
-    judged = kernel.judge(relevant.pairs, [kernel.Places(*places) for places in lists], ks=ks)
+    relevant, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + len(models)))
+    judged = kernel.judge(relevant.keys, [kernel.Places(*places) for places in lists], ks=ks)
     if len(judged.users):
         yield from shape(judged, models=models, ks=ks)
 

@@ -12,11 +12,11 @@ from pyspark.sql import functions as F
 
 from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
-from recpipe.evaluation.packing import Source, arrays_of, bucketed
+from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
-from recpipe.pairs import Value
+from recpipe.pairs import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -113,7 +113,7 @@ def _compare(batches: Iterator[pa.RecordBatch], *, models: int) -> Iterator[pa.R
     """One row of _COMPARED."""
     import pyarrow as pa
 
-    held, *predicted = arrays_of(batches, sources=1 + models, values=np.float32)
+    held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
     found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
     arrays = [pa.array([values.tobytes()], pa.binary()) for values in found]
     yield pa.RecordBatch.from_arrays(arrays, names=list(Compared._fields))

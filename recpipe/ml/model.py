@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,7 +98,8 @@ class ALSModel(spark_ml.ALSModel):
         spark = asking.sparkSession
         numbers = pa.array(np.arange(len(ids), dtype=np.int32))
         numbered = F.broadcast(spark.createDataFrame(pa.table({"id": ids, "item": numbers})))
-        candidates = send(
+        candidates = partial(
+            send,
             factors[other]
             .join(numbered, "id")
             .select("item", F.col("features").alias("factors"), no_bias),

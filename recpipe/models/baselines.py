@@ -143,7 +143,7 @@ class RandomModel:
 
     def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
         """See the protocol; scores lie in [0, 1)."""
-        return top_n(users.select("user"), candidates=self._candidates, seen=seen, n=n)
+        return top_n(users.select("user"), candidates=lambda: self._candidates, seen=seen, n=n)
 
     @cached_property
     def _candidates(self) -> Candidates[RandomScorer]:

@@ -30,10 +30,12 @@ class Candidates(Generic[S]):
     Args:
         blocks: one for each block of items, ascending; together they hold each item once.
         items: how many items there are.
+        width: numbers of a user that the scorers read.
     """
 
     blocks: tuple[Broadcast[S], ...]
     items: int
+    width: int
 
     def scorers(self) -> Iterator[S]:
         """In a task: one scorer after the other, of which a worker never holds two."""
@@ -74,7 +76,8 @@ def send(
     context = items.sparkSession.sparkContext
     room = limit_mb * 2**20 // item_bytes
     if count <= room:
-        return Candidates((context.broadcast(collect(items)),), count)
+        whole = collect(items)
+        return Candidates((context.broadcast(whole),), count, whole.width)
     encrypted = context.getConf().get("spark.io.encryption.enabled", "false") == "true"
     if room < LEAST_ITEMS or encrypted:
         least = count if encrypted else LEAST_ITEMS
@@ -87,15 +90,11 @@ def send(
         )
     numbers = np.sort(items.select("item").toArrow().column("item").to_numpy())
     blocks = [numbers[start : start + room] for start in range(0, len(numbers), room)]
-    return Candidates(
-        tuple(
-            context.broadcast(
-                collect(items.where(F.col("item").between(int(block[0]), int(block[-1]))))
-            )
-            for block in blocks
-        ),
-        count,
-    )
+    sent: list[Broadcast[S]] = []
+    for block in blocks:
+        scorer = collect(items.where(F.col("item").between(int(block[0]), int(block[-1]))))
+        sent.append(context.broadcast(scorer))
+    return Candidates(tuple(sent), count, scorer.width)
 
 
 __all__ = ["LEAST_ITEMS", "Candidates", "send"]

@@ -172,17 +172,15 @@ class FactorModel:
         Raises:
             MissingError: if not even a block of item factors fits; see `candidates.send`.
         """
-        how = "inner" if self.unknown == "skip" else "left"
-        known = users.select("user").join(self.user_factors, "user", how)
-        if how == "left":
-            zeros = F.array_repeat(F.lit(0.0).cast("float"), self.rank)
-            known = known.select(
-                "user",
-                F.coalesce("factors", zeros).alias("factors"),
-                F.coalesce("bias", F.lit(0.0).cast("float")).alias("bias"),
-            )
-        most = self.users if self.unknown == "skip" else None
-        return top_n(known, candidates=self._candidates, seen=seen, n=n, most=most)
+        return top_n(
+            self.user_factors,
+            candidates=lambda: self._candidates,
+            seen=seen,
+            n=n,
+            asked=users,
+            unknown_too=self.unknown == "zero",
+            most=self.users if self.unknown == "skip" else None,
+        )
 
     @cached_property
     def _candidates(self) -> Candidates[FactorScorer]:

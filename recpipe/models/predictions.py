@@ -6,17 +6,19 @@ those that were sent for lists (`candidates`). A pair travels as one number, fac
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
-from recpipe.models.seen import gathered, pairs_of, rows_of
-from recpipe.pairs import unpaired
+from recpipe.models.people import KINDS, packed_people, people_of
+from recpipe.models.seen import gathered, rows_of
+from recpipe.pairs import Kinds, arrays_of, together, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -55,17 +57,9 @@ def predictions(
         present: from scores to ratings.
     """
     asked, buckets = gathered(pairs)
-    people = users.withColumn("__bucket", F.pmod(F.col("user"), F.lit(buckets)))
-
-    def predicted(batch: pa.Table, asked: pa.Table) -> pa.Table:
-        return _predicted(batch, asked, candidates, unknown_too=unknown_too, present=present)
-
-    return (
-        people.repartitionById(buckets, "__bucket")
-        .groupBy("__bucket")
-        .cogroup(asked.repartitionById(buckets, "bucket").groupBy("bucket"))
-        .applyInArrow(predicted, PREDICTIONS)
-    )
+    predicted = partial(_predicted, candidates=candidates, unknown_too=unknown_too, present=present)
+    people = packed_people(users, buckets=buckets)
+    return together([people, asked], buckets=buckets).mapInArrow(predicted, PREDICTIONS)
 
 
 def no_predictions(spark: SparkSession) -> DataFrame:
@@ -75,39 +69,39 @@ def no_predictions(spark: SparkSession) -> DataFrame:
 
 
 def _predicted(
-    users: pa.Table,
-    asked: pa.Table,
-    candidates: Candidates[FactorScorer],
+    batches: Iterator[pa.RecordBatch],
     *,
+    candidates: Candidates[FactorScorer],
     unknown_too: bool,
     present: Callable[[Floats], Floats],
-) -> pa.Table:
+) -> Iterator[pa.RecordBatch]:
     """The predictions of one bucket."""
     import pyarrow as pa
 
-    pairs = pairs_of(asked)
-    people, items = unpaired(pairs)
-    rows = rows_of(users.column("user").to_numpy(), pairs)
+    numbers, (pairs, _) = arrays_of(batches, [KINDS, Kinds(np.int64, np.int32)])
+    if not len(pairs):
+        return
+    users, items = unpaired(pairs)
+    people = people_of(numbers, width=candidates.width)
+    rows = rows_of(people.users, pairs)
     # The last is for users who are not known, whose row is -1.
-    biases = np.append(users.column("bias").to_numpy(), np.float32(0))
-    factors = users.column("factors").combine_chunks()
+    biases = np.append(people.numbers[:, -1], np.float32(0))
+    factors = people.numbers[:, :-1]
     scores = biases[rows].astype(np.float64)
     known = np.zeros(len(items), bool)
     for scorer in candidates.scorers():
-        columns = ids.positions(scorer.items, items)
-        mine = np.flatnonzero(columns >= 0)
+        at = ids.positions(scorer.items, items)
+        mine = np.flatnonzero(at >= 0)
         for start in range(0, len(mine), _AT_ONCE):
             some = mine[start : start + _AT_ONCE]
-            scores[some] += scorer.scores(factors, rows[some], columns[some])
+            scores[some] += scorer.scores(factors, rows[some], at[some])
         known[mine] = rows[mine] >= 0
     scores += scorer.mean
     kept = slice(None) if unknown_too else known
-    return pa.table(
-        {
-            "user": people[kept],
-            "item": items[kept],
-            "prediction": present(scores[kept]).astype(np.float32),
-        }
+    columns = [users[kept], items[kept], present(scores[kept]).astype(np.float32)]
+    yield pa.RecordBatch.from_arrays(
+        [pa.array(column) for column in columns],
+        names=[field.split()[0] for field in PREDICTIONS.split(", ")],
     )
 
 

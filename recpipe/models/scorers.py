@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
+    from recpipe.models.people import People
+
 
 class Scorer(Protocol):
     """Scores items for users: arrays and scalars only. Its items are all, or a block of them."""
@@ -25,8 +27,13 @@ class Scorer(Protocol):
         """The candidates, ascending."""
         ...
 
-    def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
-        """Take the items into the best of every user, in the batch's order, but for the seen."""
+    @property
+    def width(self) -> int:
+        """Numbers of a user that it reads."""
+        ...
+
+    def take(self, people: People, seen: kernel.Seen, top: kernel.Top) -> None:
+        """Take the items into the best of every user, in their order, but for the seen."""
         ...
 
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -75,10 +82,14 @@ class FactorScorer:
     def items(self) -> NDArray[np.int32]:
         return self.panels.items
 
-    def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
+    @property
+    def width(self) -> int:
+        return self.panels.rank + 1
+
+    def take(self, people: People, seen: kernel.Seen, top: kernel.Top) -> None:
         rank = self.panels.rank
-        factors = _matrix(users.column("factors"), rank)
-        base = users.column("bias").to_numpy() + np.float32(self.mean)
+        factors = np.ascontiguousarray(people.numbers[:, :rank])
+        base = people.numbers[:, rank] + np.float32(self.mean)
         bounds = self._screen if screen.pays(users=len(base), rank=rank) else screen.NO_SCREEN
         kernel.best_of_products(self.panels, factors, base, seen, top, bounds)
 
@@ -88,21 +99,20 @@ class FactorScorer:
         return screen.screen(self.panels.factors, self.panels.biases)
 
     def scores(
-        self, users: pa.ListArray, rows: NDArray[np.int32], columns: NDArray[np.int32]
+        self, factors: NDArray[np.float32], rows: NDArray[np.int32], columns: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         """(n,) item bias + user factors . item factors, of n pairs; the mean is not added.
 
         Args:
-            users: factors.
-            rows: (n,) of `users`; negative for one without factors, whose product is 0.
+            factors: (users, rank).
+            rows: (n,) of `factors`; negative for one without, whose product is 0.
             columns: (n,) of `items`.
         """
-        factors, biases = self.panels.columns(columns)
+        theirs, biases = self.panels.columns(columns)
         scores = biases.astype(np.float64)
         known = rows >= 0
-        if factors.size:
-            theirs = _matrix(users, factors.shape[1])[rows[known]].astype(np.float64)
-            scores[known] += np.einsum("nk,nk->n", theirs, factors[known])
+        mine = factors[rows[known]].astype(np.float64)
+        scores[known] += np.einsum("nk,nk->n", mine, theirs[known])
         return scores
 
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,8 +133,12 @@ class RandomScorer:
     items: NDArray[np.int32]
     seed: int
 
-    def take(self, users: pa.RecordBatch, seen: kernel.Seen, top: kernel.Top) -> None:
-        kernel.best_of_hashes(self.seed, users.column("user").to_numpy(), self.items, seen, top)
+    @property
+    def width(self) -> int:
+        return 0
+
+    def take(self, people: People, seen: kernel.Seen, top: kernel.Top) -> None:
+        kernel.best_of_hashes(self.seed, people.users, self.items, seen, top)
 
     def present(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         return scores

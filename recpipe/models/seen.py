@@ -9,10 +9,9 @@ import numpy as np
 from recpipe.kernels import ids
 from recpipe.kernels import pairs as kernel
 from recpipe.kernels.topn import Seen
-from recpipe.pairs import as_one, buckets_for, packed
+from recpipe.pairs import buckets_for, packed
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
@@ -21,7 +20,7 @@ class Gathered(NamedTuple):
     """Pairs as `top_n` and `predictions` send them.
 
     Args:
-        pairs: `pairs.PACKED`.
+        pairs: `pairs.PACKED`, not yet shuffled.
         buckets: of users, in which lists and predictions are made as well.
     """
 
@@ -42,11 +41,6 @@ def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gather
     return Gathered(packed(pairs, buckets=buckets), buckets)
 
 
-def pairs_of(packed: pa.Table) -> NDArray[np.int64]:
-    """The pairs of `pairs.PACKED` rows."""
-    return as_one(packed.column("pairs").to_pylist(), np.int64)
-
-
 def rows_of(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
     """Where the user of each pair is in `users` (distinct, in any order); -1 where it is not."""
     order = np.argsort(users, kind="stable").astype(np.int32)
@@ -55,16 +49,15 @@ def rows_of(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.in
     return np.append(order, np.int32(-1))[at]
 
 
-def seen_by(users: NDArray[np.int32], packed: pa.Table) -> Seen:
+def seen_by(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> Seen:
     """The seen items of each of `users`.
 
     Args:
         users: distinct, in any order; pairs of other users are passed over.
-        packed: `pairs.PACKED` rows of one bucket.
+        pairs: of their bucket.
     """
-    pairs = pairs_of(packed)
     offsets, items, _ = kernel.by_row(rows_of(users, pairs), pairs, kernel.NONE, len(users))
     return Seen(offsets, items)
 
 
-__all__ = ["Gathered", "gathered", "pairs_of", "rows_of", "seen_by"]
+__all__ = ["Gathered", "gathered", "rows_of", "seen_by"]

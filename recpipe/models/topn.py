@@ -7,15 +7,21 @@ anywhere, nothing that grows with ratings or users on the driver, and in a worke
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyspark.sql import functions as F
 
+from recpipe.beside import at_once
+from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
+from recpipe.models.people import KINDS, packed_people, people_of
 from recpipe.models.seen import gathered, seen_by
+from recpipe.pairs import Kinds, arrays_of, together
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
@@ -27,22 +33,28 @@ LISTS = "user int, item int, rank int, score float"
 
 
 def top_n(
-    users: DataFrame,
+    people: DataFrame,
     *,
-    candidates: Candidates[Any],
+    candidates: Callable[[], Candidates[Any]],
     seen: DataFrame | Gathered,
     n: int,
+    asked: DataFrame | None = None,
+    unknown_too: bool = False,
     most: int | None = None,
 ) -> DataFrame:
     """(user, item, rank, score): the n best items of every user that the user has not seen.
 
     Args:
-        users: `user`, distinct, and the columns that the scorers' `inputs` read.
-        candidates: all items, of `candidates.send`.
+        people: (user int, factors array<float>, bias float) for scorers by factors, (user int) for
+            others; users distinct.
+        candidates: sends all items, as `candidates.send` does; asked while the rest is planned.
         seen: (user, item) pairs to leave out, or `seen.gathered` ones; repeated pairs and unknown
             users and items do no harm.
         n: places a user. Where fewer items are left the list is shorter.
-        most: how many users there are at most, where that is known.
+        asked: (user int, ...) who gets a list; None: all of `people`.
+        unknown_too: whether those of `asked` who are not in `people` get one as well, by factors
+            and a bias of 0.
+        most: how many users get a list at most, where that is known.
 
     Order is total: score descending, then item ascending. Equal inputs give equal lists, however
     users fall into buckets and items into blocks. Write the lists within `arrow.narrow_rows`.
@@ -52,30 +64,50 @@ def top_n(
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
-    pairs, buckets = gathered(seen, users=most)
-    people = users.withColumn("__bucket", F.pmod(F.col("user"), F.lit(buckets)))
+    kinds = [KINDS, Kinds(np.int64, np.int32), KINDS]
 
-    def lists(batch: pa.Table, seen: pa.Table) -> pa.Table:
-        return _lists(batch, seen, candidates, n)
+    def planned() -> DataFrame:
+        pairs, buckets = gathered(seen, users=most)
+        frames = [packed_people(people, buckets=buckets), pairs]
+        if asked is not None:
+            frames.append(packed_people(asked.select("user"), buckets=buckets))
+        return together(frames, buckets=buckets)
 
-    return (
-        people.repartitionById(buckets, "__bucket")
-        .groupBy("__bucket")
-        .cogroup(pairs.repartitionById(buckets, "bucket").groupBy("bucket"))
-        .applyInArrow(lists, LISTS)
+    sent: Any
+    frame: Any
+    sent, frame = at_once([candidates, planned])
+    lists = partial(
+        _lists,
+        candidates=sent,
+        n=n,
+        kinds=kinds if asked is not None else kinds[:2],
+        unknown_too=unknown_too,
     )
+    listed: DataFrame = frame.mapInArrow(lists, LISTS)
+    return listed
 
 
-def _lists(users: pa.Table, seen: pa.Table, candidates: Candidates[Any], n: int) -> pa.Table:
+def _lists(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    candidates: Candidates[Any],
+    n: int,
+    kinds: list[Kinds],
+    unknown_too: bool,
+) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
     import pyarrow as pa
 
-    (batch,) = users.combine_chunks().to_batches() or [_no_users(users.schema)]
-    numbers = batch.column("user").to_numpy()
-    left_out = seen_by(numbers, seen)
-    top = kernel.Top.empty(len(numbers), min(n, candidates.items))
+    known, (pairs, _), *wanted = arrays_of(batches, kinds)
+    if not len((wanted or [known])[0].keys):
+        return
+    people = people_of(known, width=candidates.width)
+    if wanted:
+        people = people.of(ids.distinct(wanted[0].keys), unknown_too=unknown_too)
+    left_out = seen_by(people.users, pairs)
+    top = kernel.Top.empty(len(people.users), min(n, candidates.items))
     for scorer in candidates.scorers():
-        scorer.take(batch, left_out, top)
+        scorer.take(people, left_out, top)
     row, items, scores = top.filled()
     shown = scorer.present(scores)
     if shown is not scores:
@@ -84,17 +116,11 @@ def _lists(users: pa.Table, seen: pa.Table, candidates: Candidates[Any], n: int)
         items, shown = items[order], shown[order]
     starts = np.cumsum(top.sizes) - top.sizes
     ranks = np.arange(1, len(row) + 1) - np.repeat(starts, top.sizes)
-    return pa.table(
-        {
-            "user": numbers[row],
-            "item": items,
-            "rank": ranks.astype(np.int32),
-            "score": shown,
-        }
+    columns = [people.users[row], items, ranks.astype(np.int32), shown]
+    yield pa.RecordBatch.from_arrays(
+        [pa.array(column) for column in columns],
+        names=[field.split()[0] for field in LISTS.split(", ")],
     )
 
 
-def _no_users(schema: pa.Schema) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    return pa.RecordBatch.from_pylist([], schema)
+__all__ = ["LISTS", "top_n"]

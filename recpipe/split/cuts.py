@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recpipe.arrow import narrow_rows
-from recpipe.pairs import Value, as_one, buckets_for, packed, unpaired
+from recpipe.pairs import Kinds, Value, arrays_of, buckets_for, packed, together, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,9 +37,9 @@ def cuts_of(ratings: DataFrame, places: Places, *, cuts: int) -> tuple[DataFrame
         cuts: how many places it gives.
     """
     buckets = buckets_for(ratings.sparkSession)
+    pairs = packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
     found = (
-        packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
-        .repartitionById(buckets, "bucket")
+        together([pairs], buckets=buckets)
         .mapInArrow(partial(_cut, places=places, cuts=cuts), _schema(cuts))
         .persist()
     )
@@ -61,11 +61,7 @@ def _cut(
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    held = list(batches)
-    pairs, time = (
-        as_one((value for batch in held for value in batch.column(name).to_pylist()), np.int64)
-        for name in ("pairs", "values")
-    )
+    ((pairs, time),) = arrays_of(batches, [Kinds(np.int64, np.int64)])
     users, items = unpaired(pairs)
     order = np.lexsort((items, time, users))
     users, items, time = users[order], items[order], time[order]

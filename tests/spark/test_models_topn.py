@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recpipe.errors import MissingError
@@ -16,11 +18,12 @@ from recpipe.models.seen import gathered
 from recpipe.models.topn import top_n
 from recpipe.settings import load
 from recpipe.storage import Folder
+from recpipe.storage.decoded import files_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 FACTORS = "user int, factors array<float>, bias float"
 SEEN = "user int, item int"
@@ -28,7 +31,7 @@ List = list[tuple[int, float]]
 
 
 def sent(spark: SparkSession, scorer: FactorScorer | RandomScorer) -> Candidates[Any]:
-    return Candidates((spark.sparkContext.broadcast(scorer),), len(scorer.items))
+    return Candidates((spark.sparkContext.broadcast(scorer),), len(scorer.items), scorer.width)
 
 
 def scorer_of(
@@ -69,7 +72,7 @@ def test_lists_are_those_of_a_full_sort_without_the_seen_items(spark: SparkSessi
     found = lists(
         top_n(
             spark.createDataFrame(rows, FACTORS),
-            candidates=candidates,
+            candidates=lambda: candidates,
             seen=spark.createDataFrame([*pairs, (999, 1), (1, 20_001)], SEEN),
             n=10,
         )
@@ -86,7 +89,7 @@ def test_lists_are_those_of_a_full_sort_without_the_seen_items(spark: SparkSessi
 def test_ties_are_ordered_by_item_and_short_lists_are_short(spark: SparkSession) -> None:
     candidates = sent(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
     seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (1, 3), (1, 5), (1, 7)], SEEN)
-    found = lists(top_n(everybody(spark, 0, 1, 2), candidates=candidates, seen=seen, n=3))
+    found = lists(top_n(everybody(spark, 0, 1, 2), candidates=lambda: candidates, seen=seen, n=3))
     assert found == {
         0: [(7, 4.0), (2, 1.0), (5, 1.0)],
         2: [(3, 4.0), (7, 4.0), (2, 1.0)],
@@ -101,7 +104,7 @@ def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> No
     seen = spark.createDataFrame([(u, u % 501) for u in range(300)], SEEN)
 
     def run(frame: DataFrame) -> dict[int, List]:
-        return lists(top_n(frame, candidates=candidates, seen=seen, n=20))
+        return lists(top_n(frame, candidates=lambda: candidates, seen=seen, n=20))
 
     whole = run(spark.createDataFrame(rows, FACTORS))
     try:
@@ -115,6 +118,46 @@ def test_lists_do_not_depend_on_batches_or_partitions(spark: SparkSession) -> No
     assert run(spark.createDataFrame(rows[123:124], FACTORS)) == {123: whole[123]}
 
 
+def test_factors_from_files_give_the_lists_of_factors_from_rows(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(6)
+    users, items, rank = 20_000, 40, 64
+    values = rng.normal(size=(users, rank)).astype(np.float32)
+    offsets = np.arange(users + 1, dtype=np.int32) * rank
+    table = pa.table(
+        {
+            "bias": rng.normal(size=users).astype(np.float32),
+            "user": rng.permutation(users).astype(np.int32),
+            "factors": pa.ListArray.from_arrays(offsets, values.ravel()),
+        }
+    )
+    pq.write_table(table, tmp_path / "users.parquet")
+    people = spark.read.parquet(str(tmp_path / "users.parquet"))
+    assert files_of(people.select("user", "factors", "bias")) is not None
+    candidates = sent(
+        spark,
+        scorer_of(np.arange(items), rng.normal(size=(items, rank)), np.zeros(items), mean=0.0),
+    )
+    seen = spark.createDataFrame([(1, 1)], SEEN)
+    asked = spark.createDataFrame([(u,) for u in (1, 5, 19_999, 77_777)], "user int")
+
+    def run(frame: DataFrame, **rest: Any) -> list[Row]:
+        found = top_n(frame, candidates=lambda: candidates, seen=seen, n=2, **rest)
+        return sorted(found.collect())
+
+    rows = people.where("user >= 0")  # no longer whole files
+    assert files_of(rows.select("user", "factors", "bias")) is None
+    assert run(people) == run(rows)
+    some = run(people, asked=asked)
+    assert (
+        some == run(rows, asked=asked) == [row for row in run(rows) if row.user in {1, 5, 19_999}]
+    )
+    every = run(people, asked=asked, unknown_too=True)
+    assert [row for row in every if row.user != 77_777] == some
+    assert len(every) == len(some) + 2
+
+
 def test_seen_pairs_may_be_gathered_once_for_many_models(spark: SparkSession) -> None:
     candidates = sent(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
     seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (9, 7)], SEEN)
@@ -123,7 +166,15 @@ def test_seen_pairs_may_be_gathered_once_for_many_models(spark: SparkSession) ->
     once.pairs.persist()
     found = [
         # Of what is gathered, its own number of buckets counts.
-        lists(top_n(everybody(spark, 0, 1, 2), candidates=candidates, seen=pairs, n=3, most=99999))
+        lists(
+            top_n(
+                everybody(spark, 0, 1, 2),
+                candidates=lambda: candidates,
+                seen=pairs,
+                n=3,
+                most=99999,
+            )
+        )
         for pairs in (seen, once, once, in_one)
     ]
     once.pairs.unpersist()
@@ -135,7 +186,7 @@ def test_scores_behind_a_sigmoid_stay_on_the_scale_and_in_total_order(spark: Spa
     candidates = sent(spark, replace(scorer, logistic=(1.0, 5.0)))
     seen = spark.createDataFrame([], SEEN)
     # 40 and 60 both saturate: what is equal to the reader is ordered by item.
-    found = lists(top_n(everybody(spark, 0), candidates=candidates, seen=seen, n=4))
+    found = lists(top_n(everybody(spark, 0), candidates=lambda: candidates, seen=seen, n=4))
     assert found == {0: [(0, 5.0), (2, 5.0), (1, 3.0), (3, 1.0)]}
 
 
@@ -145,7 +196,7 @@ def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSe
 
     def run(seed: int) -> dict[int, List]:
         candidates = sent(spark, RandomScorer(items=items, seed=seed))
-        return lists(top_n(users, candidates=candidates, seen=seen, n=5))
+        return lists(top_n(users, candidates=lambda: candidates, seen=seen, n=5))
 
     assert run(1) == run(1)
     assert run(1)[0] != run(2)[0]
@@ -178,10 +229,10 @@ def test_lists_of_items_in_blocks_are_those_of_items_sent_whole(spark: SparkSess
         what="item factors",
     )
     assert len(split.blocks) == 2
-    found = lists(top_n(people, candidates=split, seen=seen, n=25))
+    found = lists(top_n(people, candidates=lambda: split, seen=seen, n=25))
     whole = sent(spark, scorer_of(ids, factors, biases, **made))
     # To the bit: equality of floats, not closeness.
-    assert found == lists(top_n(people, candidates=whole, seen=seen, n=25))
+    assert found == lists(top_n(people, candidates=lambda: whole, seen=seen, n=25))
 
 
 def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_path: Path) -> None:
@@ -225,4 +276,4 @@ def test_a_block_above_the_limit_is_refused_before_anything_is_collected(
 def test_no_place_is_a_mistake(spark: SparkSession) -> None:
     candidates, seen = sent(spark, biased([1], [1.0])), spark.createDataFrame([], SEEN)
     with pytest.raises(ValueError, match="at least 1"):
-        top_n(everybody(spark, 0), candidates=candidates, seen=seen, n=0)
+        top_n(everybody(spark, 0), candidates=lambda: candidates, seen=seen, n=0)

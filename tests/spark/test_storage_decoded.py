@@ -81,7 +81,7 @@ def test_what_is_packed_from_files_is_what_is_packed_from_rows(table: Folder) ->
         found = packed(rows, buckets=5).toArrow()
         assert found.schema.names == [field.split()[0] for field in PACKED.split(", ")]
         pairs: dict[int, list[np.ndarray]] = {bucket: [] for bucket in range(5)}
-        for bucket, some in zip(found["bucket"], found["pairs"], strict=True):
+        for bucket, some in zip(found["bucket"], found["keys"], strict=True):
             pairs[bucket.as_py()].append(np.frombuffer(some.as_py(), np.int64))
         return {bucket: np.sort(np.concatenate(some)) for bucket, some in pairs.items()}
 
