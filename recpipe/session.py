@@ -121,6 +121,9 @@ def _configuration(settings: Settings) -> dict[str, str]:
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Worker reuse keeps compiled kernels alive from one task to the next.
         "spark.python.worker.reuse": "true",
+        # Over TCP each task of ours waits 40 ms for its input: the last small packet waits for an
+        # acknowledgement that the other side delays.
+        "spark.python.unix.domain.socket.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
         # Where the slots of a barrier stage are missing Spark would ask again for ten minutes.
         "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "2s",
@@ -174,6 +177,9 @@ def _merged(conf: dict[str, str], settings: Settings, *, name: str) -> SparkConf
     for key, value in settings.session.conf.items():
         given.set(key, value)
     given.setIfMissing("spark.app.name", name)
+    if given.get("spark.master", "") == "yarn":
+        # The name of a container's own folder for such things is too long for a socket's.
+        given.setIfMissing("spark.python.unix.domain.socket.dir", "/tmp")  # noqa: S108
     return given
 
 
