@@ -97,13 +97,25 @@ def positions(ids: Ints, wanted: Ints) -> Ints:
     """Where each of `wanted` is in `ids` (distinct, ascending); -1 where it is not."""
     if _dense(ids) and _dense(wanted):
         highest = max(int(ids.max(initial=-1)), int(wanted.max(initial=-1)))
-        table = np.full(highest + 1, -1, np.int32)
-        table[ids] = np.arange(len(ids), dtype=np.int32)
-        return table[wanted]
+        return _table(ids, highest + 1)[wanted]
     if not len(ids):
         return np.full(len(wanted), -1, np.int32)
     at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return np.where(ids[at] == wanted, at, -1).astype(np.int32)
+
+
+def table(ids: Ints) -> Ints | None:
+    """Where each number is in `ids` (distinct), -1 where it is not, up to the highest of them.
+
+    None where such a table would be too large for so few ids, or one is negative.
+    """
+    return _table(ids, int(ids.max(initial=-1)) + 1) if _dense(ids) else None
+
+
+def _table(ids: Ints, length: int) -> Ints:
+    places = np.full(length, -1, np.int32)
+    places[ids] = np.arange(len(ids), dtype=np.int32)
+    return places
 
 
 def _dense(ids: Ints) -> bool:
@@ -111,4 +123,12 @@ def _dense(ids: Ints) -> bool:
     return len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids) + (1 << 22))
 
 
-__all__ = ["buckets", "distinct", "distinct_of_many", "distinct_of_runs", "numbers", "positions"]
+__all__ = [
+    "buckets",
+    "distinct",
+    "distinct_of_many",
+    "distinct_of_runs",
+    "numbers",
+    "positions",
+    "table",
+]

@@ -56,6 +56,9 @@ def seen_by(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> Seen:
         users: distinct, in any order; pairs of other users are passed over.
         pairs: of their bucket.
     """
+    table = ids.table(users)
+    if table is not None:
+        return Seen(*kernel.items_of(table, pairs, len(users)))
     offsets, items, _ = kernel.by_row(rows_of(users, pairs), pairs, kernel.NONE, len(users))
     return Seen(offsets, items)
 
