@@ -121,9 +121,6 @@ def _configuration(settings: Settings) -> dict[str, str]:
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Worker reuse keeps compiled kernels alive from one task to the next.
         "spark.python.worker.reuse": "true",
-        # Over TCP each task of ours waits 40 ms for its input: the last small packet waits for an
-        # acknowledgement that the other side delays.
-        "spark.python.unix.domain.socket.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
         # Where the slots of a barrier stage are missing Spark would ask again for ten minutes.
         "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "2s",
@@ -177,9 +174,11 @@ def _merged(conf: dict[str, str], settings: Settings, *, name: str) -> SparkConf
     for key, value in settings.session.conf.items():
         given.set(key, value)
     given.setIfMissing("spark.app.name", name)
-    if given.get("spark.master", "") == "yarn":
-        # The name of a container's own folder for such things is too long for a socket's.
-        given.setIfMissing("spark.python.unix.domain.socket.dir", "/tmp")  # noqa: S108
+    if given.get("spark.master", "") != "yarn":
+        # Over TCP each task of ours waits 40 ms for its input: the last small packet waits for an
+        # acknowledgement that the other side delays. On YARN the sockets would lie in a folder of
+        # the container, whose name is too long for them, whatever Spark is told.
+        given.setIfMissing("spark.python.unix.domain.socket.enabled", "true")
     return given
 
 

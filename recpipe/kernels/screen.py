@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _PANELS = 64
 _SAMPLE = 8
 """Of so many panels one is looked at before all are."""
-_LEAST_RANK, _LEAST_USERS = 16, 256
+_LEAST_RANK, _LEAST_USERS = 24, 256
 """Below them all scores are computed before a screen is made."""
 _LARGEST = 1e15
 """Of factors and biases: beyond it, bounds could overflow where scores do not."""

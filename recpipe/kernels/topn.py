@@ -25,7 +25,7 @@ from recpipe.kernels.best import (
     insert,
     least_of,
     places,
-)  # fmt: skip
+)
 from recpipe.kernels.screen import NO_SCREEN, SCREEN, Screen, best_of_bounds
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 
