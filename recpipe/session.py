@@ -88,6 +88,10 @@ def spark_session(
     """
     conf = _configuration(settings)
     if submitted():
+        from pyspark import SparkContext
+
+        # Without the JVM that spark-submit started, a SparkConf does not know what it was given.
+        SparkContext._ensure_initialized()  # noqa: SLF001
         session = _build(_merged(conf, settings, name=name))
         try:
             with interrupts.releasing(lambda: _release(session)), _in_words():
