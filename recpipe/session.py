@@ -181,7 +181,7 @@ def _merged(conf: dict[str, str], settings: Settings, *, name: str) -> SparkConf
     if given.get("spark.master", "") != "yarn":
         # Over TCP each task of ours waits 40 ms for its input: the last small packet waits for an
         # acknowledgement that the other side delays. On YARN the sockets would lie in a folder of
-        # the container, whose name is too long for them, whatever Spark is told.
+        # the container, whose name is too long for them.
         given.setIfMissing("spark.python.unix.domain.socket.enabled", "true")
     return given
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
 from recpipe.pairs import PACKED, Kinds, pieces
@@ -58,11 +59,14 @@ def packed_people(people: DataFrame, *, buckets: int) -> DataFrame:
         buckets: how many there are.
     """
     pack = partial(_pack, buckets=buckets)
+    # Whose numbers are long are cast: a task takes their bytes for those of ints.
+    user = F.col("user").cast("int").alias("user")
     if "factors" not in people.columns:
-        return people.select("user").mapInArrow(pack, PACKED)
-    rows = people.select("user", "factors", "bias")
-    files = files_of(rows)
+        return people.select(user).mapInArrow(pack, PACKED)
+    files = files_of(people.select("user", "factors", "bias"))
     if files is None:
+        factors = F.col("factors").cast("array<float>").alias("factors")
+        rows = people.select(user, factors, F.col("bias").cast("float").alias("bias"))
         return rows.mapInArrow(pack, PACKED)
     return files.mapInArrow(lambda batches: pack(_from_files(batches)), PACKED)
 

@@ -95,7 +95,7 @@ class FactorScorer:
 
     @cached_property
     def _screen(self) -> screen.Screen:
-        # In the worker, and once in it: it costs less than its way there.
+        # In the worker, once for as long as it holds the scorer: it costs less than its way there.
         return screen.screen(self.panels.factors, self.panels.biases)
 
     def scores(

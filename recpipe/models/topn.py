@@ -51,7 +51,8 @@ def top_n(
         seen: (user, item) pairs to leave out, or `seen.gathered` ones; repeated pairs and unknown
             users and items do no harm.
         n: places a user. Where fewer items are left the list is shorter.
-        asked: (user int, ...) who gets a list; None: all of `people`.
+        asked: (user int, ...) who gets a list; None: all of `people`. Their factors are found in
+            the tasks: all of `people` go there, however few are asked.
         unknown_too: whether those of `asked` who are not in `people` get one as well, by factors
             and a bias of 0.
         most: how many users get a list at most, where that is known.

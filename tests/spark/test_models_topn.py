@@ -158,6 +158,17 @@ def test_factors_from_files_give_the_lists_of_factors_from_rows(
     assert len(every) == len(some) + 2
 
 
+def test_users_may_come_as_longs(spark: SparkSession) -> None:
+    candidates = sent(spark, biased([2, 3], [1.0, 4.0]))
+    users, seen = spark.createDataFrame([(5,), (9,)], "user long"), spark.createDataFrame([], SEEN)
+    found = lists(
+        top_n(everybody(spark, 0, 5, 9), candidates=lambda: candidates, seen=seen, n=1, asked=users)
+    )
+    assert found == {5: [(3, 4.0)], 9: [(3, 4.0)]}
+    random = sent(spark, RandomScorer(items=np.array([1], np.int32), seed=1))
+    assert sorted(lists(top_n(users, candidates=lambda: random, seen=seen, n=1))) == [5, 9]
+
+
 def test_seen_pairs_may_be_gathered_once_for_many_models(spark: SparkSession) -> None:
     candidates = sent(spark, biased([2, 3, 5, 7], [1.0, 4.0, 1.0, 4.0]))
     seen = spark.createDataFrame([(0, 3), (0, 3), (1, 2), (9, 7)], SEEN)
