@@ -37,8 +37,15 @@ def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gather
     """
     if isinstance(pairs, Gathered):
         return pairs
-    buckets = buckets_for(pairs.sparkSession, users=users)
+    buckets = buckets_of(pairs, users=users)
     return Gathered(packed(pairs, buckets=buckets), buckets)
+
+
+def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
+    """Those of `gathered`, before it is asked."""
+    if isinstance(pairs, Gathered):
+        return pairs.buckets
+    return buckets_for(pairs.sparkSession, users=users)
 
 
 def rows_of(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -63,4 +70,4 @@ def seen_by(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> Seen:
     return Seen(offsets, items)
 
 
-__all__ = ["Gathered", "gathered", "rows_of", "seen_by"]
+__all__ = ["Gathered", "buckets_of", "gathered", "rows_of", "seen_by"]

@@ -16,7 +16,7 @@ from recpipe.beside import at_once
 from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
 from recpipe.models.people import KINDS, packed_people, people_of
-from recpipe.models.seen import gathered, seen_by
+from recpipe.models.seen import buckets_of, gathered, seen_by
 from recpipe.pairs import Kinds, arrays_of, together
 
 if TYPE_CHECKING:
@@ -66,17 +66,18 @@ def top_n(
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
     kinds = [KINDS, Kinds(np.int64, np.int32), KINDS]
+    buckets = buckets_of(seen, users=most)
 
-    def planned() -> DataFrame:
-        pairs, buckets = gathered(seen, users=most)
-        frames = [packed_people(people, buckets=buckets), pairs]
-        if asked is not None:
-            frames.append(packed_people(asked.select("user"), buckets=buckets))
-        return together(frames, buckets=buckets)
+    def pairs() -> DataFrame:
+        return gathered(seen, users=most).pairs
 
-    sent: Any
-    frame: Any
-    sent, frame = at_once([candidates, planned])
+    def users() -> list[DataFrame]:
+        frames = [people] if asked is None else [people, asked.select("user")]
+        return [packed_people(frame, buckets=buckets) for frame in frames]
+
+    work: list[Callable[[], Any]] = [candidates, pairs, users]
+    sent, left_out, (known, *wanted) = at_once(work)
+    frame = together([known, left_out, *wanted], buckets=buckets)
     lists = partial(
         _lists,
         candidates=sent,
@@ -84,8 +85,7 @@ def top_n(
         kinds=kinds if asked is not None else kinds[:2],
         unknown_too=unknown_too,
     )
-    listed: DataFrame = frame.mapInArrow(lists, LISTS)
-    return listed
+    return frame.mapInArrow(lists, LISTS)
 
 
 def _lists(
