@@ -61,13 +61,6 @@ class Seen(NamedTuple):
     items: NDArray[np.int32]
 
 
-def places(items: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The column of each item number, -1 where there is none: `places(items)[items[c]] == c`."""
-    table = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
-    table[items] = np.arange(len(items), dtype=np.int32)
-    return table
-
-
 SEEN = types.NamedTuple((types.Array(int64, 1, "C", readonly=True), INTS), Seen)
 TOP = types.NamedTuple((float32[:, ::1], int32[:, ::1], int64[::1]), Top)
 
@@ -112,5 +105,4 @@ def hide(hidden: NDArray[np.uint16], seen: Seen, row: int, places: NDArray[np.in
 
 __all__ = [
     "INTS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "hide", "insert", "least_of",
-    "places",
 ]  # fmt: skip

@@ -96,8 +96,7 @@ def buckets(users: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
 def positions(ids: Ints, wanted: Ints) -> Ints:
     """Where each of `wanted` is in `ids` (distinct, ascending); -1 where it is not."""
     if _dense(ids) and _dense(wanted):
-        highest = max(int(ids.max(initial=-1)), int(wanted.max(initial=-1)))
-        return _table(ids, highest + 1)[wanted]
+        return places(ids, highest=int(wanted.max(initial=-1)))[wanted]
     if not len(ids):
         return np.full(len(wanted), -1, np.int32)
     at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
@@ -105,17 +104,18 @@ def positions(ids: Ints, wanted: Ints) -> Ints:
 
 
 def table(ids: Ints) -> Ints | None:
-    """Where each number is in `ids` (distinct), -1 where it is not, up to the highest of them.
+    """`places`, or None where they would be too many for so few ids, or an id is negative."""
+    return places(ids) if _dense(ids) else None
 
-    None where such a table would be too large for so few ids, or one is negative.
+
+def places(ids: Ints, *, highest: int = -1) -> Ints:
+    """Where each number is in `ids` (distinct, none negative), -1 where it is not.
+
+    Up to the highest of them, or to `highest` if that is more.
     """
-    return _table(ids, int(ids.max(initial=-1)) + 1) if _dense(ids) else None
-
-
-def _table(ids: Ints, length: int) -> Ints:
-    places = np.full(length, -1, np.int32)
-    places[ids] = np.arange(len(ids), dtype=np.int32)
-    return places
+    found = np.full(max(int(ids.max(initial=-1)), highest) + 1, -1, np.int32)
+    found[ids] = np.arange(len(ids), dtype=np.int32)
+    return found
 
 
 def _dense(ids: Ints) -> bool:

@@ -98,41 +98,14 @@ def by_row(
     return offsets, items, beside
 
 
-_ITEMS = types.Tuple((int64[::1], int32[::1]))
-
-
-@njit(_ITEMS(_INTS, _LONGS, int64), cache=True, nogil=True)
-def items_of(
-    table: NDArray[np.int32], pairs: NDArray[np.int64], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Items gathered by row, as `by_row` does, where a table knows the rows of users.
-
-    Args:
-        table: the row of each user below its length, below `count`, or a negative number.
-        pairs: (n,); those of other users are left out.
-        count: rows.
-
-    Returns:
-        (count + 1,) where each row begins, and the items of all rows.
-    """
-    offsets = np.zeros(count + 1, np.int64)
+@njit(int32[::1](_INTS, _LONGS), cache=True, nogil=True)
+def rows_of(table: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
+    """What a table has for the user of each pair (see `ids.table`); -1 where it does not reach."""
     rows = np.empty(len(pairs), np.int32)
     for at in range(len(pairs)):
         user = pairs[at] >> 32
-        row = table[user] if 0 <= user < len(table) else np.int32(-1)
-        rows[at] = row
-        if row >= 0:
-            offsets[row + 1] += 1
-    for row in range(count):
-        offsets[row + 1] += offsets[row]
-    ends = offsets[:-1].copy()
-    items = np.empty(offsets[count], np.int32)
-    for at in range(len(pairs)):
-        row = rows[at]
-        if row >= 0:
-            items[ends[row]] = np.int32(pairs[at])
-            ends[row] += 1
-    return offsets, items
+        rows[at] = table[user] if 0 <= user < len(table) else np.int32(-1)
+    return rows
 
 
 def users_of(pairs: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -140,4 +113,4 @@ def users_of(pairs: NDArray[np.int64]) -> NDArray[np.int32]:
     return (pairs >> 32).astype(np.int32)
 
 
-__all__ = ["NONE", "by_bucket", "by_row", "items_of", "users_of"]
+__all__ = ["NONE", "by_bucket", "by_row", "rows_of", "users_of"]

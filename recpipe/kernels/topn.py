@@ -24,8 +24,8 @@ from recpipe.kernels.best import (
     hide,
     insert,
     least_of,
-    places,
 )
+from recpipe.kernels.ids import places
 from recpipe.kernels.screen import NO_SCREEN, SCREEN, Screen, best_of_bounds
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 

@@ -50,6 +50,9 @@ def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
 
 def rows_of(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
     """Where the user of each pair is in `users` (distinct, in any order); -1 where it is not."""
+    table = ids.table(users)
+    if table is not None:
+        return kernel.rows_of(table, pairs)
     order = np.argsort(users, kind="stable").astype(np.int32)
     at = ids.positions(users[order], kernel.users_of(pairs))
     # The last is for pairs of others, whose position is -1.
@@ -63,9 +66,6 @@ def seen_by(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> Seen:
         users: distinct, in any order; pairs of other users are passed over.
         pairs: of their bucket.
     """
-    table = ids.table(users)
-    if table is not None:
-        return Seen(*kernel.items_of(table, pairs, len(users)))
     offsets, items, _ = kernel.by_row(rows_of(users, pairs), pairs, kernel.NONE, len(users))
     return Seen(offsets, items)
 
