@@ -49,6 +49,11 @@ def narrow_rows(spark: SparkSession) -> Iterator[None]:
                 spark.conf.set(_BYTES, before)
 
 
+def names_of(schema: str) -> list[str]:
+    """The columns of a schema such as `bucket int, keys binary`."""
+    return [field.split()[0] for field in schema.split(", ")]
+
+
 def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[pa.RecordBatch]]:
     """In a task: batches by as many as it takes to have `rows` rows, and the rest."""
     held: list[pa.RecordBatch] = []
@@ -63,4 +68,4 @@ def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[p
         yield held
 
 
-__all__ = ["VALUE_BYTES", "gathered", "narrow_rows"]
+__all__ = ["VALUE_BYTES", "gathered", "names_of", "narrow_rows"]

@@ -14,7 +14,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.arrow import VALUE_BYTES, gathered
+from recpipe.arrow import VALUE_BYTES, gathered, names_of
 from recpipe.storage.decoded import decoded, files_of
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def pieces(
             pa.array([keys.tobytes() for _, keys, _ in rows], pa.binary()),
             pa.array([values.tobytes() for _, _, values in rows], pa.binary()),
         ],
-        names=[field.split()[0] for field in PACKED.split(", ")],
+        names=names_of(PACKED),
     )
 
 

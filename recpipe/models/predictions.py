@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyspark.sql import functions as F
 
+from recpipe.arrow import names_of
 from recpipe.kernels import ids
 from recpipe.models.people import KINDS, packed_people, people_of
 from recpipe.models.seen import gathered, rows_of
@@ -101,7 +102,7 @@ def _predicted(
     columns = [users[kept], items[kept], present(scores[kept]).astype(np.float32)]
     yield pa.RecordBatch.from_arrays(
         [pa.array(column) for column in columns],
-        names=[field.split()[0] for field in PREDICTIONS.split(", ")],
+        names=names_of(PREDICTIONS),
     )
 
 

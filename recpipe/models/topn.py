@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recpipe.arrow import names_of
 from recpipe.beside import at_once
 from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
@@ -120,7 +121,7 @@ def _lists(
     columns = [people.users[row], items, ranks.astype(np.int32), shown]
     yield pa.RecordBatch.from_arrays(
         [pa.array(column) for column in columns],
-        names=[field.split()[0] for field in LISTS.split(", ")],
+        names=names_of(LISTS),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.arrow import narrow_rows
+from recpipe.arrow import names_of, narrow_rows
 from recpipe.pairs import Kinds, Value, arrays_of, buckets_for, packed, together, unpaired
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _cut(
     for i in range(cuts):
         none = place[:, i] < 0
         columns += [_instants(time[at[:, i]], mask=none), pa.array(items[at[:, i]], mask=none)]
-    names = [field.split()[0] for field in _schema(cuts).split(", ")]
+    names = names_of(_schema(cuts))
     yield pa.RecordBatch.from_arrays(columns, names=names)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from recpipe.arrow import names_of
 from recpipe.errors import FitError, MissingError
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.arrow import as_array
@@ -238,7 +239,7 @@ def _loads(batches: Batches, *, blocks: int, threshold: int) -> Batches:
 
 
 def _load_rows(*columns: NDArray[Any]) -> pa.RecordBatch:
-    names = [field.split()[0] for field in _LOADS.split(", ")]
+    names = names_of(_LOADS)
     return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=names)
 
 
