@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import release
+from tests.java import QUICK
+from tests.once import made_once
+from tests.roots import RUN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import SparkSession
 
+# Also for the JVMs of processes that know nothing of tests: a snippet of the README, `hadoop fs`.
+os.environ["JDK_JAVA_OPTIONS"] = QUICK
 
 _SLOWEST_FIRST = ("cluster", "e2e", "spark", "unit")
 
@@ -30,7 +38,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     from pyspark.sql import SparkSession
 
     from recpipe.environment import delta_jars, find_java
-    from recpipe.session import java_options
 
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -38,7 +45,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         SparkSession.builder.master("local[2]")
         .appName("recpipe-tests")
         .config("spark.driver.memory", "2g")
-        .config("spark.driver.extraJavaOptions", java_options(short_lived=True))
+        .config("spark.driver.extraJavaOptions", QUICK)
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
@@ -69,3 +76,24 @@ def movielens() -> Path:
     if not value:
         pytest.skip("set RECPIPE_MOVIELENS to a folder or zip of ml-latest-small")
     return Path(value)
+
+
+@pytest.fixture(scope="session")
+def real_shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real ml-latest-small where it is at hand, else a planted release of its shape."""
+    if real := os.environ.get("RECPIPE_MOVIELENS"):
+        return Path(real)
+    return release.write(tmp_path_factory.mktemp("source"), users=300, items=200)
+
+
+@pytest.fixture(scope="session")
+def local_root(real_shape: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a run of `real_shape` with the options `RUN`, in one process on this machine."""
+
+    def run(place: Path) -> None:
+        given = ["--input", str(real_shape), "--root", str(place / "root"), *RUN]
+        command = [sys.executable, "-m", "recpipe", "run", *given]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "local", run) / "root"

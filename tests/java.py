@@ -1,5 +1,7 @@
 """The options of every JVM that tests start."""
 
-QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
-"""The first compiler only: in a JVM of a minute the second takes half of the time. With room for
-all of its code, which Java would else throw away and compile again."""
+from recpipe.session import java_options
+
+QUICK = java_options(short_lived=True)
+"""The first compiler only, as for a run on a laptop: in a JVM of a minute the second takes half of
+the time. With the archive of Spark's classes, where `make setup` made it."""

@@ -1,16 +1,12 @@
-"""Jobs submitted as users submit them, and their published tables."""
+"""Jobs submitted as users submit them."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from recpipe.environment import cache_folder
 from tests.java import QUICK
@@ -20,13 +16,6 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 PACK = REPOSITORY / "build" / "pack"
-RUN = (
-    "--run-id", "one", "--run-date", "2026-01-02", "--models", "popularity,als_explicit,sgd",
-    "--set", "als.blocks=2", "--set", "als_explicit.rank=8", "--set", "als_explicit.iterations=5",
-    "--set", "sgd.blocks=2", "--set", "sgd.rank=8", "--set", "sgd.epochs=2",
-    "--set", "publish.model=als_explicit",
-)  # fmt: skip
-"""A pipeline of seconds in which everything is fixed that a machine could decide."""
 _PROPERTIES = f"""
 spark.executorEnv.RECPIPE_CACHE {cache_folder()}
 spark.yarn.appMasterEnv.RECPIPE_CACHE {cache_folder()}
@@ -83,30 +72,3 @@ def submit(
 def _environment(**changes: str) -> Mapping[str, str]:
     dropped = ("RECPIPE__", "RECPIPE_ROOT", "RECPIPE_PACK", "PYTHONPATH", "SPARK_", "PYSPARK_")
     return {**{k: v for k, v in os.environ.items() if not k.startswith(dropped)}, **changes}
-
-
-def published(root: Path) -> pd.DataFrame:
-    """The table that the pointer of a local root leads to."""
-    pointer = json.loads((root / "published" / "CURRENT.json").read_text())
-    files = sorted((root / pointer["path"]).glob("part-*.parquet"))
-    table: pd.DataFrame = pq.ParquetDataset(files).read().to_pandas()
-    return table
-
-
-def metrics(root: Path, model: str) -> dict[tuple[Any, ...], float]:
-    """The metrics of one model in run `one`."""
-    rows = json.loads((root / "runs" / "one" / "metrics.json").read_text())["rows"]
-    return {
-        (row["metric"], row["k"], row["split"]): row["value"]
-        for row in rows
-        if row["model"] == model
-    }
-
-
-def assert_same_lists(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """Same users, same number of places each, and at least 99 % of the items in common."""
-    places, due = (table.groupby("user_id").size() for table in (found, expected))
-    pd.testing.assert_series_equal(places, due)
-    common = found.merge(expected, on=["user_id", "item_id"])
-    assert len(common) >= 0.99 * len(expected)
-    assert found.columns.tolist() == expected.columns.tolist()

@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from pandas.testing import assert_frame_equal
 
 from recpipe.kernels import latest
-from tests.cluster.submit import RUN, assert_same_lists, metrics, published, submit
+from tests.cluster.submit import submit
+from tests.roots import RUN, metrics, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,17 +43,19 @@ def test_executors_import_our_code_and_its_dependencies_from_what_was_shipped(
 
 
 def test_a_standalone_cluster_publishes_what_one_machine_does(
-    standalone_cluster: Standalone, source: Path, local_root: Path, tmp_path: Path
+    standalone_cluster: Standalone, real_shape: Path, local_root: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "röot"
     ended = submit(
-        "pipeline", "--input", source, "--root", root, *RUN,
+        "pipeline", "--input", real_shape, "--root", root, *RUN,
         master=standalone_cluster.master, folder=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.said
-    assert_same_lists(published(root), published(local_root))
     # By its own promise, sgd is the same to the bit wherever its blocks were computed.
+    assert_frame_equal(published(root), published(local_root))
     assert metrics(root, "sgd") == pytest.approx(metrics(local_root, "sgd"), abs=1e-6)
+    theirs = metrics(local_root, "als_explicit")
+    assert metrics(root, "als_explicit") == pytest.approx(theirs, rel=0.02, abs=0.01)
 
 
 def test_the_exit_code_of_a_job_is_that_of_the_command(

@@ -36,8 +36,7 @@ def _finish(place: Path) -> None:
     (place / "cwd").mkdir()
     succeed(
         "run", "--input", "../my ratings", "--root", f"../{_ROOT}", "--run-id", "one",
-        "--models", "popularity,als_explicit", *DATE, *MODEL,
-        "--set", "publish.model=als_explicit", cwd=place / "cwd",
+        *DATE, *MODEL, cwd=place / "cwd",
     )  # fmt: skip
     assert list((place / "cwd").iterdir()) == []
     shutil.rmtree(place / "my ratings")

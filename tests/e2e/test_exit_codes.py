@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import DATE, environment, recpipe, snapshot
+from tests.e2e.commands import DATE, environment, recpipe
+from tests.roots import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

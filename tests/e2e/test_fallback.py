@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.e2e.commands import DATE, manifest, published, recpipe, succeed
+from tests.e2e.commands import DATE, recpipe, succeed
+from tests.roots import manifest, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +21,13 @@ def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
 ) -> None:
     ended = succeed(
         "run", "--input", source, "--root", tmp_path / "root", "--run-id", "f", *DATE, *QUICK,
-        "--models", "popularity,als_explicit", "--set", "publish.model=als_explicit", *BREAKS_ALS,
+        "--models", "als_explicit", "--set", "publish.model=als_explicit", *BREAKS_ALS,
     )  # fmt: skip
     told = manifest(tmp_path / "root", "f")
     (entry,) = told["fallbacks"]
     assert (entry["failed"], entry["used"]) == ("als_explicit", "sgd")
     assert "NONE" in entry["error"] or "persist" in entry["error"]
-    assert list(told["models"]) == ["popularity", "sgd"]
+    assert list(told["models"]) == ["sgd"]
     assert told["chosen"]["model"] == "sgd"
     assert "als_explicit could not be fitted" in ended.err
     assert set(published(tmp_path / "root").source) >= {"sgd"}
@@ -40,7 +41,7 @@ def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
     root = tmp_path / "root"
     ended = recpipe(
         "run", "--input", source, "--root", root, "--run-id", "f", *DATE, *BREAKS_ALS,
-        "--models", "popularity,als_explicit", "--set", "train.fallback_for=[]",
+        "--models", "als_explicit", "--set", "train.fallback_for=[]",
     )  # fmt: skip
     assert ended.code == 1
     assert "als_explicit" in ended.complaint or "storage" in ended.complaint.lower()
@@ -54,15 +55,13 @@ def test_k_fold_judges_every_fold_and_publishes_a_model_of_all_ratings(
     root = tmp_path / "root"
     succeed(
         "run", "--input", source, "--root", root, "--run-id", "k", *DATE, *QUICK,
-        "--models", "popularity,sgd", "--set", "split.strategy=k_fold", "--set", "split.folds=2",
+        "--models", "sgd", "--set", "split.strategy=k_fold", "--set", "split.folds=2",
     )  # fmt: skip
     rows = json.loads((root / "runs" / "k" / "metrics.json").read_text())["rows"]
     assert {row["fold"] for row in rows} == {0, 1}
     run = root / "runs" / "k"
-    for name in ("popularity", "sgd"):
-        assert (run / "models" / name / "fold=1" / "model.json").exists()
-        assert (run / "evaluation" / name / "fold=1").exists()
+    assert (run / "models" / "sgd" / "fold=1" / "model.json").exists()
+    assert (run / "evaluation" / "sgd" / "fold=1").exists()
     assert (run / "split" / "fold=0" / "train").exists()
-    chosen = manifest(root, "k")["chosen"]["model"]
-    assert (run / "final" / chosen / "model.json").exists()
+    assert (run / "final" / "sgd" / "model.json").exists()
     assert len(published(root)) == 80 * 10

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.e2e.commands import DATE, MODEL, current, manifest, published, succeed
+from tests.e2e.commands import DATE, MODEL, succeed
+from tests.roots import current, manifest, metrics, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def test_metrics_have_the_columns_and_definitions_of_the_contract(finished: Path
         "model", "metric", "k", "value", "ci_low", "ci_high", "users", "rows", "split", "fold",
     }  # fmt: skip
     assert set(rows.metric) <= metrics["definitions"].keys()
-    assert set(rows.model) == {"popularity", "als_explicit"}
+    assert set(rows.model) == {"als_explicit"}
     assert {"validation", "test", "test_common"} <= set(rows.split)
     assert rows.value.notna().all()
 
@@ -95,10 +96,9 @@ def test_nothing_intermediate_is_left(finished: Path) -> None:
     assert sorted(path.name for path in finished.iterdir()) == ["published", "runs", "tables"]
 
 
-def test_the_report_is_one_file_that_names_the_models(finished: Path) -> None:
+def test_the_report_is_one_file_that_names_the_model(finished: Path) -> None:
     page = (finished / "runs" / "one" / "report.html").read_text()
     assert "als_explicit" in page
-    assert "popularity" in page
     assert 'src="http' not in page
 
 
@@ -107,10 +107,7 @@ def test_a_second_run_on_the_tables_there_publishes_the_same_lists(
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(finished, root)
-    ended = succeed(
-        "run", "--root", root, "--run-id", "two", "--models", "popularity,als_explicit",
-        *DATE, *MODEL, "--set", "publish.model=als_explicit", "--log-format", "json",
-    )  # fmt: skip
+    ended = succeed("run", "--root", root, "--run-id", "two", *DATE, *MODEL, "--log-format", "json")
     for line in ended.err.splitlines():
         json.loads(line)
     assert_frame_equal(published(root), published(finished), check_exact=False, atol=1e-3)
@@ -136,8 +133,7 @@ def test_a_delta_run_publishes_what_a_parquet_run_does(
     root = tmp_path / "röot"
     succeed(
         "run", "--input", source, "--root", root, "--run-id", "one", "--format", "delta",
-        "--models", "popularity,als_explicit", *DATE, *MODEL,
-        "--set", "publish.model=als_explicit",
+        *DATE, *MODEL,
     )  # fmt: skip
     assert (root / "tables" / "ratings" / "_delta_log").is_dir()
     assert_frame_equal(published(root), published(finished), check_exact=False, atol=1e-3)
@@ -146,14 +142,15 @@ def test_a_delta_run_publishes_what_a_parquet_run_does(
 
 
 @pytest.mark.movielens
-def test_the_real_release_is_published_for_all_of_its_users(
-    movielens: Path, tmp_path: Path
-) -> None:
-    succeed(
-        "run", "--input", movielens, "--root", tmp_path / "root", "--run-id", "real",
-        "--models", "popularity,biases,sgd", "--set", "sgd.rank=8", "--set", "sgd.epochs=3",
-        "--set", "publish.model=sgd", *DATE,
-    )  # fmt: skip
-    table = published(tmp_path / "root")
+@pytest.mark.usefixtures("movielens")
+def test_the_real_release_is_published_for_all_of_its_users(local_root: Path) -> None:
+    table = published(local_root)
     assert table.groupby("user_id").size().tolist() == [N] * 610
     assert set(table.source) == {"sgd"}
+
+
+def test_models_are_judged_and_shown_beside_each_other(local_root: Path) -> None:
+    page = (local_root / "runs" / "one" / "report.html").read_text()
+    for model in ("popularity", "als_explicit", "sgd"):
+        assert metrics(local_root, model)["ndcg", 10, "test"] > 0
+        assert model in page

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.e2e.commands import DATE, MODEL, environment, manifest, snapshot
+from tests.e2e.commands import DATE, MODEL, environment
+from tests.roots import manifest, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +83,7 @@ def test_a_signal_ends_a_run_at_once_and_cleanly(
     slow = ("--set", "als_explicit.iterations=5000") if "fit" in stage else ()
     again = ("--input", str(source)) if stage == "ingest" else ()
     with started(
-        "run", "--root", root, "--run-id", "cut", "--models", "popularity,als_explicit", *again,
-        *DATE, *MODEL, *slow, log=log,
+        "run", "--root", root, "--run-id", "cut", *again, *DATE, *MODEL, *slow, log=log,
     ) as process:  # fmt: skip
         await_line(log, f"{stage}: started" if not again else "ingest", process)
         time.sleep(1)

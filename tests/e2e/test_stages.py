@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.e2e.commands import DATE, MODEL, manifest, published, recpipe, succeed
+from tests.e2e.commands import DATE, MODEL, recpipe, succeed
+from tests.roots import manifest, published
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SETTINGS = (*DATE, *MODEL, "--set", "publish.model=als_explicit")
+SETTINGS = (*DATE, *MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert not (root / "runs").exists()
     succeed("split", "--root", root, "--run-id", "steps", *SETTINGS)
     # The later stages find the run and its settings by themselves.
-    succeed("train", "--root", root, "--models", "popularity,als_explicit")
+    succeed("train", "--root", root)
     return root
 
 
@@ -84,7 +85,7 @@ def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
     assert ended.code == 2, ended.err
     assert "other settings of `als_explicit`" in ended.complaint
     assert manifest(root, "steps")["recommended"] == "als_explicit"
-    succeed("train", "--root", root, "--models", "als_explicit")
+    succeed("train", "--root", root)
     assert not {"chosen", "metrics", "recommended"} & manifest(root, "steps").keys()
     ended = recpipe("recommend", "--root", root)
     assert ended.code == 2, ended.err

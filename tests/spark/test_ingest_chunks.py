@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.storage import Format
 
 RUN_DATE = date(2020, 6, 30)
 PERIOD = Period.until(RUN_DATE)
@@ -114,16 +113,15 @@ def test_a_tie_between_a_clean_line_and_a_quoted_one_keeps_the_last_in_the_sourc
     assert at == datetime.fromtimestamp(T, UTC)
 
 
-@pytest.mark.parametrize("format", ["parquet", "delta"])
 def test_the_order_of_the_source_changes_files_but_no_row(
-    spark: SparkSession, tmp_path: Path, format: Format
+    spark: SparkSession, tmp_path: Path
 ) -> None:
     lines = [f"{u},{i},4.0,{T + u * i}" for u in range(1, 90) for i in range(u % 7, 40, u % 5 + 1)]
     tables, counts = [], []
     for name, written in (("a", lines), ("b", lines[::-1]), ("c", [*lines, lines[0]])):
         source = tmp_path / f"{name}.csv"
         source.write_text("\n".join(written) + "\n")
-        table = Tables(Folder(spark, tmp_path / name, format=format))
+        table = Tables(Folder(spark, tmp_path / name))
         report = package.ingest(source, tables=table, settings=Ingest(), run_date=RUN_DATE)
         rows = table.read("ratings").select("user", "item", *VALUES).collect()
         tables.append(sorted(tuple(row) for row in rows))

@@ -246,7 +246,7 @@ def test_a_pair_rated_twice_is_refused_by_name(spark: SparkSession) -> None:
 def test_the_number_of_cores_changes_no_bit(spark: SparkSession, scratch: Folder) -> None:
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, __file__, "local[5]", str(scratch.uri)],
+        [sys.executable, __file__, "local[3]", str(scratch.uri)],
         env=environment,
         capture_output=True,
         text=True,
