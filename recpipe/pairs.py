@@ -36,7 +36,7 @@ _USER_HALF = int(sys.byteorder == "little")
 _FEW = 256
 """Users for whom a task of their own would cost more than the work."""
 
-_HELD = 1 << 20
+HELD = 1 << 20
 """Pairs that a task holds before it hands them on: 12 MiB."""
 
 
@@ -143,7 +143,7 @@ def packed(pairs: DataFrame, *, buckets: int, value: Value | None = None) -> Dat
 
 
 def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
-    for held in gathered(batches, rows=_HELD):
+    for held in gathered(batches, rows=HELD):
         yield _by_bucket(held, buckets)
 
 
@@ -171,20 +171,29 @@ class Kinds(NamedTuple):
     keys: type[np.int32 | np.int64]
     values: type[np.int32 | np.int64 | np.float32]
 
+    def joined(self, keys: list[bytes], values: list[bytes]) -> Arrays:
+        """What some rows have."""
+        return Arrays(_as_one(keys, self.keys), _as_one(values, self.values))
 
-def arrays_of(batches: Iterator[pa.RecordBatch], kinds: Sequence[Kinds]) -> list[Arrays]:
-    """In a task: what one partition of `together` has of each frame, in their order."""
+
+def _as_one(values: list[bytes], kind: type[Any]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
+
+
+def arrays_of(batches: Iterator[pa.RecordBatch], kinds: Sequence[Any]) -> list[Any]:
+    """In a task: what one partition of `together` has of each frame, in their order.
+
+    Args:
+        batches: of the partition.
+        kinds: of each frame: what has the method `joined` of `Kinds`, whose answer is given.
+    """
     found: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in kinds]
     for batch in batches:
         columns = (batch.column(name).to_pylist() for name in ("source", "keys", "values"))
         for source, *arrays in zip(*columns, strict=True):
             for values, more in zip(found[source], arrays, strict=True):
                 values.append(more)
-    return [Arrays(*map(_as_one, some, kind)) for some, kind in zip(found, kinds, strict=True)]
-
-
-def _as_one(values: list[bytes], kind: type[Any]) -> NDArray[Any]:
-    return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
+    return [kind.joined(*some) for some, kind in zip(found, kinds, strict=True)]
 
 
 def pieces(
@@ -196,14 +205,19 @@ def pieces(
         buckets: number, keys and values of each.
         width: bytes of the longer of a key and its values.
     """
-    import pyarrow as pa
-
     most = max(1, VALUE_BYTES // width)
-    rows = [
+    return rows_of(
         (bucket, keys[start : start + most], values[start : start + most])
         for bucket, keys, values in buckets
         for start in range(0, len(keys), most)
-    ]
+    )
+
+
+def rows_of(pieces: Iterable[tuple[int, NDArray[Any], NDArray[Any]]]) -> pa.RecordBatch:
+    """PACKED: bucket, keys and values of each row."""
+    import pyarrow as pa
+
+    rows = list(pieces)
     return pa.RecordBatch.from_arrays(
         [
             pa.array([bucket for bucket, _, _ in rows], pa.int32()),
@@ -234,6 +248,6 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 
 __all__ = [
-    "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for", "map_pairs", "packed",
-    "pieces", "together", "unpaired",
+    "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for", "map_pairs",
+    "packed", "pieces", "rows_of", "together", "unpaired",
 ]  # fmt: skip

@@ -98,19 +98,9 @@ def by_row(
     return offsets, items, beside
 
 
-@njit(int32[::1](_INTS, _LONGS), cache=True, nogil=True)
-def rows_of(table: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
-    """What a table has for the user of each pair (see `ids.table`); -1 where it does not reach."""
-    rows = np.empty(len(pairs), np.int32)
-    for at in range(len(pairs)):
-        user = pairs[at] >> 32
-        rows[at] = table[user] if 0 <= user < len(table) else np.int32(-1)
-    return rows
-
-
 def users_of(pairs: NDArray[np.int64]) -> NDArray[np.int32]:
     """The user of each pair."""
     return (pairs >> 32).astype(np.int32)
 
 
-__all__ = ["NONE", "by_bucket", "by_row", "rows_of", "users_of"]
+__all__ = ["NONE", "by_bucket", "by_row", "users_of"]

@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 from recpipe.arrow import names_of
 from recpipe.kernels import ids
 from recpipe.models.people import KINDS, packed_people, people_of
-from recpipe.models.seen import gathered, rows_of
-from recpipe.pairs import Kinds, arrays_of, together, unpaired
+from recpipe.models.seen import RUNS, gathered
+from recpipe.pairs import arrays_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,12 +79,12 @@ def _predicted(
     """The predictions of one bucket."""
     import pyarrow as pa
 
-    numbers, (pairs, _) = arrays_of(batches, [KINDS, Kinds(np.int64, np.int32)])
-    if not len(pairs):
+    numbers, runs = arrays_of(batches, [KINDS, RUNS])
+    if not len(runs.users):
         return
-    users, items = unpaired(pairs)
     people = people_of(numbers, width=candidates.width)
-    rows = rows_of(people.users, pairs)
+    users, items = np.repeat(runs.users, runs.sizes), runs.items.astype(np.int32)
+    rows = np.repeat(ids.positions(people.users, runs.users), runs.sizes)
     # The last is for users who are not known, whose row is -1.
     biases = np.append(people.numbers[:, -1], np.float32(0))
     factors = people.numbers[:, :-1]

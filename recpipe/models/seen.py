@@ -1,31 +1,60 @@
-"""Pairs by bucket of users on their way to a task, such as what each has seen, and in it."""
+"""Pairs in runs by bucket of users on their way to a task, such as what each has seen, and in it.
+
+A run is a user and how many items follow; where no item needs more than 16 bits, a pair costs
+little more than two bytes on its way.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from recpipe.arrow import VALUE_BYTES
+from recpipe.arrow import gathered as held_together
 from recpipe.kernels import ids
-from recpipe.kernels import pairs as kernel
-from recpipe.kernels.topn import Seen
-from recpipe.pairs import buckets_for, packed
+from recpipe.kernels import runs as kernel
+from recpipe.kernels.best import Seen
+from recpipe.pairs import HELD, PACKED, buckets_for, map_pairs, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
+
+_NARROW = np.uint16
+_PIECE = VALUE_BYTES // 8
+"""Items of a piece, and of a run, at most twice that and once: neither its runs nor its items take
+more than `VALUE_BYTES`."""
 
 
 class Gathered(NamedTuple):
     """Pairs as `top_n` and `predictions` send them.
 
     Args:
-        pairs: `pairs.PACKED`, not yet shuffled.
+        pairs: `pairs.PACKED`, not yet shuffled; `RUNS` reads it.
         buckets: of users, in which lists and predictions are made as well.
     """
 
     pairs: DataFrame
     buckets: int
+
+
+class Runs(NamedTuple):
+    """What a bucket has of `Gathered` pairs.
+
+    Args:
+        users: (runs,) whose the next items are; a user may have several runs.
+        sizes: (runs,) how many items each run has.
+        items: of all runs, end to end.
+    """
+
+    users: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+    items: NDArray[np.uint16 | np.int32]
 
 
 def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gathered:
@@ -38,7 +67,7 @@ def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gather
     if isinstance(pairs, Gathered):
         return pairs
     buckets = buckets_of(pairs, users=users)
-    return Gathered(packed(pairs, buckets=buckets), buckets)
+    return Gathered(map_pairs(pairs, partial(pack, buckets=buckets), PACKED), buckets)
 
 
 def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
@@ -48,26 +77,88 @@ def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
     return buckets_for(pairs.sparkSession, users=users)
 
 
-def rows_of(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Where the user of each pair is in `users` (distinct, in any order); -1 where it is not."""
-    table = ids.table(users)
-    if table is not None:
-        return kernel.rows_of(table, pairs)
-    order = np.argsort(users, kind="stable").astype(np.int32)
-    at = ids.positions(users[order], kernel.users_of(pairs))
-    # The last is for pairs of others, whose position is -1.
-    return np.append(order, np.int32(-1))[at]
+class RunKinds:
+    """`Runs` for `pairs.arrays_of`."""
+
+    def joined(self, keys: list[bytes], values: list[bytes]) -> Runs:
+        """What some rows have."""
+        parts = [np.frombuffer(key, np.int32).reshape(-1, 2) for key in keys]
+        runs = np.concatenate([np.empty((0, 2), np.int32), *parts])
+        items = [_items_of(part, value) for part, value in zip(parts, values, strict=True)]
+        # Where their types differ, of the wider.
+        joined = np.concatenate([np.empty(0, _NARROW), *items])
+        return Runs(runs[:, 0].copy(), runs[:, 1].copy(), joined)
 
 
-def seen_by(users: NDArray[np.int32], pairs: NDArray[np.int64]) -> Seen:
+def _items_of(runs: NDArray[np.int32], items: bytes) -> NDArray[Any]:
+    narrow = len(items) == int(runs[:, 1].sum()) * np.dtype(_NARROW).itemsize
+    return np.frombuffer(items, _NARROW if narrow else np.int32)
+
+
+RUNS = RunKinds()
+
+
+def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
     """The seen items of each of `users`.
 
     Args:
-        users: distinct, in any order; pairs of other users are passed over.
-        pairs: of their bucket.
+        users: distinct, ascending; runs of other users are passed over.
+        runs: of their bucket.
     """
-    offsets, items, _ = kernel.by_row(rows_of(users, pairs), pairs, kernel.NONE, len(users))
-    return Seen(offsets, items)
+    rows = ids.positions(users, runs.users)
+    return Seen(*kernel.by_row(rows, runs.sizes, runs.items, len(users)))
 
 
-__all__ = ["Gathered", "buckets_of", "gathered", "rows_of", "seen_by"]
+def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
+    """In a task: `pairs.PACKED` of `pairs.PAIR`, for `RUNS`; a user's items in their order.
+
+    Args:
+        batches: of pairs, in one column.
+        buckets: how many there are; a user's is its number modulo that.
+    """
+    for held in held_together(batches, rows=HELD):
+        pairs = np.concatenate([batch.column(0).to_numpy() for batch in held])
+        yield _by_bucket(pairs, buckets)
+
+
+def _by_bucket(pairs: NDArray[np.int64], buckets: int) -> pa.RecordBatch:
+    pairs, least, places = _by_place(pairs)
+    users, sizes, begins, narrow = kernel.plan(pairs, least, places, buckets)
+    items = np.empty(len(pairs), _NARROW if narrow else np.int32)
+    kernel.fill(pairs, least, begins, items)
+    users, sizes = _no_longer_than(_PIECE, users, sizes)
+    ends = np.cumsum(sizes, dtype=np.int64)
+    starts, bucket = ends - sizes, users % buckets
+    runs = np.column_stack([users, sizes])
+    new = np.diff(bucket, prepend=-1).astype(bool) | np.diff(starts // _PIECE, prepend=0).astype(
+        bool
+    )
+    first = np.flatnonzero(new)
+    last = np.append(first, len(runs))[1:]
+    return rows_of(
+        (int(bucket[a]), runs[a:b], items[starts[a] : ends[b - 1]])
+        for a, b in zip(first, last, strict=True)
+    )
+
+
+def _by_place(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], int, NDArray[np.int32]]:
+    """Pairs by the place of their user plus a number, that number, and the users by place."""
+    least, most = int(pairs.min()) >> 32, int(pairs.max()) >> 32
+    if most - least < 8 * len(pairs) + (1 << 16):
+        return pairs, least, np.arange(least, most + 1, dtype=np.int32)
+    users, places = np.unique(pairs >> 32, return_inverse=True)
+    return (places << 32) | (pairs & 0xFFFFFFFF), 0, users.astype(np.int32)
+
+
+def _no_longer_than(
+    most: int, users: NDArray[np.int32], sizes: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The same runs, those of more than `most` items cut."""
+    times = -(-sizes // most)
+    rest = sizes - (times - 1) * most
+    cut = np.full(times.sum(), most, np.int32)
+    cut[np.cumsum(times) - 1] = rest
+    return np.repeat(users, times), cut
+
+
+__all__ = ["RUNS", "Gathered", "Runs", "buckets_of", "gathered", "pack", "seen_by"]

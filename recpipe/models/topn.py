@@ -17,8 +17,8 @@ from recpipe.beside import at_once
 from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
 from recpipe.models.people import KINDS, packed_people, people_of
-from recpipe.models.seen import buckets_of, gathered, seen_by
-from recpipe.pairs import Kinds, arrays_of, together
+from recpipe.models.seen import RUNS, buckets_of, gathered, seen_by
+from recpipe.pairs import arrays_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,6 @@ def top_n(
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
-    kinds = [KINDS, Kinds(np.int64, np.int32), KINDS]
     buckets = buckets_of(seen, users=most)
 
     def pairs() -> DataFrame:
@@ -83,7 +82,7 @@ def top_n(
         _lists,
         candidates=sent,
         n=n,
-        kinds=kinds if asked is not None else kinds[:2],
+        kinds=[KINDS, RUNS, *(KINDS for _ in wanted)],
         unknown_too=unknown_too,
     )
     return frame.mapInArrow(lists, LISTS)
@@ -94,19 +93,19 @@ def _lists(
     *,
     candidates: Candidates[Any],
     n: int,
-    kinds: list[Kinds],
+    kinds: list[Any],
     unknown_too: bool,
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
     import pyarrow as pa
 
-    known, (pairs, _), *wanted = arrays_of(batches, kinds)
+    known, runs, *wanted = arrays_of(batches, kinds)
     if not len((wanted or [known])[0].keys):
         return
     people = people_of(known, width=candidates.width)
     if wanted:
         people = people.of(ids.distinct(wanted[0].keys), unknown_too=unknown_too)
-    left_out = seen_by(people.users, pairs)
+    left_out = seen_by(people.users, runs)
     top = kernel.Top.empty(len(people.users), min(n, candidates.items))
     for scorer in candidates.scorers():
         scorer.take(people, left_out, top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -62,42 +63,45 @@ def _judge(
     every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
     threshold = None if every_item else settings.relevance_threshold
     held_out = getattr(parts, part)
-    users = evaluation.judged_users(held_out, relevance_threshold=threshold).persist()
-    judged = users.count()
-    # Crosses to Python once for all models, and without the users who are not judged.
-    left_out = gathered(seen.join(users, "user", "left_semi"), users=judged)
-    asked = gathered(held_out)
-    for each in (left_out, asked):
-        each.pairs.persist()
-    lists = {}
-    for name, model in models.items():
-        with context.progress.stage("rank", f"{name}, {part}"):
-            ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
-            ranked = ranked.select(*EVALUATION.columns)
-            if part == "test":
-                place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                with narrow_rows(users.sparkSession):
-                    ranked = place.write_table(table, ranked, contract=EVALUATION)
-            lists[name] = ranked
-    with context.progress.stage("judge", part):
-        predictions = {name: model.predict(asked) for name, model in models.items()}
-        rating = partial(
-            evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
-        )
-        ranking = partial(
-            evaluation.ranking_metrics,
-            lists,
-            held_out,
-            ks=settings.ks,
-            relevance_threshold=threshold,
-            users=judged,
-            split=part,
-            fold=parts.fold,
-        )
-        rows = [row for found in at_once([rating, ranking]) for row in found]
-    for kept in (left_out.pairs, asked.pairs, users):
-        kept.unpersist()
-    return rows
+    with ExitStack() as stack:
+
+        def kept(frame: DataFrame) -> DataFrame:
+            stack.callback(frame.persist().unpersist)
+            return frame
+
+        users = kept(evaluation.judged_users(held_out, relevance_threshold=threshold))
+        judged = users.count()
+        # Crosses to Python once for all models, and without the users who are not judged.
+        left_out = gathered(seen.join(users, "user", "left_semi"), users=judged)
+        asked = gathered(held_out)
+        for each in (left_out, asked):
+            kept(each.pairs)
+        lists = {}
+        for name, model in models.items():
+            with context.progress.stage("rank", f"{name}, {part}"):
+                ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
+                ranked = ranked.select(*EVALUATION.columns)
+                if part == "test":
+                    place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
+                    with narrow_rows(users.sparkSession):
+                        ranked = place.write_table(table, ranked, contract=EVALUATION)
+                lists[name] = ranked
+        with context.progress.stage("judge", part):
+            predictions = {name: model.predict(asked) for name, model in models.items()}
+            rating = partial(
+                evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
+            )
+            ranking = partial(
+                evaluation.ranking_metrics,
+                lists,
+                held_out,
+                ks=settings.ks,
+                relevance_threshold=threshold,
+                users=judged,
+                split=part,
+                fold=parts.fold,
+            )
+            return [row for found in at_once([rating, ranking]) for row in found]
 
 
 def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) -> evaluation.Choice:

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpipe.kernels import pairs as kernel
-from recpipe.models.seen import seen_by
 
 _id = st.integers(0, 2**31 - 1) | st.integers(0, 5)
 
@@ -37,19 +36,3 @@ def test_pairs_without_values() -> None:
     moved, beside, _ = kernel.by_bucket(packed([(3, 1), (2, 5)]), kernel.NONE, 2)
     assert (moved.tolist(), len(beside)) == (packed([(2, 5), (3, 1)]).tolist(), 0)
     assert kernel.users_of(moved).tolist() == [2, 3]
-
-
-@settings(deadline=None)
-@given(
-    # Few ids, so that a table knows them; or any, so that none does.
-    st.lists(st.integers(0, 30), unique=True) | st.lists(_id | st.just(-3), unique=True),
-    st.lists(st.tuples(_id | st.integers(-3, 40), _id)),
-)
-def test_the_seen_items_of_each_user_come_in_their_order(
-    users: list[int], pairs: list[tuple[int, int]]
-) -> None:
-    seen = seen_by(np.array(users, np.int32), packed(pairs))
-    found = [part.tolist() for part in np.split(seen.items, seen.offsets[1:-1])]
-    due = [[item for other, item in pairs if other == user] for user in users]
-    assert found[: len(users)] == due
-    assert seen.offsets[-1] == len(seen.items)
