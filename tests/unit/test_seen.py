@@ -18,9 +18,7 @@ def sent(pairs: list[tuple[int, int]], buckets: int) -> list[seen.Runs]:
     """What each bucket receives."""
     column = np.array([(user << 32) | (item & 0xFFFFFFFF) for user, item in pairs], np.int64)
     batches = [pa.RecordBatch.from_arrays([pa.array(column)], names=["pair"])] if pairs else []
-    rows = [
-        row for batch in seen.pack(iter(batches), buckets=buckets) for row in batch.to_pylist()
-    ]
+    rows = [row for batch in seen.pack(iter(batches), buckets=buckets) for row in batch.to_pylist()]
     for row in rows:
         assert max(len(row["keys"]), len(row["values"])) <= VALUE_BYTES
     mine = [[row for row in rows if row["bucket"] == bucket] for bucket in range(buckets)]
