@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 PAIR = "pair"
 PACKED = "bucket int, keys binary, values binary"
-"""Some keys of a bucket of users: pairs as an int64 array (see `kernels.pairs`), or users as an
-int32 array; and what goes with them, as an array of so many numbers for each key, or an empty one.
-"""
+"""Some keys of a bucket of users, and what goes with them, each as the bytes of an array. `Kinds`
+reads those that have so many numbers for each key, or none: keys are pairs as int64 (see
+`kernels.pairs`), or users as int32. `models.seen.RUNS` reads runs."""
 
 _USER_HALF = int(sys.byteorder == "little")
 """Of a pair's two int32 in memory, which is the user."""
@@ -180,20 +180,28 @@ def _as_one(values: list[bytes], kind: type[Any]) -> NDArray[Any]:
     return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
 
 
-def arrays_of(batches: Iterator[pa.RecordBatch], kinds: Sequence[Any]) -> list[Any]:
+class Reader(Protocol):
+    """What makes arrays of PACKED rows, as `Kinds` does."""
+
+    def joined(self, keys: list[bytes], values: list[bytes]) -> Any:
+        """What some rows have."""
+        ...
+
+
+def arrays_of(batches: Iterator[pa.RecordBatch], readers: Sequence[Reader]) -> list[Any]:
     """In a task: what one partition of `together` has of each frame, in their order.
 
     Args:
         batches: of the partition.
-        kinds: of each frame: what has the method `joined` of `Kinds`, whose answer is given.
+        readers: of each frame, whose answers are given.
     """
-    found: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in kinds]
+    found: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in readers]
     for batch in batches:
         columns = (batch.column(name).to_pylist() for name in ("source", "keys", "values"))
         for source, *arrays in zip(*columns, strict=True):
             for values, more in zip(found[source], arrays, strict=True):
                 values.append(more)
-    return [kind.joined(*some) for some, kind in zip(found, kinds, strict=True)]
+    return [reader.joined(*some) for some, reader in zip(found, readers, strict=True)]
 
 
 def pieces(
@@ -248,6 +256,6 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 
 __all__ = [
-    "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for", "map_pairs",
-    "packed", "pieces", "rows_of", "together", "unpaired",
+    "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Reader", "Value", "arrays_of", "buckets_for",
+    "map_pairs", "packed", "pieces", "rows_of", "together", "unpaired",
 ]  # fmt: skip

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+DATE = ("--run-date", "2026-01-02")
 RUN = (
-    "--run-id", "one", "--run-date", "2026-01-02", "--models", "popularity,als_explicit,sgd",
+    "--run-id", "one", *DATE, "--models", "popularity,als_explicit,sgd",
     "--set", "als.blocks=2", "--set", "als_explicit.rank=8", "--set", "als_explicit.iterations=5",
     "--set", "sgd.blocks=2", "--set", "sgd.rank=8", "--set", "sgd.epochs=2",
     "--set", "publish.model=sgd",

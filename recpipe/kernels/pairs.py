@@ -71,7 +71,7 @@ def by_row(
     """Items gathered by row, those of a row in the order in which they came.
 
     Args:
-        rows: (n,) the row of each pair, below `count`; a pair with a negative one is left out.
+        rows: (n,) the row of each pair, below `count`.
         pairs: (n,).
         values: (n,) numbers that go with the pairs, or `NONE`.
         count: rows.
@@ -81,20 +81,18 @@ def by_row(
     """
     offsets = np.zeros(count + 1, np.int64)
     for row in rows:
-        if row >= 0:
-            offsets[row + 1] += 1
+        offsets[row + 1] += 1
     for row in range(count):
         offsets[row + 1] += offsets[row]
     ends = offsets[:-1].copy()
-    items = np.empty(offsets[count], np.int32)
-    beside = np.empty(offsets[count] if len(values) else 0, np.int32)
+    items = np.empty(len(pairs), np.int32)
+    beside = np.empty(len(values), np.int32)
     for at in range(len(rows)):
         row = rows[at]
-        if row >= 0:
-            items[ends[row]] = np.int32(pairs[at])
-            if len(values):
-                beside[ends[row]] = values[at]
-            ends[row] += 1
+        items[ends[row]] = np.int32(pairs[at])
+        if len(values):
+            beside[ends[row]] = values[at]
+        ends[row] += 1
     return offsets, items, beside
 
 

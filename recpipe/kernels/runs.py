@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import boolean, int32, int64, njit, types, uint16, void
+from numba import int32, int64, njit, types, uint16, void
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,41 +15,36 @@ _INTS = types.Array(int32, 1, "C", readonly=True)
 _LONGS = types.Array(int64, 1, "C", readonly=True)
 _NARROW = types.Array(uint16, 1, "C", readonly=True)
 
-_PLAN = types.Tuple((int32[::1], int32[::1], int64[::1], boolean))
+_PLAN = types.Tuple((int32[::1], int32[::1], int64[::1]))
 _BY_ROW = types.Tuple((int64[::1], int32[::1]))
 
 
-@njit(_PLAN(_LONGS, int64, _INTS, int64), cache=True, nogil=True)
+@njit(_PLAN(_LONGS, _INTS, int64), cache=True, nogil=True)
 def plan(
-    pairs: NDArray[np.int64], least: int, users: NDArray[np.int32], buckets: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], bool]:
-    """Where the items of each user go, users being in the order of their buckets and places.
+    pairs: NDArray[np.int64], users: NDArray[np.int32], buckets: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """Where the items of each user go, users being in the order of their buckets and numbers.
 
     Args:
-        pairs: (n,) a place of `users`, plus `least`, above 32 bits, and an item below.
-        least: of the places.
-        users: (places,) distinct; a place may have no pair.
+        pairs: (n,) a user above 32 bits, and an item below (see `kernels.pairs`).
+        users: all numbers from that of the least user of `pairs` to that of the last.
         buckets: how many there are; a user's is its number modulo that.
 
     Returns:
-        The users that have pairs, how many each, (places,) where the items of each place begin (see
-        `fill`), and whether 16 bits are enough for all items.
+        The users that have pairs, how many each, and (users,) where the items of each begin.
     """
     counts = np.zeros(len(users), np.int32)
-    bits = np.int32(0)
     for pair in pairs:
-        counts[(pair >> 32) - least] += 1
-        bits |= np.int32(pair)
-    bucket = np.empty(len(users), np.int32)
-    # Where those of each bucket begin.
+        counts[(pair >> 32) - users[0]] += 1
+    divisor = np.int32(buckets)
+    # Where the runs and the items of each bucket begin.
     runs = np.zeros(buckets + 1, np.int64)
     items = np.zeros(buckets + 1, np.int64)
-    divisor = np.int32(buckets)
     for place in range(len(users)):
         if counts[place]:
-            bucket[place] = users[place] % divisor
-            runs[bucket[place] + 1] += 1
-            items[bucket[place] + 1] += counts[place]
+            bucket = users[place] % divisor
+            runs[bucket + 1] += 1
+            items[bucket + 1] += counts[place]
     for b in range(buckets):
         runs[b + 1] += runs[b]
         items[b + 1] += items[b]
@@ -58,12 +53,12 @@ def plan(
     begins = np.empty(len(users), np.int64)
     for place in range(len(users)):
         if counts[place]:
-            b = bucket[place]
+            b = users[place] % divisor
             found[runs[b]], sizes[runs[b]] = users[place], counts[place]
             begins[place] = items[b]
             runs[b] += 1
             items[b] += counts[place]
-    return found, sizes, begins, bits >> 16 == 0
+    return found, sizes, begins
 
 
 @njit(
@@ -78,7 +73,7 @@ def fill(
 
     Args:
         pairs: (n,) as for `plan`.
-        least: of the places.
+        least: the least user.
         begins: as `plan` gives it; used up.
         items: (n,) filled.
     """

@@ -38,7 +38,7 @@ class Candidates(Generic[S]):
     width: int
 
     def scorers(self) -> Iterator[S]:
-        """In a task: one scorer after the other, of which a worker never holds two."""
+        """In a task: one scorer after the other; two are held while one takes another's place."""
         for block in self.blocks:
             yield block.value
             if len(self.blocks) > 1:

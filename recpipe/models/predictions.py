@@ -1,7 +1,7 @@
 """Predicted ratings of pairs: one way for every model of factors and biases.
 
 Users fall into buckets, which meet the pairs that are asked about in one task each; the items are
-those that were sent for lists (`candidates`). A pair travels as one number, factors once a user.
+those that were sent for lists (`candidates`). Pairs travel in runs (`seen`), factors once a user.
 """
 
 from __future__ import annotations

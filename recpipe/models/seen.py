@@ -1,7 +1,7 @@
 """Pairs in runs by bucket of users on their way to a task, such as what each has seen, and in it.
 
-A run is a user and how many items follow; where no item needs more than 16 bits, a pair costs
-little more than two bytes on its way.
+A run is a user and how many items follow. Where users have many items and no item needs more than
+16 bits, a pair costs little more than two bytes on its way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from recpipe.arrow import VALUE_BYTES
 from recpipe.arrow import gathered as held_together
 from recpipe.kernels import ids
 from recpipe.kernels import runs as kernel
-from recpipe.kernels.best import Seen
+from recpipe.kernels.pairs import NONE, by_bucket, users_of
 from recpipe.pairs import HELD, PACKED, buckets_for, map_pairs, rows_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
+    from recpipe.kernels.best import Seen
+
 _NARROW = np.uint16
+_DENSE = 2
+"""Pairs a number of a user's, so that a table of these numbers pays."""
 _PIECE = VALUE_BYTES // 8
 """Items of a piece, and of a run, at most twice that and once: neither its runs nor its items take
 more than `VALUE_BYTES`."""
@@ -105,6 +109,8 @@ def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
         users: distinct, ascending; runs of other users are passed over.
         runs: of their bucket.
     """
+    from recpipe.kernels.best import Seen
+
     rows = ids.positions(users, runs.users)
     return Seen(*kernel.by_row(rows, runs.sizes, runs.items, len(users)))
 
@@ -122,32 +128,37 @@ def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.Reco
 
 
 def _by_bucket(pairs: NDArray[np.int64], buckets: int) -> pa.RecordBatch:
-    pairs, least, places = _by_place(pairs)
-    users, sizes, begins, narrow = kernel.plan(pairs, least, places, buckets)
-    items = np.empty(len(pairs), _NARROW if narrow else np.int32)
-    kernel.fill(pairs, least, begins, items)
+    users, sizes, items = _runs(pairs, buckets)
     users, sizes = _no_longer_than(_PIECE, users, sizes)
     ends = np.cumsum(sizes, dtype=np.int64)
     starts, bucket = ends - sizes, users % buckets
-    runs = np.column_stack([users, sizes])
-    new = np.diff(bucket, prepend=-1).astype(bool) | np.diff(starts // _PIECE, prepend=0).astype(
-        bool
-    )
-    first = np.flatnonzero(new)
-    last = np.append(first, len(runs))[1:]
+    keys = np.column_stack([users, sizes])
+    fresh = (np.diff(bucket, prepend=-1) != 0) | (np.diff(starts // _PIECE, prepend=0) != 0)
+    first = np.flatnonzero(fresh)
+    last = np.append(first, len(keys))[1:]
     return rows_of(
-        (int(bucket[a]), runs[a:b], items[starts[a] : ends[b - 1]])
+        (int(bucket[a]), keys[a:b], items[starts[a] : ends[b - 1]])
         for a, b in zip(first, last, strict=True)
     )
 
 
-def _by_place(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], int, NDArray[np.int32]]:
-    """Pairs by the place of their user plus a number, that number, and the users by place."""
+def _runs(pairs: NDArray[np.int64], buckets: int) -> Runs:
+    """By bucket; the items of a user as they came."""
     least, most = int(pairs.min()) >> 32, int(pairs.max()) >> 32
-    if most - least < 8 * len(pairs) + (1 << 16):
-        return pairs, least, np.arange(least, most + 1, dtype=np.int32)
-    users, places = np.unique(pairs >> 32, return_inverse=True)
-    return (places << 32) | (pairs & 0xFFFFFFFF), 0, users.astype(np.int32)
+    items_bits = int(np.bitwise_or.reduce(pairs)) & 0xFFFFFFFF
+    kind: type[Any] = np.int32 if items_bits >> 16 else _NARROW
+    if most - least < len(pairs) // _DENSE:
+        users = np.arange(least, most + 1, dtype=np.int32)
+        users, sizes, begins = kernel.plan(pairs, users, buckets)
+        items = np.empty(len(pairs), kind)
+        kernel.fill(pairs, least, begins, items)
+        return Runs(users, sizes, items)
+    # A place for each user would cost more than the pairs. What stands together is one run.
+    moved, _, _ = by_bucket(pairs, NONE, buckets)
+    users = users_of(moved)
+    first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+    sizes = np.diff(np.append(first, len(users))).astype(np.int32)
+    return Runs(users[first], sizes, moved.astype(np.int32).astype(kind))
 
 
 def _no_longer_than(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.candidates import Candidates
     from recpipe.models.seen import Gathered
+    from recpipe.pairs import Reader
 
 LISTS = "user int, item int, rank int, score float"
 """The schema of lists."""
@@ -82,7 +83,7 @@ def top_n(
         _lists,
         candidates=sent,
         n=n,
-        kinds=[KINDS, RUNS, *(KINDS for _ in wanted)],
+        readers=[KINDS, RUNS, *(KINDS for _ in wanted)],
         unknown_too=unknown_too,
     )
     return frame.mapInArrow(lists, LISTS)
@@ -93,13 +94,13 @@ def _lists(
     *,
     candidates: Candidates[Any],
     n: int,
-    kinds: list[Any],
+    readers: list[Reader],
     unknown_too: bool,
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
     import pyarrow as pa
 
-    known, runs, *wanted = arrays_of(batches, kinds)
+    known, runs, *wanted = arrays_of(batches, readers)
     if not len((wanted or [known])[0].keys):
         return
     people = people_of(known, width=candidates.width)

@@ -28,7 +28,7 @@ spark.driver.extraJavaOptions {QUICK}
 spark.executor.extraJavaOptions {QUICK}
 spark.yarn.am.extraJavaOptions {QUICK}
 """
-TIMEOUT_SECONDS = 560
+TIMEOUT_SECONDS = 280
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tests.cluster.submit import PACK, submit
-from tests.roots import RUN, metrics, published
+from tests.roots import DATE, RUN, metrics, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,14 +44,13 @@ def test_yarn_publishes_on_hdfs_what_one_machine_does(
 ) -> None:
     """The driver here with the pack sent along, then in the cluster with the pack on HDFS."""
     ended = submit(
-        "ingest", "--input", source_on_hdfs, "--root", "hdfs:///root", *RUN[2:4],
+        "ingest", "--input", source_on_hdfs, "--root", "hdfs:///root", *DATE,
         master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE="client",
         HADOOP_CONF_DIR=str(hadoop_cluster.conf), properties=PROPERTIES,
     )  # fmt: skip
     assert ended.code == 0, ended.said + hadoop_cluster.container_logs()
     ended = submit(
-        # The last of two options holds: one model is enough here.
-        "pipeline", "--root", "hdfs:///root", *RUN, "--models", "sgd",
+        "pipeline", "--root", "hdfs:///root", *RUN,
         master="yarn", folder=tmp_path, SPARK_DEPLOY_MODE="cluster",
         HADOOP_CONF_DIR=str(hadoop_cluster.conf), RECPIPE_PACK=pack_on_hdfs, properties=PROPERTIES,
     )  # fmt: skip

@@ -18,7 +18,6 @@ MODEL = ("--set", 'train.models=["als_explicit"]', "--set", "publish.model=als_e
          "--set", "als.blocks=2", "--set", "als_explicit.rank=4",
          "--set", "als_explicit.iterations=3")  # fmt: skip
 """One fit of seconds whose blocks are fixed, so that two runs are alike."""
-DATE = ("--run-date", "2026-01-02")
 TIMEOUT_SECONDS = 500
 
 

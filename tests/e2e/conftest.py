@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import release
-from tests.e2e.commands import DATE, MODEL, succeed
+from tests.e2e.commands import MODEL, succeed
 from tests.once import made_once
+from tests.roots import DATE
 
 if TYPE_CHECKING:
     from pathlib import Path

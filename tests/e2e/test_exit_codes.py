@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import DATE, environment, recpipe
-from tests.roots import snapshot
+from tests.e2e.commands import environment, recpipe
+from tests.roots import DATE, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.e2e.commands import DATE, recpipe, succeed
-from tests.roots import manifest, published
+from tests.e2e.commands import recpipe, succeed
+from tests.roots import DATE, manifest, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +21,13 @@ def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
 ) -> None:
     ended = succeed(
         "run", "--input", source, "--root", tmp_path / "root", "--run-id", "f", *DATE, *QUICK,
-        "--models", "als_explicit", "--set", "publish.model=als_explicit", *BREAKS_ALS,
+        "--models", "popularity,als_explicit", "--set", "publish.model=als_explicit", *BREAKS_ALS,
     )  # fmt: skip
     told = manifest(tmp_path / "root", "f")
     (entry,) = told["fallbacks"]
     assert (entry["failed"], entry["used"]) == ("als_explicit", "sgd")
     assert "NONE" in entry["error"] or "persist" in entry["error"]
-    assert list(told["models"]) == ["sgd"]
+    assert list(told["models"]) == ["popularity", "sgd"]
     assert told["chosen"]["model"] == "sgd"
     assert "als_explicit could not be fitted" in ended.err
     assert set(published(tmp_path / "root").source) >= {"sgd"}

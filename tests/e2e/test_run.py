@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.e2e.commands import DATE, MODEL, succeed
-from tests.roots import current, manifest, metrics, published
+from tests.e2e.commands import MODEL, succeed
+from tests.roots import DATE, current, manifest, metrics, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +151,8 @@ def test_the_real_release_is_published_for_all_of_its_users(local_root: Path) ->
 
 def test_models_are_judged_and_shown_beside_each_other(local_root: Path) -> None:
     page = (local_root / "runs" / "one" / "report.html").read_text()
+    rows = json.loads((local_root / "runs" / "one" / "metrics.json").read_text())["rows"]
+    assert all(row["value"] is not None for row in rows)
     for model in ("popularity", "als_explicit", "sgd"):
         assert metrics(local_root, model)["ndcg", 10, "test"] > 0
         assert model in page

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.e2e.commands import DATE, MODEL, environment
-from tests.roots import manifest, snapshot
+from tests.e2e.commands import MODEL, environment
+from tests.roots import DATE, manifest, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

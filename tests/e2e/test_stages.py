@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.e2e.commands import DATE, MODEL, recpipe, succeed
-from tests.roots import manifest, published
+from tests.e2e.commands import MODEL, recpipe, succeed
+from tests.roots import DATE, manifest, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
     assert ended.code == 2, ended.err
     assert "other settings of `als_explicit`" in ended.complaint
     assert manifest(root, "steps")["recommended"] == "als_explicit"
-    succeed("train", "--root", root)
+    succeed("train", "--root", root, "--models", "als_explicit")
     assert not {"chosen", "metrics", "recommended"} & manifest(root, "steps").keys()
     ended = recpipe("recommend", "--root", root)
     assert ended.code == 2, ended.err

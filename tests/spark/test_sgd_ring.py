@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recpipe.errors import FitError, MissingError
+from recpipe.models.candidates import send
 from recpipe.models.ring import PeerLostError, obstacle
 from recpipe.models.ring.certificate import encryption_asked
+from recpipe.models.scorers import FactorScorer
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.storage import Folder
@@ -170,7 +172,11 @@ def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_setting
 
     assert done.returncode == 0, done.stderr
     answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    said = answers.pop("items in blocks")
     assert answers == {"4": True, "8": True, "encrypted": True}
+    # Each worker would read all blocks at once, and the guard be for nothing.
+    assert said[0] == 5
+    assert "leave out spark.io.encryption.enabled" in said[1]
 
 
 def main(folder: str) -> None:
@@ -194,8 +200,20 @@ def main(folder: str) -> None:
         ours = carried(cells, plan, Folder(spark, folder), RingExchange())
         answers[str(blocks)] = ours == in_process(cells, plan)
         cells.release()
+    answers["items in blocks"] = refusal(spark)
     print(json.dumps(answers))  # noqa: T201 - how it answers
     spark.stop()
+
+
+def refusal(spark: SparkSession) -> tuple[int, str] | None:
+    """What is said of more items than one value may hold."""
+    collect = partial(FactorScorer.of, rank=15, mean=0.0)
+    items = spark.range(100_000).toDF("item")
+    try:
+        send(items, collect, count=100_000, item_bytes=64, limit_mb=1, what="items")
+    except MissingError as error:
+        return error.exit_code, error.hint
+    return None
 
 
 if __name__ == "__main__":

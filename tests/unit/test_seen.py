@@ -11,7 +11,7 @@ from recpipe.models import seen
 from recpipe.models.seen import RUNS, seen_by
 
 _id = st.integers(0, 2**31 - 1) | st.integers(0, 5)
-_any = _id | st.just(-3)
+_any = _id | st.sampled_from([-3, -(2**31)])
 
 
 def sent(pairs: list[tuple[int, int]], buckets: int) -> list[seen.Runs]:
