@@ -156,6 +156,10 @@ def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict
     short_lived = local and input_bytes is not None and input_bytes <= _SMALL_BYTES
     if options := java_options(short_lived=short_lived):
         conf["spark.driver.extraJavaOptions"] = options
+    if short_lived:
+        # Of the 64 MiB that each aggregation and sort would take, almost all is zeros, which Java
+        # writes, and copies from one generation to the next.
+        conf["spark.buffer.pageSize"] = "2m"
     if settings.storage.format == "delta":
         conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())
     return conf

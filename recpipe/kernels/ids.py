@@ -103,6 +103,11 @@ def positions(ids: Ints, wanted: Ints) -> Ints:
     return np.where(ids[at] == wanted, at, -1).astype(np.int32)
 
 
+def table(ids: Ints) -> Ints | None:
+    """`places`, or None where they would be too many for so few ids, or an id is negative."""
+    return places(ids) if _dense(ids) else None
+
+
 def places(ids: Ints, *, highest: int = -1) -> Ints:
     """Where each number is in `ids` (distinct, none negative), -1 where it is not.
 
@@ -124,5 +129,7 @@ __all__ = [
     "distinct_of_many",
     "distinct_of_runs",
     "numbers",
+    "places",
     "positions",
+    "table",
 ]

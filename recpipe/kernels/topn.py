@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numba import float32, int64, njit, types, uint16, uint64, void
 
+from recpipe.kernels import ids
 from recpipe.kernels.best import (
     INTS,
     MATRIX,
@@ -25,7 +26,6 @@ from recpipe.kernels.best import (
     insert,
     least_of,
 )
-from recpipe.kernels.ids import places
 from recpipe.kernels.screen import NO_SCREEN, SCREEN, Screen, best_of_bounds
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 
@@ -111,7 +111,7 @@ def best_of_products(
         top: changed in place; scores that are -inf or NaN are never taken.
         screen: of the items; the lists are the same without.
     """
-    columns = places(panels.items)
+    seen, columns = _found(panels.items, seen)
     _best_of_products(
         _constant(panels), columns, users, base, _constant(seen), top, _constant(screen)
     )
@@ -129,8 +129,18 @@ def best_of_hashes(
         seen: what is left out.
         top: changed in place.
     """
-    start = np.uint64(seed % 2**64)
-    _best_of_hashes(start, users, items, places(items), _constant(seen), top)
+    seen, columns = _found(items, seen)
+    _best_of_hashes(np.uint64(seed % 2**64), users, items, columns, _constant(seen), top)
+
+
+def _found(items: NDArray[np.int32], seen: Seen) -> tuple[Seen, NDArray[np.int32]]:
+    """What was seen, and by its number the column of each item in it, or -1."""
+    columns = ids.table(items)
+    if columns is not None:
+        return seen, columns
+    # Numbers far apart, such as hashes, have no table: what was seen is a column from here on.
+    places = ids.positions(items, seen.items)
+    return Seen(seen.offsets, places), np.arange(len(items), dtype=np.int32)
 
 
 def _constant(arrays: T) -> T:
@@ -281,4 +291,4 @@ def _best_of_hashes(
             _take(scores, panel, candidates, hidden, top, row)
 
 
-__all__ = ["Panels", "Seen", "Top", "best_of_hashes", "best_of_products", "places"]
+__all__ = ["Panels", "Seen", "Top", "best_of_hashes", "best_of_products"]

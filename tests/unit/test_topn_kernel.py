@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recpipe.kernels import screen
+from recpipe.kernels import ids, screen
 from recpipe.kernels import topn as kernel
 
 Lists = list[list[tuple[int, float]]]
@@ -58,17 +58,25 @@ def reference(scores: np.ndarray, items: np.ndarray, seen: list[list[int]], *, k
 
 
 @settings(deadline=None)
-@given(data=st.data(), k=st.integers(1, 12), width=st.integers(1, 40))
+@given(
+    data=st.data(),
+    k=st.integers(1, 12),
+    width=st.integers(1, 40),
+    # Far apart there is no table of the items' numbers.
+    apart=st.sampled_from([1, 25_000_000]),
+)
 def test_equals_a_full_sort_with_ties_and_seen_items_however_columns_are_tiled(
-    data: st.DataObject, k: int, width: int
+    data: st.DataObject, k: int, width: int, apart: int
 ) -> None:
-    items = np.array(sorted(data.draw(st.sets(st.integers(0, 60), min_size=1))), np.int32)
+    numbers = st.integers(-2, 60).map(lambda number: number * apart)
+    items = np.array(sorted(data.draw(st.sets(numbers, min_size=1))), np.int32)
     rows = data.draw(st.integers(1, 5))
     # Few distinct values, so that nearly every row has ties.
     scores = data.draw(
         hnp.arrays(np.float32, (rows, len(items)), elements=st.sampled_from([-1, 0, 0.5, 2]))
     )
-    ids = st.lists(st.integers(-3, 80), max_size=40)  # unknown and repeated items among them
+    # Unknown and repeated items among them.
+    ids = st.lists(st.integers(-3, 80).map(lambda number: number * apart), max_size=40)
     seen = data.draw(st.lists(ids, min_size=rows, max_size=rows))
     assert best(scores, items, seen, k=k, width=width) == reference(scores, items, seen, k=k)
 
@@ -238,7 +246,7 @@ def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
 
 def test_places_undo_items() -> None:
     items = np.array([2, 4, 7], np.int32)
-    assert kernel.places(items).tolist() == [-1, -1, 0, -1, 1, -1, -1, 2]
+    assert ids.places(items).tolist() == [-1, -1, 0, -1, 1, -1, -1, 2]
 
 
 def hashed(seed: int, users: list[int], items: list[int]) -> list[dict[int, float]]:
