@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from tests.e2e.commands import recpipe, succeed
@@ -47,21 +46,3 @@ def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
     assert "als_explicit" in ended.complaint or "storage" in ended.complaint.lower()
     assert manifest(root, "f")["status"] == "failed"
     assert not (root / "published").exists()
-
-
-def test_k_fold_judges_every_fold_and_publishes_a_model_of_all_ratings(
-    source: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "root"
-    succeed(
-        "run", "--input", source, "--root", root, "--run-id", "k", *DATE, *QUICK,
-        "--models", "sgd", "--set", "split.strategy=k_fold", "--set", "split.folds=2",
-    )  # fmt: skip
-    rows = json.loads((root / "runs" / "k" / "metrics.json").read_text())["rows"]
-    assert {row["fold"] for row in rows} == {0, 1}
-    run = root / "runs" / "k"
-    assert (run / "models" / "sgd" / "fold=1" / "model.json").exists()
-    assert (run / "evaluation" / "sgd" / "fold=1").exists()
-    assert (run / "split" / "fold=0" / "train").exists()
-    assert (run / "final" / "sgd" / "model.json").exists()
-    assert len(published(root)) == 80 * 10

@@ -102,18 +102,30 @@ def test_the_report_is_one_file_that_names_the_model(finished: Path) -> None:
     assert 'src="http' not in page
 
 
-def test_a_second_run_on_the_tables_there_publishes_the_same_lists(
+def test_a_second_run_by_folds_on_the_tables_there_publishes_a_model_of_all_ratings(
     finished: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(finished, root)
-    ended = succeed("run", "--root", root, "--run-id", "two", *DATE, *MODEL, "--log-format", "json")
+    ended = succeed(
+        "run", "--root", root, "--run-id", "two", *DATE, "--log-format", "json",
+        "--set", "split.strategy=k_fold", "--set", "split.folds=2",
+        "--models", "popularity,sgd", "--set", "sgd.rank=4", "--set", "sgd.epochs=2",
+    )  # fmt: skip
     for line in ended.err.splitlines():
         json.loads(line)
-    assert_frame_equal(published(root), published(finished), check_exact=False, atol=1e-3)
+    run = root / "runs" / "two"
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    assert {row["fold"] for row in rows} == {0, 1}
+    for name in ("popularity", "sgd"):
+        assert (run / "models" / name / "fold=1" / "model.json").exists()
+        assert (run / "evaluation" / name / "fold=1").exists()
+    assert (run / "split" / "fold=0" / "train").exists()
+    chosen = manifest(root, "two")["chosen"]["model"]
+    assert (run / "final" / chosen / "model.json").exists()
+    assert len(published(root)) == USERS * N
     assert current(root)["run_id"] == "two"
     assert current(root)["previous"] == "one"
-    assert manifest(root, "two")["settings_hash"] == manifest(root, "one")["settings_hash"]
     # The newest published run is the one that is shown, and the earlier is still there.
     assert "two" in succeed("show", "4", "--root", root).out
     assert "one" in succeed("show", "4", "--root", root, "--run-id", "one").out

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +21,11 @@ from tests.caching import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.sgd.exchange import Exchange
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 def rated(spark: SparkSession, *, users: int = 60, items: int = 25) -> DataFrame:
@@ -241,43 +234,3 @@ def test_a_pair_rated_twice_is_refused_by_name(spark: SparkSession) -> None:
     with pytest.raises(FitError, match="user 1 has more than one rating of item 3"):
         packed(train, None, blocks=1)
     assert cached(spark) <= before
-
-
-def test_the_number_of_cores_changes_no_bit(spark: SparkSession, scratch: Folder) -> None:
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, __file__, "local[3]", str(scratch.uri)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-
-    assert json.loads(done.stdout.splitlines()[-1]) == digest(spark, scratch)
-
-
-def digest(spark: SparkSession, scratch: Folder) -> dict[str, str]:
-    cells = packed(*parts(spark), blocks=2)
-    blocks, _ = carried(cells, plan_of(cells), scratch)
-    cells.release()
-    return {str(key): hashlib.sha256(data).hexdigest() for key, data in sorted(blocks.items())}
-
-
-def main(master: str, folder: str) -> None:
-    """The digest under another master, for the test above."""
-    from pyspark.sql import SparkSession
-
-    spark = (
-        SparkSession.builder.master(master)
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.sql.shuffle.partitions", "7")
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
-    print(json.dumps(digest(spark, Folder(spark, folder))))  # noqa: T201 - how it answers
-    spark.stop()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -22,6 +22,7 @@ from recpipe.models.ring.certificate import encryption_asked
 from recpipe.models.scorers import FactorScorer
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange
+from recpipe.models.sgd.strata import SparkExchange
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.java import QUICK
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import SparkSession
+
+    from recpipe.models.sgd.exchange import Exchange
 
 pytestmark = pytest.mark.timeout(180)
 REPOSITORY = Path(__file__).parents[2]
@@ -157,7 +160,7 @@ def test_a_worker_killed_in_the_second_leg_changes_no_bit(
     cells.release()
 
 
-def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_settings_ask(
+def test_on_eight_cores_and_encrypted_as_spark_s_settings_ask_the_bits_are_the_same(
     tmp_path: Path,
 ) -> None:
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
@@ -173,7 +176,7 @@ def test_four_and_eight_blocks_end_in_the_same_bits_encrypted_as_spark_s_setting
     assert done.returncode == 0, done.stderr
     answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     said = answers.pop("items in blocks")
-    assert answers == {"4": True, "8": True, "encrypted": True}
+    assert answers == {"ring 4": True, "ring 8": True, "spark 2": True, "encrypted": True}
     # Each worker would read all blocks at once, and the guard be for nothing.
     assert said[0] == 5
     assert "leave out spark.io.encryption.enabled" in said[1]
@@ -187,18 +190,23 @@ def main(folder: str) -> None:
         SparkSession.builder.master("local[8]")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.extraJavaOptions", QUICK)
-        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.shuffle.partitions", "7")
         .config("spark.default.parallelism", "2")
         .config("spark.ui.enabled", "false")
         .config("spark.io.encryption.enabled", "true")
         .getOrCreate()
     )
     answers: dict[str, Any] = {"encrypted": encryption_asked(spark)}
-    for blocks in (4, 8):
+    ways: list[tuple[int, Exchange]] = [
+        (4, RingExchange()),
+        (8, RingExchange()),
+        (2, SparkExchange()),
+    ]
+    for blocks, exchange in ways:
         cells = packed(*parts(spark), blocks=blocks)
         plan = plan_of(cells)
-        ours = carried(cells, plan, Folder(spark, folder), RingExchange())
-        answers[str(blocks)] = ours == in_process(cells, plan)
+        ours = carried(cells, plan, Folder(spark, folder), exchange)
+        answers[f"{exchange.name} {blocks}"] = ours == in_process(cells, plan)
         cells.release()
     answers["items in blocks"] = refusal(spark)
     print(json.dumps(answers))  # noqa: T201 - how it answers
