@@ -31,7 +31,7 @@ _NARROW = np.uint16
 _DENSE = 2
 """Pairs a number of a user's, so that a table of these numbers pays."""
 _PIECE = VALUE_BYTES // 8
-"""Items of a piece, and of a run, at most twice that and once: neither its runs nor its items take
+"""The most items of a run. A row has less than twice as many: neither its runs nor its items take
 more than `VALUE_BYTES`."""
 
 
