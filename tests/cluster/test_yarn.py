@@ -22,8 +22,11 @@ PROPERTIES = f"""
 spark.yarn.jars local:{pyspark.__path__[0]}/jars/*
 spark.yarn.maxAppAttempts 1
 spark.yarn.am.memory 512m
+spark.executor.instances 1
+spark.executor.cores 2
 """
-"""Node managers on this machine have Spark's jars: nothing to send, which takes half a minute."""
+"""Node managers on this machine have Spark's jars: nothing to send, which takes half a minute. Two
+executors meet each other on the standalone cluster."""
 
 
 @pytest.fixture(scope="module")
