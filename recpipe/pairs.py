@@ -7,8 +7,9 @@ some thousands of pairs. Grouping pairs by user in Spark costs several times as 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import Column, SparkSession
 
+    Reader = Callable[[list[bytes], list[bytes]], Any]
+
 PAIR = "pair"
 PACKED = "bucket int, keys binary, values binary"
 """Some keys of a bucket of users, and what goes with them, each as the bytes of an array. `Kinds`
 reads those that have so many numbers for each key, or none: keys are pairs as int64 (see
-`kernels.pairs`), or users as int32. `models.seen.RUNS` reads runs."""
+`kernels.pairs`), or users as int32. `models.seen.runs_of` reads runs."""
 
 _USER_HALF = int(sys.byteorder == "little")
 """Of a pair's two int32 in memory, which is the user."""
@@ -165,13 +168,14 @@ class Arrays(NamedTuple):
     values: NDArray[Any]
 
 
-class Kinds(NamedTuple):
+@dataclass(frozen=True)
+class Kinds:
     """The types of `Arrays`."""
 
     keys: type[np.int32 | np.int64]
     values: type[np.int32 | np.int64 | np.float32]
 
-    def joined(self, keys: list[bytes], values: list[bytes]) -> Arrays:
+    def __call__(self, keys: list[bytes], values: list[bytes]) -> Arrays:
         """What some rows have."""
         return Arrays(_as_one(keys, self.keys), _as_one(values, self.values))
 
@@ -180,20 +184,12 @@ def _as_one(values: list[bytes], kind: type[Any]) -> NDArray[Any]:
     return np.concatenate([np.empty(0, kind), *(np.frombuffer(value, kind) for value in values)])
 
 
-class Reader(Protocol):
-    """What makes arrays of PACKED rows, as `Kinds` does."""
-
-    def joined(self, keys: list[bytes], values: list[bytes]) -> Any:
-        """What some rows have."""
-        ...
-
-
 def arrays_of(batches: Iterator[pa.RecordBatch], readers: Sequence[Reader]) -> list[Any]:
     """In a task: what one partition of `together` has of each frame, in their order.
 
     Args:
         batches: of the partition.
-        readers: of each frame, whose answers are given.
+        readers: of each frame, such as `Kinds`; given the keys and the values of its rows.
     """
     found: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in readers]
     for batch in batches:
@@ -201,7 +197,7 @@ def arrays_of(batches: Iterator[pa.RecordBatch], readers: Sequence[Reader]) -> l
         for source, *arrays in zip(*columns, strict=True):
             for values, more in zip(found[source], arrays, strict=True):
                 values.append(more)
-    return [reader.joined(*some) for some, reader in zip(found, readers, strict=True)]
+    return [reader(*some) for some, reader in zip(found, readers, strict=True)]
 
 
 def pieces(
@@ -256,6 +252,6 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 
 __all__ = [
-    "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Reader", "Value", "arrays_of", "buckets_for",
+    "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for",
     "map_pairs", "packed", "pieces", "rows_of", "together", "unpaired",
 ]  # fmt: skip

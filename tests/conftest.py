@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-# Also for the JVMs of processes that know nothing of tests: a snippet of the README, `hadoop fs`.
+# Of every JVM that this process or one below it starts, a snippet of the README and `hadoop fs`
+# among them; clusters start theirs without it.
 os.environ["JDK_JAVA_OPTIONS"] = QUICK
 
 _SLOWEST_FIRST = ("cluster", "e2e", "spark", "unit")
@@ -45,7 +46,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         SparkSession.builder.master("local[2]")
         .appName("recpipe-tests")
         .config("spark.driver.memory", "2g")
-        .config("spark.driver.extraJavaOptions", QUICK)
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.buffer.pageSize", "2m")
         .config("spark.sql.shuffle.partitions", "2")

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from recpipe.arrow import names_of
 from recpipe.kernels import ids
 from recpipe.models.people import KINDS, packed_people, people_of
-from recpipe.models.seen import RUNS, gathered
+from recpipe.models.seen import gathered, runs_of
 from recpipe.pairs import arrays_of, together
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _predicted(
     """The predictions of one bucket."""
     import pyarrow as pa
 
-    numbers, runs = arrays_of(batches, [KINDS, RUNS])
+    numbers, runs = arrays_of(batches, [KINDS, runs_of])
     if not len(runs.users):
         return
     people = people_of(numbers, width=candidates.width)

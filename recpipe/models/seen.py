@@ -39,7 +39,7 @@ class Gathered(NamedTuple):
     """Pairs as `top_n` and `predictions` send them.
 
     Args:
-        pairs: `pairs.PACKED`, not yet shuffled; `RUNS` reads it.
+        pairs: `pairs.PACKED`, not yet shuffled; `runs_of` reads it.
         buckets: of users, in which lists and predictions are made as well.
     """
 
@@ -81,25 +81,19 @@ def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
     return buckets_for(pairs.sparkSession, users=users)
 
 
-class RunKinds:
-    """`Runs` for `pairs.arrays_of`."""
-
-    def joined(self, keys: list[bytes], values: list[bytes]) -> Runs:
-        """What some rows have."""
-        parts = [np.frombuffer(key, np.int32).reshape(-1, 2) for key in keys]
-        runs = np.concatenate([np.empty((0, 2), np.int32), *parts])
-        items = [_items_of(part, value) for part, value in zip(parts, values, strict=True)]
-        # Where their types differ, of the wider.
-        joined = np.concatenate([np.empty(0, _NARROW), *items])
-        return Runs(runs[:, 0].copy(), runs[:, 1].copy(), joined)
+def runs_of(keys: list[bytes], values: list[bytes]) -> Runs:
+    """In a task: what some rows have, for `pairs.arrays_of`."""
+    parts = [np.frombuffer(key, np.int32).reshape(-1, 2) for key in keys]
+    runs = np.concatenate([np.empty((0, 2), np.int32), *parts])
+    items = [_items_of(part, value) for part, value in zip(parts, values, strict=True)]
+    # Where their types differ, of the wider.
+    joined = np.concatenate([np.empty(0, _NARROW), *items])
+    return Runs(runs[:, 0].copy(), runs[:, 1].copy(), joined)
 
 
 def _items_of(runs: NDArray[np.int32], items: bytes) -> NDArray[Any]:
     narrow = len(items) == int(runs[:, 1].sum()) * np.dtype(_NARROW).itemsize
     return np.frombuffer(items, _NARROW if narrow else np.int32)
-
-
-RUNS = RunKinds()
 
 
 def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
@@ -116,7 +110,7 @@ def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
 
 
 def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
-    """In a task: `pairs.PACKED` of `pairs.PAIR`, for `RUNS`; a user's items in their order.
+    """In a task: `pairs.PACKED` of `pairs.PAIR`, for `runs_of`; a user's items in their order.
 
     Args:
         batches: of pairs, in one column.
@@ -172,4 +166,4 @@ def _no_longer_than(
     return np.repeat(users, times), cut
 
 
-__all__ = ["RUNS", "Gathered", "Runs", "buckets_of", "gathered", "pack", "seen_by"]
+__all__ = ["Gathered", "Runs", "buckets_of", "gathered", "pack", "runs_of", "seen_by"]

@@ -17,7 +17,7 @@ from recpipe.beside import at_once
 from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
 from recpipe.models.people import KINDS, packed_people, people_of
-from recpipe.models.seen import RUNS, buckets_of, gathered, seen_by
+from recpipe.models.seen import buckets_of, gathered, runs_of, seen_by
 from recpipe.pairs import arrays_of, together
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def top_n(
         _lists,
         candidates=sent,
         n=n,
-        readers=[KINDS, RUNS, *(KINDS for _ in wanted)],
+        readers=[KINDS, runs_of, *(KINDS for _ in wanted)],
         unknown_too=unknown_too,
     )
     return frame.mapInArrow(lists, LISTS)

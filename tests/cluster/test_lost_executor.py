@@ -84,7 +84,6 @@ def main(master: str, folder: str) -> None:
     builder = (
         SparkSession.builder.master(master)
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", QUICK)
         .config("spark.executor.extraJavaOptions", QUICK)
         .config("spark.executorEnv.PYTHONPATH", str(REPOSITORY))
         .config("spark.executor.memory", "1g")

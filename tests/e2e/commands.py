@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.java import QUICK
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -40,7 +38,7 @@ class Ended:
 def environment(**changes: str) -> dict[str, str]:
     """This process's, without what would change settings, and with changes."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RECPIPE__", "RECPIPE_ROOT"))}
-    return {**kept, "JDK_JAVA_OPTIONS": QUICK, "PYTHONUNBUFFERED": "1", **changes}
+    return {**kept, "PYTHONUNBUFFERED": "1", **changes}
 
 
 def recpipe(

@@ -25,7 +25,6 @@ from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
 from recpipe.storage import Folder
 from tests.caching import cached
-from tests.java import QUICK
 from tests.rings import kill_a_worker
 from tests.spark.test_sgd_exchange import carried, in_process, packed, parts, plan_of
 
@@ -189,7 +188,6 @@ def main(folder: str) -> None:
     spark = (
         SparkSession.builder.master("local[8]")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", QUICK)
         .config("spark.sql.shuffle.partitions", "7")
         .config("spark.default.parallelism", "2")
         .config("spark.ui.enabled", "false")

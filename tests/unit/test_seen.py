@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recpipe.arrow import VALUE_BYTES
 from recpipe.models import seen
-from recpipe.models.seen import RUNS, seen_by
+from recpipe.models.seen import runs_of, seen_by
 
 _id = st.integers(0, 2**31 - 1) | st.integers(0, 5)
 _any = _id | st.sampled_from([-3, -(2**31)])
@@ -23,7 +23,7 @@ def sent(pairs: list[tuple[int, int]], buckets: int) -> list[seen.Runs]:
         assert max(len(row["keys"]), len(row["values"])) <= VALUE_BYTES
     mine = [[row for row in rows if row["bucket"] == bucket] for bucket in range(buckets)]
     assert sum(map(len, mine)) == len(rows)
-    return [RUNS.joined([row["keys"] for row in b], [row["values"] for row in b]) for b in mine]
+    return [runs_of([row["keys"] for row in b], [row["values"] for row in b]) for b in mine]
 
 
 def of(runs: seen.Runs, users: list[int]) -> list[list[int]]:
@@ -64,7 +64,7 @@ def test_where_one_piece_needs_more_bits_all_items_of_the_bucket_have_them() -> 
         (np.column_stack([runs.users, runs.sizes]).tobytes(), runs.items.tobytes())
         for runs in (narrow, wide)
     ]
-    both = RUNS.joined(*map(list, zip(*columns, strict=True)))
+    both = runs_of(*map(list, zip(*columns, strict=True)))
     assert of(both, [7]) == [[3, -1]]
 
 
