@@ -31,10 +31,10 @@ import pyarrow.parquet as pq
 from side_by_side import compare, seconds
 
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models import sgd
 from recpipe.models.sgd.algorithm import train_in_process, visit
 from recpipe.models.sgd.cells import Block, Ratings
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
+from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.packing import cells_of
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.movielens.synthetic import synthesize
@@ -144,7 +144,7 @@ class Fit:
 
     def __init__(self, spark: SparkSession, path: Path, overrides: list[str]) -> None:
         settings = load(overrides=overrides, environment={})
-        self.model = sgd.Sgd(settings.sgd, Scale(min=0.5, max=5.0, step=0.5))
+        self.model = Sgd(settings.sgd, Scale(min=0.5, max=5.0, step=0.5))
         self.spark, self.path = spark, path
 
     @property

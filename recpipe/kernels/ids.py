@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,28 @@ def distinct_of_many(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     seen = np.zeros(most - least + 1, bool)
     seen[ids - least] = True
     return np.flatnonzero(seen) + least
+
+
+def counts_of(ids: Ints) -> tuple[Ints, NDArray[np.int64]]:
+    """The ids that occur, ascending, and how often each does."""
+    if not _dense(ids):
+        once, often = np.unique_counts(ids)
+        return once, often.astype(np.int64)
+    times = np.bincount(ids)
+    found = np.flatnonzero(times)
+    return found.astype(np.int32), times[found].astype(np.int64)
+
+
+def sums_of(
+    parts: Sequence[tuple[Ints, NDArray[np.int64]]],
+) -> tuple[Ints, NDArray[np.int64]]:
+    """The ids of (ids, counts), each once, ascending, and the sum of its counts."""
+    ids = np.concatenate([np.empty(0, np.int32), *(part[0] for part in parts)])
+    times = np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)])
+    once = distinct(ids)
+    sums = np.zeros(len(once), np.int64)
+    np.add.at(sums, positions(once, ids), times)
+    return once, sums
 
 
 def numbers(
@@ -125,11 +149,13 @@ def _dense(ids: Ints) -> bool:
 
 __all__ = [
     "buckets",
+    "counts_of",
     "distinct",
     "distinct_of_many",
     "distinct_of_runs",
     "numbers",
     "places",
     "positions",
+    "sums_of",
     "table",
 ]

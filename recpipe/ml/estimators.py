@@ -26,9 +26,9 @@ from pyspark.sql.types import (
 
 from recpipe.errors import UsageError
 from recpipe.ml.model import ALSModel
-from recpipe.models.block_als import BlockAls, BlockAlsImplicit
+from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
 from recpipe.models.block_als.model import factorised
-from recpipe.models.sgd import Sgd
+from recpipe.models.sgd.model import Sgd
 from recpipe.settings import BlockAls as ExplicitSettings
 from recpipe.settings import BlockAlsImplicit as ImplicitSettings
 from recpipe.settings import Scale

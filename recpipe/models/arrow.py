@@ -45,6 +45,23 @@ def _column(value: Any, kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, 1, [None, ends, pa.py_buffer(np.ascontiguousarray(value))])
 
 
+def factor_rows(
+    name: str, ids: NDArray[np.int32], factors: NDArray[np.float32], bias: NDArray[np.float32]
+) -> pa.RecordBatch:
+    """(`name` int, factors array<float>, bias float), a row an id.
+
+    Args:
+        name: of the ids.
+        ids: (rows,)
+        factors: (rows, rank)
+        bias: (rows,)
+    """
+    ends = np.arange(len(ids) + 1, dtype=np.int32) * factors.shape[1]
+    lists = pa.ListArray.from_arrays(ends, np.ascontiguousarray(factors).ravel())
+    columns = [pa.array(ids), lists, pa.array(np.ascontiguousarray(bias))]
+    return pa.RecordBatch.from_arrays(columns, names=[name, "factors", "bias"])
+
+
 def as_array(value: Any, kind: type[np.int32 | np.int64 | np.float32 | np.float64]) -> NDArray[Any]:
     """A binary Arrow scalar as an array over Arrow's own memory: read-only."""
     buffer = value.as_buffer()

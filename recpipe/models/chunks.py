@@ -16,11 +16,12 @@ from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.arrow import gathered, narrow_rows
+from recpipe.kernels.ids import counts_of, sums_of
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.pairs import PAIR, Value, map_pairs, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
@@ -31,27 +32,29 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float32]
     Counts = tuple[Ints, Longs]
+    Part = tuple[int, Ints, Longs]
 
 USER, ITEM = 0, 1
 
 CHUNKS = "pairs binary, ratings binary"
 """Pairs (int64, see `recpipe.pairs`) and ratings (float32), in the order of the input."""
-COUNTED = "side int, part int, ids binary, counts binary"
-"""Distinct ids (int32) of a side whose number modulo the parts is `part`, and the ratings of each
-(int64)."""
+COUNTED = "side int, ids binary, counts binary"
+"""Distinct ids (int32) of a side, and the ratings of each (int64); several rows a side."""
 
-_ROWS = 1 << 20
+_SENT = "side int, part int, ids binary, counts binary"
+_ROWS = 1 << 17
+_RATING_BYTES = 4
 
 
 @contextmanager
-def chunked(ratings: DataFrame) -> Iterator[DataFrame]:
-    """CHUNKS of (user int, item int, rating), let go at the end of the block."""
+def chunked(ratings: DataFrame) -> Iterator[tuple[DataFrame, int]]:
+    """CHUNKS of (user int, item int, rating), let go at the end of the block; how many ratings."""
     chunks = in_chunks(ratings).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         # By itself, because chunks are not narrow: what reads them may not run with this.
         with narrow_rows(chunks.sparkSession):
-            chunks.agg(F.count(F.lit(1))).collect()
-        yield chunks
+            (row,) = chunks.agg(F.sum(F.octet_length("ratings")).alias("bytes")).collect()
+        yield chunks, (row.bytes or 0) // _RATING_BYTES
     finally:
         chunks.unpersist()
 
@@ -69,14 +72,24 @@ def chunks_of(batches: Batches) -> Iterator[tuple[Ints, Ints, Floats]]:
             yield *unpaired(as_array(pairs[row], np.int64)), as_array(ratings[row], np.float32)
 
 
-def counted(chunks: DataFrame, *sides: int) -> DataFrame:
-    """COUNTED: each id of the sides once, a partition a part; as many parts as cores."""
+def counted(
+    chunks: DataFrame, *, shape: Callable[[Part], Iterable[Part]] | None = None
+) -> pa.Table:
+    """COUNTED of users and of items, each id once.
+
+    Args:
+        chunks: CHUNKS.
+        shape: what becomes of (side, ids, counts) of some ids before they leave the task that
+            added them up; by itself, for what follows in a function of its own is another Python
+            worker. Default: they are left as they are.
+    """
     parts = chunks.sparkSession.sparkContext.defaultParallelism
     return (
         chunks.select("pairs")
-        .mapInArrow(partial(_count, sides=sides, parts=parts), COUNTED)
+        .mapInArrow(partial(_count, parts=parts), _SENT)
         .repartitionById(parts, "part")
-        .mapInArrow(partial(_add_counts, sides=sides), COUNTED)
+        .mapInArrow(partial(_add_counts, shape=shape), COUNTED)
+        .toArrow()
     )
 
 
@@ -97,40 +110,30 @@ def _gather(batches: Batches) -> Batches:
         yield arrow_row(CHUNKS, table.column(PAIR).to_numpy(), table.column("value").to_numpy())
 
 
-def _count(batches: Batches, *, sides: Sequence[int], parts: int) -> Batches:
-    held: dict[int, list[Counts]] = {side: [] for side in sides}
+def _count(batches: Batches, *, parts: int) -> Batches:
+    held: tuple[list[Counts], list[Counts]] = ([], [])
     for batch in batches:
         for value in batch.column("pairs"):
-            both = unpaired(as_array(value, np.int64))
-            for side in sides:
-                found, times = np.unique_counts(both[side])
-                held[side].append((found.astype(np.int32), times.astype(np.int64)))
-    for side in sides:
-        found, times = _summed(held[side])
+            for own, ids in zip(held, unpaired(as_array(value, np.int64)), strict=True):
+                own.append(counts_of(ids))
+    for side, found in enumerate(held):
+        ids, times = sums_of(found)
         for part in range(parts):
-            mine = found % parts == part
-            yield arrow_row(COUNTED, side, part, found[mine], times[mine])
+            mine = ids % parts == part
+            yield arrow_row(_SENT, side, part, ids[mine], times[mine])
 
 
-def _add_counts(batches: Batches, *, sides: Sequence[int]) -> Batches:
-    held: dict[int, list[Counts]] = {side: [] for side in sides}
-    part = 0
+def _add_counts(batches: Batches, *, shape: Callable[[Part], Iterable[Part]] | None) -> Batches:
+    held: tuple[list[Counts], list[Counts]] = ([], [])
     for batch in batches:
         for row in range(batch.num_rows):
-            part = batch.column("part")[row].as_py()
             ids, times = (batch.column(name)[row] for name in ("ids", "counts"))
             found = as_array(ids, np.int32), as_array(times, np.int64)
             held[batch.column("side")[row].as_py()].append(found)
-    for side in sides:
-        yield arrow_row(COUNTED, side, part, *_summed(held[side]))
-
-
-def _summed(found: Sequence[Counts]) -> Counts:
-    """Ids, each once, and the sums of their counts."""
-    ids = np.concatenate([np.empty(0, np.int32), *(pair[0] for pair in found)])
-    times = np.concatenate([np.empty(0, np.int64), *(pair[1] for pair in found)])
-    once, place = np.unique_inverse(ids)
-    return once, np.bincount(place, times, len(once)).astype(np.int64)
+    for side, parts in enumerate(held):
+        part: Part = (side, *sums_of(parts))
+        for shaped in shape(part) if shape else [part]:
+            yield arrow_row(COUNTED, *shaped)
 
 
 __all__ = [

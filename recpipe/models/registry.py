@@ -38,19 +38,19 @@ def build(name: str, settings: Settings, *, scale: Scale | None = None) -> Model
 
 def _sgd(settings: Settings, scale: Scale) -> Model:
     # Its kernels are compiled on import: other models need not wait for them.
-    from recpipe.models.sgd import Sgd
+    from recpipe.models.sgd.model import Sgd
 
     return Sgd(settings.sgd, scale)
 
 
 def _block_als(settings: Settings, scale: Scale) -> Model:
-    from recpipe.models.block_als import BlockAls
+    from recpipe.models.block_als.model import BlockAls
 
     return BlockAls(settings.block_als, scale)
 
 
 def _block_als_implicit(settings: Settings, scale: Scale) -> Model:
-    from recpipe.models.block_als import BlockAlsImplicit
+    from recpipe.models.block_als.model import BlockAlsImplicit
 
     return BlockAlsImplicit(settings.block_als_implicit, scale)
 

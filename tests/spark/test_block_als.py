@@ -14,7 +14,8 @@ from recpipe.kernels.als import initial_factors
 from recpipe.models import registry
 from recpipe.models.als import preferences
 from recpipe.models.baselines import Popularity
-from recpipe.models.block_als import BlockAls, BlockAlsImplicit, fold_in
+from recpipe.models.block_als.fold_in import fold_in
+from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
 from recpipe.settings import BlockAls as Explicit
 from recpipe.settings import BlockAlsImplicit as Implicit
 from recpipe.settings import Scale

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recpipe.errors import FitError, MissingError
-from recpipe.models.block_als import BlockAls, BlockAlsImplicit
+from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
 from recpipe.models.block_als.packing import counted
 from recpipe.models.block_als.ring import Ring
 from recpipe.models.block_als.solving import Solve

@@ -1,6 +1,4 @@
-"""Alternating least squares of our own, explicit and implicit, over packed blocks."""
+"""Alternating least squares of our own, explicit and implicit: `model.BlockAls`, `fold_in`.
 
-from recpipe.models.block_als.fold_in import fold_in
-from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
-
-__all__ = ["BlockAls", "BlockAlsImplicit", "fold_in"]
+Nothing is imported here, so that a Python worker loads what its task runs and no more.
+"""

@@ -7,21 +7,24 @@ A row is solved from its own ratings and their factors alone, and the matrix tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from recpipe.models.arrow import as_array
-from recpipe.models.block_als.packing import ITEM, USER
+from recpipe.models.arrow import as_array, factor_rows
+from recpipe.models.block_als.packing import ITEM, NAMES, USER
 from recpipe.models.planning import plain_plans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.models.arrow import Batches
     from recpipe.models.block_als.blocks import Side
-    from recpipe.models.block_als.packing import Packed
+    from recpipe.models.block_als.packing import Packed, Sides
     from recpipe.models.block_als.solving import Solve
 
 FACTORS = "block int, data binary"
@@ -118,3 +121,19 @@ def frame_of(spark: SparkSession, place: Side, factors: NDArray[np.float32]) -> 
     numbers = range(place.blocks)
     data = [factors[place.range_of(block)].tobytes() for block in numbers]
     return spark.createDataFrame(pa.table({"block": pa.array(numbers, pa.int32()), "data": data}))
+
+
+def factors_by_id(blocks: DataFrame, packed: Packed, *, side: int, plan: Solve) -> DataFrame:
+    """(user or item, factors, bias) of FACTORS of a side."""
+    rows = partial(_rows, side=side, index=packed.index, plan=plan)
+    return blocks.mapInArrow(rows, f"{NAMES[side]} int, factors array<float>, bias float")
+
+
+def _rows(batches: Batches, *, side: int, index: Broadcast[Sides], plan: Solve) -> Batches:
+    place, rank = index.value[side], plan.objective.rank
+    for batch in batches:
+        for row in range(batch.num_rows):
+            ids = place.ids[place.range_of(batch.column("block")[row].as_py())]
+            block = as_array(batch.column("data")[row], np.float32).reshape(-1, plan.width)
+            none = np.zeros(len(ids), np.float32)
+            yield factor_rows(NAMES[side], ids, block[:, :rank], none)

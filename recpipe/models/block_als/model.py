@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import pyarrow as pa
 from pyspark.errors import PySparkException
 
 from recpipe.errors import FitError, MissingError
 from recpipe.kernels.normal_equations import Objective
 from recpipe.models.als import preferences
-from recpipe.models.arrow import as_array
 from recpipe.models.block_als.blocks import number_of_blocks
 from recpipe.models.block_als.by_block import ByBlock
 from recpipe.models.block_als.choice import choose
-from recpipe.models.block_als.packing import ITEM, NAMES, USER, counted
+from recpipe.models.block_als.exchange import factors_by_id
+from recpipe.models.block_als.packing import ITEM, USER, counted
 from recpipe.models.block_als.ring import Ring
 from recpipe.models.block_als.solving import Solve
 from recpipe.models.block_als.whole import Whole
@@ -29,10 +26,8 @@ from recpipe.models.ring import PeerLostError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
-    from recpipe.models.arrow import Batches
     from recpipe.models.block_als.choice import Choice
     from recpipe.models.block_als.exchange import Exchange
     from recpipe.models.block_als.packing import Packed
@@ -170,10 +165,7 @@ def factorised(
         exchange, held = _trained(model, packed, plan, choice, scratch)
         undo.callback(exchange.close)
         users, items = (
-            exchange.blocks(side, held[side]).mapInArrow(
-                partial(_factor_rows, side=side, index=packed.index, plan=plan),
-                f"{NAMES[side]} int, factors array<float>, bias float",
-            )
+            factors_by_id(exchange.blocks(side, held[side]), packed, side=side, plan=plan)
             for side in (USER, ITEM)
         )
         details = {
@@ -254,20 +246,6 @@ def _in_words(name: str) -> Iterator[None]:
         raise FitError(
             f"{name}: {first}", hint="run with --verbose for Spark's own words"
         ) from error
-
-
-def _factor_rows(batches: Batches, *, side: int, index: Broadcast[Any], plan: Solve) -> Batches:
-    place, rank = index.value[side], plan.objective.rank
-    for batch in batches:
-        for row in range(batch.num_rows):
-            ids = place.ids[place.range_of(batch.column("block")[row].as_py())]
-            block = as_array(batch.column("data")[row], np.float32).reshape(-1, plan.width)
-            ends = np.arange(len(ids) + 1, dtype=np.int32) * rank
-            factors = pa.ListArray.from_arrays(ends, np.ascontiguousarray(block[:, :rank]).ravel())
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(ids), factors, pa.array(np.zeros(len(ids), np.float32))],
-                names=[NAMES[side], "factors", "bias"],
-            )
 
 
 def _sections(model: AnyBlockAls) -> Mapping[str, Any]:

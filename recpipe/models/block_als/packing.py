@@ -147,15 +147,13 @@ class Counted:
         name: of the model, for errors.
         chunks: `chunks.CHUNKS`.
         counts: of users and items: (ids in no order, ratings of each).
+        ratings: how many.
     """
 
     name: str
     chunks: DataFrame
     counts: tuple[Counts, Counts]
-
-    @property
-    def ratings(self) -> int:
-        return int(self.counts[USER][1].sum())
+    ratings: int
 
     def pack(self, *, blocks: int, tasks: int, rank: int) -> Packed:
         """The ratings by user and by item, in blocks that tasks share out.
@@ -189,12 +187,11 @@ def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
     Raises:
         FitError: if there is no rating.
     """
-    with chunked(ratings) as chunks:
-        table = counts_of(chunks, USER, ITEM).toArrow()
-        found = Counted(name, chunks, (counts(table, USER), counts(table, ITEM)))
-        if not found.ratings:
+    with chunked(ratings) as (chunks, number):
+        if not number:
             raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
-        yield found
+        table = counts_of(chunks)
+        yield Counted(name, chunks, (counts(table, USER), counts(table, ITEM)), number)
 
 
 def _one_a_block(spark: SparkSession, side: Side) -> DataFrame:

@@ -1,5 +1,4 @@
-"""Matrix factorisation by distributed stochastic gradient descent."""
+"""Matrix factorisation by distributed stochastic gradient descent: `model.Sgd`.
 
-from recpipe.models.sgd.model import Sgd
-
-__all__ = ["Sgd"]
+Nothing is imported here, so that a Python worker loads what its task runs and no more.
+"""

@@ -5,35 +5,26 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import pyarrow as pa
-from pyspark.sql import functions as F
-
-from recpipe.arrow import names_of
 from recpipe.errors import FitError, MissingError
-from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.arrow import as_array
-from recpipe.models.chunks import ITEM, USER, chunked, counted, counts
+from recpipe.models.chunks import chunked
 from recpipe.models.factors import FactorModel
 from recpipe.models.ring import PeerLostError, obstacle
 from recpipe.models.sgd.algorithm import Plan
-from recpipe.models.sgd.grid import Grid, ItemTable, UserRule, number_of_blocks
+from recpipe.models.sgd.grid import Grid, number_of_blocks
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.one_task import OneTask
-from recpipe.models.sgd.packing import pack
+from recpipe.models.sgd.packing import factors_by_id, pack
+from recpipe.models.sgd.placing import placed
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.settings import Scale
@@ -91,7 +82,7 @@ class Sgd:
         progress = trained.progress
         best = progress.curve[progress.best - 1]
         log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
-        users, items = _factors(packed, trained, plan)
+        users, items = factors_by_id(packed, trained.factors, rank=plan.rank)
         return FactorModel.fitted(
             scratch,
             name=self.name,
@@ -157,10 +148,7 @@ class Sgd:
         return RingExchange(), "there is a slot for each block"
 
     def _pack(self, train: DataFrame, validation: DataFrame | None) -> Packed:
-        with chunked(train) as chunks:
-            # The table of items is O(items), and so are the item factors.
-            found, times = counts(counted(chunks, ITEM).toArrow(), ITEM)
-            ratings = int(times.sum())
+        with chunked(train) as (chunks, ratings):
             if not ratings:
                 raise FitError("sgd: no rating to fit", hint="look at the split")
             grid = Grid(
@@ -171,8 +159,7 @@ class Sgd:
                     cores=train.sparkSession.sparkContext.defaultParallelism,
                 )
             )
-            items = ItemTable.of(found, times, blocks=grid.item_blocks)
-            users = _user_rule(chunks, ratings=ratings, blocks=grid.blocks)
+            items, users = placed(chunks, grid, ratings=ratings)
             return pack(chunks, validation, grid=grid, items=items, users=users)
 
     def _plan(self, packed: Packed, *, seed: int) -> Plan:
@@ -204,82 +191,6 @@ class Sgd:
             low=low,
             span=span,
         )
-
-
-def _user_rule(chunks: DataFrame, *, ratings: int, blocks: int) -> UserRule:
-    if blocks == 1:
-        return UserRule.hashed(1)
-    threshold = UserRule.threshold(ratings, blocks=blocks)
-    loads = (
-        counted(chunks, USER)
-        .mapInArrow(partial(_loads, blocks=blocks, threshold=threshold), _LOADS)
-        .toArrow()
-    )
-    user, block, count = (loads.column(name).to_numpy() for name in ("user", "block", "ratings"))
-    heavy = block < 0
-    light = np.zeros(blocks, np.int64)
-    np.add.at(light, block[~heavy], count[~heavy])
-    return UserRule.of(user[heavy], count[heavy], light=light)
-
-
-_LOADS = "user int, block int, ratings long"
-
-
-def _loads(batches: Batches, *, blocks: int, threshold: int) -> Batches:
-    """Heavy users with their ratings, of block -1; for the others, the sums of their blocks."""
-    hashed = UserRule.hashed(blocks)
-    light = np.zeros(blocks, np.int64)
-    for batch in batches:
-        user, count = counts(pa.Table.from_batches([batch]), USER)
-        heavy = count > threshold
-        np.add.at(light, hashed.block(user[~heavy]), count[~heavy])
-        yield _load_rows(user[heavy], np.full(int(heavy.sum()), -1, np.int32), count[heavy])
-    numbers = np.arange(blocks, dtype=np.int32)
-    yield _load_rows(np.full(blocks, -1, np.int32), numbers, light)
-
-
-def _load_rows(*columns: NDArray[Any]) -> pa.RecordBatch:
-    names = names_of(_LOADS)
-    return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=names)
-
-
-def _factors(packed: Packed, trained: Trained, plan: Plan) -> tuple[DataFrame, DataFrame]:
-    """(user, factors, bias) and (item, factors, bias)."""
-    spark = packed.cells.sparkSession
-    numbers = range(packed.grid.item_blocks)
-    item_ids = spark.createDataFrame(
-        pa.table(
-            {
-                "number": pa.array(numbers, pa.int32()),
-                "ids": [packed.items.ids(j).tobytes() for j in numbers],
-            }
-        )
-    )
-    users, items = (
-        trained.factors.where(F.col("side") == side)
-        .select("number", "data")
-        .join(ids, "number")
-        .mapInArrow(
-            partial(_rows, name=name, rank=plan.rank),
-            f"{name} int, factors array<float>, bias float",
-        )
-        for name, side, ids in (("user", USERS, packed.user_ids()), ("item", ITEMS, item_ids))
-    )
-    return users, items
-
-
-def _rows(batches: Batches, *, name: str, rank: int) -> Batches:
-    """Blocks of factors to one row an id."""
-    for batch in batches:
-        for at in range(batch.num_rows):
-            ids = as_array(batch.column("ids")[at], np.int32)
-            block = as_array(batch.column("data")[at], np.float32).reshape(-1, rank + 1)
-            ends = np.arange(len(ids) + 1, dtype=np.int32) * rank
-            factors = pa.ListArray.from_arrays(ends, np.ascontiguousarray(block[:, :rank]).ravel())
-            bias = np.ascontiguousarray(block[:, rank])
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(ids), factors, pa.array(bias)], names=[name, "factors", "bias"]
-            )
 
 
 __all__ = ["Sgd"]

@@ -13,18 +13,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
-from recpipe.models.arrow import arrow_row, as_array
+from recpipe.kernels.sgd import ITEMS, USERS
+from recpipe.models.arrow import arrow_row, as_array, factor_rows
 from recpipe.models.chunks import chunks_of, in_chunks
 from recpipe.models.sgd.cells import Block, Cell, Ratings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from recpipe.models.arrow import Batches
@@ -130,6 +131,54 @@ def _refuse_duplicates(found: Iterable[str]) -> None:
     duplicate = next((pair for pair in found if pair), None)
     if duplicate:
         raise FitError(f"sgd: {duplicate}", hint="keep one rating of each user and item")
+
+
+def factors_by_id(packed: Packed, factors: DataFrame, *, rank: int) -> tuple[DataFrame, DataFrame]:
+    """(user, factors, bias) and (item, factors, bias) of `exchange.FACTORS`."""
+    spark = packed.cells.sparkSession
+    numbers = range(packed.grid.item_blocks)
+    item_ids = spark.createDataFrame(
+        pa.table(
+            {
+                "number": pa.array(numbers, pa.int32()),
+                "ids": [packed.items.ids(j).tobytes() for j in numbers],
+            }
+        )
+    )
+    users, items = (
+        _met(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(
+            partial(_rows, name=name, rank=rank),
+            f"{name} int, factors array<float>, bias float",
+        )
+        for name, side, ids, blocks in (
+            ("user", USERS, packed.user_ids(), packed.grid.blocks),
+            ("item", ITEMS, item_ids, packed.grid.item_blocks),
+        )
+    )
+    return users, items
+
+
+def _met(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFrame:
+    """Both rows of a block in a partition of its own: what a join of so few would put in one."""
+    none = F.lit(None).cast("binary")
+    both = factors.select("number", "data", none.alias("ids")).unionAll(
+        ids.select("number", none.alias("data"), "ids")
+    )
+    return both.repartitionById(blocks, "number")
+
+
+def _rows(batches: Batches, *, name: str, rank: int) -> Batches:
+    found = {
+        column: scalar
+        for batch in batches
+        for column in ("data", "ids")
+        for scalar in batch.column(column)
+        if scalar.is_valid
+    }
+    if found:
+        block = as_array(found["data"], np.float32).reshape(-1, rank + 1)
+        ids = as_array(found["ids"], np.int32)
+        yield factor_rows(name, ids, block[:, :rank], block[:, rank])
 
 
 @contextmanager

@@ -1,0 +1,31 @@
+"""What a Python worker loads to run a task of a fit: its own kernels, for each takes time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PRINT = "print(*(m.rpartition('.')[2] for m in sys.modules if m.startswith('recpipe.kernels.')))"
+
+
+@pytest.mark.parametrize(
+    ("modules", "kernels"),
+    [
+        ("recpipe.models.sgd.leg, recpipe.models.sgd.placing", {"ids", "rows", "sgd"}),
+        (
+            "recpipe.models.block_als.ring, recpipe.models.block_als.solving",
+            {"als", "als_gradients", "ids", "normal_equations", "rows", "tiles"},
+        ),
+        ("recpipe.models.topn", {"best", "ids", "pairs", "runs", "screen", "tiles", "topn"}),
+    ],
+)
+def test_a_task_loads_its_own_kernels(modules: str, kernels: set[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys, {modules}; {PRINT}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(run.stdout.split()) - {"cache", "garbage"} == kernels
