@@ -4,13 +4,13 @@
     python benchmarks/fits.py --work build/bench/fits-full --ratings 8300000 --only implicit-cg
 
 Every side is a process of its own that has fitted for a minute, or once if that takes longer,
-before the clock starts. The ALS of ours
-and of MLlib begin with a cached DataFrame, `implicit` with a CSR matrix in memory, all as their
-users have them; `sgd` and LIBMF begin with a Parquet file. MLlib is as its guide shows it: 10
-blocks, and Java BLAS forced, so that a native one installed for ours does not change the baseline.
-For the implicit ones each rating is an interaction, whatever its value, as a click or a play is.
-Before anything is timed the models are judged on held-out ratings, and a work ends there if ours
-is worse. One round of a rival stands beside one of each of ours.
+before the clock starts. The ALS of ours and of MLlib begin with a cached DataFrame, `implicit` with
+a CSR matrix in memory, all as their users have them; `sgd` and LIBMF begin with a Parquet file.
+MLlib is as its guide shows it: 10 blocks, and Java BLAS forced, so that a native one installed for
+ours does not change the baseline. For the implicit ones each rating is an interaction, whatever its
+value, as a click or a play is. Before anything is timed the models are judged on held-out ratings,
+and a work ends there if ours is worse. One round of a rival stands beside one of each of ours, and
+as long as a rival works ours waits, so that Spark has ended its Python workers meanwhile.
 """
 
 from __future__ import annotations
