@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EXIT_SECONDS = 180
+_KEPT = 4
+"""Archives that stay, of 180 MB each: of other environments on this machine, and of former ones."""
 
 
 def main() -> None:
@@ -42,10 +45,20 @@ def main() -> None:
         with session.spark_session(settings, name="classes", exit_seconds=_EXIT_SECONDS) as spark:
             _exercise(spark)
         part.replace(target)
+        tidy(target.parent)
     except (RecpipeError, OSError) as error:
         logger.warning("no archive of Java's classes: %s", error)
     finally:
         part.unlink(missing_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove all archives of a folder but the newest few; who has mapped one is not disturbed."""
+    # Another process may be at the same.
+    with suppress(OSError):
+        made = sorted(folder.glob("spark-classes-*.jsa"), key=lambda file: file.stat().st_mtime)
+        for file in made[:-_KEPT]:
+            file.unlink(missing_ok=True)
 
 
 def _exercise(spark: SparkSession) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from recpipe import environment
+from recpipe import classes, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +62,15 @@ def test_what_is_no_archive_of_this_java_is_passed_over_in_silence(
     answer, printed = asked(cache)
     assert answer == [10, [f"-XX:SharedArchiveFile={target}"]]
     assert "warning" not in printed.lower()
+
+
+def test_archives_of_former_environments_go_and_the_newest_stay(tmp_path: Path) -> None:
+    """Each takes 180 MB, and every change of Spark, Java or environment makes another."""
+    for age, name in enumerate("abcdef"):
+        file = tmp_path / f"spark-classes-{name}.jsa"
+        file.touch()
+        os.utime(file, (1000 - age, 1000 - age))
+    (tmp_path / "numba").mkdir()
+    classes.tidy(tmp_path)
+    left = {file.name.removeprefix("spark-classes-") for file in tmp_path.iterdir()}
+    assert left == {"a.jsa", "b.jsa", "c.jsa", "d.jsa", "numba"}
