@@ -86,7 +86,7 @@ def read_raw_lines(
     reader = spark.read.option("lineSep", end)
     if longest is not None:
         reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", str(longest))
-    return _placed(reader.text([literal(uri) for uri in uris]), ["value"], uris)
+    return _placed(reader.text([literal(uri) for uri in uris]), "value", uris)
 
 
 def without_ends(raw: DataFrame) -> DataFrame:
@@ -120,7 +120,9 @@ def _decodes(content: bytes) -> bool:
 
 
 def read_rows(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
-    """The columns of Parquet files + (file, block, place).
+    """The rows of Parquet files, one struct each, as (row, file, block, place).
+
+    So their columns may have any name.
 
     Raises:
         InputError: if Spark cannot read them: damaged, or of types that it does not have.
@@ -134,14 +136,14 @@ def read_rows(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
             f"{uris[0]}: cannot be read as Parquet: {said[:300]}",
             hint="is it whole, and are its timestamps in microseconds, not nanoseconds?",
         ) from error
-    return _placed(rows, rows.columns, uris)
+    return _placed(rows.select(F.struct("*").alias("row"), "_metadata"), "row", uris)
 
 
-def _placed(frame: DataFrame, columns: Sequence[str], uris: Sequence[str]) -> DataFrame:
-    """`columns` of a frame read from `uris` + its position; `file` is the index in `uris`."""
+def _placed(frame: DataFrame, column: str, uris: Sequence[str]) -> DataFrame:
+    """`column` of a frame read from `uris` + its position; `file` is the index in `uris`."""
     file = F.lit(0) if len(uris) == 1 else F.col("_metadata.file_path")
     placed = frame.select(
-        *columns,
+        column,
         file.alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("place"),
@@ -152,7 +154,7 @@ def _placed(frame: DataFrame, columns: Sequence[str], uris: Sequence[str]) -> Da
         sorted(_numbered(frame.sparkSession, uris).items()), "file string, number int"
     )
     joined = placed.join(F.broadcast(numbers), "file")
-    return joined.select(*columns, F.col("number").alias("file"), "block", "place")
+    return joined.select(column, F.col("number").alias("file"), "block", "place")
 
 
 def _numbered(spark: SparkSession, uris: Sequence[str]) -> dict[str, int]:

@@ -102,29 +102,31 @@ def judged_rows(
         InputError: if a column is missing or has a type that cannot be read as what it is.
     """
     rows = read_rows(spark, uris)
-    names = [name for name in rows.columns if name not in POSITION]
+    types = {field.name: field.dataType for field in rows.select("row.*").schema}
+    names = list(types)
     columns = columns_of(names, RATING_COLUMNS)
     if columns is None:
         raise InputError(
             f"{source}: columns {', '.join(names)}", hint="needed: user, item, rating, timestamp"
         )
-    user, item, rating, timestamp = (names[columns[name]] for name in RATING_COLUMNS)
-    types = {field.name: field.dataType for field in rows.schema.fields}
-    _check_types(types, ids=(user, item), timestamp=timestamp, source=source)
+    *ids, _, timestamp = found = [names[columns[name]] for name in RATING_COLUMNS]
+    _check_types(types, ids=ids, timestamp=timestamp, source=source)
+    user, item, rating, time = (F.col("row").getField(name) for name in found)
+    text = time.cast("string")
     if types[timestamp] in _TIMES:
-        rated_at = F.col(timestamp).cast("timestamp")
+        rated_at = time.cast("timestamp")
     else:
-        sampled = rows.select(F.col(timestamp).cast("string")).na.drop().limit(_SAMPLED_ROWS)
+        sampled = rows.select(text).na.drop().limit(_SAMPLED_ROWS)
         unit = time_unit(row[0] for row in sampled.collect())
-        rated_at = instant(F.col(timestamp).cast("string"), unit, period)
+        rated_at = instant(text, unit, period)
     parsed = rows.select(
         *POSITION,
-        F.trim(F.col(user).cast("string")).alias("user"),
-        F.trim(F.col(item).cast("string")).alias("item"),
-        F.col(rating).cast("string").alias("rating"),
-        F.col(timestamp).cast("string").alias("timestamp"),
+        F.trim(user.cast("string")).alias("user"),
+        F.trim(item.cast("string")).alias("item"),
+        rating.cast("string").alias("rating"),
+        text.alias("timestamp"),
         rated_at.alias("rated_at"),
-        F.to_json(F.struct(*names), {"ignoreNullFields": "false"}).alias("raw"),
+        F.to_json("row", {"ignoreNullFields": "false"}).alias("raw"),
     )
     sound = F.is_valid_utf8("user") & F.is_valid_utf8("item")
     # A null id is a missing field, not an unknown encoding.
@@ -211,7 +213,7 @@ def latest(ratings: DataFrame, users: DataFrame, items: DataFrame) -> tuple[Data
 
 
 def _check_types(
-    types: Mapping[str, DataType], *, ids: tuple[str, str], timestamp: str, source: str
+    types: Mapping[str, DataType], *, ids: Sequence[str], timestamp: str, source: str
 ) -> None:
     allowed: dict[str, tuple[DataType, ...]] = {name: (StringType(), *_INTEGERS) for name in ids}
     allowed[timestamp] = (StringType(), *_INTEGERS, *_TIMES)

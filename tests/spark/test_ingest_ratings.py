@@ -228,14 +228,15 @@ def test_refused_rows_have_their_line_whatever_the_blocks(
 
 def test_parquet_is_read_by_the_names_of_its_columns(spark: SparkSession, tmp_path: Path) -> None:
     rows = [
-        (5, 4.0, NOON, 1, "a"),
-        (None, 4.0, NOON, 2, "b"),
-        (6, float("nan"), NOON, 3, "c"),
-        (7, 4.0, None, 4, "d"),
-        (8, 4.0, datetime(1970, 1, 1, tzinfo=UTC), 5, "e"),
+        (5, 4.0, NOON, 1, "a", 0),
+        (None, 4.0, NOON, 2, "b", 0),
+        (6, float("nan"), NOON, 3, "c", 0),
+        (7, 4.0, None, 4, "d", 0),
+        (8, 4.0, datetime(1970, 1, 1, tzinfo=UTC), 5, "e", 0),
     ]
     path = tmp_path / "r"
-    schema = "movieId int, rating float, rated_at timestamp, userId bigint, note string"
+    # The last two are names that ingest has for things of its own, or that Spark reads as a path.
+    schema = "movieId int, rating float, rated_at timestamp, userId bigint, file string, `a.b` int"
     spark.createDataFrame(rows, schema).coalesce(1).write.parquet(str(path))
     files = [f"file://{p}" for p in path.glob("*.parquet")]
     frame = judged_rows(spark, files, source="here", scale=HALF_STARS, period=PERIOD)
