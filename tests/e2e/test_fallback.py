@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from tests.e2e.commands import recpipe, succeed
@@ -46,3 +49,44 @@ def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
     assert "als_explicit" in ended.complaint or "storage" in ended.complaint.lower()
     assert manifest(root, "f")["status"] == "failed"
     assert not (root / "published").exists()
+
+
+FITS = """
+import json, sys
+from recpipe.models import registry
+from recpipe.session import spark_session
+from recpipe.settings import Scale, load
+from recpipe.storage import Folder
+
+settings = load(environment={}, overrides=sys.argv[2:])
+with spark_session(settings, name="test", input_bytes=1) as spark:
+    train = spark.range(60).selectExpr(
+        "cast(id % 12 as int) user", "cast(id % 5 as int) item", "cast(id % 4 + 1 as float) rating"
+    )
+    for name in ("block_als", "sgd"):
+        model = registry.build(name, settings, scale=Scale(min=1, max=5, step=1))
+        fitted = model.fit(train, validation=None, scratch=Folder(spark, sys.argv[1]), seed=1)
+        print(json.dumps([name, fitted.users, fitted.info()["exchange"]]))
+"""
+
+
+def test_where_tasks_do_not_reach_each_other_factors_go_through_spark(tmp_path: Path) -> None:
+    """What a firewall between executors does: `auto` says what it tried, and goes on."""
+    # Every kernel refuses a connection to it, at once.
+    nobody = "224.0.0.1"
+    overrides = (
+        f"session.conf.spark.driver.host={nobody}",
+        "session.conf.spark.driver.bindAddress=127.0.0.1", "session.master=local[2]",
+        "block_als.blocks=2", "block_als.rank=2", "block_als.iterations=1",
+        "sgd.blocks=2", "sgd.rank=2", "sgd.epochs=1",
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", FITS, str(tmp_path), *overrides],
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    fitted = [json.loads(line) for line in done.stdout.splitlines()]
+    assert fitted == [["block_als", 12, "broadcast"], ["sgd", 12, "spark"]]
+    for name in ("block_als", "sgd"):
+        (said,) = [line for line in done.stderr.splitlines() if f"{name} ring: task " in line]
+        assert nobody in said
+        assert "going on with the exchange spark" in said
