@@ -10,8 +10,10 @@ import sys
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import Column, SparkSession
+
+    Work = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
     Reader = Callable[[list[bytes], list[bytes]], Any]
 
@@ -90,13 +94,31 @@ def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.in
     return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
 
 
-def map_pairs(
-    rows: DataFrame,
-    work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
-    schema: str,
-    *,
-    value: Value | None = None,
-) -> DataFrame:
+def mapped(frame: DataFrame, work: Work, schema: str) -> DataFrame:
+    """`frame.mapInArrow`, whose pairs `map_pairs` takes from `work` itself.
+
+    Two functions of Python in one stage take two workers for each task, and what one makes becomes
+    rows of Spark on its way to the other.
+
+    Args:
+        frame: what `work` is given.
+        work: what a task does; it makes no nulls, and the same again if it runs again.
+        schema: of what it makes: user int, item int, ...
+    """
+    rows = frame.mapInArrow(work, schema)
+    _origins[rows] = frame, work
+    return rows
+
+
+def is_mapped(rows: DataFrame) -> bool:
+    """Whether `map_pairs` will take the pairs from the function that makes them."""
+    return rows in _origins and rows.storageLevel == StorageLevel.NONE
+
+
+_origins: WeakKeyDictionary[DataFrame, tuple[DataFrame, Work]] = WeakKeyDictionary()
+
+
+def map_pairs(rows: DataFrame, work: Work, schema: str, *, value: Value | None = None) -> DataFrame:
     """`work` on batches of (PAIR, value), as `mapInArrow` does; the way in is the shortest.
 
     Args:
@@ -105,6 +127,11 @@ def map_pairs(
         schema: of what it makes.
         value: a column of `rows` that goes with the pairs.
     """
+    if is_mapped(rows):
+        source, made_by = _origins[rows]
+        return source.mapInArrow(
+            lambda batches: work(_paired(batch, value) for batch in made_by(batches)), schema
+        )
     beside = [] if value is None else [value]
     files = files_of(rows.select("user", "item", *[column.name for column in beside]))
     if files is not None:
@@ -124,14 +151,22 @@ def _from_files(
         kinds = {"int": pa.int32(), "float": pa.float32(), "micros": pa.timestamp("us", "UTC")}
         wanted.append((value.name, kinds[value.kind]))
     for rows in decoded(batches, wanted):
-        users, items, *values = rows.columns
-        # Both halves in place: an item's sign must not reach the user's.
-        pairs = np.empty((len(rows), 2), np.int32)
-        pairs[:, _USER_HALF], pairs[:, 1 - _USER_HALF] = users.to_numpy(), items.to_numpy()
-        if value is not None and value.kind == "micros":
-            values = [values[0].cast(pa.int64())]
-        columns = [pa.array(pairs.view(np.int64)[:, 0]), *values]
-        yield pa.RecordBatch.from_arrays(columns, names=[PAIR, "value"][: len(columns)])
+        yield _paired(rows, value)
+
+
+def _paired(rows: pa.RecordBatch, value: Value | None) -> pa.RecordBatch:
+    """(PAIR, value) of (user, item, ...)."""
+    import pyarrow as pa
+
+    # Both halves in place: an item's sign must not reach the user's.
+    pairs = np.empty((len(rows), 2), np.int32)
+    pairs[:, _USER_HALF] = rows.column("user").to_numpy()
+    pairs[:, 1 - _USER_HALF] = rows.column("item").to_numpy()
+    columns = [pa.array(pairs.view(np.int64)[:, 0])]
+    if value is not None:
+        given = rows.column(value.name)
+        columns.append(given.cast(pa.int64()) if value.kind == "micros" else given)
+    return pa.RecordBatch.from_arrays(columns, names=[PAIR, "value"][: len(columns)])
 
 
 def packed(pairs: DataFrame, *, buckets: int, value: Value | None = None) -> DataFrame:
@@ -253,5 +288,5 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 __all__ = [
     "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for",
-    "map_pairs", "packed", "pieces", "rows_of", "together", "unpaired",
+    "is_mapped", "map_pairs", "mapped", "packed", "pieces", "rows_of", "together", "unpaired",
 ]  # fmt: skip

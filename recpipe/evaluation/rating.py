@@ -16,7 +16,7 @@ from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
-from recpipe.pairs import Kinds, Value, arrays_of
+from recpipe.pairs import Kinds, Value, arrays_of, is_mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +98,10 @@ def _compared(
     predictions: Mapping[str, DataFrame], held_out: DataFrame, *, users: int | None
 ) -> Compared | None:
     predicted = [
-        Source(frame.where(F.col("prediction").isNotNull()), Value("prediction", "float"))
+        Source(
+            frame if is_mapped(frame) else frame.where(F.col("prediction").isNotNull()),
+            Value("prediction", "float"),
+        )
         for frame in predictions.values()
     ]
     together = bucketed([Source(held_out, Value("rating", "float")), *predicted], users=users)

@@ -16,7 +16,7 @@ from recpipe.arrow import names_of
 from recpipe.kernels import ids
 from recpipe.models.people import KINDS, packed_people, people_of
 from recpipe.models.seen import gathered, runs_of
-from recpipe.pairs import arrays_of, together
+from recpipe.pairs import arrays_of, mapped, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def predictions(
     asked, buckets = gathered(pairs)
     predicted = partial(_predicted, candidates=candidates, unknown_too=unknown_too, present=present)
     people = packed_people(users, buckets=buckets)
-    return together([people, asked], buckets=buckets).mapInArrow(predicted, PREDICTIONS)
+    return mapped(together([people, asked], buckets=buckets), predicted, PREDICTIONS)
 
 
 def no_predictions(spark: SparkSession) -> DataFrame:

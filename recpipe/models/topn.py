@@ -18,7 +18,7 @@ from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
 from recpipe.models.people import KINDS, packed_people, people_of
 from recpipe.models.seen import buckets_of, gathered, runs_of, seen_by
-from recpipe.pairs import arrays_of, together
+from recpipe.pairs import arrays_of, mapped, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def top_n(
         readers=[KINDS, runs_of, *(KINDS for _ in wanted)],
         unknown_too=unknown_too,
     )
-    return frame.mapInArrow(lists, LISTS)
+    return mapped(frame, lists, LISTS)
 
 
 def _lists(

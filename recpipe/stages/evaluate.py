@@ -80,9 +80,9 @@ def _judge(
         for name, model in models.items():
             with context.progress.stage("rank", f"{name}, {part}"):
                 ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
-                ranked = ranked.select(*EVALUATION.columns)
                 if part == "test":
                     place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
+                    ranked = ranked.select(*EVALUATION.columns)
                     with narrow_rows(users.sparkSession):
                         ranked = place.write_table(table, ranked, contract=EVALUATION)
                 lists[name] = ranked
