@@ -9,8 +9,9 @@ a CSR matrix in memory, all as their users have them; `sgd` and LIBMF begin with
 MLlib is as its guide shows it: 10 blocks, and Java BLAS forced, so that a native one installed for
 ours does not change the baseline. For the implicit ones each rating is an interaction, whatever its
 value, as a click or a play is. Before anything is timed the models are judged on held-out ratings,
-and a work ends there if ours is worse. One round of a rival stands beside one of each of ours, and
-as long as a rival works ours waits, so that Spark has ended its Python workers meanwhile.
+and a work ends there if ours is worse. One round of a rival stands beside one of each of ours.
+Where it takes longer than a minute Spark has ended our Python workers meanwhile, and the next round
+starts them again.
 """
 
 from __future__ import annotations

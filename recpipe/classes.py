@@ -26,13 +26,14 @@ logger = logging.getLogger(__name__)
 
 _EXIT_SECONDS = 180
 _KEPT = 4
-"""Archives that stay, of 180 MB each: of other environments on this machine, and of former ones."""
+"""Archives that stay, of 180 MB each: of all environments of this machine, newest use first."""
 
 
 def main() -> None:
     """Make the archive unless it is there; without it everything works, and starts slower."""
     target = environment.class_archive()
     if target.exists():
+        os.utime(target)  # It is in use: others go before it.
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -53,10 +54,13 @@ def main() -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove all archives of a folder but the newest few; who has mapped one is not disturbed."""
+    """Remove all archives of a folder but the newest few; who has mapped one is not disturbed.
+
+    What was left of one that was not finished counts as one.
+    """
     # Another process may be at the same.
     with suppress(OSError):
-        made = sorted(folder.glob("spark-classes-*.jsa"), key=lambda file: file.stat().st_mtime)
+        made = sorted(folder.glob("spark-classes-*.jsa*"), key=lambda file: file.stat().st_mtime)
         for file in made[:-_KEPT]:
             file.unlink(missing_ok=True)
 

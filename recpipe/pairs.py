@@ -53,10 +53,13 @@ class Value(NamedTuple):
     Args:
         name: of it.
         kind: what becomes of it: int32, float32, or microseconds since 1970 (int64).
+        missing: what a row without one has: a number, or `skip` for no such row; None where there
+            is none. What `mapped` made has all of them.
     """
 
     name: str
     kind: Literal["int", "float", "micros"]
+    missing: int | Literal["skip"] | None = None
 
     def column(self) -> Column:
         """As Spark makes it."""
@@ -110,11 +113,6 @@ def mapped(frame: DataFrame, work: Work, schema: str) -> DataFrame:
     return rows
 
 
-def is_mapped(rows: DataFrame) -> bool:
-    """Whether `map_pairs` will take the pairs from the function that makes them."""
-    return rows in _origins and rows.storageLevel == StorageLevel.NONE
-
-
 _origins: WeakKeyDictionary[DataFrame, tuple[DataFrame, Work]] = WeakKeyDictionary()
 
 
@@ -127,11 +125,14 @@ def map_pairs(rows: DataFrame, work: Work, schema: str, *, value: Value | None =
         schema: of what it makes.
         value: a column of `rows` that goes with the pairs.
     """
-    if is_mapped(rows):
+    if rows in _origins and rows.storageLevel == StorageLevel.NONE:
         source, made_by = _origins[rows]
-        return source.mapInArrow(
-            lambda batches: work(_paired(batch, value) for batch in made_by(batches)), schema
-        )
+        take = partial(_from_rows, value=value)
+        return source.mapInArrow(lambda batches: work(take(made_by(batches))), schema)
+    if value is not None and value.missing == "skip":
+        rows = rows.where(F.col(value.name).isNotNull())
+    elif value is not None and value.missing is not None:
+        rows = rows.withColumn(value.name, F.coalesce(value.name, F.lit(value.missing)))
     beside = [] if value is None else [value]
     files = files_of(rows.select("user", "item", *[column.name for column in beside]))
     if files is not None:
@@ -144,18 +145,36 @@ def map_pairs(rows: DataFrame, work: Work, schema: str, *, value: Value | None =
 def _from_files(
     batches: Iterator[pa.RecordBatch], *, value: Value | None
 ) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-
-    wanted = [("user", pa.int32()), ("item", pa.int32())]
-    if value is not None:
-        kinds = {"int": pa.int32(), "float": pa.float32(), "micros": pa.timestamp("us", "UTC")}
-        wanted.append((value.name, kinds[value.kind]))
-    for rows in decoded(batches, wanted):
+    for rows in decoded(batches, _wanted(value)):
         yield _paired(rows, value)
 
 
+def _from_rows(
+    batches: Iterator[pa.RecordBatch], *, value: Value | None
+) -> Iterator[pa.RecordBatch]:
+    """What a function makes at once may be a whole bucket: it goes on a piece at a time."""
+    import pyarrow as pa
+
+    schema = pa.schema(_wanted(value))
+    for batch in batches:
+        for start in range(0, len(batch), HELD):
+            piece = batch.slice(start, HELD)
+            # Its own columns are of the types that Spark was told, these are as they are wanted.
+            yield _paired(piece.select(schema.names).cast(schema), value)
+
+
+def _wanted(value: Value | None) -> list[tuple[str, pa.DataType]]:
+    import pyarrow as pa
+
+    columns = [("user", pa.int32()), ("item", pa.int32())]
+    if value is not None:
+        kinds = {"int": pa.int32(), "float": pa.float32(), "micros": pa.timestamp("us", "UTC")}
+        columns.append((value.name, kinds[value.kind]))
+    return columns
+
+
 def _paired(rows: pa.RecordBatch, value: Value | None) -> pa.RecordBatch:
-    """(PAIR, value) of (user, item, ...)."""
+    """(PAIR, value) of columns as they are wanted."""
     import pyarrow as pa
 
     # Both halves in place: an item's sign must not reach the user's.
@@ -288,5 +307,5 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 __all__ = [
     "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for",
-    "is_mapped", "map_pairs", "mapped", "packed", "pieces", "rows_of", "together", "unpaired",
+    "map_pairs", "mapped", "packed", "pieces", "rows_of", "together", "unpaired",
 ]  # fmt: skip

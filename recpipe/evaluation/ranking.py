@@ -17,7 +17,7 @@ from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
-from recpipe.pairs import Kinds, Value, arrays_of, is_mapped
+from recpipe.pairs import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -129,12 +129,8 @@ def _together(
     users: int | None = None,
 ) -> DataFrame:
     """The relevant pairs and the places of every list, for `_judge`."""
-    ranked = [
-        # A rank that is missing is as wrong as one below 1.
-        frame if is_mapped(frame) else frame.withColumn("rank", F.coalesce("rank", F.lit(0)))
-        for frame in lists.values()
-    ]
-    places = [Source(frame, Value("rank", "int")) for frame in ranked]
+    # A rank that is missing is as wrong as one below 1.
+    places = [Source(frame, Value("rank", "int", missing=0)) for frame in lists.values()]
     return bucketed([Source(_relevant(held_out, threshold)), *places], users=users)
 
 

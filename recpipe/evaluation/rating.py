@@ -8,7 +8,6 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
@@ -16,7 +15,7 @@ from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
-from recpipe.pairs import Kinds, Value, arrays_of, is_mapped
+from recpipe.pairs import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,10 +97,7 @@ def _compared(
     predictions: Mapping[str, DataFrame], held_out: DataFrame, *, users: int | None
 ) -> Compared | None:
     predicted = [
-        Source(
-            frame if is_mapped(frame) else frame.where(F.col("prediction").isNotNull()),
-            Value("prediction", "float"),
-        )
+        Source(frame, Value("prediction", "float", missing="skip"))
         for frame in predictions.values()
     ]
     together = bucketed([Source(held_out, Value("rating", "float")), *predicted], users=users)

@@ -44,7 +44,8 @@ def distinct_of_many(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def counts_of(ids: Ints) -> tuple[Ints, NDArray[np.int64]]:
     """The ids that occur, ascending, and how often each does."""
-    if not _dense(ids):
+    # The table is made anew for each call, and gone through: it may not be much larger than `ids`.
+    if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids)):
         once, often = np.unique_counts(ids)
         return once, often.astype(np.int64)
     times = np.bincount(ids)
@@ -62,6 +63,26 @@ def sums_of(
     sums = np.zeros(len(once), np.int64)
     np.add.at(sums, positions(once, ids), times)
     return once, sums
+
+
+def by_group(
+    groups: Ints, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Places in the order of their groups; of one group as they came, of groups below 0 none.
+
+    Args:
+        groups: (n,) all below `count`.
+        count: of groups.
+
+    Returns:
+        The groups that occur, ascending; the places; and where among these each group ends.
+    """
+    keys = groups + 1
+    sizes = np.bincount(keys, minlength=count + 1)
+    # Sorting 16 bits is counting them.
+    order = np.argsort(keys.astype(np.uint16) if count < 1 << 16 else keys, kind="stable")
+    found = np.flatnonzero(sizes[1:])
+    return found, order[sizes[0] :], np.cumsum(sizes[1:])[found]
 
 
 def numbers(
@@ -152,6 +173,7 @@ def _dense(ids: Ints) -> bool:
 
 __all__ = [
     "buckets",
+    "by_group",
     "counts_of",
     "distinct",
     "distinct_of_many",

@@ -45,6 +45,27 @@ def _column(value: Any, kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, 1, [None, ends, pa.py_buffer(np.ascontiguousarray(value))])
 
 
+def arrow_rows(schema: str, ends: NDArray[np.int64], *values: Any) -> pa.RecordBatch:
+    """Rows whose binary values are the parts of arrays, one after the other.
+
+    Args:
+        schema: as of `arrow_row`.
+        ends: (rows,) the element at which each row's part ends.
+        values: one a column: of a binary one the whole array, of others a value each, or for all.
+    """
+    fields = [field.split() for field in schema.split(", ")]
+    starts = np.concatenate(([0], ends))
+    columns = []
+    for value, (_, kind) in zip(values, fields, strict=True):
+        if kind == "binary":
+            offsets = pa.py_buffer((starts * value.itemsize).astype(np.int32))
+            data = pa.py_buffer(np.ascontiguousarray(value))
+            columns.append(pa.Array.from_buffers(pa.binary(), len(ends), [None, offsets, data]))
+        else:
+            columns.append(pa.array(np.full(len(ends), value), _TYPES[kind]))
+    return pa.RecordBatch.from_arrays(columns, names=[name for name, _ in fields])
+
+
 def factor_rows(
     name: str, ids: NDArray[np.int32], factors: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> pa.RecordBatch:

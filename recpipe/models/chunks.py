@@ -1,4 +1,4 @@
-"""Ratings as chunks, cached for the length of a fit: two arrays in place of a million rows.
+"""Ratings as chunks, cached for the length of a fit: two arrays in place of many rows.
 
 To pass over them again, to count or to shuffle, is then to copy bytes; each rating crosses to
 Python once.
@@ -21,7 +21,7 @@ from recpipe.models.arrow import arrow_row, as_array
 from recpipe.pairs import PAIR, Value, map_pairs, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
@@ -39,10 +39,11 @@ USER, ITEM = 0, 1
 CHUNKS = "pairs binary, ratings binary"
 """Pairs (int64, see `recpipe.pairs`) and ratings (float32), in the order of the input."""
 COUNTED = "side int, ids binary, counts binary"
-"""Distinct ids (int32) of a side, and the ratings of each (int64); several rows a side."""
+"""Ids (int32) of a side, and the ratings of each (int64); several rows a side."""
 
 _SENT = "side int, part int, ids binary, counts binary"
 _ROWS = 1 << 17
+"""Of a chunk; larger ones take longer between Spark and Python."""
 _RATING_BYTES = 4
 
 
@@ -72,23 +73,27 @@ def chunks_of(batches: Batches) -> Iterator[tuple[Ints, Ints, Floats]]:
             yield *unpaired(as_array(pairs[row], np.int64)), as_array(ratings[row], np.float32)
 
 
-def counted(
-    chunks: DataFrame, *, shape: Callable[[Part], Iterable[Part]] | None = None
+def ratings_by_id(
+    chunks: DataFrame,
+    *,
+    sides: Sequence[int] = (USER, ITEM),
+    shape: Callable[[Part], Iterable[Part]] | None = None,
 ) -> pa.Table:
-    """COUNTED of users and of items, each id once.
+    """COUNTED of the sides, where nothing else is asked for each id once.
 
     Args:
         chunks: CHUNKS.
-        shape: what becomes of (side, ids, counts) of some ids before they leave the task that
-            added them up; by itself, for what follows in a function of its own is another Python
-            worker. Default: they are left as they are.
+        sides: whose ids are wanted.
+        shape: makes of a part of a side, once the task that has all of it has added it up, what
+            goes to the driver. It runs in that same function: another would take a Python worker
+            more for each task.
     """
     parts = chunks.sparkSession.sparkContext.defaultParallelism
     return (
         chunks.select("pairs")
-        .mapInArrow(partial(_count, parts=parts), _SENT)
+        .mapInArrow(partial(_count, sides=sides, parts=parts), _SENT)
         .repartitionById(parts, "part")
-        .mapInArrow(partial(_add_counts, shape=shape), COUNTED)
+        .mapInArrow(partial(_add_counts, sides=sides, shape=shape), COUNTED)
         .toArrow()
     )
 
@@ -107,32 +112,59 @@ def counts(table: pa.Table, side: int) -> Counts:
 def _gather(batches: Batches) -> Batches:
     for held in gathered(batches, rows=_ROWS):
         table = pa.Table.from_batches(held)
-        yield arrow_row(CHUNKS, table.column(PAIR).to_numpy(), table.column("value").to_numpy())
+        pairs, ratings = (table.column(name).to_numpy() for name in (PAIR, "value"))
+        for start in range(0, len(pairs), _ROWS):
+            part = slice(start, start + _ROWS)
+            yield arrow_row(CHUNKS, pairs[part], ratings[part])
 
 
-def _count(batches: Batches, *, parts: int) -> Batches:
-    held: tuple[list[Counts], list[Counts]] = ([], [])
+class Tally:
+    """How often ids occur; holds at most about twice as many as are distinct, and `least`."""
+
+    def __init__(self, *, least: int = 1 << 22) -> None:
+        self._held: list[Counts] = []
+        self._size, self._most, self._least = 0, least, least
+
+    def add(self, counts: Counts) -> None:
+        """Ids, each once, and how often each occurs."""
+        self._held.append(counts)
+        self._size += len(counts[0])
+        if self._size > self._most:
+            self._held = [self.sums()]
+            self._size = len(self._held[0][0])
+            self._most = 2 * self._size + self._least
+
+    def sums(self) -> Counts:
+        """Every id, ascending, and how often it occurs."""
+        return sums_of(self._held)
+
+
+def _count(batches: Batches, *, sides: Sequence[int], parts: int) -> Batches:
+    tallies = {side: Tally() for side in sides}
     for batch in batches:
         for value in batch.column("pairs"):
-            for own, ids in zip(held, unpaired(as_array(value, np.int64)), strict=True):
-                own.append(counts_of(ids))
-    for side, found in enumerate(held):
-        ids, times = sums_of(found)
+            both = unpaired(as_array(value, np.int64))
+            for side, tally in tallies.items():
+                tally.add(counts_of(both[side]))
+    for side, tally in tallies.items():
+        ids, times = tally.sums()
         for part in range(parts):
             mine = ids % parts == part
             yield arrow_row(_SENT, side, part, ids[mine], times[mine])
 
 
-def _add_counts(batches: Batches, *, shape: Callable[[Part], Iterable[Part]] | None) -> Batches:
-    held: tuple[list[Counts], list[Counts]] = ([], [])
+def _add_counts(
+    batches: Batches, *, sides: Sequence[int], shape: Callable[[Part], Iterable[Part]] | None
+) -> Batches:
+    tallies = {side: Tally() for side in sides}
     for batch in batches:
         for row in range(batch.num_rows):
             ids, times = (batch.column(name)[row] for name in ("ids", "counts"))
             found = as_array(ids, np.int32), as_array(times, np.int64)
-            held[batch.column("side")[row].as_py()].append(found)
-    for side, parts in enumerate(held):
-        part: Part = (side, *sums_of(parts))
-        for shaped in shape(part) if shape else [part]:
+            tallies[batch.column("side")[row].as_py()].add(found)
+    for side, tally in tallies.items():
+        summed: Part = (side, *tally.sums())
+        for shaped in shape(summed) if shape else [summed]:
             yield arrow_row(COUNTED, *shaped)
 
 
@@ -142,9 +174,10 @@ __all__ = [
     "ITEM",
     "USER",
     "Counts",
+    "Tally",
     "chunked",
     "chunks_of",
-    "counted",
     "counts",
     "in_chunks",
+    "ratings_by_id",
 ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from recpipe.movielens.layout import Layout
     from recpipe.storage import Folder
@@ -86,7 +87,7 @@ def read_raw_lines(
     reader = spark.read.option("lineSep", end)
     if longest is not None:
         reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", str(longest))
-    return _placed(reader.text([literal(uri) for uri in uris]), "value", uris)
+    return _placed(reader.text([literal(uri) for uri in uris]), ["value"], uris)
 
 
 def without_ends(raw: DataFrame) -> DataFrame:
@@ -119,10 +120,13 @@ def _decodes(content: bytes) -> bool:
     return True
 
 
-def read_rows(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
-    """The rows of Parquet files, one struct each, as (row, file, block, place).
+def read_rows(spark: SparkSession, uris: Sequence[str]) -> tuple[DataFrame, StructType]:
+    """Parquet files: their columns, as column0, column1, ..., + (file, block, place).
 
-    So their columns may have any name.
+    Under their own names some would be taken for those of ingest, or for paths into others.
+
+    Returns:
+        The rows, and the columns as they are called.
 
     Raises:
         InputError: if Spark cannot read them: damaged, or of types that it does not have.
@@ -136,14 +140,16 @@ def read_rows(spark: SparkSession, uris: Sequence[str]) -> DataFrame:
             f"{uris[0]}: cannot be read as Parquet: {said[:300]}",
             hint="is it whole, and are its timestamps in microseconds, not nanoseconds?",
         ) from error
-    return _placed(rows.select(F.struct("*").alias("row"), "_metadata"), "row", uris)
+    names = [f"column{place}" for place in range(len(rows.columns))]
+    metadata = rows.metadataColumn("_metadata")
+    return _placed(rows.select("*", metadata).toDF(*names, "_metadata"), names, uris), rows.schema
 
 
-def _placed(frame: DataFrame, column: str, uris: Sequence[str]) -> DataFrame:
-    """`column` of a frame read from `uris` + its position; `file` is the index in `uris`."""
+def _placed(frame: DataFrame, columns: Sequence[str], uris: Sequence[str]) -> DataFrame:
+    """`columns` of a frame read from `uris` + its position; `file` is the index in `uris`."""
     file = F.lit(0) if len(uris) == 1 else F.col("_metadata.file_path")
     placed = frame.select(
-        column,
+        *columns,
         file.alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("place"),
@@ -154,7 +160,7 @@ def _placed(frame: DataFrame, column: str, uris: Sequence[str]) -> DataFrame:
         sorted(_numbered(frame.sparkSession, uris).items()), "file string, number int"
     )
     joined = placed.join(F.broadcast(numbers), "file")
-    return joined.select(column, F.col("number").alias("file"), "block", "place")
+    return joined.select(*columns, F.col("number").alias("file"), "block", "place")
 
 
 def _numbered(spark: SparkSession, uris: Sequence[str]) -> dict[str, int]:

@@ -40,10 +40,10 @@ from recpipe.movielens.lines import (
 from recpipe.movielens.times import in_period, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import StructField
 
     from recpipe.movielens.layout import Layout
     from recpipe.movielens.times import Period
@@ -101,24 +101,25 @@ def judged_rows(
     Raises:
         InputError: if a column is missing or has a type that cannot be read as what it is.
     """
-    rows = read_rows(spark, uris)
-    types = {field.name: field.dataType for field in rows.select("row.*").schema}
-    names = list(types)
+    rows, schema = read_rows(spark, uris)
+    names = schema.names
     columns = columns_of(names, RATING_COLUMNS)
     if columns is None:
         raise InputError(
             f"{source}: columns {', '.join(names)}", hint="needed: user, item, rating, timestamp"
         )
-    *ids, _, timestamp = found = [names[columns[name]] for name in RATING_COLUMNS]
-    _check_types(types, ids=ids, timestamp=timestamp, source=source)
-    user, item, rating, time = (F.col("row").getField(name) for name in found)
+    found = [columns[name] for name in RATING_COLUMNS]
+    *ids, _, timestamp = (schema[place] for place in found)
+    _check_types(ids, timestamp, source=source)
+    user, item, rating, time = (F.col(f"column{place}") for place in found)
     text = time.cast("string")
-    if types[timestamp] in _TIMES:
+    if timestamp.dataType in _TIMES:
         rated_at = time.cast("timestamp")
     else:
-        sampled = rows.select(text).na.drop().limit(_SAMPLED_ROWS)
+        sampled = rows.where(text.isNotNull()).select(text).limit(_SAMPLED_ROWS)
         unit = time_unit(row[0] for row in sampled.collect())
         rated_at = instant(text, unit, period)
+    whole = [F.col(f"column{place}").alias(name) for place, name in enumerate(names)]
     parsed = rows.select(
         *POSITION,
         F.trim(user.cast("string")).alias("user"),
@@ -126,7 +127,7 @@ def judged_rows(
         rating.cast("string").alias("rating"),
         text.alias("timestamp"),
         rated_at.alias("rated_at"),
-        F.to_json("row", {"ignoreNullFields": "false"}).alias("raw"),
+        F.to_json(F.struct(*whole), {"ignoreNullFields": "false"}).alias("raw"),
     )
     sound = F.is_valid_utf8("user") & F.is_valid_utf8("item")
     # A null id is a missing field, not an unknown encoding.
@@ -212,14 +213,11 @@ def latest(ratings: DataFrame, users: DataFrame, items: DataFrame) -> tuple[Data
     return observed.where(~F.col("superseded")).select(*RATINGS.columns), seen
 
 
-def _check_types(
-    types: Mapping[str, DataType], *, ids: Sequence[str], timestamp: str, source: str
-) -> None:
-    allowed: dict[str, tuple[DataType, ...]] = {name: (StringType(), *_INTEGERS) for name in ids}
-    allowed[timestamp] = (StringType(), *_INTEGERS, *_TIMES)
-    for name, kinds in allowed.items():
-        if types[name] not in kinds:
+def _check_types(ids: Sequence[StructField], timestamp: StructField, *, source: str) -> None:
+    allowed = (StringType(), *_INTEGERS)
+    for field, kinds in [*((one, allowed) for one in ids), (timestamp, (*allowed, *_TIMES))]:
+        if field.dataType not in kinds:
             raise InputError(
-                f"{source}: column {name} is {types[name].simpleString()}",
+                f"{source}: column {field.name} is {field.dataType.simpleString()}",
                 hint="ids must be strings or integers; timestamps those, or times",
             )

@@ -66,8 +66,9 @@ def test_what_is_no_archive_of_this_java_is_passed_over_in_silence(
 
 def test_archives_of_former_environments_go_and_the_newest_stay(tmp_path: Path) -> None:
     """Each takes 180 MB, and every change of Spark, Java or environment makes another."""
-    for age, name in enumerate("abcdef"):
-        file = tmp_path / f"spark-classes-{name}.jsa"
+    names = [*(f"{name}.jsa" for name in "abcde"), "f.jsa.123.part"]
+    for age, name in enumerate(names):
+        file = tmp_path / f"spark-classes-{name}"
         file.touch()
         os.utime(file, (1000 - age, 1000 - age))
     (tmp_path / "numba").mkdir()

@@ -82,8 +82,9 @@ def test_where_tasks_do_not_reach_each_other_factors_go_through_spark(tmp_path: 
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", FITS, str(tmp_path), *overrides],
-        capture_output=True, text=True, check=True, timeout=300,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     fitted = [json.loads(line) for line in done.stdout.splitlines()]
     assert fitted == [["block_als", 12, "broadcast"], ["sgd", 12, "spark"]]
     for name in ("block_als", "sgd"):

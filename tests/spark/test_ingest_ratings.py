@@ -254,6 +254,34 @@ def test_parquet_is_read_by_the_names_of_its_columns(spark: SparkSession, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        (pa.int64(), "timestamp"),
+        (pa.int32(), "rated.at"),
+        (pa.string(), "timestamp"),
+        (pa.timestamp("ms"), "timestamp"),
+        (pa.timestamp("us", "UTC"), "timestamp"),
+    ],
+)
+def test_parquet_may_write_instants_in_any_way(
+    spark: SparkSession, tmp_path: Path, kind: pa.DataType, column: str
+) -> None:
+    seconds = int(NOON.timestamp())
+    given = NOON if pa.types.is_timestamp(kind) else seconds
+    values = pa.array([str(given) if kind == pa.string() else given, None], kind)
+    names = ["user", "item", "rating", column, "_metadata"]
+    columns = [pa.array([1, 2]), pa.array([5, 6]), pa.array([4.0, 3.0]), values, pa.array([0, 0])]
+    pq.write_table(pa.table(columns, names), tmp_path / "r.parquet")
+    uris = [f"file://{tmp_path}/r.parquet"]
+    frame = judged_rows(spark, uris, source="here", scale=HALF_STARS, period=PERIOD)
+    found = frame.select("user_id", F.unix_seconds("rated_at"), "reason", "file").orderBy("place")
+    assert [tuple(row) for row in found.collect()] == [
+        ("1", seconds, None, 0),
+        (None, None, "missing field", 0),
+    ]
+
+
+@pytest.mark.parametrize(
     ("schema", "message"),
     [
         ("userId bigint, movieId bigint, rating double", "needed: user, item, rating, timestamp"),

@@ -12,12 +12,15 @@ from recpipe.errors import MissingError
 from recpipe.kernels.ids import positions
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from numpy.typing import NDArray
 
     from recpipe.settings import Blocks
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
+    _Number = TypeVar("_Number", int, Longs)
 
 WORK_OF_A_BLOCK = 16_000_000
 """Ratings x rank of a block under `auto`: 32 blocks for 8 million ratings at rank 64. So small that
@@ -79,8 +82,8 @@ class Side:
         """The blocks of a task."""
         return range(*(-(-at * self.blocks // self.tasks) for at in (task, task + 1)))
 
-    def task_of(self, block: int) -> int:
-        """The task of a block."""
+    def task_of(self, block: _Number) -> _Number:
+        """The task of a block, or of each."""
         return block * self.tasks // self.blocks
 
     def range_of(self, block: int) -> slice:

@@ -16,11 +16,11 @@ from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.kernels.ids import by_group
 from recpipe.kernels.rows import order_of
-from recpipe.models.arrow import arrow_row, as_array
+from recpipe.models.arrow import arrow_row, arrow_rows, as_array
 from recpipe.models.block_als.blocks import Side
-from recpipe.models.chunks import ITEM, USER, chunked, chunks_of, counts
-from recpipe.models.chunks import counted as counts_of
+from recpipe.models.chunks import ITEM, USER, chunked, chunks_of, counts, ratings_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +190,7 @@ def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
     with chunked(ratings) as (chunks, number):
         if not number:
             raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
-        table = counts_of(chunks)
+        table = ratings_by_id(chunks)
         yield Counted(name, chunks, (counts(table, USER), counts(table, ITEM)), number)
 
 
@@ -216,20 +216,9 @@ def _send(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
         at = [side.find(own) for side, own in zip(sides, ids, strict=True)]
         for number, side in enumerate(sides):
             own, other = at[number], at[1 - number]
-            for block, mine in _by_block(side, own):
-                task = side.task_of(block)
-                yield arrow_row(_SENT, task, block, number, own[mine], other[mine], rating[mine])
-
-
-def _by_block(side: Side, at: Ints) -> Iterator[tuple[int, Longs]]:
-    """(block, which of `at` are in it), without the blocks that none is in."""
-    block = side.block_of(at)
-    # Sorting 16 bits is counting them.
-    order = np.argsort(block.astype(np.uint16) if side.blocks <= 1 << 16 else block, kind="stable")
-    ends = np.cumsum(np.bincount(block, minlength=side.blocks))
-    for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        if end > start:
-            yield number, order[start:end]
+            block, order, ends = by_group(side.block_of(own), side.blocks)
+            arrays = (array[order] for array in (own, other, rating))
+            yield arrow_rows(_SENT, ends, side.task_of(block), block, number, *arrays)
 
 
 def rows_of(batches: Batches, sides: Sides) -> Iterator[tuple[int, tuple[Rows, Rows]]]:

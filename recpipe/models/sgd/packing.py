@@ -18,8 +18,9 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
+from recpipe.kernels.ids import by_group
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.arrow import arrow_row, as_array, factor_rows
+from recpipe.models.arrow import arrow_row, arrow_rows, as_array, factor_rows
 from recpipe.models.chunks import chunks_of, in_chunks
 from recpipe.models.sgd.cells import Block, Cell, Ratings
 
@@ -159,7 +160,10 @@ def factors_by_id(packed: Packed, factors: DataFrame, *, rank: int) -> tuple[Dat
 
 
 def _met(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFrame:
-    """Both rows of a block in a partition of its own: what a join of so few would put in one."""
+    """What is known of a block in one partition, and blocks in several.
+
+    A join would take so few rows to one partition, one task for all of them.
+    """
     none = F.lit(None).cast("binary")
     both = factors.select("number", "data", none.alias("ids")).unionAll(
         ids.select("number", none.alias("data"), "ids")
@@ -168,17 +172,17 @@ def _met(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFrame:
 
 
 def _rows(batches: Batches, *, name: str, rank: int) -> Batches:
-    found = {
-        column: scalar
-        for batch in batches
-        for column in ("data", "ids")
-        for scalar in batch.column(column)
-        if scalar.is_valid
-    }
-    if found:
-        block = as_array(found["data"], np.float32).reshape(-1, rank + 1)
-        ids = as_array(found["ids"], np.int32)
-        yield factor_rows(name, ids, block[:, :rank], block[:, rank])
+    found: dict[int, dict[str, pa.Scalar]] = {}
+    for batch in batches:
+        for at, number in enumerate(batch.column("number").to_pylist()):
+            scalars = ((column, batch.column(column)[at]) for column in ("data", "ids"))
+            found.setdefault(number, {}).update(
+                (column, scalar) for column, scalar in scalars if scalar.is_valid
+            )
+    for block in found.values():
+        factors = as_array(block["data"], np.float32).reshape(-1, rank + 1)
+        ids = as_array(block["ids"], np.int32)
+        yield factor_rows(name, ids, factors[:, :rank], factors[:, rank])
 
 
 @contextmanager
@@ -234,12 +238,10 @@ def _split(batches: Batches, *, validation: bool, users: UserRule, items: ItemTa
     """Map side of the shuffle: a chunk to one row of arrays for each user block."""
     for user, item, rating in chunks_of(batches):
         place = items.find(item)
-        ratings = Ratings(user, place, rating)
-        block = np.where(place >= 0, users.block(user), -1)
-        for b in range(users.blocks):
-            mine = ratings.take(np.flatnonzero(block == b))
-            if len(mine.user):
-                yield arrow_row(_SHUFFLED, b, validation, mine.user, mine.place, mine.rating)
+        found = np.where(place >= 0, users.block(user), np.int32(-1))
+        block, order, ends = by_group(found, users.blocks)
+        arrays = (array[order] for array in (user, place, rating))
+        yield arrow_rows(_SHUFFLED, ends, block, validation, *arrays)
 
 
 def _pack_block(batches: Batches, *, grid: Grid, items: ItemTable) -> Batches:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.chunks import ITEM, USER, counted, counts
+from recpipe.models.chunks import ITEM, USER, counts, ratings_by_id
 from recpipe.models.sgd.grid import ItemTable, UserRule
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from recpipe.models.sgd.grid import Grid
 
 _LIGHT = 2
-"""Beside USER and ITEM: the ratings of all users without a row of their own, by the block of their
-hash."""
+"""Beside USER and ITEM, and with blocks in place of ids: the ratings of all users who are not
+heavy, by the block of their hash."""
 
 
 def placed(chunks: DataFrame, grid: Grid, *, ratings: int) -> tuple[ItemTable, UserRule]:
@@ -35,7 +35,12 @@ def placed(chunks: DataFrame, grid: Grid, *, ratings: int) -> tuple[ItemTable, U
         ratings: how many there are.
     """
     threshold = UserRule.threshold(ratings, blocks=grid.blocks)
-    table = counted(chunks, shape=partial(_loads, blocks=grid.blocks, threshold=threshold))
+    table = ratings_by_id(
+        chunks,
+        # All users are in the only block that there is.
+        sides=(USER, ITEM) if grid.blocks > 1 else (ITEM,),
+        shape=partial(_loads, blocks=grid.blocks, threshold=threshold),
+    )
     items = ItemTable.of(*counts(table, ITEM), blocks=grid.item_blocks)
     light = np.zeros(grid.blocks, np.int64)
     np.add.at(light, *counts(table, _LIGHT))
