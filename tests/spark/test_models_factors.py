@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recpipe.errors import FitError, InputError, UsageError
+from recpipe.errors import ContractError, FitError, InputError, UsageError
+from recpipe.evaluation import ranking_metrics, rating_metrics
 from recpipe.models import registry
 from recpipe.models.baselines import Popularity
 from recpipe.models.candidates import LEAST_ITEMS
 from recpipe.models.factors import FactorModel
 from recpipe.models.seen import gathered
+from recpipe.models.topn import LISTS
+from recpipe.pairs import mapped
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.evaluation import MetricRow
 
 SCRATCH: list[Folder] = []
 fits = itertools.count()
@@ -126,6 +131,32 @@ def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
         found.append(predictions(fitted.predict(asked)))
     assert found[0] == found[1]
     assert len(found[0]) == asked.count()
+
+
+def test_lists_and_predictions_are_judged_the_same_whether_or_not_they_become_rows(
+    spark: SparkSession,
+) -> None:
+    fitted = model(spark)
+    held_out = spark.createDataFrame(
+        [(0, 10, 4.0), (0, 20, 2.0), (1, 30, 5.0), (1, 99, 1.0)], "user int, item int, rating float"
+    )
+    lists = fitted.recommend(pairs(spark, (0, 0), (1, 0)), n=2, seen=pairs(spark, (0, 20)))
+    predicted = fitted.predict(held_out)
+
+    def judged(lists: DataFrame, predicted: DataFrame) -> list[MetricRow]:
+        ranking = ranking_metrics(
+            {"m": lists}, held_out, ks=[1, 2], relevance_threshold=3.0, split="test"
+        )
+        return ranking + rating_metrics({"m": predicted}, held_out, split="test")
+
+    rows = judged(lists.select("*"), predicted.select("*"))
+    assert judged(lists, predicted) == rows
+    assert {row.metric for row in rows} >= {"rmse", "ndcg"}
+    # One that recommends an item twice is refused either way.
+    twice = mapped(lists, lambda batches: (b.take([0, 0]) for b in batches if len(b)), LISTS)
+    for wrong in (twice, twice.select("*")):
+        with pytest.raises(ContractError, match="have an item more than once"):
+            judged(wrong, predicted)
 
 
 def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:
