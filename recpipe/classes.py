@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,11 +57,7 @@ def tidy(folder: Path) -> None:
 
     What was left of one that was not finished counts as one.
     """
-    # Another process may be at the same.
-    with suppress(OSError):
-        made = sorted(folder.glob("spark-classes-*.jsa*"), key=lambda file: file.stat().st_mtime)
-        for file in made[:-_KEPT]:
-            file.unlink(missing_ok=True)
+    environment.keep_newest(folder, "spark-classes-*.jsa*", kept=_KEPT)
 
 
 def _exercise(spark: SparkSession) -> None:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -78,6 +79,18 @@ def cache_folder() -> Path:
 def temporary_folder() -> Path:
     """A folder of this user's name among the temporary files; whose it is has to be looked at."""
     return Path(tempfile.gettempdir()) / f"recpipe-{os.getuid()}"
+
+
+def keep_newest(place: Path, pattern: str, *, kept: int) -> None:
+    """Remove the files or folders of that pattern, but for so many of the newest."""
+    # Another process may be at the same.
+    with suppress(OSError):
+        made = sorted(place.glob(pattern), key=lambda path: path.stat().st_mtime)
+        for path in made[:-kept]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def kernel_cache() -> Path:

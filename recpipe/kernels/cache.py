@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from contextlib import suppress
@@ -85,7 +84,7 @@ def _folder() -> Path | None:
                     continue
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
-                _tidy(place)
+                environment.keep_newest(place, "kernels-*", kept=_KEPT)
             tempfile.TemporaryFile(dir=folder).close()
             return folder
     return None
@@ -99,15 +98,6 @@ def _ours_alone(folder: Path) -> bool:
         and status.st_uid == os.getuid()
         and not status.st_mode & others
     )
-
-
-def _tidy(place: Path) -> None:
-    """Remove the folders of former sources, but for the newest."""
-    # Another process may be at the same.
-    with suppress(OSError):
-        former = sorted(place.glob("kernels-*"), key=lambda folder: folder.stat().st_mtime)
-        for folder in former[:-_KEPT]:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def install() -> None:

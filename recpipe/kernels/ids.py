@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Ints = NDArray[np.int32]
+Counts = tuple[Ints, NDArray[np.int64]]
 
 
 def distinct(ids: Ints) -> Ints:
@@ -42,10 +43,10 @@ def distinct_of_many(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(seen) + least
 
 
-def counts_of(ids: Ints) -> tuple[Ints, NDArray[np.int64]]:
+def counts_of(ids: Ints) -> Counts:
     """The ids that occur, ascending, and how often each does."""
     # The table is made anew for each call, and gone through: it may not be much larger than `ids`.
-    if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids)):
+    if not _dense(ids, spare=0):
         once, often = np.unique_counts(ids)
         return once, often.astype(np.int64)
     times = np.bincount(ids)
@@ -53,9 +54,7 @@ def counts_of(ids: Ints) -> tuple[Ints, NDArray[np.int64]]:
     return found.astype(np.int32), times[found].astype(np.int64)
 
 
-def sums_of(
-    parts: Sequence[tuple[Ints, NDArray[np.int64]]],
-) -> tuple[Ints, NDArray[np.int64]]:
+def sums_of(parts: Sequence[Counts]) -> Counts:
     """The ids of (ids, counts), each once, ascending, and the sum of its counts."""
     ids = np.concatenate([np.empty(0, np.int32), *(part[0] for part in parts)])
     times = np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)])
@@ -63,6 +62,27 @@ def sums_of(
     sums = np.zeros(len(once), np.int64)
     np.add.at(sums, positions(once, ids), times)
     return once, sums
+
+
+class Tally:
+    """How often ids occur; holds at most about twice as many as are distinct, and `least`."""
+
+    def __init__(self, *, least: int = 1 << 22) -> None:
+        self._held: list[Counts] = []
+        self._size, self._most, self._least = 0, least, least
+
+    def add(self, counts: Counts) -> None:
+        """Ids, each once, and how often each occurs."""
+        self._held.append(counts)
+        self._size += len(counts[0])
+        if self._size > self._most:
+            self._held = [self.sums()]
+            self._size = len(self._held[0][0])
+            self._most = 2 * self._size + self._least
+
+    def sums(self) -> Counts:
+        """Every id, ascending, and how often it occurs."""
+        return sums_of(self._held)
 
 
 def by_group(
@@ -166,12 +186,14 @@ def places(ids: Ints, *, highest: int = -1) -> Ints:
     return found
 
 
-def _dense(ids: Ints) -> bool:
+def _dense(ids: Ints, *, spare: int = 1 << 22) -> bool:
     """Whether a table indexed by id is a good idea; ids of ours are numbers from 0."""
-    return len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids) + (1 << 22))
+    return len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < 8 * len(ids) + spare)
 
 
 __all__ = [
+    "Counts",
+    "Tally",
     "buckets",
     "by_group",
     "counts_of",

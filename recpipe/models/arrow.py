@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from recpipe.arrow import names_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -31,18 +33,11 @@ def arrow_row(schema: str, *values: Any) -> pa.RecordBatch:
         schema: names and types as Spark's DDL has them, such as `block int, data binary`.
         values: one a column; a contiguous array becomes the bytes of a binary value.
     """
-    fields = [field.split() for field in schema.split(", ")]
-    return pa.RecordBatch.from_arrays(
-        [_column(v, _TYPES[kind]) for v, (_, kind) in zip(values, fields, strict=True)],
-        names=[name for name, _ in fields],
-    )
-
-
-def _column(value: Any, kind: pa.DataType) -> pa.Array:
-    if not isinstance(value, np.ndarray):
-        return pa.array([value], kind)
-    ends = pa.py_buffer(np.array([0, value.nbytes], np.int32))
-    return pa.Array.from_buffers(kind, 1, [None, ends, pa.py_buffer(np.ascontiguousarray(value))])
+    columns = [
+        _binary(value, [value.nbytes]) if isinstance(value, np.ndarray) else pa.array([value], kind)
+        for value, kind in zip(values, _types_of(schema), strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=names_of(schema))
 
 
 def arrow_rows(schema: str, ends: NDArray[np.int64], *values: Any) -> pa.RecordBatch:
@@ -53,23 +48,36 @@ def arrow_rows(schema: str, ends: NDArray[np.int64], *values: Any) -> pa.RecordB
         ends: (rows,) the element at which each row's part ends.
         values: one a column: of a binary one the whole array, of others a value each, or for all.
     """
-    fields = [field.split() for field in schema.split(", ")]
-    starts = np.concatenate(([0], ends))
-    columns = []
-    for value, (_, kind) in zip(values, fields, strict=True):
-        if kind == "binary":
-            offsets = pa.py_buffer((starts * value.itemsize).astype(np.int32))
-            data = pa.py_buffer(np.ascontiguousarray(value))
-            columns.append(pa.Array.from_buffers(pa.binary(), len(ends), [None, offsets, data]))
-        else:
-            columns.append(pa.array(np.full(len(ends), value), _TYPES[kind]))
-    return pa.RecordBatch.from_arrays(columns, names=[name for name, _ in fields])
+    columns = [
+        _binary(value, (ends * value.itemsize).tolist())
+        if kind == pa.binary()
+        else pa.array(np.full(len(ends), value), kind)
+        for value, kind in zip(values, _types_of(schema), strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=names_of(schema))
+
+
+def _types_of(schema: str) -> list[pa.DataType]:
+    return [_TYPES[field.split()[1]] for field in schema.split(", ")]
+
+
+def _binary(array: NDArray[Any], ends: Iterable[int]) -> pa.Array:
+    """The bytes of an array as values that end at `ends`."""
+    # From numbers of Python: what does not fit raises, and does not wrap.
+    offsets = np.array([0, *ends], np.int32)
+    data = pa.py_buffer(np.ascontiguousarray(array))
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), data])
+
+
+def factor_schema(name: str) -> str:
+    """Of factors by the ids `name`."""
+    return f"{name} int, factors array<float>, bias float"
 
 
 def factor_rows(
     name: str, ids: NDArray[np.int32], factors: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> pa.RecordBatch:
-    """(`name` int, factors array<float>, bias float), a row an id.
+    """`factor_schema`, a row an id.
 
     Args:
         name: of the ids.
@@ -80,7 +88,7 @@ def factor_rows(
     ends = np.arange(len(ids) + 1, dtype=np.int32) * factors.shape[1]
     lists = pa.ListArray.from_arrays(ends, np.ascontiguousarray(factors).ravel())
     columns = [pa.array(ids), lists, pa.array(np.ascontiguousarray(bias))]
-    return pa.RecordBatch.from_arrays(columns, names=[name, "factors", "bias"])
+    return pa.RecordBatch.from_arrays(columns, names=names_of(factor_schema(name)))
 
 
 def as_array(value: Any, kind: type[np.int32 | np.int64 | np.float32 | np.float64]) -> NDArray[Any]:

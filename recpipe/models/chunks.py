@@ -16,7 +16,7 @@ from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.arrow import gathered, narrow_rows
-from recpipe.kernels.ids import counts_of, sums_of
+from recpipe.kernels.ids import Tally, counts_of
 from recpipe.models.arrow import arrow_row, as_array
 from recpipe.pairs import PAIR, Value, map_pairs, unpaired
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
+    from recpipe.kernels.ids import Counts
     from recpipe.models.arrow import Batches
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float32]
-    Counts = tuple[Ints, Longs]
     Part = tuple[int, Ints, Longs]
 
 USER, ITEM = 0, 1
@@ -118,27 +118,6 @@ def _gather(batches: Batches) -> Batches:
             yield arrow_row(CHUNKS, pairs[part], ratings[part])
 
 
-class Tally:
-    """How often ids occur; holds at most about twice as many as are distinct, and `least`."""
-
-    def __init__(self, *, least: int = 1 << 22) -> None:
-        self._held: list[Counts] = []
-        self._size, self._most, self._least = 0, least, least
-
-    def add(self, counts: Counts) -> None:
-        """Ids, each once, and how often each occurs."""
-        self._held.append(counts)
-        self._size += len(counts[0])
-        if self._size > self._most:
-            self._held = [self.sums()]
-            self._size = len(self._held[0][0])
-            self._most = 2 * self._size + self._least
-
-    def sums(self) -> Counts:
-        """Every id, ascending, and how often it occurs."""
-        return sums_of(self._held)
-
-
 def _count(batches: Batches, *, sides: Sequence[int], parts: int) -> Batches:
     tallies = {side: Tally() for side in sides}
     for batch in batches:
@@ -173,8 +152,6 @@ __all__ = [
     "COUNTED",
     "ITEM",
     "USER",
-    "Counts",
-    "Tally",
     "chunked",
     "chunks_of",
     "counts",

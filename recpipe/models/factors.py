@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from recpipe.beside import at_once
 from recpipe.errors import FitError, InputError
+from recpipe.models.arrow import factor_schema
 from recpipe.models.candidates import send
 from recpipe.models.predictions import no_predictions, predictions
 from recpipe.models.scorers import FactorScorer, logistic
@@ -252,8 +253,8 @@ class FactorModel:
             scale = manifest["scale"]
             return cls(
                 name=manifest["name"],
-                user_factors=folder.read_table(_USERS, schema=_schema("user")),
-                item_factors=folder.read_table(_ITEMS, schema=_schema("item")),
+                user_factors=folder.read_table(_USERS, schema=factor_schema("user")),
+                item_factors=folder.read_table(_ITEMS, schema=factor_schema("item")),
                 rank=int(manifest["rank"]),
                 mean=float(manifest["mean"]),
                 again=again,
@@ -270,10 +271,6 @@ class FactorModel:
             raise InputError(
                 f"{folder.path(MANIFEST)}: not a factor model ({error!r})", hint="fit it again"
             ) from error
-
-
-def _schema(side: str) -> str:
-    return f"{side} int, factors array<float>, bias float"
 
 
 def _rating(

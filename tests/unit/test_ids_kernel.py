@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recpipe.kernels.ids import by_group, counts_of, sums_of
-from recpipe.models.chunks import Tally
+from recpipe.kernels.ids import Tally, by_group, counts_of, sums_of
 
 CLOSE, FAR = st.integers(0, 40), st.integers(-(2**31), 2**31 - 1)
 """Ids for which a table is a good idea, and ids for which it is not."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import pyarrow as pa
 
-from recpipe.models.arrow import as_array, factor_rows
+from recpipe.models.arrow import as_array, factor_rows, factor_schema
 from recpipe.models.block_als.packing import ITEM, NAMES, USER
 from recpipe.models.planning import plain_plans
 
@@ -126,7 +126,7 @@ def frame_of(spark: SparkSession, place: Side, factors: NDArray[np.float32]) -> 
 def factors_by_id(blocks: DataFrame, packed: Packed, *, side: int, plan: Solve) -> DataFrame:
     """(user or item, factors, bias) of FACTORS of a side."""
     rows = partial(_rows, side=side, index=packed.index, plan=plan)
-    return blocks.mapInArrow(rows, f"{NAMES[side]} int, factors array<float>, bias float")
+    return blocks.mapInArrow(rows, factor_schema(NAMES[side]))
 
 
 def _rows(batches: Batches, *, side: int, index: Broadcast[Sides], plan: Solve) -> Batches:

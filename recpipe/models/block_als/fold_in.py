@@ -6,16 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from recpipe.errors import MissingError, UsageError
 from recpipe.kernels.ids import positions
 from recpipe.kernels.normal_equations import gram, width
+from recpipe.models.arrow import factor_rows, factor_schema
 from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
 from recpipe.models.block_als.packing import Rows
 from recpipe.models.block_als.solving import Solve
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
     Known = tuple[NDArray[np.int32], Floats, Floats]
-
-_FACTORS = "user int, factors array<float>, bias float"
 
 
 def fold_in(model: FactorModel, ratings: DataFrame) -> DataFrame:
@@ -61,7 +60,7 @@ def fold_in(model: FactorModel, ratings: DataFrame) -> DataFrame:
         .select("user", "item", "rating")
         .repartition("user")
         .sortWithinPartitions("user", "item", "rating")
-        .mapInArrow(partial(_fold, known=known, plan=plan), _FACTORS)
+        .mapInArrow(partial(_fold, known=known, plan=plan), factor_schema("user"))
     )
 
 
@@ -113,16 +112,8 @@ def _solved(batches: list[pa.RecordBatch], known: Known, plan: Solve) -> Batches
     if bad >= 0:
         raise ValueError(f"user {found[bad]} is not determined; raise regularization")
     rank = plan.objective.rank
-    ends = np.arange(len(found) + 1, dtype=np.int32) * rank
-    values = np.ascontiguousarray(solved[:, :rank]).ravel()
-    yield pa.RecordBatch.from_arrays(
-        [
-            pa.array(found.astype(np.int32)),
-            pa.ListArray.from_arrays(ends, values),
-            pa.array(np.zeros(len(found), np.float32)),
-        ],
-        names=["user", "factors", "bias"],
-    )
+    none = np.zeros(len(found), np.float32)
+    yield factor_rows("user", found.astype(np.int32), solved[:, :rank], none)
 
 
 __all__ = ["fold_in"]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.kernels.ids import Counts
     from recpipe.models.arrow import Batches
-    from recpipe.models.chunks import Counts
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
@@ -147,13 +147,15 @@ class Counted:
         name: of the model, for errors.
         chunks: `chunks.CHUNKS`.
         counts: of users and items: (ids in no order, ratings of each).
-        ratings: how many.
     """
 
     name: str
     chunks: DataFrame
     counts: tuple[Counts, Counts]
-    ratings: int
+
+    @property
+    def ratings(self) -> int:
+        return int(self.counts[USER][1].sum())
 
     def pack(self, *, blocks: int, tasks: int, rank: int) -> Packed:
         """The ratings by user and by item, in blocks that tasks share out.
@@ -191,7 +193,7 @@ def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
         if not number:
             raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
         table = ratings_by_id(chunks)
-        yield Counted(name, chunks, (counts(table, USER), counts(table, ITEM)), number)
+        yield Counted(name, chunks, (counts(table, USER), counts(table, ITEM)))
 
 
 def _one_a_block(spark: SparkSession, side: Side) -> DataFrame:

@@ -20,7 +20,7 @@ from pyspark.storagelevel import StorageLevel
 from recpipe.errors import FitError
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.arrow import arrow_row, arrow_rows, as_array, factor_rows
+from recpipe.models.arrow import arrow_row, arrow_rows, as_array, factor_rows, factor_schema
 from recpipe.models.chunks import chunks_of, in_chunks
 from recpipe.models.sgd.cells import Block, Cell, Ratings
 
@@ -148,8 +148,7 @@ def factors_by_id(packed: Packed, factors: DataFrame, *, rank: int) -> tuple[Dat
     )
     users, items = (
         _met(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(
-            partial(_rows, name=name, rank=rank),
-            f"{name} int, factors array<float>, bias float",
+            partial(_rows, name=name, rank=rank), factor_schema(name)
         )
         for name, side, ids, blocks in (
             ("user", USERS, packed.user_ids(), packed.grid.blocks),
