@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from side_by_side import compare, environment_of, peer, seconds
 
 from recpipe.evaluation import ranking_metrics
-from recpipe.session import spark_session
 from recpipe.settings import load
+from recpipe.spark.session import spark_session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -109,8 +109,8 @@ WORKS = {
 
 
 def spark_session(*, java: str = "") -> AbstractContextManager[SparkSession]:
-    from recpipe import session
     from recpipe.settings import Settings
+    from recpipe.spark import session
 
     conf = {"spark.driver.extraJavaOptions": java} if java else {}
     return session.spark_session(

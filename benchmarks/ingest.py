@@ -25,10 +25,10 @@ import psutil
 from pyspark.sql import functions as F
 from side_by_side import compare, seconds
 
-from recpipe.movielens import ingest
-from recpipe.movielens.synthetic import synthesize
-from recpipe.session import spark_session
+from recpipe.datasets.synthetic import synthesize
+from recpipe.ingest import ingest
 from recpipe.settings import load
+from recpipe.spark.session import spark_session
 from recpipe.storage import Folder, Tables
 
 if TYPE_CHECKING:

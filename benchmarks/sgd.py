@@ -2,7 +2,7 @@
 
     python benchmarks/sgd.py --out build/bench/sgd.json
 
-Ratings are those of `recpipe.movielens.synthetic`. Before anything is timed, the ring must end in
+Ratings are those of `recpipe.datasets.synthetic`. Before anything is timed, the ring must end in
 the bits of the algorithm in one process.
 """
 
@@ -30,6 +30,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from side_by_side import compare, seconds
 
+from recpipe.datasets.synthetic import synthesize
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.algorithm import train_in_process, visit
 from recpipe.models.sgd.cells import Block, Ratings
@@ -37,9 +38,8 @@ from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.packing import cells_of
 from recpipe.models.sgd.ring import RingExchange
-from recpipe.movielens.synthetic import synthesize
-from recpipe.session import spark_session
 from recpipe.settings import Scale, load
+from recpipe.spark.session import spark_session
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:

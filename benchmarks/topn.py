@@ -31,11 +31,11 @@ from side_by_side import (
     seconds,
 )
 
-from recpipe.arrow import narrow_rows
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
-from recpipe.session import spark_session
 from recpipe.settings import load
+from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.session import spark_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from side_by_side import compare
 
-from recpipe.movielens.synthetic import synthesize
+from recpipe.datasets.synthetic import synthesize
 
 RANK, ITERATIONS = 16, 10
 

@@ -75,7 +75,7 @@ install_packages() {
   rm "$installing"
 }
 
-ask() { .venv/bin/python -m recpipe.environment "$@"; }
+ask() { .venv/bin/python -m recpipe.runtime.environment "$@"; }
 
 need_java() {
   local found remedy
@@ -92,7 +92,7 @@ fetch_jars() {
     return
   fi
   # The one line that says why is the fetcher's own; everything but Delta works without them.
-  if .venv/bin/python -m recpipe.jars >/dev/null; then rm -f "$nojars"; else touch "$nojars"; fi
+  if .venv/bin/python -m recpipe.runtime.jars >/dev/null; then rm -f "$nojars"; else touch "$nojars"; fi
 }
 
 # One start of Python answers both in the usual case: all is there.
@@ -108,4 +108,4 @@ if [[ ! -e $stamp || $(fingerprint) != "$(<"$stamp")" ]]; then install_packages;
 need_java
 fetch_jars "$@"
 # Spark starts in half of the time with it; whatever fails, everything works without.
-.venv/bin/python -m recpipe.classes || true
+.venv/bin/python -m recpipe.spark.class_archive || true

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyspark
 
-from recpipe import environment
+from recpipe.runtime import environment
 from tests.java import QUICK
 
 if TYPE_CHECKING:

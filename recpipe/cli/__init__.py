@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recpipe import __version__, interrupts
+from recpipe import __version__
 from recpipe.cli import inspection, stages
 from recpipe.errors import MissingError, RecpipeError, UsageError
+from recpipe.runtime import signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ for _command in (*stages.COMMANDS, *inspection.COMMANDS):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (docs/contracts.md)."""
-    interrupts.install()
+    signals.install()
     try:
         code = cli.main(
             args=list(arguments) if arguments is not None else None,
@@ -54,9 +55,9 @@ def job(stage: str, arguments: Sequence[str] | None = None) -> int:
 def _ended_by(error: BaseException) -> int:
     """Say in one line what ended the command; its exit code."""
     # Whatever else went wrong on the way out: a signal is what ended it.
-    if interrupts.received() == signal.SIGTERM:
+    if signals.received() == signal.SIGTERM:
         return _refuse("terminated; nothing half-written is left", code=TERMINATED)
-    if interrupts.received() or isinstance(error, KeyboardInterrupt | click.Abort):
+    if signals.received() or isinstance(error, KeyboardInterrupt | click.Abort):
         return _refuse("interrupted; nothing half-written is left", code=INTERRUPTED)
     if isinstance(error, OSError) and error.filename:
         error = MissingError(
@@ -80,7 +81,7 @@ def _ended_by(error: BaseException) -> int:
 def _refuse(message: str, *details: str, code: int) -> int:
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exc()
-    from recpipe import progress
+    from recpipe.runtime import progress
 
     if progress.logs_are_json():
         logger.error(message, extra={"exit_code": code, "details": list(details)})

@@ -20,11 +20,11 @@ def show(
     user: str, *, root: str, run_id: str | None, verbose: bool, log_format: Literal["text", "json"]
 ) -> None:
     """A person's history and list, with titles."""
-    from recpipe import progress
     from recpipe.cli import display
     from recpipe.publish import lookup
-    from recpipe.session import spark_session
+    from recpipe.runtime import progress
     from recpipe.settings import load
+    from recpipe.spark.session import spark_session
     from recpipe.storage import Folder
 
     progress.logging_setup(verbose=verbose, log_format=log_format)
@@ -46,7 +46,7 @@ def data() -> None:
 def list_() -> None:
     """Names, sizes and checksums of the known releases."""
     from recpipe.cli.display import console
-    from recpipe.movielens.catalogue import list_table
+    from recpipe.datasets.catalogue import list_table
 
     console().print(list_table())
 
@@ -60,8 +60,8 @@ def fetch(name: str) -> None:
 
 def fetched(name: str) -> Path:
     """The archive of a release in the cache, downloaded where it is not there yet."""
-    from recpipe import environment, progress
-    from recpipe.movielens.download import fetch
+    from recpipe.datasets.download import fetch
+    from recpipe.runtime import environment, progress
 
     with progress.bar(f"fetching {name}", unit="bytes") as bar:
         return fetch(
@@ -85,8 +85,8 @@ def fetched(name: str) -> Path:
 @click.option("--seed", default=42, show_default=True)
 def synthesize(folder: Path, **shape: Any) -> None:
     """Make up a release of MovieLens' shape in FOLDER; the same seed gives the same bytes."""
-    from recpipe import progress
-    from recpipe.movielens.synthetic import synthesize as write
+    from recpipe.datasets.synthetic import synthesize as write
+    from recpipe.runtime import progress
 
     with progress.bar("synthesizing", unit="rows") as bar:
         truth = write(folder, progress=bar, **shape)
@@ -98,7 +98,7 @@ def synthesize(folder: Path, **shape: Any) -> None:
 @click.command()
 def doctor() -> int:
     """What this machine has and lacks."""
-    from recpipe import doctor as examination
+    from recpipe.runtime import doctor as examination
 
     return examination.main()
 

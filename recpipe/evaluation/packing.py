@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from recpipe.pairs import Value, buckets_for, packed, together
+from recpipe.spark.interactions import Value, buckets_for, packed, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,11 @@ import numpy as np
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, StructType
 
-from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
-from recpipe.pairs import Kinds, Value, arrays_of
+from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.interactions import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recpipe.arrow import narrow_rows
 from recpipe.errors import ContractError
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
-from recpipe.pairs import Kinds, Value, arrays_of
+from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.interactions import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Kernels: compiled code from arrays to arrays, which knows nothing of Spark."""
 
-from recpipe import environment
 from recpipe.kernels import cache, garbage
+from recpipe.runtime import environment
 
 # Before the first kernel, for each of them looks for its compiled form as it is defined.
 cache.install()

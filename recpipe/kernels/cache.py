@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numba
 
-from recpipe import environment
+from recpipe.runtime import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 A clean line has the fields of its layout, plain integer ids, a plain decimal on the scale and a
 whole-number instant within the valid period. Anything else (quotes, spaces, string ids, faults)
-is left to the rules of `movielens.ratings`, which read a clean line as exactly the same row.
+is left to the rules of `ingest.ratings`, which read a clean line as exactly the same row.
 """
 
 from __future__ import annotations

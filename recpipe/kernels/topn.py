@@ -26,7 +26,7 @@ from recpipe.kernels.best import (
     insert,
     least_of,
 )
-from recpipe.kernels.screen import NO_SCREEN, SCREEN, Screen, best_of_bounds
+from recpipe.kernels.score_bounds import NO_SCREEN, SCREEN, Screen, best_of_bounds
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from pyspark.sql.types import (
 
 from recpipe.errors import UsageError
 from recpipe.ml.model import ALSModel
-from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit, factorised
+from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit, factorised
 from recpipe.models.sgd.model import Sgd
 from recpipe.settings import BlockAls as ExplicitSettings
 from recpipe.settings import BlockAlsImplicit as ImplicitSettings

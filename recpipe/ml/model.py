@@ -11,9 +11,9 @@ from pyspark.ml import recommendation as spark_ml
 from pyspark.ml.util import MLReader
 from pyspark.sql import functions as F
 
-from recpipe.models.candidates import send
-from recpipe.models.scorers import FactorScorer
-from recpipe.models.topn import top_n
+from recpipe.ranking.item_blocks import send
+from recpipe.ranking.lists import top_n
+from recpipe.ranking.scorers import FactorScorer
 from recpipe.settings import Recommend
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class ALSModel(spark_ml.ALSModel):
     """A fitted model: `transform`, `userFactors`, `itemFactors` and persistence are Spark's own.
 
     The JVM holds Spark's model itself, so what is saved is in Spark's format: any Spark reads it,
-    and this class reads what any Spark saved. Only the lists are made by `recpipe.models.topn`,
+    and this class reads what any Spark saved. Only the lists are made by `recpipe.ranking.lists`,
     which takes one more parameter: the pairs to leave out. Their order is total: score descending,
     then id ascending. A saved Pipeline of such models is read back with Spark's own class.
     """

@@ -18,13 +18,13 @@ import numpy as np
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from recpipe.beside import at_once
 from recpipe.errors import FitError, InputError
-from recpipe.models.arrow import factor_schema
-from recpipe.models.candidates import send
-from recpipe.models.predictions import no_predictions, predictions
-from recpipe.models.scorers import FactorScorer, logistic
-from recpipe.models.topn import top_n
+from recpipe.ranking.item_blocks import send
+from recpipe.ranking.lists import top_n
+from recpipe.ranking.predictions import no_predictions, predictions
+from recpipe.ranking.scorers import FactorScorer, logistic
+from recpipe.runtime.parallel import run_all
+from recpipe.spark.columns import factor_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.models.candidates import Candidates
-    from recpipe.models.protocol import Model
-    from recpipe.models.seen import Gathered
+    from recpipe.models.base import Model
+    from recpipe.ranking.item_blocks import Candidates
+    from recpipe.ranking.seen import Gathered
     from recpipe.storage import Folder
 
 Link = Literal["identity", "sigmoid"]
@@ -119,7 +119,7 @@ class FactorModel:
                 that a score might overflow), or has another length than `rank`.
         """
         mean = float(rest.get("mean", 0.0))
-        tables = at_once(
+        tables = run_all(
             [
                 partial(_written, scratch, f"{name}-{side}", frame, rank=rank, what=what)
                 for side, frame, what in (
@@ -210,7 +210,7 @@ class FactorModel:
     def save(self, folder: Folder) -> None:
         """Write `user_factors`, `item_factors` and, last, model.json."""
         folder.delete(MANIFEST)
-        at_once(
+        run_all(
             [
                 partial(folder.write_table, _USERS, self.user_factors),
                 partial(folder.write_table, _ITEMS, self.item_factors),

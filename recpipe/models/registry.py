@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from recpipe.errors import InputError, UsageError
-from recpipe.models.als import ExplicitAls, ImplicitAls
-from recpipe.models.baselines import Mean, Popularity, Random, RandomModel
-from recpipe.models.biases import Biases
+from recpipe.models.als.mllib import ExplicitAls, ImplicitAls
+from recpipe.models.baselines.biases import Biases
+from recpipe.models.baselines.simple import Mean, Popularity, Random, RandomModel
 from recpipe.models.factors import MANIFEST, FactorModel
 from recpipe.settings import MODELS, Scale, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recpipe.models.protocol import FittedModel, Model
+    from recpipe.models.base import FittedModel, Model
     from recpipe.storage import Folder
 
 
@@ -44,13 +44,13 @@ def _sgd(settings: Settings, scale: Scale) -> Model:
 
 
 def _block_als(settings: Settings, scale: Scale) -> Model:
-    from recpipe.models.block_als.model import BlockAls
+    from recpipe.models.als.block.model import BlockAls
 
     return BlockAls(settings.block_als, scale)
 
 
 def _block_als_implicit(settings: Settings, scale: Scale) -> Model:
-    from recpipe.models.block_als.model import BlockAlsImplicit
+    from recpipe.models.als.block.model import BlockAlsImplicit
 
     return BlockAlsImplicit(settings.block_als_implicit, scale)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from recpipe.arrow import narrow_rows
+from recpipe.spark.arrow import narrow_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyspark.sql import DataFrame
 
-    from recpipe.models.protocol import FittedModel
+    from recpipe.models.base import FittedModel
     from recpipe.storage import Folder
 
 

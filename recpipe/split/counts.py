@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from recpipe.beside import at_once
 from recpipe.errors import ContractError
+from recpipe.runtime.parallel import run_all
 from recpipe.split.parts import PARTS, TRAIN, SplitParts
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def count_parts(ratings: DataFrame, parts: SplitParts, settings: Split) -> Split
     Raises:
         ContractError: if a user has more or fewer rows in the parts than in the ratings.
     """
-    users, items = at_once(
+    users, items = run_all(
         [partial(_by_user, ratings, parts, settings), partial(_by_item, ratings, parts)]
     )
     if users["unequal_users"]:

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.arrow import names_of, narrow_rows
-from recpipe.pairs import Kinds, Value, arrays_of, buckets_for, packed, together, unpaired
+from recpipe.spark.arrow import names_of, narrow_rows
+from recpipe.spark.interactions import (
+    Kinds,
+    Value,
+    arrays_of,
+    buckets_for,
+    packed,
+    together,
+    unpaired,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from recpipe.progress import Progress
+    from recpipe.runtime.progress import Progress
     from recpipe.settings import Settings
     from recpipe.storage import Folder, Run
 

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from recpipe import evaluation
-from recpipe.arrow import narrow_rows
-from recpipe.beside import at_once
 from recpipe.contracts import EVALUATION
-from recpipe.models.seen import gathered
+from recpipe.ranking.seen import gathered
+from recpipe.runtime.parallel import run_all
+from recpipe.spark.arrow import narrow_rows
 from recpipe.stages.context import Context, folds_of, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe import split as splits
-    from recpipe.models.protocol import FittedModel
+    from recpipe.models.base import FittedModel
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def _judge(
                 split=part,
                 fold=parts.fold,
             )
-            return [row for found in at_once([rating, ranking]) for row in found]
+            return [row for found in run_all([rating, ranking]) for row in found]
 
 
 def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) -> evaluation.Choice:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from recpipe import interrupts
 from recpipe.errors import UsageError
 from recpipe.models import registry
+from recpipe.runtime import signals
 from recpipe.stages.context import Context, scale
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from recpipe.models.protocol import FittedModel, Model
+    from recpipe.models.base import FittedModel, Model
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def fall_back(context: Context, run: Run, name: str, error: Exception) -> None:
     """Note that `sgd` takes the place of a model; raise where settings do not allow it."""
     wanted = name in context.settings.train.fallback_for and name != FALLBACK
     # Settings that make no sense are no failure of a fit.
-    if not wanted or isinstance(error, UsageError) or interrupts.received():
+    if not wanted or isinstance(error, UsageError) or signals.received():
         raise error
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, said)

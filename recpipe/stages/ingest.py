@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from recpipe.movielens import ingest as read_source
+from recpipe.ingest import ingest as read_source
 
 if TYPE_CHECKING:
     from recpipe.stages.context import Context

@@ -13,7 +13,7 @@ from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from recpipe.models.protocol import FittedModel, Model
+    from recpipe.models.base import FittedModel, Model
     from recpipe.storage import Run
 
 FILLER = "popularity"

@@ -9,11 +9,11 @@ from functools import partial, reduce
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from recpipe import provenance
 from recpipe import split as splits
-from recpipe.beside import at_once
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError, UsageError
+from recpipe.runtime import provenance
+from recpipe.runtime.parallel import run_all
 from recpipe.stages.context import Context, folds_of, of_fold, stage, table
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _split(context: Context, run: Run) -> None:
         ratings = table(context, run, "ratings")
         run.folder.delete("split")
         with splits.split(ratings, settings, seed=context.settings.seed) as folds:
-            at_once(
+            run_all(
                 [
                     partial(place.write_table, name, frame, contract=SPLIT)
                     for parts in folds

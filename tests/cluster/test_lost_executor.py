@@ -77,7 +77,7 @@ def main(master: str, folder: str) -> None:
     """A fit in two legs, held against the same in this process; what stands in the ring's way."""
     from pyspark.sql import SparkSession
 
-    from recpipe.models.ring.stage import obstacle, slots
+    from recpipe.distributed.stage import obstacle, slots
     from recpipe.models.sgd.ring import RingExchange
     from recpipe.storage import Folder
 

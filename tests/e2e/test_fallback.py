@@ -54,7 +54,7 @@ def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
 FITS = """
 import json, sys
 from recpipe.models import registry
-from recpipe.session import spark_session
+from recpipe.spark.session import spark_session
 from recpipe.settings import Scale, load
 from recpipe.storage import Folder
 

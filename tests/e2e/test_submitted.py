@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pyspark
 
-from recpipe import environment
+from recpipe.runtime import environment
 
 JOB = """
 import json
 from pathlib import Path
 
-from recpipe.session import spark_session
+from recpipe.spark.session import spark_session
 from recpipe.settings import load
 
 with spark_session(load(Path("settings.toml"), environment={}), name="ours") as spark:

@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError, MissingError, UsageError
 from recpipe.kernels.als import initial_factors
 from recpipe.models import registry
-from recpipe.models.als import preferences
-from recpipe.models.baselines import Popularity
-from recpipe.models.block_als.fold_in import fold_in
-from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
+from recpipe.models.als.block.fold_in import fold_in
+from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
+from recpipe.models.als.mllib import preferences
+from recpipe.models.baselines.simple import Popularity
 from recpipe.settings import BlockAls as Explicit
 from recpipe.settings import BlockAlsImplicit as Implicit
 from recpipe.settings import Scale

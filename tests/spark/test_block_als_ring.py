@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from recpipe.distributed import PeerLostError
 from recpipe.errors import FitError, MissingError
-from recpipe.models.block_als.model import BlockAls, BlockAlsImplicit
-from recpipe.models.block_als.packing import counted
-from recpipe.models.block_als.ring import Ring
-from recpipe.models.block_als.solving import Solve
-from recpipe.models.block_als.whole import Whole
-from recpipe.models.ring import PeerLostError
+from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
+from recpipe.models.als.block.packing import counted
+from recpipe.models.als.block.ring import Ring
+from recpipe.models.als.block.solving import Solve
+from recpipe.models.als.block.whole import Whole
 from recpipe.settings import BlockAls as Explicit
 from recpipe.settings import BlockAlsImplicit as Implicit
 from recpipe.settings import Scale
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.models.block_als.packing import Packed
+    from recpipe.models.als.block.packing import Packed
 
 pytestmark = pytest.mark.timeout(180)
 RATINGS = "user int, item int, rating float"

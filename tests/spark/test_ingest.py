@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from deltalake import DeltaTable
 
-from recpipe import movielens as package
+from recpipe import ingest as package
 from recpipe.contracts import INGESTED
 from recpipe.errors import InputError, UsageError
 from recpipe.settings import Ingest, Scale
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from recpipe.movielens import IngestReport
+    from recpipe.ingest import IngestReport
 
     Ingested = Callable[[str], tuple[Path, IngestReport]]
 

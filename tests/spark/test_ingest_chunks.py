@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import functions as F
 
-from recpipe import movielens as package
-from recpipe.movielens import parsing, passes, staging
-from recpipe.movielens.formats import HALF_STARS, recognise
-from recpipe.movielens.layout import HEAD_BYTES, Sample
-from recpipe.movielens.lines import read_raw_lines
-from recpipe.movielens.ratings import judged_lines
-from recpipe.movielens.staging import is_mostly_whole, stage_lines
-from recpipe.movielens.times import Period
+from recpipe import ingest as package
+from recpipe.ingest.fast import parsing, passes, staging
+from recpipe.ingest.fast.lines import read_raw_lines
+from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
+from recpipe.ingest.formats import HALF_STARS, recognise
+from recpipe.ingest.layout import HEAD_BYTES, Sample
+from recpipe.ingest.ratings import judged_lines
+from recpipe.ingest.times import Period
 from recpipe.settings import Ingest
 from recpipe.storage import Folder, Tables
 from recpipe.storage.filesystem import LocalFileSystem

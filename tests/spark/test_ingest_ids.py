@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recpipe.errors import CheckError
-from recpipe.movielens.ids import check_dense, extend
+from recpipe.ingest.ids import check_dense, extend
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:

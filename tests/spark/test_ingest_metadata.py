@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, LongType, StringType
 
 from recpipe.contracts import MOVIES
-from recpipe.movielens.layout import Kind, Sample, classify
-from recpipe.movielens.metadata import (
+from recpipe.ingest.layout import Kind, Sample, classify
+from recpipe.ingest.metadata import (
     GENRES_100K,
     Context,
     genome_tags,
@@ -20,7 +20,7 @@ from recpipe.movielens.metadata import (
     last_by_key,
     year_of,
 )
-from recpipe.movielens.times import Period
+from recpipe.ingest.times import Period
 
 if TYPE_CHECKING:
     from pathlib import Path

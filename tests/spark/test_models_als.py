@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
-from recpipe.models.als import ExplicitAls, ImplicitAls, block_count, preferences
+from recpipe.models.als.mllib import ExplicitAls, ImplicitAls, block_count, preferences
 from recpipe.settings import Als, AlsExplicit, AlsImplicit, Scale
 from recpipe.storage import Folder
 from tests.caching import cached

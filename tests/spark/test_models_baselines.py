@@ -6,7 +6,7 @@ import pytest
 
 from recpipe.errors import FitError
 from recpipe.models import registry
-from recpipe.models.biases import Biases
+from recpipe.models.baselines.biases import Biases
 from recpipe.settings import Biases as BiasesSettings
 from recpipe.settings import Scale, Settings
 from recpipe.storage import Folder
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.models.protocol import FittedModel
+    from recpipe.models.base import FittedModel
 
 RATINGS = "user int, item int, rating float"
 TRAIN = [(0, 5, 4.0), (1, 5, 2.0), (2, 5, 3.0), (0, 7, 5.0), (1, 7, 4.0), (2, 9, 3.0)]

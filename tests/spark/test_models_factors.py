@@ -10,12 +10,12 @@ import pytest
 from recpipe.errors import ContractError, FitError, InputError, UsageError
 from recpipe.evaluation import ranking_metrics, rating_metrics
 from recpipe.models import registry
-from recpipe.models.baselines import Popularity
-from recpipe.models.candidates import LEAST_ITEMS
+from recpipe.models.baselines.simple import Popularity
 from recpipe.models.factors import FactorModel
-from recpipe.models.seen import gathered
-from recpipe.models.topn import LISTS
-from recpipe.pairs import mapped
+from recpipe.ranking.item_blocks import LEAST_ITEMS
+from recpipe.ranking.lists import LISTS
+from recpipe.ranking.seen import gathered
+from recpipe.spark.interactions import mapped
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:

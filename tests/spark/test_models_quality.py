@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.models.protocol import FittedModel
+    from recpipe.models.base import FittedModel
 
 pytestmark = pytest.mark.movielens
 

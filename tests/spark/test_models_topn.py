@@ -10,12 +10,12 @@ import pytest
 
 from recpipe.errors import MissingError
 from recpipe.kernels.topn import Panels
-from recpipe.models.candidates import LEAST_ITEMS, Candidates, send
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
-from recpipe.models.scorers import FactorScorer, RandomScorer
-from recpipe.models.seen import gathered
-from recpipe.models.topn import top_n
+from recpipe.ranking.item_blocks import LEAST_ITEMS, Candidates, send
+from recpipe.ranking.lists import top_n
+from recpipe.ranking.scorers import FactorScorer, RandomScorer
+from recpipe.ranking.seen import gathered
 from recpipe.settings import load
 from recpipe.storage import Folder
 from recpipe.storage.decoded import files_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 from pyspark.sql import functions as F
 
-from recpipe.progress import Progress
+from recpipe.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_the_display_and_leaves_no_thread() -> None:
     """A process of its own at a terminal of its own is interrupted as a person would."""
     code = (
         "import sys, time, threading\n"
-        "from recpipe.progress import Progress\n"
+        "from recpipe.runtime.progress import Progress\n"
         "try:\n"
         "    with Progress().stage('train', 'sgd'):\n"
         "        time.sleep(60)\n"
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_the_display_and_leaves_no_thread() -> None:
 def test_log_lines_appear_above_the_live_line() -> None:
     code = (
         "import logging, time\n"
-        "from recpipe.progress import Progress, logging_setup\n"
+        "from recpipe.runtime.progress import Progress, logging_setup\n"
         "logging_setup(verbose=False, log_format='text')\n"
         "with Progress().stage('ingest'):\n"
         "    time.sleep(0.3)\n"

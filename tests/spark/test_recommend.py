@@ -10,7 +10,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from recpipe.contracts import RECOMMENDATIONS
-from recpipe.models.seen import Gathered
+from recpipe.ranking.seen import Gathered
 from recpipe.recommend import recommend_all, to_output
 from recpipe.storage import Folder
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.models.protocol import Model
+    from recpipe.models.base import Model
 
 POPULARITY = {10: 9.0, 11: 8.0, 12: 7.0, 13: 6.0, 14: 5.0, 15: 4.0}
 

@@ -10,12 +10,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
-from recpipe.models.chunks import in_chunks
 from recpipe.models.sgd.algorithm import Plan, train_in_process
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 from recpipe.models.sgd.one_task import OneTask
 from recpipe.models.sgd.packing import Packed, cells_of, pack
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.spark.chunks import in_chunks
 from recpipe.storage import Folder
 from tests.caching import cached
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, MissingError
 from recpipe.models import registry
-from recpipe.models.protocol import FittedModel, Model
+from recpipe.models.base import FittedModel, Model
 from recpipe.models.sgd.model import Sgd
 from recpipe.settings import Scale
 from recpipe.settings import Sgd as SgdSettings

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from recpipe.distributed import PeerLostError, obstacle
+from recpipe.distributed.certificate import encryption_asked
 from recpipe.errors import FitError, MissingError
-from recpipe.models.candidates import send
-from recpipe.models.ring import PeerLostError, obstacle
-from recpipe.models.ring.certificate import encryption_asked
-from recpipe.models.scorers import FactorScorer
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.ranking.item_blocks import send
+from recpipe.ranking.scorers import FactorScorer
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.rings import kill_a_worker

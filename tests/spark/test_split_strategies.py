@@ -300,17 +300,17 @@ def test_users_too_many_to_be_sent_are_cut_the_same(
 
 
 def test_a_user_whose_rows_share_one_instant_stays_in_train(spark: SparkSession) -> None:
-    at_once = [Row(1, i, 5) for i in range(10)]
+    run_all = [Row(1, i, 5) for i in range(10)]
     # The cut at 8/10 falls on the first instant and is void, that at 9/10 holds.
     nearly = [*(Row(2, i, 5) for i in range(9)), Row(2, 9, 6)]
     one_row = [Row(3, 1, 1)]
     two_rows = [Row(4, 1, 1), Row(4, 2, 2)]
     spread = [Row(5, i, i) for i in range(10)]
-    rows = [*at_once, *nearly, *one_row, *two_rows, *spread]
+    rows = [*run_all, *nearly, *one_row, *two_rows, *spread]
     chosen = keep_all(strategy="user_fraction")
     with split(frame(spark, rows), chosen, seed=1) as [parts]:
         train, validation, test = parts_of(parts)
-        assert train == {*at_once, *nearly[:9], *one_row, two_rows[0], *spread[:8]}
+        assert train == {*run_all, *nearly[:9], *one_row, two_rows[0], *spread[:8]}
         assert validation == {spread[8]}
         assert test == {nearly[9], two_rows[1], spread[9]}
         assert count_parts(frame(spark, rows), parts, chosen).train_only_users == 2

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from recpipe.pairs import PACKED, Value, map_pairs, packed
+from recpipe.spark.interactions import PACKED, Value, map_pairs, packed
 from recpipe.storage import Folder
 from recpipe.storage.decoded import decoded, files_of
 from recpipe.storage.filesystem import literal

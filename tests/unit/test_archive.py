@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recpipe.errors import InputError
-from recpipe.movielens.archive import Limits, open_archive
+from recpipe.ingest.archive import Limits, open_archive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
+from recpipe.datasets.catalogue import list_table, release, releases
 from recpipe.errors import UsageError
-from recpipe.movielens.catalogue import list_table, release, releases
 
 
 def test_all_promised_releases_are_known() -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from recpipe import doctor
+from recpipe.runtime import doctor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recpipe.doctor import Finding
+    from recpipe.runtime.doctor import Finding
 
 GIB = 1 << 30
 
@@ -39,7 +39,7 @@ def test_whatever_is_not_right_says_what_mends_it(monkeypatch: pytest.MonkeyPatc
 def test_missing_java_ends_with_5_and_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("recpipe.environment._java_homes", lambda: iter(()))
+    monkeypatch.setattr("recpipe.runtime.environment._java_homes", lambda: iter(()))
     assert doctor.main() == 5
     lines = capsys.readouterr().out.splitlines()
     java = next(i for i, line in enumerate(lines) if line.startswith("missing"))
@@ -108,7 +108,7 @@ def test_a_kernel_cache_that_cannot_be_written_is_a_warning(
 def test_the_report_starts_neither_spark_nor_java() -> None:
     program = (
         "import sys\n"
-        "from recpipe import doctor\n"
+        "from recpipe.runtime import doctor\n"
         "doctor.report()\n"
         "assert 'pyspark' not in sys.modules and 'py4j' not in sys.modules\n"
     )

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recpipe.datasets import catalogue, download
+from recpipe.datasets.download import fetch
 from recpipe.errors import MissingError, UsageError
-from recpipe.movielens import catalogue, download
-from recpipe.movielens.download import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

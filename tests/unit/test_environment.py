@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recpipe import environment
 from recpipe.errors import MissingError
+from recpipe.runtime import environment
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ class TestDeltaJars:
         (pinned / "b.jar").unlink()
         with pytest.raises(MissingError, match=r"b\.jar is missing") as caught:
             environment.delta_jars()
-        assert "recpipe.jars" in caught.value.hint
+        assert "recpipe.runtime.jars" in caught.value.hint
 
     def test_a_cut_one_is_refused(self, pinned: Path) -> None:
         (pinned / "a.jar").write_bytes(b"a.")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpipe.errors import InputError
-from recpipe.movielens.formats import HALF_STARS, WHOLE_STARS, recognise
-from recpipe.movielens.layout import HEAD_BYTES, Layout, Sample
+from recpipe.ingest.formats import HALF_STARS, WHOLE_STARS, recognise
+from recpipe.ingest.layout import HEAD_BYTES, Layout, Sample
 
 CSV = "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n"
 AMAZON = "A39HTATAQ9V7YF,0205616461,5.0,1369699200\nA3JM6GV9MNOF9X,0558925278,3.0,1355443200\n"

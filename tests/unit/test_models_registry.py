@@ -4,7 +4,7 @@ import pytest
 
 from recpipe.errors import UsageError
 from recpipe.models import registry
-from recpipe.models.protocol import Model
+from recpipe.models.base import Model
 from recpipe.settings import MODELS, Scale, Settings
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recpipe import progress
-from recpipe.progress import JsonFormatter, Progress, bar, is_interactive, logging_setup
+from recpipe.runtime import progress
+from recpipe.runtime.progress import JsonFormatter, Progress, bar, is_interactive, logging_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,11 @@ def test_the_end_of_a_stage_has_its_name_and_seconds_as_fields(
     with Progress().stage("ingest", "x.csv"):
         pass
     _, end = json_lines(capsys.readouterr().err)
-    assert (end["stage"], end["detail"], end["logger"]) == ("ingest", "x.csv", "recpipe.progress")
+    assert (end["stage"], end["detail"], end["logger"]) == (
+        "ingest",
+        "x.csv",
+        "recpipe.runtime.progress",
+    )
     assert isinstance(end["seconds"], float)
 
 
@@ -104,7 +108,7 @@ def test_durations_read_well(seconds: float, said: str) -> None:
 
 
 def test_spark_is_not_imported() -> None:
-    code = "import sys, recpipe.progress; sys.exit('pyspark' in sys.modules)"
+    code = "import sys, recpipe.runtime.progress; sys.exit('pyspark' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from recpipe.distributed.transport import Keys, Ring
 from recpipe.errors import FitError
-from recpipe.models.ring.transport import Keys, Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.arrow import VALUE_BYTES
-from recpipe.models import seen
-from recpipe.models.seen import runs_of, seen_by
+from recpipe.ranking import seen
+from recpipe.ranking.seen import runs_of, seen_by
+from recpipe.spark.arrow import VALUE_BYTES
 
 _id = st.integers(0, 2**31 - 1) | st.integers(0, 5)
 _any = _id | st.sampled_from([-3, -(2**31)])

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from recpipe import environment, settings
+from recpipe import settings
 from recpipe.cli import cli
+from recpipe.runtime import environment
 
 REPOSITORY = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-runtime.lock")

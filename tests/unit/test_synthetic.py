@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recpipe.datasets.planted import END, GENRES, START, Block, Rounding, Shape, World
+from recpipe.datasets.synthetic import Truth, synthesize
+from recpipe.datasets.titles import TAGS, titles
 from recpipe.errors import UsageError
-from recpipe.movielens.planted import END, GENRES, START, Block, Rounding, Shape, World
-from recpipe.movielens.synthetic import Truth, synthesize
-from recpipe.movielens.titles import TAGS, titles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -343,7 +343,7 @@ def test_any_sizes_that_go_together_are_met_exactly(
     [(100_000, 620, 1_700), (1_000_000, 6_040, 3_700), (25_000_000, 162_541, 59_000)],
 )
 def test_default_sizes_are_those_of_movielens(ratings: int, users: int, items: int) -> None:
-    from recpipe.movielens import synthetic
+    from recpipe.datasets import synthetic
 
     assert synthetic._as_movielens(ratings, synthetic._USERS) == users  # noqa: SLF001
     assert synthetic._as_movielens(ratings, synthetic._ITEMS) == items  # noqa: SLF001

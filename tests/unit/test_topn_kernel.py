@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recpipe.kernels import ids, screen
+from recpipe.kernels import ids, score_bounds
 from recpipe.kernels import topn as kernel
 
 Lists = list[list[tuple[int, float]]]
@@ -141,13 +141,13 @@ def both_ways(
     p: np.ndarray, q: np.ndarray, base: np.ndarray, bias: np.ndarray, seen: kernel.Seen, *, k: int,
     blocks: int = 1,
 ) -> tuple[kernel.Top, kernel.Top]:  # fmt: skip
-    """Lists from all scores, and lists from those that pass a screen."""
+    """Lists from all scores, and lists from those that pass a score_bounds."""
     numbers = np.arange(len(q), dtype=np.int32)
     plain, screened = (kernel.Top.empty(len(p), k) for _ in range(2))
     for part in np.array_split(numbers, blocks):
         panels = kernel.Panels.of(part, q[part], bias[part])
         kernel.best_of_products(panels, p, base, seen, plain)
-        made = screen.screen(panels.factors, panels.biases)
+        made = score_bounds.screen(panels.factors, panels.biases)
         kernel.best_of_products(panels, p, base, seen, screened, made)
     return plain, screened
 
@@ -213,19 +213,19 @@ def test_few_scores_pass_a_screen() -> None:
     p, q = (rng.normal(size=(n, 64)).astype(np.float32) for n in (256, 8000))
     bias, base = np.zeros(8000, np.float32), np.zeros(256, np.float32)
     panels = kernel.Panels.of(np.arange(8000, dtype=np.int32), q, bias)
-    made = screen.screen(panels.factors, panels.biases)
+    made = score_bounds.screen(panels.factors, panels.biases)
     hidden = np.zeros((256, 500), np.uint16)
     top = kernel.Top.empty(256, 10)
     for view in made:
         view.flags.writeable = False
-    passed = screen.best_of_bounds(made, panels.items, panels.biases, p, base, hidden, 0, top)
+    passed = score_bounds.best_of_bounds(made, panels.items, panels.biases, p, base, hidden, 0, top)
     assert 10 * 256 <= passed < 80 * 256
 
 
 def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
     code = """
         import numpy as np
-        from recpipe.kernels import screen, tiles, topn
+        from recpipe.kernels import score_bounds, tiles, topn
         assert not tiles.BYTE_PRODUCTS
         rng = np.random.default_rng(0)
         p, q = (rng.normal(size=(n, 35)).astype(np.float32) for n in (300, 2000))
@@ -233,10 +233,11 @@ def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
         panels = topn.Panels.of(np.arange(2000, dtype=np.int32), q, bias)
         seen = topn.Seen(np.zeros(301, np.int64), np.empty(0, np.int32))
         tops = [topn.Top.empty(300, 10) for _ in range(2)]
-        for top, made in zip(tops, [screen.NO_SCREEN, screen.screen(*panels[1:])], strict=True):
+        bounds = [score_bounds.NO_SCREEN, score_bounds.screen(*panels[1:])]
+        for top, made in zip(tops, bounds, strict=True):
             topn.best_of_products(panels, p, base, seen, top, made)
         assert all(np.array_equal(*pair) for pair in zip(*tops))
-        assert not screen.pays(users=10**6, rank=64)
+        assert not score_bounds.pays(users=10**6, rank=64)
     """
     plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     subprocess.run(

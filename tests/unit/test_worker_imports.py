@@ -13,12 +13,15 @@ PRINT = "print(*(m.rpartition('.')[2] for m in sys.modules if m.startswith('recp
 @pytest.mark.parametrize(
     ("modules", "kernels"),
     [
-        ("recpipe.models.sgd.leg, recpipe.models.sgd.placing", {"ids", "rows", "sgd"}),
+        ("recpipe.models.sgd.segment, recpipe.models.sgd.placing", {"ids", "rows", "sgd"}),
         (
-            "recpipe.models.block_als.ring, recpipe.models.block_als.solving",
+            "recpipe.models.als.block.ring, recpipe.models.als.block.solving",
             {"als", "als_gradients", "ids", "normal_equations", "rows", "tiles"},
         ),
-        ("recpipe.models.topn", {"best", "ids", "pairs", "runs", "screen", "tiles", "topn"}),
+        (
+            "recpipe.ranking.lists",
+            {"best", "ids", "pairs", "runs", "score_bounds", "tiles", "topn"},
+        ),
     ],
 )
 def test_a_task_loads_its_own_kernels(modules: str, kernels: set[str]) -> None:

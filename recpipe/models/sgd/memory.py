@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recpipe.errors import MissingError
-from recpipe.models.worker import worker_limit
+from recpipe.spark.workers import worker_limit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

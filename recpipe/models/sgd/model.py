@@ -7,10 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from recpipe.distributed import PeerLostError, obstacle
 from recpipe.errors import FitError, MissingError
-from recpipe.models.chunks import chunked
 from recpipe.models.factors import FactorModel
-from recpipe.models.ring import PeerLostError, obstacle
 from recpipe.models.sgd.algorithm import Plan
 from recpipe.models.sgd.grid import Grid, number_of_blocks
 from recpipe.models.sgd.memory import check_memory
@@ -19,6 +18,7 @@ from recpipe.models.sgd.packing import factors_by_id, pack
 from recpipe.models.sgd.placing import placed
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.spark.chunks import chunked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,16 +11,16 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.arrow import arrow_row
 from recpipe.models.sgd.algorithm import Epoch, Progress, train_in_process
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of, released_on_failure
+from recpipe.spark.columns import arrow_row
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.algorithm import Plan
+    from recpipe.spark.columns import Batches
     from recpipe.storage import Folder
 
 # The side of the row that brings the learning curve back, as JSON.

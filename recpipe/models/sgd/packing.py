@@ -20,17 +20,17 @@ from pyspark.storagelevel import StorageLevel
 from recpipe.errors import FitError
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.arrow import arrow_row, arrow_rows, as_array, factor_rows, factor_schema
-from recpipe.models.chunks import chunks_of, in_chunks
 from recpipe.models.sgd.cells import Block, Cell, Ratings
+from recpipe.spark.chunks import chunks_of, in_chunks
+from recpipe.spark.columns import arrow_row, arrow_rows, as_array, factor_rows, factor_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyspark.sql import DataFrame
 
-    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
+    from recpipe.spark.columns import Batches
 
 _SHUFFLED = "block int, validation boolean, user binary, place binary, rating binary"
 _CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.chunks import ITEM, USER, counts, ratings_by_id
 from recpipe.models.sgd.grid import ItemTable, UserRule
+from recpipe.spark.chunks import ITEM, USER, counts, ratings_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import DataFrame
 
-    from recpipe.models.chunks import Part
     from recpipe.models.sgd.grid import Grid
+    from recpipe.spark.chunks import Part
 
 _LIGHT = 2
 """Beside USER and ITEM, and with blocks in place of ids: the ratings of all users who are not

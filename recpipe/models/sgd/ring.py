@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
+from recpipe.distributed import admitted, obstacle, shared_keys
 from recpipe.errors import MissingError
-from recpipe.models.planning import plain_plans
-from recpipe.models.ring import admitted, obstacle, shared_keys
 from recpipe.models.sgd.algorithm import Epoch, Progress
 from recpipe.models.sgd.exchange import FACTORS, Trained
-from recpipe.models.sgd.leg import CURVE, Leg
 from recpipe.models.sgd.packing import released_on_failure
+from recpipe.models.sgd.segment import CURVE, Leg
+from recpipe.spark.plans import plain_plans
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

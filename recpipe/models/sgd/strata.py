@@ -18,18 +18,18 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.arrow import arrow_row, as_array
-from recpipe.models.planning import plain_plans
 from recpipe.models.sgd.algorithm import Progress, held_out_error, total, visit
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of
+from recpipe.spark.columns import arrow_row, as_array
+from recpipe.spark.plans import plain_plans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.models.arrow import Batches
     from recpipe.models.sgd.algorithm import Plan
+    from recpipe.spark.columns import Batches
     from recpipe.storage import Folder
 
     Floats = NDArray[np.float32]

@@ -1,0 +1,106 @@
+"""Whether and how a barrier stage runs: on the driver, but for `joined`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from pyspark import BarrierTaskContext
+
+from recpipe.distributed.certificate import Certificate, encryption_asked
+from recpipe.distributed.transport import Keys, PeerLostError, Ring
+from recpipe.errors import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
+
+_LOOK_SECONDS = 1.0
+
+
+def obstacle(spark: SparkSession, *, tasks: int) -> str:
+    """Why a ring of so many tasks cannot run here now, in words; empty where it can."""
+    context = spark.sparkContext
+    dynamic = str(context.getConf().get("spark.dynamicAllocation.enabled", "false")).lower()
+    # A local master has nothing to allocate, and Spark does not look at the setting there.
+    if dynamic == "true" and not str(context.master).startswith("local"):
+        return "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage"
+    there = slots(spark)
+    return f"{tasks} blocks need {tasks} slots at once, and {there} are there" * (there < tasks)
+
+
+def slots(spark: SparkSession) -> int:
+    """How many tasks can run at once, by the very count that Spark admits a barrier stage by."""
+    context: Any = spark.sparkContext._jsc.sc()  # noqa: SLF001 - nothing public has this number
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    return int(context.maxNumConcurrentTasks(profile))
+
+
+def shared_keys(spark: SparkSession, name: str, *, silence: float) -> Keys:
+    """What the tasks of a fit of model `name` share; see `Keys`."""
+    certificate = Certificate.fresh(spark) if encryption_asked(spark) else None
+    return Keys.fresh(name, certificate, silence=silence)
+
+
+def joined(keys: Keys) -> Ring:
+    """In a task of a barrier stage: its place in the ring."""
+    context = BarrierTaskContext.get()
+    infos = context.getTaskInfos()
+    place = context.partitionId()
+    return Ring(
+        place=place,
+        tasks=len(infos),
+        host=infos[place].address.rsplit(":", 1)[0].strip("[]"),
+        gather=context.allGather,
+        keys=keys,
+    )
+
+
+@contextmanager
+def admitted(spark: SparkSession, name: str, *, tasks: int, patience: float) -> Iterator[None]:
+    """Jobs of the block end when the slots they need are gone for long: Spark would wait.
+
+    Args:
+        spark: the session.
+        name: of the model, for errors.
+        tasks: of the ring.
+        patience: seconds without slots enough after which it is given up.
+
+    Raises:
+        MissingError: then.
+        PeerLostError: if tasks do not reach each other, each time that Spark tries.
+    """
+    context = spark.sparkContext
+    tag = f"{name}-ring-{uuid.uuid4().hex}"
+    over, missing = Event(), Event()
+
+    def watch() -> None:
+        short = 0.0
+        while not over.wait(_LOOK_SECONDS):
+            short = 0.0 if slots(spark) >= tasks else short + _LOOK_SECONDS
+            if short >= patience:
+                missing.set()
+                context.cancelJobsWithTag(tag)
+
+    watcher = Thread(target=watch, daemon=True)
+    context.addJobTag(tag)
+    watcher.start()
+    try:
+        yield
+    except Exception as error:
+        if missing.is_set() or "SPARK-24819" in str(error):
+            raise MissingError(
+                f"{name} ring: fewer than {tasks} slots are left for {tasks} blocks",
+                hint=f"bring the executors back, or set {name}.exchange to spark",
+            ) from error
+        if said := re.search(rf"PeerLostError: ({name} ring: [^\n]*)", str(error)):
+            raise PeerLostError(said[1]) from error
+        raise
+    finally:
+        over.set()
+        context.removeJobTag(tag)
+        watcher.join()

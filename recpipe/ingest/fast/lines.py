@@ -1,0 +1,356 @@
+"""Raw lines with their places, and what becomes of them: kept, refused with a reason, or no row.
+
+A file is read in blocks, several of them to a task and in any order. Three columns say where a
+line was: `file` (its number in the order of the source), `block` (where its block begins) and
+`place` (increasing within a block). They give the order of the source without a shuffle, and the
+line numbers of the few rows that are refused.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from recpipe.errors import InputError
+from recpipe.storage.filesystem import file_system, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+    from recpipe.ingest.layout import Layout
+    from recpipe.storage import Folder
+
+POSITION = ("file", "block", "place")
+
+MALFORMED = "malformed line"
+MISSING = "missing field"
+NOT_A_NUMBER = "rating not a finite number"
+OFF_SCALE = "rating off the scale"
+OUT_OF_RANGE = "timestamp out of range"
+ENCODING = "unknown encoding"
+REASONS = (ENCODING, MALFORMED, MISSING, NOT_A_NUMBER, OFF_SCALE, OUT_OF_RANGE)
+"""Why a row is refused, in the order of the checks: the first that fails names it."""
+
+NO_ROW = ""
+"""The `reason` of blank lines and headers, which are counted as lines but are not rows."""
+_RAW_CHARACTERS = 10_000
+_MOST_DELIMITERS = 1_000
+_SMALL_FILE = 8_000_000
+"""Bytes up to which a file beside the ratings is looked through without a Spark job."""
+_BOM = "\ufeff"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A reason to refuse a row: `broken` true or null."""
+
+    reason: str
+    broken: Column
+
+
+def read_lines(spark: SparkSession, uris: Sequence[str], *, latin1: bool = False) -> DataFrame:
+    """(value, file, block, place): the lines of files, without line ends and byte order marks.
+
+    Args:
+        spark: the session.
+        uris: the files, each read line by line at each line feed.
+        latin1: whether their bytes are Latin-1; otherwise they are left as they are, so that
+            a line that is not UTF-8 can be told.
+    """
+    raw = read_raw_lines(spark, uris)
+    if latin1:
+        raw = raw.withColumn("value", F.decode(F.col("value").cast("binary"), "ISO-8859-1"))
+    return without_ends(raw)
+
+
+def read_raw_lines(
+    spark: SparkSession, uris: Sequence[str], *, end: str = "\n", longest: int | None = None
+) -> DataFrame:
+    """`read_lines` with carriage returns and byte order marks still in them.
+
+    Args:
+        spark: the session.
+        uris: the files.
+        end: of a line, or of several of them that make a row.
+        longest: bytes of a row above which it is left out; None: there is no such limit.
+    """
+    reader = spark.read.option("lineSep", end)
+    if longest is not None:
+        reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", str(longest))
+    return _placed(reader.text([literal(uri) for uri in uris]), ["value"], uris)
+
+
+def without_ends(raw: DataFrame) -> DataFrame:
+    """Raw lines without carriage returns and byte order marks."""
+    value = F.col("value")
+    marked = F.startswith(value, F.lit(_BOM))
+    value = F.when(marked, F.substring(value, 2, 2**31 - 1)).otherwise(value)
+    return raw.withColumn("value", F.rtrim(value, F.lit("\r")))
+
+
+def is_utf8(spark: SparkSession, uris: Sequence[str]) -> bool:
+    """Whether all bytes of the files are UTF-8; small files are read by the driver."""
+    for uri in uris:
+        fs = file_system(uri, spark)
+        if fs.size(uri) > _SMALL_FILE:
+            break
+        if not _decodes(fs.read(uri)):
+            return False
+    else:
+        return True
+    text = spark.read.option("lineSep", "\n").text([literal(uri) for uri in uris])
+    return bool(text.agg(F.bool_and(F.is_valid_utf8("value"))).collect()[0][0])
+
+
+def _decodes(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_rows(spark: SparkSession, uris: Sequence[str]) -> tuple[DataFrame, StructType]:
+    """Parquet files: their columns, as column0, column1, ..., + (file, block, place).
+
+    Under their own names some would be taken for those of ingest, or for paths into others.
+
+    Returns:
+        The rows, and the columns as they are called.
+
+    Raises:
+        InputError: if Spark cannot read them: damaged, or of types that it does not have.
+    """
+    try:
+        rows = spark.read.parquet(*[literal(uri) for uri in uris])
+    except (PySparkException, Py4JJavaError) as error:
+        words = str(error.java_exception if isinstance(error, Py4JJavaError) else error)
+        said = next(filter(None, map(str.strip, words.splitlines())), type(error).__name__)
+        raise InputError(
+            f"{uris[0]}: cannot be read as Parquet: {said[:300]}",
+            hint="is it whole, and are its timestamps in microseconds, not nanoseconds?",
+        ) from error
+    names = [f"column{place}" for place in range(len(rows.columns))]
+    metadata = rows.metadataColumn("_metadata")
+    return _placed(rows.select("*", metadata).toDF(*names, "_metadata"), names, uris), rows.schema
+
+
+def _placed(frame: DataFrame, columns: Sequence[str], uris: Sequence[str]) -> DataFrame:
+    """`columns` of a frame read from `uris` + its position; `file` is the index in `uris`."""
+    file = F.lit(0) if len(uris) == 1 else F.col("_metadata.file_path")
+    placed = frame.select(
+        *columns,
+        file.alias("file"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("place"),
+    )
+    if len(uris) == 1:
+        return placed
+    numbers = frame.sparkSession.createDataFrame(
+        sorted(_numbered(frame.sparkSession, uris).items()), "file string, number int"
+    )
+    joined = placed.join(F.broadcast(numbers), "file")
+    return joined.select(*columns, F.col("number").alias("file"), "block", "place")
+
+
+def _numbered(spark: SparkSession, uris: Sequence[str]) -> dict[str, int]:
+    """The index in `uris` by the path that `_metadata` gives, which is escaped in its own way."""
+    # Without its content this source lists the files and reads none of them.
+    listed = spark.read.format("binaryFile").load([literal(uri) for uri in uris])
+    places = listed.select("path", F.col("_metadata.file_path")).collect()
+    index = {_below_authority(uri): number for number, uri in enumerate(uris)}
+    return {row["file_path"]: index[_below_authority(row["path"])] for row in places}
+
+
+def _below_authority(uri: str) -> str:
+    return posixpath.normpath(re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?", "", uri))
+
+
+def fields(layout: Layout) -> Column:
+    """The fields of `value` as an array; of another length than `layout.width` if malformed.
+
+    Only lines with a quote go through Spark's CSV parser. Taking harmless quotes off without it
+    was tried: the code that Spark generates then passes 8000 bytes, from where the JVM no longer
+    compiles it, and every line costs three times as much.
+    """
+    value = F.col("value")
+    split = F.split(value, re.escape(layout.delimiter), -1)
+    if not layout.quotes:
+        return split
+    quote = F.lit('"')
+    odd = (F.length(value) - F.length(F.replace(value, quote, F.lit("")))) % 2 == 1
+    # Spark's own parser fails the whole job on a line of more than 20,480 fields.
+    endless = F.size(split) > layout.width + _MOST_DELIMITERS
+    return (
+        F.when(~F.contains(value, quote), split)
+        .when(odd | endless, F.array())
+        .otherwise(_parsed(layout))
+    )
+
+
+def _parsed(layout: Layout) -> Column:
+    names = [f"f{i}" for i in range(layout.width)]
+    row = F.from_csv(
+        F.col("value"),
+        ", ".join(f"{name} string" for name in [*names, "broken"]),
+        {
+            "sep": layout.delimiter,
+            "escape": '"',
+            "mode": "PERMISSIVE",
+            "columnNameOfCorruptRecord": "broken",
+        },
+    )
+    # A corrupt record has too many fields or too few.
+    whole = F.array(*[F.coalesce(row[name], F.lit("")) for name in names])
+    return F.when(row["broken"].isNull(), whole).otherwise(F.array())
+
+
+def is_row(layout: Layout) -> Column:
+    """Whether `value` is a row: neither blank nor a header.
+
+    A header line is no row wherever it stands, so files that were joined end to end are read
+    right.
+    """
+    blank = F.trim("value") == ""
+    if layout.header is None:
+        return ~blank
+    return ~blank & (F.col("value") != layout.header)
+
+
+def judge(
+    frame: DataFrame,
+    rules: Sequence[Rule],
+    *,
+    row: Column,
+    raw: Column,
+    good: Column | None = None,
+) -> DataFrame:
+    """`frame` + reason (null for a good row) + raw (only of a refused one).
+
+    Args:
+        frame: one row a line.
+        rules: the first that a row breaks is its reason.
+        row: whether it is a row at all.
+        raw: the line as `rejected` shows it.
+        good: true only for rows that break no rule, and quick to tell: the rules are then asked
+            about the others alone.
+    """
+    verdict = F.lit(None).cast("string")
+    for rule in reversed(rules):
+        verdict = F.when(F.coalesce(rule.broken, F.lit(True)), rule.reason).otherwise(verdict)
+    reason = F.when(row, verdict).otherwise(NO_ROW)
+    if good is not None:
+        reason = F.when(good, F.lit(None)).otherwise(reason)
+    judged = frame.withColumn("reason", reason)
+    refused = F.col("reason") != NO_ROW
+    return judged.withColumn("raw", F.when(refused, F.left(raw, F.lit(_RAW_CHARACTERS))))
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Judged rows on disk, read once from the source.
+
+    Args:
+        frame: the value columns, null in a refused row, + file, block, place, reason, raw.
+        rows: how many there are, refused ones included.
+        rejected: how many were refused, by reason.
+        names: of the files, in their order.
+        blocks: (file, block, first, lines) where `frame` is only some of the lines: the place of
+            a block's first line and how many it has.
+    """
+
+    frame: DataFrame
+    rows: int
+    rejected: Mapping[str, int]
+    names: tuple[str, ...]
+    blocks: DataFrame | None = None
+
+    @property
+    def refused(self) -> int:
+        return sum(self.rejected.values())
+
+    @property
+    def good(self) -> DataFrame:
+        return self.frame.where(F.isnull("reason")).drop("reason", "raw")
+
+    def rejects(self) -> DataFrame:
+        """The refused rows as the table `rejected`, + `file`, in no order."""
+        blocks = self.blocks
+        if blocks is None:
+            blocks = self.frame.groupBy("file", "block").agg(
+                F.min("place").alias("first"), F.count(F.lit(1)).alias("lines")
+            )
+        before = (
+            Window.partitionBy("file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
+        )
+        starts = blocks.withColumn("before", F.coalesce(F.sum("lines").over(before), F.lit(0)))
+        refused = self.frame.where(F.col("reason") != NO_ROW)
+        names = F.array(*[F.lit(name) for name in self.names])
+        return refused.join(F.broadcast(starts), ["file", "block"]).select(
+            F.get(names, F.col("file")).alias("source_file"),
+            (F.col("before") + F.col("place") - F.col("first") + 1).alias("line"),
+            "raw",
+            "reason",
+            "file",
+        )
+
+    def first_rejects(self, count: int) -> list[str]:
+        """The first refused rows in the order of the source: file:line: reason: raw."""
+        rows = self.rejects().orderBy("file", "line").limit(count).collect()
+        return [
+            f"{row['source_file']}:{row['line']}: {row['reason']}: {_shown(row['raw'])}"
+            for row in rows
+        ]
+
+    def rows_by_file(self) -> dict[str, int]:
+        """Rows of each file; one pass over the staged rows if there are several files."""
+        if len(self.names) == 1:
+            return {self.names[0]: self.rows}
+        is_row = F.coalesce(F.col("reason") != NO_ROW, F.lit(True))
+        counts = self.frame.where(is_row).groupBy("file").count().collect()
+        by_number = {row["file"]: row["count"] for row in counts}
+        return {name: by_number.get(number, 0) for number, name in enumerate(self.names)}
+
+
+def stage(
+    judged: DataFrame,
+    name: str,
+    *,
+    names: Sequence[str],
+    scratch: Folder,
+    blocks: DataFrame | None = None,
+) -> Staged:
+    """Write judged rows once, and count them from what was written.
+
+    Args:
+        judged: what `judge` returned.
+        name: of the table in `scratch`.
+        names: of the source files, in order.
+        scratch: where it is kept.
+        blocks: of `Staged`.
+    """
+    frame = scratch.write_table(name, judged)
+    # Counting on the way, by an Observation, is interpreted and costs as much as the parsing.
+    counts = {row["reason"]: row["count"] for row in frame.groupBy("reason").count().collect()}
+    counts.pop(NO_ROW, None)
+    return Staged(
+        frame=frame,
+        rows=sum(counts.values()),
+        rejected={reason: counts[reason] for reason in REASONS if reason in counts},
+        names=tuple(names),
+        blocks=blocks,
+    )
+
+
+def _shown(raw: str) -> str:
+    return repr(raw if len(raw) <= 100 else f"{raw[:100]} ...")  # noqa: PLR2004 - one line

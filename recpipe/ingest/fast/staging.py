@@ -1,0 +1,295 @@
+"""Ratings on their way: read once from the source, counted, and ready to become the table.
+
+Clean lines of whole-number ids are parsed by a kernel and kept as chunks; what is not clean, and
+sources of another kind, are judged row by row by Spark. From here on they are one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from pyspark import StorageLevel
+from pyspark.sql import Observation
+from pyspark.sql import functions as F
+
+from recpipe.contracts import RATINGS
+from recpipe.ingest import ratings
+from recpipe.ingest.fast import parsing, passes
+from recpipe.ingest.fast.chunks import LINE
+from recpipe.ingest.fast.lines import POSITION, REASONS, Staged, read_raw_lines, stage, without_ends
+from recpipe.storage.filesystem import file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pyspark.sql import DataFrame
+
+    from recpipe.ingest.fast.parsing import Cut, Summary
+    from recpipe.ingest.fast.passes import Numbers
+    from recpipe.ingest.layout import Layout
+    from recpipe.ingest.times import Period
+    from recpipe.settings import Scale
+    from recpipe.storage import Folder
+
+_FEW_IDS = 20_000_000
+"""Ids, counted again in each chunk, up to which one task puts them in order and checks them."""
+_SAMPLED_LINES = 100
+_ROW_BYTES = 25
+"""Of a line of ratings, where there are only rows."""
+_PLAIN = re.compile(rb"0|-?[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True)
+class StagedRatings:
+    """All ratings of a source, read and kept until it is closed.
+
+    Args:
+        rows: how many there are, refused ones included.
+        rejected: how many were refused, by reason.
+        names: of the files, in their order.
+        buckets: of users, in `chunks`.
+        chunks: clean ratings of whole-number ids (`chunks.SCHEMA`); None if there are none.
+        summary: of the chunks.
+        judged: all other rows; None if there are none.
+        held: what takes room until it is given up.
+    """
+
+    rows: int
+    rejected: Mapping[str, int]
+    names: tuple[str, ...]
+    buckets: int
+    chunks: DataFrame | None = None
+    summary: Summary | None = None
+    judged: Staged | None = None
+    held: DataFrame | None = None
+
+    @property
+    def refused(self) -> int:
+        return sum(self.rejected.values())
+
+    @property
+    def good(self) -> DataFrame | None:
+        """The judged rows that were not refused, their ids strings; None if there are none."""
+        if self.judged is None or self.judged.rows == self.judged.refused:
+            return None
+        return self.judged.good
+
+    @property
+    def ids_in_order(self) -> bool:
+        """Whether `ids` are ascending, in one partition."""
+        return (
+            self.good is None
+            and self.summary is not None
+            and max(self.summary.users, self.summary.items) <= _FEW_IDS
+        )
+
+    def ids(self, name: str, *, scratch: Folder) -> DataFrame:
+        """The ids of good ratings, each once: long without judged rows, else as written."""
+        good = self.good
+        if good is None and self.chunks is not None:
+            if self.ids_in_order:
+                return passes.distinct_ids(self.chunks, name)
+            return passes.ids(self.chunks, name).distinct()
+        frames = [] if good is None else [good.select(name)]
+        if self.chunks is not None:
+            frames.append(passes.ids(self.chunks, name).select(F.col(name).cast("string")))
+        found = reduce(lambda a, b: a.unionByName(b), frames).distinct()
+        return scratch.write_table(f"seen-{name}", found)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether all are in `chunks`, by user, then item, each pair once."""
+        return self.good is None and self.summary is not None and self.summary.in_order
+
+    def close(self) -> None:
+        """Give up the room that the ratings take."""
+        if self.held is not None:
+            self.held.unpersist()
+
+    def rows_by_file(self) -> dict[str, int]:
+        """Rows of each file."""
+        if len(self.names) == 1:
+            return {self.names[0]: self.rows}
+        counts = dict.fromkeys(self.names, 0)
+        for number, clean in (self.summary.clean if self.summary else {}).items():
+            counts[self.names[number]] += clean
+        for name, others in (self.judged.rows_by_file() if self.judged else {}).items():
+            counts[name] += others
+        return counts
+
+
+def stage_judged(judged: DataFrame, *, names: Sequence[str], scratch: Folder) -> StagedRatings:
+    """Stage rows that `ratings` has judged."""
+    staged = stage(judged, "ratings", names=names, scratch=scratch)
+    parallelism = scratch.spark.sparkContext.defaultParallelism
+    buckets = passes.bucket_count(staged.rows * _ROW_BYTES, parallelism)
+    return StagedRatings(staged.rows, staged.rejected, staged.names, buckets=buckets, judged=staged)
+
+
+def stage_lines(
+    uris: Sequence[str],
+    layout: Layout,
+    *,
+    names: Sequence[str],
+    size: int,
+    scale: Scale,
+    period: Period,
+    scratch: Folder,
+) -> StagedRatings:
+    """Parse lines of ratings, and have those judged that the kernel leaves over.
+
+    Args:
+        uris: the files, in order.
+        layout: of their lines.
+        names: of the files.
+        size: bytes of all of them.
+        scale: the valid ratings.
+        period: the valid instants.
+        scratch: where they are kept.
+    """
+    spark = scratch.spark
+    buckets = passes.bucket_count(size, spark.sparkContext.defaultParallelism)
+    by = parsing.rules(layout, scale, period)
+    milliseconds = layout.time == "milliseconds"
+
+    def read(cut: Cut) -> DataFrame:
+        longest = None if cut.size is None else parsing.LONGEST
+        pieces = read_raw_lines(spark, uris, end=cut.end, longest=longest)
+        return parsing.parse_lines(pieces, by, end=cut.end, milliseconds=milliseconds)
+
+    cut = parsing.find_cut(file_system(uris[0], spark), uris)
+    chunks, summary = _held(read(cut))
+    if cut.size not in {None, summary.size}:
+        # Lines that stand further apart than a row may be long.
+        chunks.unpersist()
+        chunks, summary = _held(read(parsing.Cut()))
+    clean = sum(summary.clean.values())
+    judged = None
+    if summary.others:
+        left = without_ends(chunks.where(F.col("bucket") == LINE))
+        judged = stage(
+            ratings.judged_text(
+                left.select("value", *POSITION), layout, scale=scale, period=period
+            ),
+            "ratings",
+            names=names,
+            scratch=scratch,
+            blocks=_blocks(summary, chunks),
+        )
+    rejected = judged.rejected if judged else {}
+    return StagedRatings(
+        rows=clean + (judged.rows if judged else 0),
+        rejected={reason: rejected[reason] for reason in REASONS if reason in rejected},
+        names=tuple(names),
+        buckets=buckets,
+        chunks=chunks if clean else None,
+        summary=summary if clean else None,
+        judged=judged,
+        held=chunks,
+    )
+
+
+def _held(parsed: DataFrame) -> tuple[DataFrame, Summary]:
+    """Chunks in memory, and on the disks of those that read them where that is short."""
+    chunks = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        return chunks, parsing.summarise(chunks)
+    except BaseException:
+        chunks.unpersist()
+        raise
+
+
+def is_mostly_whole(head: bytes, layout: Layout) -> bool:
+    """Whether most of the first lines have whole-number ids and instants: then the kernel pays."""
+    if layout.parquet or layout.time == "text":
+        return False
+    lines = [line.rstrip(b"\r") for line in head.split(b"\n")[: _SAMPLED_LINES + 1]]
+    rows = [line.split(layout.delimiter.encode()) for line in lines if line.strip()]
+    at = [layout.columns[name] for name in ("user", "item", "timestamp")]
+    whole = [
+        len(row) == layout.width and all(_PLAIN.fullmatch(row[position]) for position in at)
+        for row in rows
+    ]
+    # A header and a last line that is cut short are among them.
+    return sum(whole) * 2 >= len(whole) - 2 and any(whole)
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The table of ratings, not written yet.
+
+    Args:
+        rows: of the table.
+        files: the same, encoded by the tasks (`storage.encoded`); None where they cannot.
+        superseded: says, once either is written, how many other ratings there were.
+    """
+
+    rows: DataFrame
+    files: DataFrame | None
+    superseded: Callable[[], int]
+
+
+def latest(
+    rated: StagedRatings,
+    good: DataFrame | None,
+    users: DataFrame,
+    items: DataFrame,
+    numbers: tuple[Numbers, Numbers] | None,
+) -> Latest:
+    """The table of ratings: one row a (user, item), the latest; see `ratings.latest`.
+
+    Args:
+        rated: all ratings.
+        good: `rated.good` with ids of the types of the tables.
+        users: (user_id, user), every user among them.
+        items: (item_id, item), every item among them.
+        numbers: of `users` and `items`, where they are whole numbers and not too many.
+    """
+    kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
+    if kinds != {"bigint"}:
+        frames = [] if good is None else [good]
+        if rated.chunks is not None:
+            unpacked = passes.unpack(rated.chunks)
+            frames.append(
+                unpacked.withColumns(
+                    {
+                        name: F.col(name).cast(frame.schema[name].dataType)
+                        for name, frame in (("user_id", users), ("item_id", items))
+                    }
+                )
+            )
+        rows = reduce(lambda a, b: a.unionByName(b), frames)
+        table, seen = ratings.latest(rows, users, items)
+        return Latest(table, None, lambda: int(seen.get["superseded"] or 0))
+    if rated.in_order and rated.chunks is not None:
+        kept, superseded = passes.kept_as_they_are(rated.chunks), lambda: 0
+    else:
+        frames = [] if rated.chunks is None else [rated.chunks]
+        if good is not None:
+            frames.append(passes.pack(good))
+        observed = Observation()
+        kept = passes.latest(
+            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets
+        ).observe(observed, F.sum("superseded").alias("superseded"))
+
+        def superseded() -> int:
+            return int(observed.get["superseded"] or 0)
+
+    if numbers is not None:
+        rows, files = (as_what(kept, *numbers) for as_what in (passes.numbered, passes.encoded))
+        return Latest(rows, files, superseded)
+    table = passes.values(kept).join(users, "user_id").join(items, "item_id")
+    return Latest(table.select(*RATINGS.columns), None, superseded)
+
+
+def _blocks(summary: Summary, chunks: DataFrame) -> DataFrame:
+    """(file, block, first, lines) of every block; of a block of several chunks, once."""
+    lines: dict[tuple[int, int], int] = {}
+    for file, block, count in summary.blocks:
+        lines[file, block] = lines.get((file, block), 0) + count
+    rows = [(file, block, 0, count) for (file, block), count in lines.items()]
+    schema = "file int, block long, first long, lines long"
+    return chunks.sparkSession.createDataFrame(rows, schema)

@@ -1,0 +1,256 @@
+"""The models `block_als` and `block_als_implicit`: settings, fit, and the fitted factors."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pyspark.errors import PySparkException
+
+from recpipe.distributed import PeerLostError
+from recpipe.errors import FitError, MissingError
+from recpipe.kernels.normal_equations import Objective
+from recpipe.models.als.block.blocks import number_of_blocks
+from recpipe.models.als.block.by_block import ByBlock
+from recpipe.models.als.block.choice import choose
+from recpipe.models.als.block.exchange import factors_by_id
+from recpipe.models.als.block.packing import ITEM, USER, counted
+from recpipe.models.als.block.ring import Ring
+from recpipe.models.als.block.solving import Solve
+from recpipe.models.als.block.whole import Whole
+from recpipe.models.als.mllib import preferences
+from recpipe.models.factors import FactorModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyspark.sql import DataFrame
+
+    from recpipe.models.als.block.choice import Choice
+    from recpipe.models.als.block.exchange import Exchange
+    from recpipe.models.als.block.packing import Packed
+    from recpipe.settings import BlockAls as ExplicitSettings
+    from recpipe.settings import BlockAlsImplicit as ImplicitSettings
+    from recpipe.settings import Scale
+    from recpipe.storage import Folder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BlockAls:
+    """Ratings approximated by user factors . item factors (Zhou et al. 2008, ALS-WR).
+
+    The objective is that of `ExplicitAls`, so equal settings make models of equal quality. One
+    seed makes one model, to the bit, whatever the blocks, the placement or the retries.
+
+    Args:
+        settings: `block_als`.
+        scale: of the ratings; predictions are clipped to it. None: they are not.
+    """
+
+    settings: ExplicitSettings
+    scale: Scale | None
+
+    name: ClassVar[str] = "block_als"
+
+    def fit(
+        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+    ) -> FactorModel:
+        """See the protocol; `validation` is not looked at. A pair that occurs twice counts twice.
+
+        Raises:
+            FitError: if there is no rating, or too little regularization to determine a row.
+            MissingError: if a guard refuses: ratings of a block, factors in a worker.
+        """
+        del validation
+        return _fit(self, train, scratch=scratch, seed=seed)
+
+    def objective(self) -> Objective:
+        own = self.settings
+        return Objective(own.rank, own.regularization, own.scale_by_count, False, 0.0)
+
+    def fed(self, ratings: DataFrame) -> DataFrame:
+        """What is fitted of ratings: all of them, as they are."""
+        return ratings
+
+    def sections(self) -> Mapping[str, Any]:
+        return _sections(self)
+
+
+@dataclass(frozen=True)
+class BlockAlsImplicit:
+    """Which items a user takes up at all (Hu, Koren and Volinsky 2008).
+
+    Ratings become preference and confidence as `ImplicitAls` has them. One seed and one number of
+    blocks make one model, to the bit, whatever the placement or the retries.
+
+    Args:
+        settings: `block_als_implicit`.
+        scale: of the ratings, for strengths; None: ratings are strengths already.
+    """
+
+    settings: ImplicitSettings
+    scale: Scale | None
+
+    name: ClassVar[str] = "block_als_implicit"
+
+    def fit(
+        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+    ) -> FactorModel:
+        """See `BlockAls.fit`. A user without a liked rating gets no factors, and so no list."""
+        del validation
+        return _fit(self, train, scratch=scratch, seed=seed)
+
+    def objective(self) -> Objective:
+        own = self.settings
+        return Objective(own.rank, own.regularization, own.scale_by_count, True, own.alpha)
+
+    def fed(self, ratings: DataFrame) -> DataFrame:
+        """What is fitted of ratings: see `preferences`."""
+        if self.scale is None:
+            return ratings
+        return preferences(ratings, settings=self.settings, scale=self.scale)
+
+    def sections(self) -> Mapping[str, Any]:
+        return _sections(self)
+
+
+AnyBlockAls = BlockAls | BlockAlsImplicit
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What a fit found, before anything is written.
+
+    Args:
+        users: (user, factors, bias), which can be read again and again.
+        items: (item, factors, bias), likewise.
+        details: of the fit, for the manifest.
+    """
+
+    users: DataFrame
+    items: DataFrame
+    details: Mapping[str, Any]
+
+
+@contextmanager
+def factorised(
+    model: AnyBlockAls, train: DataFrame, *, scratch: Folder | None, seed: int
+) -> Iterator[Factors]:
+    """The factors of a fit, for the length of a block.
+
+    Args:
+        model: the settings.
+        train: (user, item, rating).
+        scratch: for factors that are too large to broadcast; None where there is no place.
+        seed: of the first factors.
+
+    Raises:
+        FitError, MissingError: see `BlockAls.fit`.
+    """
+    own = model.settings
+    plan = Solve(model.name, model.objective(), own.solver, own.cg_steps, seed)
+    spark = train.sparkSession
+    with ExitStack() as undo:
+        undo.enter_context(_in_words(model.name))
+        found = undo.enter_context(counted(model.fed(train), name=model.name))
+        cores = spark.sparkContext.defaultParallelism
+        blocks = number_of_blocks(own.blocks, ratings=found.ratings, rank=own.rank, cores=cores)
+        choice = choose(spark, own, plan, found, blocks=blocks)
+        packed = found.pack(blocks=blocks, tasks=choice.tasks, rank=own.rank)
+        undo.callback(packed.release)
+        exchange, held = _trained(model, packed, plan, choice, scratch)
+        undo.callback(exchange.close)
+        users, items = (
+            factors_by_id(exchange.blocks(side, held[side]), packed, side=side, plan=plan)
+            for side in (USER, ITEM)
+        )
+        details = {
+            "blocks": blocks,
+            "exchange": exchange.name,
+            "iterations": own.iterations,
+            "ratings": packed.ratings,
+            "seed": seed,
+        }
+        yield Factors(users, items, details)
+        for one in held:
+            exchange.release(one)
+
+
+def _trained(
+    model: AnyBlockAls, packed: Packed, plan: Solve, choice: Choice, scratch: Folder | None
+) -> tuple[Exchange, tuple[Any, Any]]:
+    """The exchange that carried the factors, and what it holds of users and items."""
+    own = model.settings
+    log.info(
+        "%s: %d ratings in %d blocks, exchange %s: %s",
+        model.name,
+        packed.ratings,
+        packed.sides[USER].blocks,
+        "ring" if choice.ring else "spark",
+        choice.reason,
+    )
+    if choice.ring:
+        ring = Ring(packed, plan)
+        try:
+            return ring, ring.train(own.iterations)
+        except (MissingError, PeerLostError) as error:
+            if own.exchange != "auto":
+                raise
+            log.warning("%s; going on with the exchange spark", error.message)
+    exchange = _by_spark(packed, plan, scratch, limit_mb=own.max_broadcast_mb)
+    try:
+        return exchange, exchange.train(own.iterations)
+    except BaseException:
+        exchange.close()
+        raise
+
+
+def _by_spark(packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: int) -> Exchange:
+    size = max(side.size(plan.width) for side in packed.sides) / 2**20
+    if size <= limit_mb:
+        return Whole(packed, plan)
+    if scratch is None:
+        raise MissingError(
+            f"{plan.name}: one side's factors take {size:.0f} MiB, above max_broadcast_mb ="
+            f" {limit_mb}, and there is no folder to keep them in by block",
+            hint="set a checkpoint directory (SparkContext.setCheckpointDir)",
+        )
+    return ByBlock(packed, plan, scratch=scratch, limit_mb=limit_mb)
+
+
+def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
+    with factorised(model, train, scratch=scratch, seed=seed) as found:
+        return FactorModel.fitted(
+            scratch,
+            name=model.name,
+            user_factors=found.users,
+            item_factors=found.items,
+            rank=model.settings.rank,
+            again=model,
+            scale=None if model.scale is None else (model.scale.min, model.scale.max),
+            predicts_ratings=not model.objective().implicit,
+            details=found.details,
+        )
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PySparkException as error:
+        first = str(error).strip().splitlines()[0]
+        raise FitError(
+            f"{name}: {first}", hint="run with --verbose for Spark's own words"
+        ) from error
+
+
+def _sections(model: AnyBlockAls) -> Mapping[str, Any]:
+    scale = {} if model.scale is None else {"rating_scale": model.scale.model_dump(mode="json")}
+    return {model.name: model.settings.model_dump(mode="json"), "ingest": scale}
+
+
+__all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]

@@ -1,0 +1,89 @@
+"""One block of one half-iteration, and where it begins: NumPy and the kernels only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from recpipe.kernels.als import initial_factors, solve_exactly
+from recpipe.kernels.als_gradients import solve_by_gradients
+from recpipe.kernels.normal_equations import Objective, gram, width
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recpipe.models.als.block.blocks import Side
+    from recpipe.models.als.block.packing import Rows
+
+    Floats = NDArray[np.float32]
+    Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Solve:
+    """Everything that decides a fit but the ratings: the same seed makes the same model.
+
+    Args:
+        name: of the model, for errors.
+        objective: what is minimised.
+        solver: `cholesky`, or `cg` to go some steps from where a row stands.
+        cg_steps: steps of `cg`.
+        seed: of the first factors.
+    """
+
+    name: str
+    objective: Objective
+    solver: Literal["cholesky", "cg"]
+    cg_steps: int
+    seed: int
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row of factors, padding included."""
+        return width(self.objective.rank)
+
+    @property
+    def continues(self) -> bool:
+        """Whether a row's answer depends on where it stood."""
+        return self.solver == "cg"
+
+    def first(self, side: Side, number: int, block: int) -> Floats:
+        """A block's factors before the first half-iteration; `number` is 0 for users."""
+        return initial_factors(
+            side.ids[side.range_of(block)],
+            rank=self.objective.rank,
+            seed=self.seed,
+            side=number,
+        )
+
+    def gram(self, factors: Floats) -> Doubles:
+        """What a block adds to `base`: nothing where the objective has no use for it."""
+        if self.objective.implicit:
+            return gram(factors)
+        return np.zeros((self.width, self.width))
+
+    def rows(
+        self, rows: Rows, other: Floats, base: Floats, begin: Floats | None
+    ) -> tuple[Floats, int]:
+        """The factors of a block's rows.
+
+        Args:
+            rows: their ratings; columns are rows of `other`.
+            other: the factors of the other side.
+            base: the sum of `gram` over that side.
+            begin: the factors as they stood; only for a solver that continues.
+
+        Returns:
+            (rows, width) the factors, and -1 or the first row whose matrix is singular.
+        """
+        parts = (rows.offsets, rows.columns, rows.values, other, base, *self.objective)
+        if begin is not None:
+            out = begin.copy()
+            return out, solve_by_gradients(*parts, self.cg_steps, out)
+        out = np.empty((len(rows.offsets) - 1, self.width), np.float32)
+        return out, solve_exactly(*parts, out)
+
+
+__all__ = ["Solve"]

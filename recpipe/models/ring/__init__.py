@@ -1,6 +1,0 @@
-"""A barrier stage whose tasks talk to each other while they compute."""
-
-from recpipe.models.ring.stage import admitted, obstacle, shared_keys
-from recpipe.models.ring.transport import Keys, PeerLostError, Ring
-
-__all__ = ["Keys", "PeerLostError", "Ring", "admitted", "obstacle", "shared_keys"]

@@ -1,0 +1,169 @@
+"""Pairs in runs by bucket of users on their way to a task, such as what each has seen, and in it.
+
+A run is a user and how many items follow. Where users have many items and no item needs more than
+16 bits, a pair costs little more than two bytes on its way.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recpipe.kernels import ids
+from recpipe.kernels import runs as kernel
+from recpipe.kernels.pairs import NONE, by_bucket, users_of
+from recpipe.spark.arrow import VALUE_BYTES
+from recpipe.spark.arrow import gathered as held_together
+from recpipe.spark.interactions import HELD, PACKED, buckets_for, map_pairs, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    from recpipe.kernels.best import Seen
+
+_NARROW = np.uint16
+_DENSE = 2
+"""Pairs a number of a user's, so that a table of these numbers pays."""
+_PIECE = VALUE_BYTES // 8
+"""The most items of a run. A row has less than twice as many: neither its runs nor its items take
+more than `VALUE_BYTES`."""
+
+
+class Gathered(NamedTuple):
+    """Pairs as `top_n` and `predictions` send them.
+
+    Args:
+        pairs: `pairs.PACKED`, not yet shuffled; `runs_of` reads it.
+        buckets: of users, in which lists and predictions are made as well.
+    """
+
+    pairs: DataFrame
+    buckets: int
+
+
+class Runs(NamedTuple):
+    """What a bucket has of `Gathered` pairs.
+
+    Args:
+        users: (runs,) whose the next items are; a user may have several runs.
+        sizes: (runs,) how many items each run has.
+        items: of all runs, end to end.
+    """
+
+    users: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+    items: NDArray[np.uint16 | np.int32]
+
+
+def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gathered:
+    """Pairs (user, item, ...), packed: persist `pairs` of it where many models are asked.
+
+    Args:
+        pairs: what is gathered already comes back as it is.
+        users: how many are asked about at most, where that is known.
+    """
+    if isinstance(pairs, Gathered):
+        return pairs
+    buckets = buckets_of(pairs, users=users)
+    return Gathered(map_pairs(pairs, partial(pack, buckets=buckets), PACKED), buckets)
+
+
+def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
+    """Those of `gathered`, before it is asked."""
+    if isinstance(pairs, Gathered):
+        return pairs.buckets
+    return buckets_for(pairs.sparkSession, users=users)
+
+
+def runs_of(keys: list[bytes], values: list[bytes]) -> Runs:
+    """In a task: what some rows have, for `pairs.arrays_of`."""
+    parts = [np.frombuffer(key, np.int32).reshape(-1, 2) for key in keys]
+    runs = np.concatenate([np.empty((0, 2), np.int32), *parts])
+    items = [_items_of(part, value) for part, value in zip(parts, values, strict=True)]
+    # Where their types differ, of the wider.
+    joined = np.concatenate([np.empty(0, _NARROW), *items])
+    return Runs(runs[:, 0].copy(), runs[:, 1].copy(), joined)
+
+
+def _items_of(runs: NDArray[np.int32], items: bytes) -> NDArray[Any]:
+    narrow = len(items) == int(runs[:, 1].sum()) * np.dtype(_NARROW).itemsize
+    return np.frombuffer(items, _NARROW if narrow else np.int32)
+
+
+def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
+    """The seen items of each of `users`.
+
+    Args:
+        users: distinct, ascending; runs of other users are passed over.
+        runs: of their bucket.
+    """
+    from recpipe.kernels.best import Seen
+
+    rows = ids.positions(users, runs.users)
+    return Seen(*kernel.by_row(rows, runs.sizes, runs.items, len(users)))
+
+
+def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
+    """In a task: `pairs.PACKED` of `pairs.PAIR`, for `runs_of`; a user's items in their order.
+
+    Args:
+        batches: of pairs, in one column.
+        buckets: how many there are; a user's is its number modulo that.
+    """
+    for held in held_together(batches, rows=HELD):
+        pairs = np.concatenate([batch.column(0).to_numpy() for batch in held])
+        yield _by_bucket(pairs, buckets)
+
+
+def _by_bucket(pairs: NDArray[np.int64], buckets: int) -> pa.RecordBatch:
+    users, sizes, items = _runs(pairs, buckets)
+    users, sizes = _no_longer_than(_PIECE, users, sizes)
+    ends = np.cumsum(sizes, dtype=np.int64)
+    starts, bucket = ends - sizes, users % buckets
+    keys = np.column_stack([users, sizes])
+    fresh = (np.diff(bucket, prepend=-1) != 0) | (np.diff(starts // _PIECE, prepend=0) != 0)
+    first = np.flatnonzero(fresh)
+    last = np.append(first, len(keys))[1:]
+    return rows_of(
+        (int(bucket[a]), keys[a:b], items[starts[a] : ends[b - 1]])
+        for a, b in zip(first, last, strict=True)
+    )
+
+
+def _runs(pairs: NDArray[np.int64], buckets: int) -> Runs:
+    """By bucket; the items of a user as they came."""
+    least, most = int(pairs.min()) >> 32, int(pairs.max()) >> 32
+    items_bits = int(np.bitwise_or.reduce(pairs)) & 0xFFFFFFFF
+    kind: type[Any] = np.int32 if items_bits >> 16 else _NARROW
+    if most - least < len(pairs) // _DENSE:
+        users = np.arange(least, most + 1, dtype=np.int32)
+        users, sizes, begins = kernel.plan(pairs, users, buckets)
+        items = np.empty(len(pairs), kind)
+        kernel.fill(pairs, least, begins, items)
+        return Runs(users, sizes, items)
+    # A place for each user would cost more than the pairs. What stands together is one run.
+    moved, _, _ = by_bucket(pairs, NONE, buckets)
+    users = users_of(moved)
+    first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+    sizes = np.diff(np.append(first, len(users))).astype(np.int32)
+    return Runs(users[first], sizes, moved.astype(np.int32).astype(kind))
+
+
+def _no_longer_than(
+    most: int, users: NDArray[np.int32], sizes: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The same runs, those of more than `most` items cut."""
+    times = -(-sizes // most)
+    rest = sizes - (times - 1) * most
+    cut = np.full(times.sum(), most, np.int32)
+    cut[np.cumsum(times) - 1] = rest
+    return np.repeat(users, times), cut
+
+
+__all__ = ["Gathered", "Runs", "buckets_of", "gathered", "pack", "runs_of", "seen_by"]

@@ -1,0 +1,44 @@
+"""Work that waits for Spark, beside other such work."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from recpipe.runtime import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+_AT_ONCE = 3
+
+
+def run_all(work: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of several pieces of work in their order, done beside each other.
+
+    While Spark plans one query, which takes one core and on small data most of the time, tasks of
+    another can run. Returns or raises only when none of it runs any more.
+
+    Raises:
+        Exception: of the first piece that failed, in their order; those that had not begun are
+            then left out, as they are when a signal has come.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = [pool.submit(_begun, each) for each in work]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _begun(work: Callable[[], T]) -> T:
+    # The jobs of what is running were cancelled; nothing would cancel those of what follows.
+    if signal := signals.received():
+        raise signals.Stopped(signal.name)
+    return work()
+
+
+__all__ = ["run_all"]

@@ -1,0 +1,373 @@
+"""What a person sees while a command works: a live line at a terminal, plain log lines elsewhere.
+
+Everything here goes to standard error; standard output is for results. Importable without Spark.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bars
+from rich.spinner import Spinner
+from rich.text import Text
+
+from recpipe.runtime.signals import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyspark.sql import SparkSession
+
+logger = logging.getLogger(__name__)
+
+Unit = Literal["bytes", "rows"]
+
+_POLL_SECONDS = 0.5
+_STOP_SECONDS = 1.0
+"""How long the end of a stage waits for an answer of Spark that is under way."""
+
+
+# -- stages -------------------------------------------------------------------------------------
+
+
+class Timer:
+    """The seconds of a stage: so far while it runs, in all once it has ended."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._seconds: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start if self._seconds is None else self._seconds
+
+    def stop(self) -> None:
+        self._seconds = self.seconds
+
+
+class Progress:
+    """Shows the stages of a command and keeps their seconds.
+
+    At a terminal each running stage is a line with its elapsed time and the tasks of the Spark
+    stages that are active, and becomes one quiet line when it ends. Elsewhere its start and its
+    end are log lines. Stages may be nested, and are entered from one thread.
+
+    Args:
+        interactive: whether there is a person at a terminal; None: whether `stream` is one and
+            logs are text.
+        stream: where lines go; None: standard error.
+
+    Attributes:
+        timings: seconds of every stage that has ended, by its name; a stage that was entered
+            more than once has the sum.
+    """
+
+    def __init__(self, *, interactive: bool | None = None, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._interactive = is_interactive(self._stream) if interactive is None else interactive
+        self._spark: SparkSession | None = None
+        self._running: list[_Line] = []
+        self._display: _Display | None = None
+        self.timings: dict[str, float] = {}
+
+    def attach(self, spark: SparkSession) -> None:
+        """Show the tasks of this session from the next stage on."""
+        self._spark = spark
+
+    @contextmanager
+    def stage(self, name: str, detail: str = "") -> Iterator[Timer]:
+        """Show a stage for the length of a block; the timer that it gives keeps its seconds."""
+        line = _Line(name, detail)
+        ending = "failed"
+        try:
+            self._enter(line)
+            yield line.timer
+            ending = "done"
+        except (KeyboardInterrupt, Stopped):
+            ending = "interrupted"
+            raise
+        finally:
+            line.timer.stop()
+            self.timings[name] = self.timings.get(name, 0.0) + line.timer.seconds
+            self._leave(line, ending)
+
+    def _enter(self, line: _Line) -> None:
+        self._running.append(line)
+        if not self._interactive:
+            extra = {"stage": line.name, "detail": line.detail}
+            logger.info("%s: started", line.title, extra=extra)
+        elif self._display is None:
+            self._display = _Display(self._stream, self._running, self._spark)
+
+    def _leave(self, line: _Line, ending: str) -> None:
+        depth = len(self._running) - 1
+        self._running.remove(line)
+        seconds = line.timer.seconds
+        if self._display is not None:
+            self._display.print(_ended(line, ending, depth))
+            if not self._running:
+                self._display.close()
+                self._display = None
+            return
+        extra = {"stage": line.name, "detail": line.detail, "seconds": round(seconds, 3)}
+        logger.info("%s: %s, %s", line.title, ending, _duration(seconds), extra=extra)
+
+
+class _Line:
+    """A running stage."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.name = name
+        self.detail = detail
+        self.timer = Timer()
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.detail}".rstrip()
+
+
+class _Display:
+    """The live lines of the running stages, from the first that starts to the last that ends.
+
+    Spark is asked by a thread of its own, so that a slow answer delays neither the clock nor the
+    end of a stage.
+    """
+
+    def __init__(self, stream: TextIO, running: list[_Line], spark: SparkSession | None) -> None:
+        # What a terminal is was decided by the caller: rich must not decide again.
+        self._console = Console(file=stream, force_terminal=True)
+        self._running = running
+        self._spark = spark
+        self._tasks = ""
+        self._spinner = Spinner("line" if self._console.options.ascii_only else "dots")
+        # While the display lives, log lines and warnings to sys.stderr are printed above it.
+        self._live = Live(
+            get_renderable=self._render,
+            console=self._console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="recpipe-progress", daemon=True)
+        self._live.start()
+        self._thread.start()
+
+    def print(self, text: Text) -> None:
+        # Else the line that has ended would be drawn once more, below this one.
+        self._live.refresh()
+        self._console.print(text, soft_wrap=True)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._live.stop()
+        self._thread.join(_STOP_SECONDS)
+
+    def _render(self) -> Group:
+        lines = list(self._running)
+        texts: list[Text | Spinner] = []
+        for depth, line in enumerate(lines):
+            text = _named(line, depth)
+            if line is lines[-1] and self._tasks:
+                text.append(f"  {self._tasks}", style="cyan")
+            text.append(f"  {_duration(line.timer.seconds)}", style="dim")
+            text.no_wrap, text.overflow = True, "ellipsis"
+            texts.append(text)
+        if texts:
+            self._spinner.update(text=texts[-1])
+            texts[-1] = self._spinner
+        return Group(*texts)
+
+    def _poll(self) -> None:
+        while self._spark is not None and not self._stop.wait(_POLL_SECONDS):
+            try:
+                self._tasks = _tasks(self._spark)
+            except Exception:  # noqa: BLE001 - a session that is going away must not end a stage
+                self._tasks = ""
+
+
+def _tasks(spark: SparkSession) -> str:
+    """Tasks done and in all of the Spark stages that are active; empty where none is."""
+    tracker = spark.sparkContext.statusTracker()
+    infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    done = sum(info.numCompletedTasks for info in infos if info is not None)
+    total = sum(info.numTasks for info in infos if info is not None)
+    return f"{done:,}/{total:,} tasks" if total else ""
+
+
+def _named(line: _Line, depth: int) -> Text:
+    text = Text("  " * depth).append(line.name, style="bold")
+    return text.append(f" {line.detail}" if line.detail else "")
+
+
+def _ended(line: _Line, ending: str, depth: int) -> Text:
+    text = _named(line, depth)
+    if ending != "done":
+        text.append(f"  {ending} after", style="red")
+    return text.append(f"  {_duration(line.timer.seconds)}", style="dim")
+
+
+def _duration(seconds: float) -> str:
+    """`12.3 s`, and from a minute on `2 min 05 s` or `1 h 02 min`."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    if whole < 3600:  # noqa: PLR2004 - an hour
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def is_interactive(stream: TextIO) -> bool:
+    """Whether a person reads `stream` at a terminal that can move its cursor, in text."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not logs_are_json()
+
+
+# -- bars ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def bar(
+    title: str,
+    *,
+    unit: Unit,
+    interactive: bool | None = None,
+    stream: TextIO | None = None,
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for work whose size is known; nothing where nobody watches.
+
+    Args:
+        title: what is under way.
+        unit: what is counted.
+        interactive: as of `Progress`.
+        stream: as of `Progress`.
+
+    Yields:
+        A function to call with what is done and with the total, or None where that is unknown.
+    """
+    stream = sys.stderr if stream is None else stream
+    if not (is_interactive(stream) if interactive is None else interactive):
+        yield lambda _done, _total: None
+        return
+    measure = (
+        (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+    )
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *measure,
+        TimeRemainingColumn(),
+        console=Console(file=stream, force_terminal=True),
+        transient=True,
+        redirect_stdout=False,
+    )
+    with bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+# -- logging ------------------------------------------------------------------------------------
+
+
+def logging_setup(*, verbose: bool, log_format: Literal["text", "json"]) -> None:
+    """Send the log to standard error: recpipe's from INFO (DEBUG if `verbose`), others' warnings.
+
+    May be called again; the last call holds. Warnings of Python become log lines too.
+    """
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, _StderrHandler)]:
+        root.removeHandler(old)
+    handler = _StderrHandler()
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(TextFormatter(short=not verbose and sys.stderr.isatty()))
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("recpipe").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.captureWarnings(capture=True)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever sys.stderr is at the time, which a live display puts itself before."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: TextIO) -> None: ...
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T07:05:09Z INFO recpipe.stages: message`; short: the message with its level."""
+
+    def __init__(self, *, short: bool) -> None:
+        super().__init__()
+        self._short = short
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        if self._short:
+            quiet = record.levelno <= logging.INFO
+            return record.message if quiet else f"{record.levelname.lower()}: {record.message}"
+        at = _utc(record, timespec="seconds")
+        return f"{at} {record.levelname} {record.name}: {record.message}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ts (UTC), level, logger, message, what `extra` gave, exception."""
+
+    _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": _utc(record, timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        extras = {k: v for k, v in vars(record).items() if k not in self._OWN and k not in line}
+        line |= {key: _finite(value) for key, value in extras.items()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def _finite(value: object) -> object:
+    """NaN and infinities as words: JSON has no numbers for them."""
+    try:
+        json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return str(value)
+    return value
+
+
+def _utc(record: logging.LogRecord, *, timespec: str) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def logs_are_json() -> bool:
+    """Whether collectors read the log, so that no line may be anything but JSON."""
+    handlers = logging.getLogger().handlers
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in handlers)

@@ -1,0 +1,305 @@
+"""The only place that builds a SparkSession."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from recpipe.errors import MissingError, RecpipeError
+from recpipe.runtime import environment, signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+    from recpipe.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# One thread a Python worker: Spark already runs one worker a core, and sets OMP's alone.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_GIB = 1 << 30
+_SMALL_BYTES = 40 << 20
+"""Input up to which a run is over before the JVM's second compiler has paid for itself: of text,
+some 1.6 million ratings."""
+# Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
+# it again and again.
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
+_CANCEL_SECONDS = 5
+_LONGEST_WORDS = 500
+
+
+def submitted() -> bool:
+    """Whether spark-submit started this process: then master, memory and jars are its business."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def java_options(*, short_lived: bool) -> str:
+    """Options of a JVM that recpipe starts; it maps `environment.class_archive` if that is there.
+
+    Args:
+        short_lived: whether it will end within a minute or two.
+    """
+    options = [_SHORT_LIVED] if short_lived else []
+    archive = environment.class_archive()
+    if archive.exists():
+        # Java warns where an archive does not fit, which is nothing that a user need know.
+        options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
+    return " ".join(options)
+
+
+@contextmanager
+def spark_session(
+    settings: Settings,
+    *,
+    name: str,
+    verbose: bool = False,
+    input_bytes: int | None = None,
+    exit_seconds: float = 20,
+) -> Iterator[SparkSession]:
+    """A session for the length of a block; a JVM that it started is gone when the block ends.
+
+    A setting that spark-submit or conf/spark-defaults.conf gives wins over ours, and
+    `session.conf` wins over both. Where recpipe starts the JVM itself, Spark's own log goes to a
+    file rather than between our lines, unless `verbose`.
+
+    Args:
+        settings: `session` and `storage.format` are read.
+        name: the application's name, as Spark's pages show it.
+        verbose: whether Spark's log is shown.
+        input_bytes: size of what will be read, where it is known: a JVM of ours is then started
+            for a short life or a long one.
+        exit_seconds: how long a JVM of ours is given to end.
+
+    Raises:
+        MissingError: if Java or a jar is missing or the JVM does not start.
+        RecpipeError: in place of an error of Spark's that leaves the block.
+    """
+    conf = _configuration(settings)
+    if submitted():
+        from pyspark import SparkContext
+
+        # Without the JVM that spark-submit started, a SparkConf does not know what it was given.
+        SparkContext._ensure_initialized()  # noqa: SLF001
+        session = _build(_merged(conf, settings, name=name))
+        try:
+            with signals.releasing(lambda: _release(session)), _in_words():
+                yield _tuned(session, settings)
+        finally:
+            session.stop()
+        return
+    os.environ["JAVA_HOME"] = str(environment.find_java())
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf |= _local_configuration(settings, input_bytes=input_bytes)
+    logs = Path(tempfile.mkdtemp(prefix="recpipe-spark-"))
+    try:
+        merged = _merged(conf, settings, name=name)
+        session = _start(merged, log=None if verbose else logs / "spark.log")
+        try:
+            with signals.releasing(lambda: _release(session)), _in_words():
+                yield _tuned(session, settings)
+        finally:
+            _stop(session, exit_seconds)
+    finally:
+        shutil.rmtree(logs, ignore_errors=True)
+
+
+def _configuration(settings: Settings) -> dict[str, str]:
+    """What every session of ours keeps, wherever it runs."""
+    conf = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.parquet.compression.codec": "zstd",
+        # Spark's default, INT96, is deprecated in Parquet, larger, and slower to write and read.
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        # Worker reuse keeps compiled kernels alive from one task to the next.
+        "spark.python.worker.reuse": "true",
+        "spark.ui.showConsoleProgress": "false",
+        # Where the slots of a barrier stage are missing Spark would ask again for ten minutes.
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "2s",
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "10",
+        **{f"spark.executorEnv.{variable}": "1" for variable in _THREADS},
+    }
+    if settings.storage.format == "delta":
+        conf |= {
+            "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+            "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+            # The default of 50 makes each read of a small table's log a job of 50 tasks.
+            "spark.databricks.delta.snapshotPartitions": "2",
+        }
+    return conf
+
+
+def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict[str, str]:
+    """What spark-submit would have decided, for a JVM that this process starts."""
+    master = settings.session.master or os.environ.get("SPARK_MASTER") or "local[*]"
+    conf = {
+        "spark.master": master,
+        "spark.driver.memory": _driver_memory(settings.session.driver_memory),
+        "spark.ui.enabled": str(settings.session.ui).lower(),
+    }
+    local = master.startswith("local")
+    if local:
+        # A laptop's host name often resolves to an address of a network that it has left.
+        conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    short_lived = local and input_bytes is not None and input_bytes <= _SMALL_BYTES
+    if options := java_options(short_lived=short_lived):
+        conf["spark.driver.extraJavaOptions"] = options
+    if short_lived:
+        # Of the 64 MiB that each aggregation and sort would take, almost all is zeros, which Java
+        # writes, and copies from one generation to the next.
+        conf["spark.buffer.pageSize"] = "2m"
+    if settings.storage.format == "delta":
+        conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())
+    return conf
+
+
+def _driver_memory(setting: str) -> str:
+    """A third of the machine, from 1 to 16 GiB: with a local master the tasks run in it too."""
+    if setting != "auto":
+        return setting
+    return f"{min(max(psutil.virtual_memory().total // 3 // _GIB, 1), 16)}g"
+
+
+def _merged(conf: dict[str, str], settings: Settings, *, name: str) -> SparkConf:
+    """What spark-submit gave, then ours where it gave nothing, and `session.conf` over both."""
+    from pyspark import SparkConf
+
+    given = SparkConf()
+    for key, value in conf.items():
+        given.setIfMissing(key, value)
+    for key, value in settings.session.conf.items():
+        given.set(key, value)
+    given.setIfMissing("spark.app.name", name)
+    if given.get("spark.master", "") != "yarn":
+        # Over TCP each task of ours waits 40 ms for its input: the last small packet waits for an
+        # acknowledgement that the other side delays. On YARN the sockets would lie in a folder of
+        # the container, whose name is too long for them.
+        given.setIfMissing("spark.python.unix.domain.socket.enabled", "true")
+    return given
+
+
+def _build(conf: SparkConf) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.config(conf=conf).getOrCreate()
+
+
+def _start(conf: SparkConf, *, log: Path | None) -> SparkSession:
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    try:
+        with _stderr_to(log):
+            # In a session of its own: a signal to this process's group must not kill the JVM under
+            # our hands. It ends with this process all the same, when its standard input does.
+            gateway: Any = launch_gateway(conf, {"start_new_session": True})  # type: ignore[no-untyped-call]
+            SparkContext(conf=conf, gateway=gateway)
+            session = _build(conf)
+    except Exception as error:
+        last = log.read_text(errors="replace").strip().splitlines()[-20:] if log else []
+        raise MissingError(
+            f"Spark did not start: {str(error).splitlines()[0]}",
+            hint="see `recpipe doctor`, or --verbose",
+            details=tuple(last),
+        ) from error
+    session.sparkContext.setLogLevel("INFO" if log is None else "WARN")
+    return session
+
+
+@contextmanager
+def _stderr_to(log: Path | None) -> Iterator[None]:
+    """Processes started inside inherit `log` as their standard error."""
+    if log is None:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("wb") as stream:
+        os.dup2(stream.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _tuned(session: SparkSession, settings: Settings) -> SparkSession:
+    partitions = settings.session.shuffle_partitions
+    if not partitions:
+        partitions = max(2, 2 * session.sparkContext.defaultParallelism)
+    session.conf.set("spark.sql.shuffle.partitions", str(partitions))
+    return session
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Errors of Spark's as our own: their words are asked of the JVM, and that will be gone."""
+    from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        said = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+        logger.debug("Spark's own words", exc_info=error)
+        first = next(filter(None, map(str.strip, said.splitlines())), type(error).__name__)
+        notes: list[str] = getattr(error, "__notes__", [])
+        raise RecpipeError(
+            f"a fault in Spark: {first[:_LONGEST_WORDS]}",
+            hint="; ".join(notes) or "run again with --verbose",
+        ) from error
+
+
+def _release(session: SparkSession) -> None:
+    """Cancel all jobs, from within the handler of a signal, and wait a moment for their end.
+
+    The main thread's connection to the JVM still waits for the answer of the call that the signal
+    came into. Another call on it would wait behind the very job that is to be cancelled, and each
+    one after that would take the answer of the one before for its own: so it is given up.
+    """
+    context = session.sparkContext
+    # Py4j has no public door to it.
+    gateway: Any = context._gateway  # noqa: SLF001
+    with suppress(AttributeError):
+        del gateway._gateway_client.thread_connection.connection  # noqa: SLF001
+    end = time.monotonic() + _CANCEL_SECONDS
+    context.cancelAllJobs()
+    while context.statusTracker().getActiveJobsIds() and time.monotonic() < end:
+        time.sleep(0.05)
+        # Of another thread, which was about to begin one.
+        context.cancelAllJobs()
+
+
+def _stop(session: SparkSession, exit_seconds: float) -> None:
+    """Stop the session and wait for the end of the JVM and, with it, of the Python workers."""
+    from pyspark import SparkContext
+
+    # PySpark keeps its gateway for ever; nothing public ends the JVM before this process does.
+    gateway: Any = SparkContext._gateway  # noqa: SLF001
+    with suppress(Exception):
+        session.stop()
+    if gateway is None:
+        return
+    with suppress(Exception):
+        gateway.shutdown()
+    process = gateway.proc
+    process.stdin.close()
+    try:
+        process.wait(timeout=exit_seconds)
+    except Exception:  # noqa: BLE001 - whatever went wrong, no child may stay
+        process.kill()
+        process.wait()
+    SparkContext._gateway = None  # noqa: SLF001
+    SparkContext._jvm = None  # noqa: SLF001
