@@ -84,7 +84,7 @@ def main() -> None:
     python = environment_of("recommenders", PACKAGES, alone=["recommenders==1.2.1"])
     settings = load(overrides=["session.driver_memory=6g"], environment={})
     with (
-        spark_session(settings, name="evaluation") as spark,
+        spark_session(settings.session, name="evaluation") as spark,
         peer(python, "recommenders_evaluation.py", folder, *KS) as rival,
     ):
         theirs = rival.ask("values")["values"]

@@ -109,14 +109,11 @@ WORKS = {
 
 
 def spark_session(*, java: str = "") -> AbstractContextManager[SparkSession]:
-    from recpipe.settings import Settings
     from recpipe.spark import session
+    from recpipe.spark.settings import Session
 
     conf = {"spark.driver.extraJavaOptions": java} if java else {}
-    return session.spark_session(
-        Settings.model_validate({"session": {"conf": conf, "driver_memory": "4g"}}),
-        name="benchmark",
-    )
+    return session.spark_session(Session(conf=conf, driver_memory="4g"), name="benchmark")
 
 
 def cached(train: DataFrame) -> DataFrame:
@@ -126,8 +123,9 @@ def cached(train: DataFrame) -> DataFrame:
 
 
 def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
+    from recpipe.feedback import Scale
     from recpipe.models import registry
-    from recpipe.settings import Scale, Settings
+    from recpipe.settings import Settings
     from recpipe.storage import Folder
 
     settings = {"rank": rank, "regularization": REGULARIZATION, **own}
@@ -137,7 +135,7 @@ def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
         settings |= {"alpha": ALPHA, "preference_from": SCALE[0]}
     low, high = SCALE
     scale = Scale(min=low, max=high, step=0.5)
-    built = registry.build(model, Settings.model_validate({model: settings}), scale=scale)
+    built = registry.build(model, dict(Settings.model_validate({model: settings})), scale=scale)
     with spark_session() as spark:
         train = spark.read.parquet(str(work / "train.parquet"))
         if model != "sgd":

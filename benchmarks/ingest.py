@@ -107,7 +107,7 @@ def main() -> None:
         sizes["cpu_seconds"] = {name: statistics.median(v) for name, v in used.items() if v}
         return took
 
-    with spark_session(settings, name="benchmark-ingest") as spark:
+    with spark_session(settings.session, name="benchmark-ingest") as spark:
         ours(spark, release(given.work, _WARM_UP), root)
         ours(spark, source, root)
         theirs(connection, ratings, target)

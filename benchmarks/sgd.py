@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from side_by_side import compare, seconds
 
 from recpipe.datasets.synthetic import synthesize
+from recpipe.feedback import Scale
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.algorithm import train_in_process, visit
 from recpipe.models.sgd.cells import Block, Ratings
@@ -38,7 +39,8 @@ from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.packing import cells_of
 from recpipe.models.sgd.ring import RingExchange
-from recpipe.settings import Scale, load
+from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.settings import load
 from recpipe.spark.session import spark_session
 from recpipe.storage import Folder
 
@@ -144,7 +146,8 @@ class Fit:
 
     def __init__(self, spark: SparkSession, path: Path, overrides: list[str]) -> None:
         settings = load(overrides=overrides, environment={})
-        self.model = Sgd(settings.sgd, Scale(min=0.5, max=5.0, step=0.5))
+        own = SgdSettings.model_validate(settings.section("sgd"))
+        self.model = Sgd(own, Scale(min=0.5, max=5.0, step=0.5))
         self.spark, self.path = spark, path
 
     @property
@@ -241,7 +244,7 @@ def main() -> None:
         "sgd.learning_rate=0.015", "sgd.regularization=0.05", "sgd.exchange=auto",
     ]  # fmt: skip
     settings = load(overrides=["session.master=local[2]"], environment={})
-    with spark_session(settings, name="bench-sgd") as spark:
+    with spark_session(settings.session, name="bench-sgd") as spark:
         spark.sparkContext.setLogLevel("ERROR")
         folder = Folder(spark, given.work.absolute() / "scratch")
         fit = Fit(spark, path, overrides)

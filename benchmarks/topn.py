@@ -96,7 +96,7 @@ class Lists:
             item_factors=self.read("item"),
             rank=self.rank,
             mean=0.0,
-            again=build("als_explicit", load(environment={})),
+            again=build("als_explicit", {}),
             users=self.users,
             items=self.items,
         )
@@ -164,7 +164,7 @@ def main() -> None:
         contender = Contender("top-10 of all users, seen out", ours, target, sizes)
         compare_all([contender], against, theirs=theirs, versions=versions, out=given.out)
 
-    with spark_session(settings, name="topn") as spark:
+    with spark_session(settings.session, name="topn") as spark:
         lists = Lists(spark, given.work / name, **shape)
         with peer(implicit, "implicit_topn.py", given.work / name, N, threads=2) as rival:
             check(lists, rival.ask("lists")["items"])

@@ -30,7 +30,10 @@ def show(
     progress.logging_setup(verbose=verbose, log_format=log_format)
     settings = load(base=format_at(root))
     # A few rows of any table: over in seconds, whatever lies under the root.
-    with spark_session(settings, name="recpipe show", verbose=verbose, input_bytes=0) as spark:
+    delta = settings.storage.format == "delta"
+    with spark_session(
+        settings.session, name="recpipe show", delta=delta, verbose=verbose, input_bytes=0
+    ) as spark:
         found, profile = lookup(Folder(spark, root), user, run_id=run_id)
     console = display.console()
     for table in display.profile_tables(profile, run_id=found):

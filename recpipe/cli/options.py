@@ -144,8 +144,9 @@ def session(options: Options, name: str) -> Iterator[Context]:
 
     shown = progress.Progress()
     with spark_session(
-        settings,
+        settings.session,
         name=f"recpipe {name}",
+        delta=settings.storage.format == "delta",
         verbose=options.verbose,
         input_bytes=_input_bytes(options),
     ) as spark:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
 from recpipe.evaluation.rows import COMMON, LOWER_IS_BETTER, settled
-from recpipe.settings import BASELINES
+from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recpipe.evaluation.rows import MetricRow
-
-NEVER_CHOSEN = frozenset({"random", "mean"})
-"""Models that `auto` leaves out: they are there to be beaten, and rank nobody's items."""
 
 FEW_USERS = 100
 
@@ -95,7 +92,7 @@ def choose(
     sign = -1 if metric in LOWER_IS_BETTER else 1
     # sorted() is stable, so equal values stay in the order of `models`.
     ranking = sorted(
-        (model for model in models if model in values and model not in NEVER_CHOSEN),
+        (model for model in models if model in values and SPECS[model].selectable),
         key=lambda model: -sign * values[model],
     )
     if named is None and not ranking:
@@ -143,7 +140,7 @@ def _warnings(choice: Choice, *, best: str | None) -> Iterator[str]:
         yield f"{choice.model} has no {choice.metric} on validation: nothing speaks for it"
     elif choice.users < FEW_USERS:
         yield f"the choice rests on {choice.users} users, fewer than {FEW_USERS}"
-    if best in BASELINES:
+    if best is not None and SPECS[best].baseline:
         yield f"the baseline {best} is the best by {choice.metric}: no other model earns its cost"
     if best is not None and best != choice.model and choice.lead is not None and choice.lead < 0:
         yield f"{choice.model} was named in publish.model, but {best} is better"

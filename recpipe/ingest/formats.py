@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from recpipe.errors import InputError
+from recpipe.feedback import Scale
 from recpipe.ingest.layout import Kind, Layout, Sample, classify, has_half_stars, is_wide
-from recpipe.settings import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

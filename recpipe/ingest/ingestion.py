@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
     from recpipe.contracts import Table
+    from recpipe.feedback import Scale
     from recpipe.ingest.layout import Kind
-    from recpipe.settings import Ingest, Scale
+    from recpipe.ingest.settings import Ingest
     from recpipe.storage import Folder, Replacement, Tables
 
 _SHOWN_REJECTS = 5

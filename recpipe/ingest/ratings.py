@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import StructField
 
+    from recpipe.feedback import Scale
     from recpipe.ingest.layout import Layout
     from recpipe.ingest.times import Period
-    from recpipe.settings import Scale
 
 _ON_STEP = 1e-6
 """How far from a step of the scale a rating may be: steps such as 0.1 are no binary fractions."""

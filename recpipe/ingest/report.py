@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recpipe.settings import Scale
+    from recpipe.feedback import Scale
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ from pyspark.sql.types import (
 )
 
 from recpipe.errors import UsageError
+from recpipe.feedback import Scale
 from recpipe.ml.model import ALSModel
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit, factorised
+from recpipe.models.als.settings import BlockAls as ExplicitSettings
+from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
 from recpipe.models.sgd.model import Sgd
-from recpipe.settings import BlockAls as ExplicitSettings
-from recpipe.settings import BlockAlsImplicit as ImplicitSettings
-from recpipe.settings import Scale
-from recpipe.settings import Sgd as SgdSettings
+from recpipe.models.sgd.settings import Sgd as SgdSettings
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:

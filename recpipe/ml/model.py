@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from recpipe.ranking.item_blocks import send
 from recpipe.ranking.lists import top_n
 from recpipe.ranking.scorers import FactorScorer
-from recpipe.settings import Recommend
+from recpipe.recommend.settings import Recommend
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

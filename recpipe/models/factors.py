@@ -243,7 +243,7 @@ class FactorModel:
         again: Model,
         max_broadcast_mb: int = 1024,
     ) -> FactorModel:
-        """The model that `save` wrote; `registry.load` reads the manifest and calls this.
+        """The model that `save` wrote; `registry.load` reads the manifest.
 
         Raises:
             InputError: if the manifest lacks something.

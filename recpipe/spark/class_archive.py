@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from recpipe.errors import RecpipeError
 from recpipe.runtime import environment
-from recpipe.settings import Settings
 from recpipe.spark import session
+from recpipe.spark.settings import Session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,7 +41,7 @@ def main() -> None:
     # Java names each class that cannot be archived, such as those that Spark writes as it goes.
     options += f' "-XX:ArchiveClassesAtExit={part}" -Xlog:disable'
     conf = {"spark.driver.extraJavaOptions": options}
-    settings = Settings.model_validate({"session": {"conf": conf, "master": "local[2]"}})
+    settings = Session(conf=conf, master="local[2]")
     try:
         with session.spark_session(settings, name="classes", exit_seconds=_EXIT_SECONDS) as spark:
             _exercise(spark)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
-    from recpipe.settings import Settings
+    from recpipe.spark.settings import Session
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +61,10 @@ def java_options(*, short_lived: bool) -> str:
 
 @contextmanager
 def spark_session(
-    settings: Settings,
+    settings: Session,
     *,
     name: str,
+    delta: bool = False,
     verbose: bool = False,
     input_bytes: int | None = None,
     exit_seconds: float = 20,
@@ -75,8 +76,9 @@ def spark_session(
     file rather than between our lines, unless `verbose`.
 
     Args:
-        settings: `session` and `storage.format` are read.
+        settings: of the session.
         name: the application's name, as Spark's pages show it.
+        delta: whether tables are Delta tables.
         verbose: whether Spark's log is shown.
         input_bytes: size of what will be read, where it is known: a JVM of ours is then started
             for a short life or a long one.
@@ -86,7 +88,7 @@ def spark_session(
         MissingError: if Java or a jar is missing or the JVM does not start.
         RecpipeError: in place of an error of Spark's that leaves the block.
     """
-    conf = _configuration(settings)
+    conf = _configuration(delta=delta)
     if submitted():
         from pyspark import SparkContext
 
@@ -101,7 +103,7 @@ def spark_session(
         return
     os.environ["JAVA_HOME"] = str(environment.find_java())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    conf |= _local_configuration(settings, input_bytes=input_bytes)
+    conf |= _local_configuration(settings, delta=delta, input_bytes=input_bytes)
     logs = Path(tempfile.mkdtemp(prefix="recpipe-spark-"))
     try:
         merged = _merged(conf, settings, name=name)
@@ -115,7 +117,7 @@ def spark_session(
         shutil.rmtree(logs, ignore_errors=True)
 
 
-def _configuration(settings: Settings) -> dict[str, str]:
+def _configuration(*, delta: bool) -> dict[str, str]:
     """What every session of ours keeps, wherever it runs."""
     conf = {
         "spark.sql.session.timeZone": "UTC",
@@ -131,7 +133,7 @@ def _configuration(settings: Settings) -> dict[str, str]:
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "10",
         **{f"spark.executorEnv.{variable}": "1" for variable in _THREADS},
     }
-    if settings.storage.format == "delta":
+    if delta:
         conf |= {
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
             "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -141,13 +143,15 @@ def _configuration(settings: Settings) -> dict[str, str]:
     return conf
 
 
-def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict[str, str]:
+def _local_configuration(
+    settings: Session, *, delta: bool, input_bytes: int | None
+) -> dict[str, str]:
     """What spark-submit would have decided, for a JVM that this process starts."""
-    master = settings.session.master or os.environ.get("SPARK_MASTER") or "local[*]"
+    master = settings.master or os.environ.get("SPARK_MASTER") or "local[*]"
     conf = {
         "spark.master": master,
-        "spark.driver.memory": _driver_memory(settings.session.driver_memory),
-        "spark.ui.enabled": str(settings.session.ui).lower(),
+        "spark.driver.memory": _driver_memory(settings.driver_memory),
+        "spark.ui.enabled": str(settings.ui).lower(),
     }
     local = master.startswith("local")
     if local:
@@ -160,7 +164,7 @@ def _local_configuration(settings: Settings, *, input_bytes: int | None) -> dict
         # Of the 64 MiB that each aggregation and sort would take, almost all is zeros, which Java
         # writes, and copies from one generation to the next.
         conf["spark.buffer.pageSize"] = "2m"
-    if settings.storage.format == "delta":
+    if delta:
         conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())
     return conf
 
@@ -172,14 +176,14 @@ def _driver_memory(setting: str) -> str:
     return f"{min(max(psutil.virtual_memory().total // 3 // _GIB, 1), 16)}g"
 
 
-def _merged(conf: dict[str, str], settings: Settings, *, name: str) -> SparkConf:
+def _merged(conf: dict[str, str], settings: Session, *, name: str) -> SparkConf:
     """What spark-submit gave, then ours where it gave nothing, and `session.conf` over both."""
     from pyspark import SparkConf
 
     given = SparkConf()
     for key, value in conf.items():
         given.setIfMissing(key, value)
-    for key, value in settings.session.conf.items():
+    for key, value in settings.conf.items():
         given.set(key, value)
     given.setIfMissing("spark.app.name", name)
     if given.get("spark.master", "") != "yarn":
@@ -235,8 +239,8 @@ def _stderr_to(log: Path | None) -> Iterator[None]:
         os.close(kept)
 
 
-def _tuned(session: SparkSession, settings: Settings) -> SparkSession:
-    partitions = settings.session.shuffle_partitions
+def _tuned(session: SparkSession, settings: Session) -> SparkSession:
+    partitions = settings.shuffle_partitions
     if not partitions:
         partitions = max(2, 2 * session.sparkContext.defaultParallelism)
     session.conf.set("spark.sql.shuffle.partitions", str(partitions))

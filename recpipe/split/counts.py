@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
-    from recpipe.settings import Split
+    from recpipe.split.settings import Split
 
 # The rows that went in, and those of them whose items may not be dropped.
 _ALL, _DUE = "all", "due"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
-    from recpipe.settings import Split
+    from recpipe.split.settings import Split
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from recpipe.split.strategies import Fold, assign
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recpipe.settings import Split
+    from recpipe.split.settings import Split
 
 
 @contextmanager

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
-    from recpipe.settings import Split
     from recpipe.split.cuts import Places
+    from recpipe.split.settings import Split
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recpipe import split as splits
 from recpipe.errors import CheckError, UsageError
-from recpipe.settings import Scale
+from recpipe.feedback import Scale
 from recpipe.storage import Runs, Tables
 from recpipe.storage.runs import FAILED, REFUSED, RUNNING
 

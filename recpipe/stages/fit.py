@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
@@ -24,7 +25,7 @@ FALLBACK = "sgd"
 
 def new_model(context: Context, run: Run, name: str) -> Model:
     """The model of that name by the settings of the run."""
-    return registry.build(name, context.settings, scale=scale(run))
+    return registry.build(name, dict(context.settings), scale=scale(run))
 
 
 def fit(
@@ -58,8 +59,8 @@ def fit(
 
 def load(context: Context, path: str) -> FittedModel:
     """The fitted model at a path relative to the root."""
-    limit = context.settings.recommend.max_broadcast_mb
-    return registry.load(context.root / path, max_broadcast_mb=limit)
+    fitted: Any = registry.load(context.root / path)
+    return replace(fitted, max_broadcast_mb=context.settings.recommend.max_broadcast_mb)  # type: ignore[no-any-return]
 
 
 def fitted_models(run: Run) -> list[str]:

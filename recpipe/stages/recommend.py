@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
+from recpipe.models.registry import spec_of
 from recpipe.stages.context import Context, stage, table
 from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model
 
@@ -80,7 +81,7 @@ def _final_model(context: Context, run: Run, ratings: DataFrame) -> tuple[str, F
 
 
 def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
-    """A model as it was judged; with k-fold that of the fold in the middle by epochs.
+    """A model as it was judged; with k-fold that of the fold which stands for all.
 
     Raises:
         UsageError: if k-fold left no single judged model and none is to be fitted again.
@@ -90,8 +91,8 @@ def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
         raise UsageError(
             "k-fold judges a model for each fold, none for all users", hint="set recommend.refit"
         )
-    by_epochs = sorted(folds, key=lambda fit: fit["info"].get("epochs", 0))
-    return load(context, by_epochs[len(folds) // 2]["path"])
+    place = spec_of(name).representative_fold([fit["info"] for fit in folds])
+    return load(context, folds[place]["path"])
 
 
 def _refit(context: Context, run: Run, model: Model, ratings: DataFrame) -> FittedModel:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe import split as splits
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError, UsageError
+from recpipe.models.registry import SPECS
 from recpipe.runtime import provenance
 from recpipe.runtime.parallel import run_all
 from recpipe.stages.context import Context, folds_of, of_fold, stage, table
@@ -49,17 +50,7 @@ def start(context: Context, run_id: str) -> Run:
 
 _READ_BY = {
     "split": ("seed", "ingest", "split"),
-    "train": (
-        "train",
-        "als",
-        "als_explicit",
-        "als_implicit",
-        "nmf",
-        "block_als",
-        "block_als_implicit",
-        "sgd",
-        "biases",
-    ),
+    "train": ("train", *{section: None for spec in SPECS.values() for section in spec.sections}),
     "evaluate": ("evaluate", "publish.model"),
     "recommend": ("recommend",),
 }

@@ -21,7 +21,7 @@ import json
 from recpipe.spark.session import spark_session
 from recpipe.settings import load
 
-with spark_session(load(environment={}), name="test", input_bytes=1) as spark:
+with spark_session(load(environment={}).session, name="test", input_bytes=1) as spark:
     beans = spark.sparkContext._jvm.java.lang.management.ManagementFactory
     given = list(beans.getRuntimeMXBean().getInputArguments())
     rows = spark.range(10).count()

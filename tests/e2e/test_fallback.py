@@ -55,16 +55,17 @@ FITS = """
 import json, sys
 from recpipe.models import registry
 from recpipe.spark.session import spark_session
-from recpipe.settings import Scale, load
+from recpipe.feedback import Scale
+from recpipe.settings import load
 from recpipe.storage import Folder
 
 settings = load(environment={}, overrides=sys.argv[2:])
-with spark_session(settings, name="test", input_bytes=1) as spark:
+with spark_session(settings.session, name="test", input_bytes=1) as spark:
     train = spark.range(60).selectExpr(
         "cast(id % 12 as int) user", "cast(id % 5 as int) item", "cast(id % 4 + 1 as float) rating"
     )
     for name in ("block_als", "sgd"):
-        model = registry.build(name, settings, scale=Scale(min=1, max=5, step=1))
+        model = registry.build(name, dict(settings), scale=Scale(min=1, max=5, step=1))
         fitted = model.fit(train, validation=None, scratch=Folder(spark, sys.argv[1]), seed=1)
         print(json.dumps([name, fitted.users, fitted.info()["exchange"]]))
 """

@@ -19,7 +19,7 @@ from pathlib import Path
 from recpipe.spark.session import spark_session
 from recpipe.settings import load
 
-with spark_session(load(Path("settings.toml"), environment={}), name="ours") as spark:
+with spark_session(load(Path("settings.toml"), environment={}).session, name="ours") as spark:
     rows = spark.range(2).mapInArrow(lambda batches: batches, "id long").count()
     conf = dict(spark.sparkContext.getConf().getAll())
     zone = spark.conf.get("spark.sql.session.timeZone")

@@ -10,15 +10,15 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, MissingError, UsageError
+from recpipe.feedback import Scale
 from recpipe.kernels.als import initial_factors
 from recpipe.models import registry
 from recpipe.models.als.block.fold_in import fold_in
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
 from recpipe.models.als.mllib import preferences
+from recpipe.models.als.settings import BlockAls as Explicit
+from recpipe.models.als.settings import BlockAlsImplicit as Implicit
 from recpipe.models.baselines.simple import Popularity
-from recpipe.settings import BlockAls as Explicit
-from recpipe.settings import BlockAlsImplicit as Implicit
-from recpipe.settings import Scale
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import pytest
 
 from recpipe.distributed import PeerLostError
 from recpipe.errors import FitError, MissingError
+from recpipe.feedback import Scale
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
 from recpipe.models.als.block.packing import counted
 from recpipe.models.als.block.ring import Ring
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
-from recpipe.settings import BlockAls as Explicit
-from recpipe.settings import BlockAlsImplicit as Implicit
-from recpipe.settings import Scale
+from recpipe.models.als.settings import BlockAls as Explicit
+from recpipe.models.als.settings import BlockAlsImplicit as Implicit
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.rings import kill_a_worker

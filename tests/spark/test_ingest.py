@@ -16,7 +16,8 @@ from deltalake import DeltaTable
 from recpipe import ingest as package
 from recpipe.contracts import INGESTED
 from recpipe.errors import InputError, UsageError
-from recpipe.settings import Ingest, Scale
+from recpipe.feedback import Scale
+from recpipe.ingest.settings import Ingest
 from recpipe.storage import Folder, Tables
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
 from recpipe.ingest.formats import HALF_STARS, recognise
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.ratings import judged_lines
+from recpipe.ingest.settings import Ingest
 from recpipe.ingest.times import Period
-from recpipe.settings import Ingest
 from recpipe.storage import Folder, Tables
 from recpipe.storage.filesystem import LocalFileSystem
 

@@ -12,12 +12,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import InputError
+from recpipe.feedback import Scale
 from recpipe.ingest.fast.lines import read_rows, stage
 from recpipe.ingest.formats import HALF_STARS, WHOLE_STARS, recognise
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.ratings import is_plain_integer, judged_lines, judged_rows, latest
 from recpipe.ingest.times import Period
-from recpipe.settings import Scale
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.feedback import Scale
 from recpipe.models.als.mllib import ExplicitAls, ImplicitAls, block_count, preferences
-from recpipe.settings import Als, AlsExplicit, AlsImplicit, Scale
+from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
 from recpipe.storage import Folder
 from tests.caching import cached
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recpipe.errors import FitError
+from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.baselines.biases import Biases
-from recpipe.settings import Biases as BiasesSettings
-from recpipe.settings import Scale, Settings
+from recpipe.models.baselines.settings import Biases as BiasesSettings
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 
 def fit(name: str, train: DataFrame, scratch: Folder, *, seed: int = 42) -> FittedModel:
-    model = registry.build(name, Settings())
+    model = registry.build(name, {})
     return model.fit(train, validation=None, scratch=scratch, seed=seed)
 
 
@@ -137,5 +137,5 @@ def test_saved_and_loaded_baselines_give_the_same_lists(
     scratch.delete()
     loaded = registry.load(folder)
     assert loaded.name == name
-    assert loaded.refit() == registry.build(name, Settings())
+    assert loaded.refit() == registry.build(name, {})
     assert listed(loaded, train, 0, 1, 2, 77) == before

@@ -205,9 +205,8 @@ def test_a_loaded_model_is_the_saved_one(spark: SparkSession, tmp_path: Path) ->
     folder = Folder(spark, tmp_path) / "model"
     saved = model(spark, scale=(0.5, 5.0), unknown="zero", details={"blocks": 2})
     saved.save(folder)
-    loaded = registry.load(folder, max_broadcast_mb=7)
+    loaded = registry.load(folder)
     assert isinstance(loaded, FactorModel)
-    assert loaded.max_broadcast_mb == 7
     fields = ("name", "rank", "mean", "users", "items", "scale", "link", "unknown", "details")
     assert [getattr(loaded, f) for f in fields] == [getattr(saved, f) for f in fields]
     assert loaded.info() == saved.info()

@@ -11,7 +11,6 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.models import registry
-from recpipe.settings import Settings
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def frame(spark: SparkSession, rows: pd.DataFrame) -> DataFrame:
 
 
 def fit(name: str, train: DataFrame, scratch: Folder) -> FittedModel:
-    model = registry.build(name, Settings())
+    model = registry.build(name, {})
     return model.fit(train, validation=None, scratch=scratch, seed=42)
 
 

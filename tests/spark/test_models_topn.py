@@ -16,7 +16,6 @@ from recpipe.ranking.item_blocks import LEAST_ITEMS, Candidates, send
 from recpipe.ranking.lists import top_n
 from recpipe.ranking.scorers import FactorScorer, RandomScorer
 from recpipe.ranking.seen import gathered
-from recpipe.settings import load
 from recpipe.storage import Folder
 from recpipe.storage.decoded import files_of
 
@@ -255,7 +254,7 @@ def test_a_model_above_the_limit_gives_the_same_lists(spark: SparkSession, tmp_p
     users = spark.createDataFrame(
         [(u, rng.normal(size=20).tolist(), 0.0) for u in range(5)], FACTORS
     )
-    again = build("als_explicit", load(environment={}))
+    again = build("als_explicit", {})
     whole = FactorModel.fitted(
         Folder(spark, tmp_path),
         name="als_explicit",

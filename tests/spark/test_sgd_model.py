@@ -10,11 +10,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, MissingError
+from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.base import FittedModel, Model
 from recpipe.models.sgd.model import Sgd
-from recpipe.settings import Scale
-from recpipe.settings import Sgd as SgdSettings
+from recpipe.models.sgd.settings import Sgd as SgdSettings
 from recpipe.storage import Folder
 from tests.caching import cached
 

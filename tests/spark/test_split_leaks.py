@@ -12,8 +12,8 @@ from pyspark.sql.types import LongType
 
 from recpipe.contracts import SPLIT
 from recpipe.errors import ContractError, LeakError
-from recpipe.settings import Split
 from recpipe.split import SplitParts, check_no_leak, count_parts
+from recpipe.split.settings import Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ from pyspark.sql.types import LongType
 
 from recpipe.contracts import RATINGS
 from recpipe.errors import InputError, UsageError
-from recpipe.settings import Split
 from recpipe.split import PARTS, check_no_leak, count_parts, split
 from recpipe.split.places import SortedColumn
+from recpipe.split.settings import Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

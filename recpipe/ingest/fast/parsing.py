@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import Scale
     from recpipe.ingest.layout import Layout
     from recpipe.ingest.times import Period
-    from recpipe.settings import Scale
     from recpipe.storage.filesystem import FileSystem
 
 FEED = "\n"

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import Scale
     from recpipe.ingest.fast.parsing import Cut, Summary
     from recpipe.ingest.fast.passes import Numbers
     from recpipe.ingest.layout import Layout
     from recpipe.ingest.times import Period
-    from recpipe.settings import Scale
     from recpipe.storage import Folder
 
 _FEW_IDS = 20_000_000

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from recpipe.settings import Als, AlsExplicit, AlsImplicit, Blocks, Scale
+    from recpipe.feedback import Scale
+    from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
+    from recpipe.models.blocks import Blocks
     from recpipe.storage import Folder
 
 _WORK_OF_A_BLOCK = 150_000_000

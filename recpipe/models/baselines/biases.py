@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.settings import Biases as Settings
-    from recpipe.settings import Scale
+    from recpipe.feedback import Scale
+    from recpipe.models.baselines.settings import Biases as Settings
     from recpipe.storage import Folder
 
 _RATINGS_OF_A_PART = 2_000_000

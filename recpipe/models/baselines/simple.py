@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
+    from recpipe.feedback import Scale
     from recpipe.models.base import Model
     from recpipe.ranking.item_blocks import Candidates
     from recpipe.ranking.seen import Gathered
-    from recpipe.settings import Scale
     from recpipe.storage import Folder
 
 _ITEMS = "items"
@@ -190,7 +190,7 @@ class RandomModel:
         again: Model,
         max_broadcast_mb: int = 1024,
     ) -> RandomModel:
-        """The model that `save` wrote; `registry.load` reads the manifest and calls this.
+        """The model that `save` wrote; `registry.load` reads the manifest.
 
         Raises:
             InputError: if the manifest lacks something.

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import Scale
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
-    from recpipe.settings import Scale
-    from recpipe.settings import Sgd as SgdSettings
+    from recpipe.models.sgd.settings import Sgd as SgdSettings
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)

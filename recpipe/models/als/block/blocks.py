@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recpipe.settings import Blocks
+    from recpipe.models.blocks import Blocks
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.als.block.packing import Counted
     from recpipe.models.als.block.solving import Solve
-    from recpipe.settings import BlockAls, BlockAlsImplicit
+    from recpipe.models.als.settings import BlockAls, BlockAlsImplicit
 
 _WORKER_BYTES = 4 << 30
 """What a worker of the ring may hold where no limit is set."""

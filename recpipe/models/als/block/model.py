@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import Scale
     from recpipe.models.als.block.choice import Choice
     from recpipe.models.als.block.exchange import Exchange
     from recpipe.models.als.block.packing import Packed
-    from recpipe.settings import BlockAls as ExplicitSettings
-    from recpipe.settings import BlockAlsImplicit as ImplicitSettings
-    from recpipe.settings import Scale
+    from recpipe.models.als.settings import BlockAls as ExplicitSettings
+    from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)

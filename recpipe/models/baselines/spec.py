@@ -1,0 +1,65 @@
+"""The specs of the baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recpipe.models.baselines.settings import Biases
+from recpipe.models.spec import ModelSpec, load_factors
+
+if TYPE_CHECKING:
+    from recpipe.models.base import FittedModel, Model
+    from recpipe.models.spec import LoadOptions, Sections
+    from recpipe.storage import Folder
+
+
+def _popularity(_given: Sections) -> Model:
+    from recpipe.models.baselines.simple import Popularity
+
+    return Popularity()
+
+
+def _mean(given: Sections) -> Model:
+    from recpipe.models.baselines.simple import Mean
+
+    return Mean(given.scale)
+
+
+def _random(_given: Sections) -> Model:
+    from recpipe.models.baselines.simple import Random
+
+    return Random()
+
+
+def _biases(given: Sections) -> Model:
+    from recpipe.models.baselines.biases import Biases as Model
+
+    return Model(given.of(Biases), given.scale)
+
+
+def _load_random(folder: Folder, options: LoadOptions) -> FittedModel:
+    from recpipe.models.baselines.simple import RandomModel
+
+    return RandomModel.load(folder, options.manifest, again=options.refit_config)
+
+
+SPECS = (
+    ModelSpec(name="popularity", build=_popularity, load=load_factors, baseline=True),
+    ModelSpec(
+        name="biases",
+        sections={"biases": Biases},
+        build=_biases,
+        load=load_factors,
+        predicts_ratings=True,
+        baseline=True,
+    ),
+    ModelSpec(
+        name="mean",
+        build=_mean,
+        load=load_factors,
+        predicts_ratings=True,
+        baseline=True,
+        selectable=False,
+    ),
+    ModelSpec(name="random", build=_random, load=_load_random, baseline=True, selectable=False),
+)

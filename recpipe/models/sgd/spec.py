@@ -1,0 +1,39 @@
+"""The spec of stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recpipe.models.sgd.settings import Sgd
+from recpipe.models.spec import ModelSpec, load_factors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recpipe.models.base import Model
+    from recpipe.models.spec import Sections
+
+
+def _sgd(given: Sections) -> Model:
+    # Its kernels are compiled on import: other models need not wait for them.
+    from recpipe.models.sgd.model import Sgd as Model
+
+    return Model(given.of(Sgd), given.scale)
+
+
+def _middle_by_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
+    """The fold whose number of epochs is the median: each fold stopped where its own was best."""
+    order = sorted(range(len(folds)), key=lambda fold: int(folds[fold].get("epochs", 0)))
+    return order[len(order) // 2]
+
+
+SPECS = (
+    ModelSpec(
+        name="sgd",
+        sections={"sgd": Sgd},
+        build=_sgd,
+        load=load_factors,
+        predicts_ratings=True,
+        representative_fold=_middle_by_epochs,
+    ),
+)

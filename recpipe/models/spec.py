@@ -1,0 +1,93 @@
+"""Everything that the rest of recpipe knows of a model before it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from recpipe.feedback import Scale
+    from recpipe.models.base import FittedModel, Model
+    from recpipe.sections import Section
+    from recpipe.storage import Folder
+
+S = TypeVar("S", bound="Section")
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The sections of the settings from which a model is built.
+
+    Args:
+        by_name: the values of each section that the spec of the model names.
+        scale: of the ratings.
+    """
+
+    by_name: Mapping[str, Section]
+    scale: Scale
+
+    def of(self, kind: type[S]) -> S:
+        """The section of exactly this type."""
+        return next(value for value in self.by_name.values() if type(value) is kind)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What loading a saved model needs beside its folder.
+
+    Args:
+        manifest: the saved model's model.json.
+        refit_config: the model that would be fitted again, built from the saved sections.
+        load_part: loads another saved model from a folder below, for models of models.
+    """
+
+    manifest: Mapping[str, Any]
+    refit_config: Model
+    load_part: Callable[[Folder], FittedModel]
+
+
+def middle(folds: Sequence[Mapping[str, Any]]) -> int:
+    """The fold in the middle: where nothing that a fit found differs from fold to fold."""
+    return len(folds) // 2
+
+
+def load_factors(folder: Folder, options: LoadOptions) -> FittedModel:
+    """The fitted model of factors in a folder."""
+    from recpipe.models.factors import FactorModel
+
+    return FactorModel.load(folder, options.manifest, again=options.refit_config)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model: what settings, stages, reports and tests derive from.
+
+    Functions import what they build when they are called, so that the registry can be read
+    without Spark and without compiled kernels.
+
+    Args:
+        name: what settings, manifests and folders call it.
+        build: makes the model from its sections.
+        load: the fitted model from the folder that `FittedModel.save` wrote.
+        sections: the sections of the settings that its fit reads, by their names; its own has the
+            name of the model.
+        predicts_ratings: whether its scores speak of ratings, so that RMSE can be computed.
+        baseline: whether it is there to be beaten: a run warns where a baseline is the best.
+        selectable: whether `publish.model = auto` may choose it.
+        representative_fold: of k-fold, the place of the fold whose fit stands for all when the
+            model is fitted again; given what `FittedModel.info` said of each fold.
+    """
+
+    name: str
+    build: Callable[[Sections], Model]
+    load: Callable[[Folder, LoadOptions], FittedModel]
+    sections: Mapping[str, type[Section]] = field(default_factory=dict)
+    predicts_ratings: bool = False
+    baseline: bool = False
+    selectable: bool = True
+    representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle
+
+
+__all__ = ["LoadOptions", "ModelSpec", "Sections", "load_factors", "middle"]

@@ -1,0 +1,54 @@
+"""The section `split`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from recpipe.sections import Section
+
+
+class Split(Section):
+    """Which ratings a model learns from and which judge it."""
+
+    strategy: Literal[
+        "global_time",
+        "user_fraction",
+        "last_n",
+        "leave_one_out",
+        "random",
+        "k_fold",
+        "k_fold_users",
+    ] = "global_time"
+    """global_time: two instants cut all ratings. user_fraction, last_n, leave_one_out: the latest
+    of each user are held out. random, k_fold: by row. k_fold_users: by user, a part held out."""
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test (global_time, user_fraction, random)."""
+    validation_from: datetime | None = None
+    """global_time: the first instant of validation (UTC), in place of fractions."""
+    test_from: datetime | None = None
+    """global_time: the first instant of test (UTC), in place of fractions."""
+    last_n: int = Field(5, ge=1)
+    """last_n: latest ratings of each user in test; as many before them in validation."""
+    folds: int = Field(5, ge=2)
+    """k_fold, k_fold_users: number of folds."""
+    held_out_fraction: float = Field(0.2, gt=0, lt=1)
+    """k_fold_users: share of a held-out user's latest ratings that are the target."""
+    cold_users: Literal["drop", "keep"] = "drop"
+    """What becomes of validation and test rows of users that train does not know."""
+    cold_items: Literal["drop", "keep"] = "keep"
+    """What becomes of validation and test rows of items that train does not know."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Split:
+        # Exact: 0.8 + 0.1 + 0.1 is 1 as it is written, though not in binary.
+        if sum(Fraction(str(f)) for f in self.fractions) != 1 or min(self.fractions) <= 0:
+            raise ValueError("fractions must be positive and sum to 1")
+        if (self.validation_from is None) != (self.test_from is None):
+            raise ValueError("validation_from and test_from go together")
+        if self.validation_from is not None and self.strategy != "global_time":
+            raise ValueError("validation_from and test_from are for the strategy global_time")
+        return self
