@@ -23,7 +23,7 @@ master=${SPARK_MASTER:-local[*]}
 mode=${SPARK_DEPLOY_MODE:-client}
 program=$here/jobs/$job.py
 
-ask() { PYTHONPATH=$here "$python" -m recpipe.runtime.environment "$@"; }
+ask() { PYTHONPATH=$here "$python" -m recpipe.runtime.ask "$@"; }
 JAVA_HOME=$(ask --java) # ends with the exit code and the one line of recpipe
 SPARK_HOME=${SPARK_HOME:-$(ask --spark)}
 export JAVA_HOME SPARK_HOME

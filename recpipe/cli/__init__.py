@@ -81,9 +81,9 @@ def _ended_by(error: BaseException) -> int:
 def _refuse(message: str, *details: str, code: int) -> int:
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exc()
-    from recpipe.runtime import progress
+    from recpipe.runtime import logs
 
-    if progress.logs_are_json():
+    if logs.logs_are_json():
         logger.error(message, extra={"exit_code": code, "details": list(details)})
         return code
     click.echo(f"recpipe: {message}", err=True)

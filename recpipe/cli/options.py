@@ -131,11 +131,11 @@ def _input_bytes(options: Options) -> int | None:
 @contextmanager
 def session(options: Options, name: str) -> Iterator[Context]:
     """Logging, settings, source and session, in the order in which each can fail cheapest."""
-    from recpipe.runtime import progress
+    from recpipe.runtime import logs, progress
 
     if options.source is not None and options.dataset is not None:
         raise click.UsageError("--input and --dataset exclude each other")
-    progress.logging_setup(verbose=options.verbose, log_format=options.log_format)
+    logs.logging_setup(verbose=options.verbose, log_format=options.log_format)
     settings = options.settings()
 
     from recpipe.spark.session import spark_session

@@ -16,7 +16,7 @@ import pytest
 
 from recpipe import settings
 from recpipe.cli import cli
-from recpipe.runtime import environment
+from recpipe.runtime import jars
 
 REPOSITORY = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-runtime.lock")
@@ -75,10 +75,10 @@ def test_the_lock_has_every_dependency_of_the_project(lock: str, wanted: list[st
 
 def test_deltas_jars_are_of_the_versions_that_are_locked() -> None:
     packages = locked(LOCKS[1])
-    assert packages["delta-spark"] == environment.DELTA
-    assert packages["pyspark"].startswith(f"{environment.SPARK_LINE}.")
-    name = f"delta-spark_{environment.SPARK_LINE}_{environment.SCALA}-{environment.DELTA}.jar"
-    assert f"io.delta_{name}" in environment.DELTA_JARS
+    assert packages["delta-spark"] == jars.DELTA
+    assert packages["pyspark"].startswith(f"{jars.SPARK_LINE}.")
+    name = f"delta-spark_{jars.SPARK_LINE}_{jars.SCALA}-{jars.DELTA}.jar"
+    assert f"io.delta_{name}" in jars.DELTA_JARS
 
 
 # -- set-up -------------------------------------------------------------------------------------
