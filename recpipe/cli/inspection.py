@@ -40,6 +40,18 @@ def show(
         console.print(table)
 
 
+@click.command("settings")
+@click.argument("section", required=False)
+def settings_(section: str | None) -> None:
+    """Print every setting, or those of a SECTION, with its default and what it means.
+
+    The output is TOML: a file for --config may begin as a copy of it.
+    """
+    from recpipe.settings import as_toml
+
+    click.echo(as_toml(section), nl=False)
+
+
 @click.group()
 def data() -> None:
     """Known releases: list them, fetch one, or make one up."""
@@ -106,4 +118,4 @@ def doctor() -> int:
     return examination.main()
 
 
-COMMANDS = (show, data, doctor)
+COMMANDS = (show, settings_, data, doctor)

@@ -64,11 +64,18 @@ _OPTIONS = (
     click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="A TOML file; conf/base.toml explains every setting.",
+        help="A TOML file of settings; `recpipe settings` explains each. A later stage of a run"
+        " starts from the settings that the run keeps.",
     ),
     click.option("--models", metavar="A,B,C", help="Models to fit."),
     click.option("--format", "format_", type=click.Choice(["parquet", "delta"])),
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="One setting."),
+    click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="One setting, such as sgd.rank=16; may be given many times.",
+    ),
     click.option("--models-dir", metavar="DIR", help="Keep a copy of the fitted models there too."),
     click.option("--resume", metavar="RUN", callback=_not_yet, expose_value=False, hidden=True),
 )
