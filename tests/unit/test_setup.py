@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -242,20 +241,6 @@ def test_the_environment_alone_decides_where_a_job_runs(
     for part in absent:
         assert part not in ended.stdout
     assert ended.stdout.endswith("jobs/ingest.py --root /a b\n")
-
-
-def test_the_pack_has_our_code_and_data_and_nothing_compiled(tmp_path: Path) -> None:
-    script = (REPOSITORY / "scripts" / "pack.sh").read_text()
-    code = script.split("<<'PYTHON'\n")[1].split("\nPYTHON\n")[0]
-    target = tmp_path / "recpipe.zip"
-    subprocess.run([sys.executable, "-c", code, target], cwd=REPOSITORY, check=True)
-    first = target.stat()
-    names = zipfile.ZipFile(target).namelist()
-    assert {"recpipe/__init__.py", "recpipe/py.typed", "recpipe/cli/__init__.py"} <= set(names)
-    assert not [name for name in names if "__pycache__" in name]
-    # Packed again, the file stays as it was: kernels compiled from it stay valid.
-    subprocess.run([sys.executable, "-c", code, target], cwd=REPOSITORY, check=True)
-    assert target.stat().st_mtime_ns == first.st_mtime_ns
 
 
 @pytest.mark.parametrize("profile", ["quick.toml", "large.toml"])
