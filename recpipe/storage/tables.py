@@ -84,6 +84,10 @@ class Tables:
             )
         return self._read(name, versions[name])
 
+    def location(self, name: str) -> str:
+        """The folder of a Parquet table at its current version, relative to that of all tables."""
+        return f"{name}/{_folder_name(self.versions()[name])}"
+
     def _read(self, name: str, version: int) -> DataFrame:
         if self.current()["format"] == "delta":
             return self.folder.read_table(name, version=version)
