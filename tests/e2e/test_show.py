@@ -29,11 +29,12 @@ def test_what_cannot_be_shown_ends_with_its_code_and_without_java(
     finished: Path, tmp_path: Path
 ) -> None:
     nowhere = environment(JAVA_HOME="none", PATH="/nowhere")
-    for code, says, options in (
+    cases: tuple[tuple[int, str, list[str | Path]], ...] = (
         (2, "no user 'nobody'", ["nobody", "--root", finished]),
         (2, "no run 'two'", ["4", "--root", finished, "--run-id", "two"]),
         (2, "nothing is published", ["4", "--root", tmp_path]),
-    ):
+    )
+    for code, says, options in cases:
         ended = recpipe("show", *options, env=nowhere)
         assert ended.code == code, ended.err
         assert says in ended.complaint
