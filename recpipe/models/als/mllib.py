@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.models.factors import FactorModel
+from recpipe.spark import failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -207,9 +208,8 @@ def _fit(
                 },
             )
     except (Py4JError, PySparkException) as error:
-        first = str(error).strip().splitlines()[0]
         raise FitError(
-            f"{model.name}: {first}", hint="run with --verbose for Spark's own words"
+            f"{model.name}: {failures.summary(error)}", hint=failures.hint(error)
         ) from error
     finally:
         ratings.unpersist()
