@@ -30,9 +30,9 @@ recpipe.errors.FitError: no rating
 \tat org.apache.spark.api.python.BasePythonRunner.read(PythonRunner.scala:665)
 """
 OF_JAVA = """\
-org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most recent failure: \
-Lost task 0.0 in stage 0.0 (TID 0) (localhost executor driver): java.io.IOException: Cannot run program \
-"/usr/bin/python9": error=2, No such file
+org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed, \
+most recent failure: Lost task 0.0 in stage 0.0 (TID 0) (localhost executor driver): \
+java.io.IOException: Cannot run program "/usr/bin/python9": error=2, No such file
 \tat java.base/java.lang.ProcessBuilder.start(ProcessBuilder.java:1143)
 """
 
