@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
+from recpipe.spark.checkpoints import set_checkpoint_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -188,7 +189,7 @@ def _fit(
         # Without a folder MLlib leaves checkpoints out in silence, and past some thirty iterations
         # the lineage overflows the stack. Never set back: setting one makes a folder in it, and so
         # would bring back the scratch of an earlier fit, for good.
-        spark.sparkContext.setCheckpointDir(scratch.path("checkpoints"))
+        set_checkpoint_dir(spark, scratch.path("checkpoints"))
         with _released(spark):
             fitted = als.fit(ratings)
             return FactorModel.fitted(
