@@ -27,6 +27,7 @@ def recommend_all(
     source: str,
     scratch: Folder,
     most_users: int | None = None,
+    instant: int | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): the model's lists, filled up from the fallback to n.
 
@@ -45,10 +46,12 @@ def recommend_all(
             that is returned reads from it: write it elsewhere before the folder goes.
         most_users: how many users `ratings` can have, where that is known: if the model's own lists
             have n places for as many, none of them need be looked at.
+        instant: that the lists are made for, in microseconds since 1970.
     """
     seen = ratings.select("user", "item")
     users = ratings.select("user").distinct()
-    ranked = model.recommend(users, n=n, seen=seen).select("user", "rank", "item", "score")
+    ranked = model.recommend(users, n=n, seen=seen, instant=instant).frame
+    ranked = ranked.select("user", "rank", "item", "score")
     written = Observation()
     with narrow_rows(ratings.sparkSession):
         counted = ranked.observe(written, F.count(F.lit(1)).alias("places"))
@@ -57,7 +60,7 @@ def recommend_all(
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
     if short is None or short.isEmpty():
         return own.withColumn("source", F.lit(source))
-    return fill_up(own, fallback(), short=short, seen=seen, n=n, source=source)
+    return fill_up(own, fallback(), short=short, seen=seen, n=n, source=source, instant=instant)
 
 
 def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:
@@ -78,6 +81,7 @@ def fill_up(
     seen: DataFrame,
     n: int,
     source: str,
+    instant: int | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): `own`, with short lists continued by the fallback.
 
@@ -91,14 +95,15 @@ def fill_up(
         seen: (user, item) pairs to leave out.
         n: places a user.
         source: of the rows of `own`.
+        instant: that the lists are made for.
     """
     users = short.select("user")
     known = seen.join(users, "user", "left_semi").unionByName(
         own.select("user", "item").join(users, "user", "left_semi")
     )
     more = (
-        fallback.recommend(users, n=n, seen=known)
-        .join(short, "user")
+        fallback.recommend(users, n=n, seen=known, instant=instant)
+        .frame.join(short, "user")
         .where(F.col("rank") <= n - F.col("held"))
         .select(
             "user",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,11 @@ class Context:
     progress: Progress
     models_dir: Folder | None = None
     folds: dict[str, list[splits.SplitParts]] = field(default_factory=dict)
+
+    @property
+    def end(self) -> datetime:
+        """The end of the day that the run stands for: what lists of all ratings are made for."""
+        return datetime.combine(self.run_date, time(), UTC) + timedelta(days=1)
 
     @cached_property
     def tables(self) -> Tables:

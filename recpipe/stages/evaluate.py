@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recpipe import evaluation
 from recpipe.contracts import EVALUATION
-from recpipe.ranking.seen import gathered
+from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.arrow import narrow_rows
 from recpipe.stages.context import Context, folds_of, stage
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from recpipe import split as splits
     from recpipe.models.base import FittedModel
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
@@ -72,20 +73,23 @@ def _judge(
         users = kept(evaluation.judged_users(held_out, relevance_threshold=threshold))
         judged = users.count()
         # Crosses to Python once for all models, and without the users who are not judged.
-        left_out = gathered(seen.join(users, "user", "left_semi"), users=judged)
-        asked = gathered(held_out)
+        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=judged)
+        asked = packed_pairs(held_out)
         for each in (left_out, asked):
-            kept(each.pairs)
-        lists = {}
+            kept(each.rows)
+        lists: dict[str, Interactions] = {}
+        first = parts.cutoffs.get(f"{part}_from", context.end)
+        instant = int(first.timestamp()) * 1_000_000
         for name, model in models.items():
             with context.progress.stage("rank", f"{name}, {part}"):
-                ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
+                ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
+                lists[name] = ranked
                 if part == "test":
                     place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                    ranked = ranked.select(*EVALUATION.columns)
+                    rows = ranked.frame.select(*EVALUATION.columns)
                     with narrow_rows(users.sparkSession):
-                        ranked = place.write_table(table, ranked, contract=EVALUATION)
-                lists[name] = ranked
+                        place.write_table(table, rows, contract=EVALUATION)
+                    lists[name] = place.stored(table)
         with context.progress.stage("judge", part):
             predictions = {name: model.predict(asked) for name, model in models.items()}
             rating = partial(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recpipe.stages.context import Context, folds_of, of_fold, stage
-from recpipe.stages.fit import FALLBACK, fall_back, fit, new_model
+from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model, parts_of, training_data
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recpipe import split as splits
     from recpipe.storage import Run
 
@@ -17,7 +19,7 @@ def train(context: Context, run: Run) -> None:
     with stage(context, run, "train"):
         run.record(models={}, fallbacks=[])
         folds = folds_of(context, run)
-        waiting: list[str] = list(context.settings.train.models)
+        waiting = _in_order(context)
         while waiting:
             name = waiting.pop(0)
             try:
@@ -30,11 +32,27 @@ def train(context: Context, run: Run) -> None:
                 run.add("models", {name: {"folds": fits}})
 
 
+def _in_order(context: Context) -> list[str]:
+    """The models in the order of the settings, but for those that need others fitted: last."""
+    names: Sequence[str] = context.settings.train.models
+    return sorted(names, key=lambda name: bool(parts_of(new_model(context, name), names)))
+
+
 def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) -> dict[str, Any]:
-    return fit(
+    trained: dict[str, Any] = run.manifest["models"]
+    model = new_model(context, name)
+    place = of_fold(run.folder / "models" / name, parts.fold)
+    fold = parts.fold or 0
+    fitted = {
+        part: load(context, trained[part]["folds"][fold]["path"])
+        for part in parts_of(model, list(trained))
+    }
+    data = training_data(
         context,
-        new_model(context, run, name),
+        run,
         parts.train,
-        of_fold(run.folder / "models" / name, parts.fold),
+        as_of=parts.cutoffs.get("validation_from", context.end),
         validation=parts.validation,
+        fitted=fitted,
     )
+    return fit(context, model, data, place)

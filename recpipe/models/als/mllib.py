@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.models.factors import FactorModel
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from recpipe.feedback import Scale
     from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
     from recpipe.models.blocks import Blocks
+    from recpipe.models.data import TrainingData
+    from recpipe.sections import Section
     from recpipe.storage import Folder
 
 _WORK_OF_A_BLOCK = 150_000_000
@@ -43,35 +46,32 @@ class ExplicitAls:
     Args:
         shared: what all MLlib models share.
         own: rank, iterations, regularization.
-        scale: of the ratings; predictions are clipped to it.
         non_negative: whether factors are held at or above 0 (NNLS), as in non-negative matrix
             factorisation.
     """
 
     shared: Als
     own: AlsExplicit
-    scale: Scale
     non_negative: bool = False
 
     @property
     def name(self) -> str:
         return "nmf" if self.non_negative else "als_explicit"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol; `validation` is not looked at."""
-        del validation
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`."""
+        ratings = frame_of(data.ratings).select("user", "item", "rating")
         return _fit(
             self,
-            train.select("user", "item", "rating"),
+            ratings,
             {"nonnegative": self.non_negative},
+            data=data,
             scratch=scratch,
             seed=seed,
-            predicts_ratings=True,
+            rates=True,
         )
 
-    def sections(self) -> Mapping[str, Any]:
+    def sections(self) -> Mapping[str, Section]:
         return _sections(self)
 
 
@@ -86,33 +86,26 @@ class ImplicitAls:
     Args:
         shared: what all MLlib models share.
         own: rank, iterations, regularization, alpha, and what counts as liked.
-        scale: of the ratings, for strengths.
     """
 
     shared: Als
     own: AlsImplicit
-    scale: Scale
 
     name: ClassVar[str] = "als_implicit"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol; `validation` is not looked at.
-
-        A user without a liked rating gets no factors, and so no list.
-        """
-        del validation
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`. A user without a liked rating gets no factors, and so no list."""
         return _fit(
             self,
-            preferences(train, settings=self.own, scale=self.scale),
+            preferences(frame_of(data.ratings), settings=self.own, scale=data.scale),
             {"implicitPrefs": True, "alpha": self.own.alpha},
+            data=data,
             scratch=scratch,
             seed=seed,
-            predicts_ratings=False,
+            rates=False,
         )
 
-    def sections(self) -> Mapping[str, Any]:
+    def sections(self) -> Mapping[str, Section]:
         return _sections(self)
 
 
@@ -152,9 +145,10 @@ def _fit(
     ratings: DataFrame,
     parameters: Mapping[str, Any],
     *,
+    data: TrainingData,
     scratch: Folder,
     seed: int,
-    predicts_ratings: bool,
+    rates: bool,
 ) -> FactorModel:
     spark, own, shared = ratings.sparkSession, model.own, model.shared
     ratings = ratings.persist(StorageLevel.MEMORY_AND_DISK)
@@ -196,9 +190,9 @@ def _fit(
                 user_factors=_factors("user", fitted.userFactors),
                 item_factors=_factors("item", fitted.itemFactors),
                 rank=own.rank,
-                again=model,
-                scale=(model.scale.min, model.scale.max),
-                predicts_ratings=predicts_ratings,
+                refit_config=model,
+                scale=(data.scale.min, data.scale.max),
+                rates=rates,
                 details={
                     "blocks": blocks,
                     "iterations": own.iterations,
@@ -236,12 +230,8 @@ def _released(spark: SparkSession) -> Iterator[None]:
                 rdd.unpersist(False)
 
 
-def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Any]:
-    return {
-        "als": model.shared.model_dump(mode="json"),
-        model.name: model.own.model_dump(mode="json"),
-        "ingest": {"rating_scale": model.scale.model_dump(mode="json")},
-    }
+def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Section]:
+    return {"als": model.shared, model.name: model.own}
 
 
 __all__ = ["ExplicitAls", "ImplicitAls", "block_count", "preferences"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from recpipe.distributed import PeerLostError, obstacle
 from recpipe.errors import FitError, MissingError
@@ -23,12 +23,13 @@ from recpipe.spark.chunks import chunked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import DataFrame
-
     from recpipe.feedback import Scale
+    from recpipe.models.data import TrainingData
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.models.sgd.settings import Sgd as SgdSettings
+    from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -44,19 +45,16 @@ class Sgd:
     to the bit, whatever the timing, the placement or the retries.
 
     Args:
-        settings: `sgd`.
-        scale: of the ratings; predictions are clipped to it or, with `bounded`, squeezed into it.
+        settings: `sgd`. Predictions are clipped to the scale of the ratings or, with `bounded`,
+            squeezed into it.
     """
 
     settings: SgdSettings
-    scale: Scale
 
     name: ClassVar[str] = "sgd"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol. With `validation` the factors are those of its best epoch.
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`. With a validation part the factors are those of its best epoch.
 
         Raises:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
@@ -64,20 +62,27 @@ class Sgd:
                 ring was asked for and cannot run here.
             PeerLostError: if the ring was asked for and its tasks do not reach each other.
         """
-        packed = self._pack(train, validation)
+        packed = self._pack(data.ratings, data.validation)
         try:
-            plan = self._plan(packed, seed=seed)
-            check_memory(train.sparkSession, plan)
+            plan = self._plan(packed, data.scale, seed=seed)
+            check_memory(packed.cells.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
-                return self._fitted(packed, plan, exchange, trained, scratch=scratch)
+                return self._fitted(packed, plan, exchange, trained, data.scale, scratch=scratch)
             finally:
                 trained.release()
         finally:
             packed.release()
 
     def _fitted(
-        self, packed: Packed, plan: Plan, exchange: Exchange, trained: Trained, *, scratch: Folder
+        self,
+        packed: Packed,
+        plan: Plan,
+        exchange: Exchange,
+        trained: Trained,
+        scale: Scale,
+        *,
+        scratch: Folder,
     ) -> FactorModel:
         progress = trained.progress
         best = progress.curve[progress.best - 1]
@@ -90,8 +95,8 @@ class Sgd:
             item_factors=items,
             rank=plan.rank,
             mean=plan.offset,
-            again=self._again(progress.best),
-            scale=(self.scale.min, self.scale.max),
+            refit_config=self._refit_config(progress.best),
+            scale=(scale.min, scale.max),
             link="sigmoid" if plan.span else "identity",
             details={
                 "blocks": plan.grid.blocks,
@@ -106,15 +111,12 @@ class Sgd:
             },
         )
 
-    def sections(self) -> Mapping[str, Any]:
-        return {
-            "sgd": self.settings.model_dump(mode="json"),
-            "ingest": {"rating_scale": self.scale.model_dump(mode="json")},
-        }
+    def sections(self) -> Mapping[str, Section]:
+        return {"sgd": self.settings}
 
-    def _again(self, epochs: int) -> Sgd:
+    def _refit_config(self, epochs: int) -> Sgd:
         """For a fit without validation: as many epochs as were best, and all of them."""
-        return Sgd(self.settings.model_copy(update={"epochs": epochs, "patience": 0}), self.scale)
+        return Sgd(self.settings.model_copy(update={"epochs": epochs, "patience": 0}))
 
     def _trained(self, packed: Packed, plan: Plan, scratch: Folder) -> tuple[Exchange, Trained]:
         """The exchange that carried the factors, and what came of it."""
@@ -147,7 +149,7 @@ class Sgd:
             return SparkExchange(), reason
         return RingExchange(), "there is a slot for each block"
 
-    def _pack(self, train: DataFrame, validation: DataFrame | None) -> Packed:
+    def _pack(self, train: Interactions, validation: Interactions | None) -> Packed:
         with chunked(train) as (chunks, ratings):
             if not ratings:
                 raise FitError("sgd: no rating to fit", hint="look at the split")
@@ -156,18 +158,18 @@ class Sgd:
                     self.settings.blocks,
                     ratings=ratings,
                     rank=self.settings.rank,
-                    cores=train.sparkSession.sparkContext.defaultParallelism,
+                    cores=chunks.sparkSession.sparkContext.defaultParallelism,
                 )
             )
             items, users = placed(chunks, grid, ratings=ratings)
             return pack(chunks, validation, grid=grid, items=items, users=users)
 
-    def _plan(self, packed: Packed, *, seed: int) -> Plan:
+    def _plan(self, packed: Packed, scale: Scale, *, seed: int) -> Plan:
         own = self.settings
         low = span = 0.0
         offset = packed.mean
-        if own.bounded and self.scale.max > self.scale.min:
-            low, span = self.scale.min, self.scale.max - self.scale.min
+        if own.bounded and scale.max > scale.min:
+            low, span = scale.min, scale.max - scale.min
             share = min(max((packed.mean - low) / span, 0.01), 0.99)
             offset = math.log(share / (1 - share))
         return Plan(

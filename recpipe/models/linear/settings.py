@@ -1,0 +1,25 @@
+"""The section `ease`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from recpipe.sections import Section
+
+
+class Ease(Section):
+    """Item-item ridge regression with a zero diagonal (Steck 2019), in closed form."""
+
+    regularization: float = Field(200.0, gt=0)
+    """L2 penalty of the weights, in likings: more for more users."""
+    values: Literal["likings", "ratings"] = "likings"
+    """What the matrix of users and items holds. likings: 1 for each rating from `preference_from`
+    on, and nothing for the others. ratings: every rating as it is."""
+    preference_from: float = 4.0
+    """Ratings at or above it are liked. Where every row is a liking, such as a purchase, give the
+    lowest rating."""
+    max_matrix_mb: int = Field(0, ge=0)
+    """Size in MiB up to which the driver takes the matrix of items (or of users, if they are
+    fewer): 8 bytes for each pair of them. 0: half of the memory that is free on the driver."""
