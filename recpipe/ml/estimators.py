@@ -32,6 +32,7 @@ from recpipe.models.als.settings import BlockAls as ExplicitSettings
 from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -165,13 +166,15 @@ class SGD(_Factorisation, HasStepSize):
             bias, mean = F.array("bias"), F.lit(fitted.mean)
             whole = F.array((F.col("bias") + mean).cast("float"))
             users = _kept(
-                fitted.user_factors.select(
+                frame_of(fitted.user_factors).select(
                     "user", F.concat("factors", whole, one).alias("factors")
                 ),
                 "user",
             )
             items = _kept(
-                fitted.item_factors.select("item", F.concat("factors", one, bias).alias("factors")),
+                frame_of(fitted.item_factors).select(
+                    "item", F.concat("factors", one, bias).alias("factors")
+                ),
                 "item",
             )
         return self._model(users, items, self.getRank() + 2)

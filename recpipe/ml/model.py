@@ -121,7 +121,7 @@ class ALSModel(spark_ml.ALSModel):
         place = F.struct("rank", "id", F.col("score").alias("rating"))
         return (
             top_n(users, candidates=candidates, seen=seen, n=n)
-            .join(numbered, "item")
+            .frame.join(numbered, "item")
             .groupBy(F.col("user").alias(names[side]))
             .agg(F.sort_array(F.collect_list(place)).alias("places"))
             .select(

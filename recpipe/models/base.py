@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.ranking.seen import Gathered
+    from recpipe.spark.interactions import Interactions, Mapped
     from recpipe.storage import Folder
 
 
@@ -27,7 +28,12 @@ class Model(Protocol):
         ...
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FittedModel:
         """Learn from `train`.
 
@@ -60,7 +66,7 @@ class FittedModel(Protocol):
         """What settings, manifests and folders call it."""
         ...
 
-    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+    def predict(self, pairs: Interactions | Gathered) -> Mapped:
         """(user int, item int, prediction float): of the pairs it can predict, never NaN.
 
         A model that does not predict ratings returns no row.
@@ -70,7 +76,7 @@ class FittedModel(Protocol):
         """
         ...
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: Interactions | Gathered) -> Mapped:
         """(user int, item int, rank int from 1, score float): the n best items of every user.
 
         Args:

@@ -25,6 +25,7 @@ from recpipe.ranking.predictions import no_predictions, predictions
 from recpipe.ranking.scorers import FactorScorer, logistic
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.columns import factor_schema
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from recpipe.models.base import Model
     from recpipe.ranking.item_blocks import Candidates
     from recpipe.ranking.seen import Gathered
-    from recpipe.storage import Folder
+    from recpipe.spark.interactions import Interactions, Mapped
+    from recpipe.storage import Folder, Stored
 
 Link = Literal["identity", "sigmoid"]
 """identity: a prediction is the score, clipped to the scale. sigmoid: low + (high - low) * s."""
@@ -77,8 +79,8 @@ class FactorModel:
     """
 
     name: str
-    user_factors: DataFrame
-    item_factors: DataFrame
+    user_factors: DataFrame | Stored
+    item_factors: DataFrame | Stored
     rank: int
     mean: float
     again: Model
@@ -121,11 +123,8 @@ class FactorModel:
         mean = float(rest.get("mean", 0.0))
         tables = run_all(
             [
-                partial(_written, scratch, f"{name}-{side}", frame, rank=rank, what=what)
-                for side, frame, what in (
-                    (_USERS, user_factors, f"{name}: user factors"),
-                    (_ITEMS, item_factors, f"{name}: item factors"),
-                )
+                partial(_written, scratch, name, side, frame, rank=rank)
+                for side, frame in (("user", user_factors), ("item", item_factors))
                 if frame is not None
             ]
         )
@@ -145,7 +144,7 @@ class FactorModel:
             **{**rest, "mean": mean},
         )
 
-    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+    def predict(self, pairs: Interactions | Gathered) -> Mapped:
         """(user, item, prediction): see the protocol.
 
         With `unknown = "skip"` pairs of unknown users or items are left out.
@@ -154,7 +153,7 @@ class FactorModel:
             MissingError: as `recommend`.
         """
         if not self.predicts_ratings:
-            return no_predictions(self.item_factors.sparkSession)
+            return no_predictions(frame_of(self.item_factors).sparkSession)
         return predictions(
             self.user_factors,
             candidates=self._candidates,
@@ -163,7 +162,7 @@ class FactorModel:
             present=partial(_rating, scale=self.scale, link=self.link),
         )
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: Interactions | Gathered) -> Mapped:
         """(user, item, rank, score): see the protocol.
 
         The score is that of the formula above, not clipped; under a sigmoid link it is the
@@ -191,7 +190,7 @@ class FactorModel:
             return FactorScorer.of(items, rank=self.rank, mean=self.mean, logistic=logistic)
 
         return send(
-            self.item_factors,
+            frame_of(self.item_factors),
             collect,
             count=self.items,
             item_bytes=FactorScorer.item_bytes(rank=self.rank),
@@ -212,8 +211,8 @@ class FactorModel:
         folder.delete(MANIFEST)
         run_all(
             [
-                partial(folder.write_table, _USERS, self.user_factors),
-                partial(folder.write_table, _ITEMS, self.item_factors),
+                partial(folder.write_table, _USERS, frame_of(self.user_factors)),
+                partial(folder.write_table, _ITEMS, frame_of(self.item_factors)),
             ]
         )
         folder.write_json(
@@ -253,8 +252,8 @@ class FactorModel:
             scale = manifest["scale"]
             return cls(
                 name=manifest["name"],
-                user_factors=folder.read_table(_USERS, schema=factor_schema("user")),
-                item_factors=folder.read_table(_ITEMS, schema=factor_schema("item")),
+                user_factors=folder.stored(_USERS, schema=factor_schema("user")),
+                item_factors=folder.stored(_ITEMS, schema=factor_schema("item")),
                 rank=int(manifest["rank"]),
                 mean=float(manifest["mean"]),
                 again=again,
@@ -292,9 +291,9 @@ def no_users(spark: SparkSession) -> DataFrame:
 
 
 def _written(
-    scratch: Folder, table: str, factors: DataFrame, *, rank: int, what: str
-) -> tuple[DataFrame, int]:
-    """A frame of factors as a table, and its rows.
+    scratch: Folder, name: str, side: str, factors: DataFrame, *, rank: int
+) -> tuple[Stored, int]:
+    """A side's factors as a table, and how many rows it has.
 
     Raises:
         FitError: see `FactorModel.fitted`.
@@ -310,14 +309,15 @@ def _written(
         F.count(F.lit(1)).alias("rows"),
         F.count_if(~F.coalesce(good, F.lit(False))).alias("bad"),
     )
-    written = scratch.write_table(table, observed)
+    table = f"{name}-{side}_factors"
+    scratch.write_table(table, observed)
     rows, bad = (int(seen.get.get(name) or 0) for name in ("rows", "bad"))
     if bad:
         raise FitError(
-            f"{what}: {bad} of {rows} rows are not finite, or not of rank {rank}",
+            f"{name}: {side} factors: {bad} of {rows} rows are not finite, or not of rank {rank}",
             hint="raise regularization or lower the rank",
         )
-    return written, rows
+    return scratch.stored(table, schema=factor_schema(side)), rows
 
 
 __all__ = ["MANIFEST", "FactorModel", "Link", "Unknown", "no_users"]

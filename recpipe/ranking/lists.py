@@ -28,22 +28,23 @@ if TYPE_CHECKING:
 
     from recpipe.ranking.item_blocks import Candidates
     from recpipe.ranking.seen import Gathered
-    from recpipe.spark.interactions import Reader
+    from recpipe.spark.interactions import Interactions, Mapped, Reader
+    from recpipe.storage import Stored
 
 LISTS = "user int, item int, rank int, score float"
 """The schema of lists."""
 
 
 def top_n(
-    people: DataFrame,
+    people: DataFrame | Stored,
     *,
     candidates: Callable[[], Candidates[Any]],
-    seen: DataFrame | Gathered,
+    seen: Interactions | Gathered,
     n: int,
     asked: DataFrame | None = None,
     unknown_too: bool = False,
     most: int | None = None,
-) -> DataFrame:
+) -> Mapped:
     """(user, item, rank, score): the n best items of every user that the user has not seen.
 
     Args:
@@ -60,7 +61,7 @@ def top_n(
         most: how many users get a list at most, where that is known.
 
     Order is total: score descending, then item ascending. Equal inputs give equal lists, however
-    users fall into buckets and items into blocks. Write the lists within `arrow.narrow_rows`.
+    users fall into buckets and items into blocks. Write their rows within `arrow.narrow_rows`.
 
     Raises:
         ValueError: if n < 1.
@@ -73,7 +74,9 @@ def top_n(
         return gathered(seen, users=most).pairs
 
     def users() -> list[DataFrame]:
-        frames = [people] if asked is None else [people, asked.select("user")]
+        frames: list[DataFrame | Stored] = [people]
+        if asked is not None:
+            frames.append(asked.select("user"))
         return [packed_people(frame, buckets=buckets) for frame in frames]
 
     work: list[Callable[[], Any]] = [candidates, pairs, users]

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
 from recpipe.ranking.seen import gathered, runs_of
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from recpipe.ranking.item_blocks import Candidates
     from recpipe.ranking.scorers import FactorScorer
     from recpipe.ranking.seen import Gathered
+    from recpipe.spark.interactions import Interactions, Mapped
+    from recpipe.storage import Stored
 
     Floats = NDArray[np.float64]
 
@@ -39,13 +40,13 @@ _AT_ONCE = 1 << 16
 
 
 def predictions(
-    users: DataFrame,
+    users: DataFrame | Stored,
     *,
     candidates: Candidates[FactorScorer],
-    pairs: DataFrame | Gathered,
+    pairs: Interactions | Gathered,
     unknown_too: bool,
     present: Callable[[Floats], Floats],
-) -> DataFrame:
+) -> Mapped:
     """PREDICTIONS: a row for each pair, or for each whose user and item are known.
 
     Scores are summed in float64: they depend on nothing but the pair.
@@ -63,10 +64,9 @@ def predictions(
     return mapped(together([people, asked], buckets=buckets), predicted, PREDICTIONS)
 
 
-def no_predictions(spark: SparkSession) -> DataFrame:
+def no_predictions(spark: SparkSession) -> Mapped:
     """PREDICTIONS of a model that makes none."""
-    columns = [field.split() for field in PREDICTIONS.split(", ")]
-    return spark.range(0, 0, 1, 1).select(*[F.lit(0).cast(kind).alias(n) for n, kind in columns])
+    return mapped(spark.range(0, 0, 1, 1), lambda _: iter(()), PREDICTIONS)
 
 
 def _predicted(

@@ -16,7 +16,14 @@ from recpipe.kernels import runs as kernel
 from recpipe.kernels.pairs import NONE, by_bucket, users_of
 from recpipe.spark.arrow import VALUE_BYTES
 from recpipe.spark.arrow import gathered as held_together
-from recpipe.spark.interactions import HELD, PACKED, buckets_for, map_pairs, rows_of
+from recpipe.spark.interactions import (
+    HELD,
+    PACKED,
+    buckets_for,
+    frame_of,
+    map_pairs,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.kernels.best import Seen
+    from recpipe.spark.interactions import Interactions
 
 _NARROW = np.uint16
 _DENSE = 2
@@ -61,7 +69,7 @@ class Runs(NamedTuple):
     items: NDArray[np.uint16 | np.int32]
 
 
-def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gathered:
+def gathered(pairs: Interactions | Gathered, *, users: int | None = None) -> Gathered:
     """Pairs (user, item, ...), packed: persist `pairs` of it where many models are asked.
 
     Args:
@@ -74,11 +82,11 @@ def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gather
     return Gathered(map_pairs(pairs, partial(pack, buckets=buckets), PACKED), buckets)
 
 
-def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
+def buckets_of(pairs: Interactions | Gathered, *, users: int | None = None) -> int:
     """Those of `gathered`, before it is asked."""
     if isinstance(pairs, Gathered):
         return pairs.buckets
-    return buckets_for(pairs.sparkSession, users=users)
+    return buckets_for(frame_of(pairs).sparkSession, users=users)
 
 
 def runs_of(keys: list[bytes], values: list[bytes]) -> Runs:

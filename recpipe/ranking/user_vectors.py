@@ -9,8 +9,9 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
-from recpipe.spark.interactions import PACKED, Kinds, pieces
-from recpipe.storage.decoded import decoded, files_of
+from recpipe.spark.interactions import PACKED, Kinds, frame_of, pieces
+from recpipe.storage import Stored
+from recpipe.storage.decoded import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def people_of(arrays: Arrays, *, width: int) -> People:
     return People(arrays.keys[order], arrays.values.reshape(len(order), width)[order])
 
 
-def packed_people(people: DataFrame, *, buckets: int) -> DataFrame:
+def packed_people(people: DataFrame | Stored, *, buckets: int) -> DataFrame:
     """`pairs.PACKED`: users by bucket, with the factors and then the bias of each, if any.
 
     Args:
@@ -59,16 +60,18 @@ def packed_people(people: DataFrame, *, buckets: int) -> DataFrame:
         buckets: how many there are.
     """
     pack = partial(_pack, buckets=buckets)
+    if isinstance(people, Stored):
+        files = people.files(["user", "factors", "bias"])
+        if files is not None:
+            return files.mapInArrow(lambda batches: pack(_from_files(batches)), PACKED)
+    frame = frame_of(people)
     # Whose numbers are long are cast: a task takes their bytes for those of ints.
     user = F.col("user").cast("int").alias("user")
-    if "factors" not in people.columns:
-        return people.select(user).mapInArrow(pack, PACKED)
-    files = files_of(people.select("user", "factors", "bias"))
-    if files is None:
-        factors = F.col("factors").cast("array<float>").alias("factors")
-        rows = people.select(user, factors, F.col("bias").cast("float").alias("bias"))
-        return rows.mapInArrow(pack, PACKED)
-    return files.mapInArrow(lambda batches: pack(_from_files(batches)), PACKED)
+    if "factors" not in frame.columns:
+        return frame.select(user).mapInArrow(pack, PACKED)
+    factors = F.col("factors").cast("array<float>").alias("factors")
+    rows = frame.select(user, factors, F.col("bias").cast("float").alias("bias"))
+    return rows.mapInArrow(pack, PACKED)
 
 
 def _from_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -8,6 +8,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.base import FittedModel
-    from recpipe.storage import Folder
+    from recpipe.storage import Folder, Stored
 
 
 def recommend_all(
     model: FittedModel,
     fallback: Callable[[], FittedModel],
     *,
-    ratings: DataFrame,
+    ratings: DataFrame | Stored,
     n: int,
     source: str,
     scratch: Folder,
@@ -46,12 +47,14 @@ def recommend_all(
         most_users: how many users `ratings` can have, where that is known: if the model's own lists
             have n places for as many, none of them need be looked at.
     """
-    seen = ratings.select("user", "item")
-    users = ratings.select("user").distinct()
-    ranked = model.recommend(users, n=n, seen=seen).select("user", "rank", "item", "score")
+    seen = frame_of(ratings).select("user", "item")
+    users = seen.select("user").distinct()
+    ranked = model.recommend(users, n=n, seen=ratings).frame
     written = Observation()
-    with narrow_rows(ratings.sparkSession):
-        counted = ranked.observe(written, F.count(F.lit(1)).alias("places"))
+    with narrow_rows(seen.sparkSession):
+        counted = ranked.select("user", "rank", "item", "score").observe(
+            written, F.count(F.lit(1)).alias("places")
+        )
         own = scratch.write_table("own", counted)
     full = most_users is not None and written.get["places"] == n * most_users
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
@@ -98,7 +101,7 @@ def fill_up(
     )
     more = (
         fallback.recommend(users, n=n, seen=known)
-        .join(short, "user")
+        .frame.join(short, "user")
         .where(F.col("rank") <= n - F.col("held"))
         .select(
             "user",

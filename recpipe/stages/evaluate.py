@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from recpipe import split as splits
     from recpipe.models.base import FittedModel
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def _judge(
     settings = context.settings.evaluate
     every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
     threshold = None if every_item else settings.relevance_threshold
-    held_out = getattr(parts, part)
+    held_out = parts.stored[part]
     with ExitStack() as stack:
 
         def kept(frame: DataFrame) -> DataFrame:
@@ -76,16 +77,17 @@ def _judge(
         asked = gathered(held_out)
         for each in (left_out, asked):
             kept(each.pairs)
-        lists = {}
+        lists: dict[str, Interactions] = {}
         for name, model in models.items():
             with context.progress.stage("rank", f"{name}, {part}"):
                 ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
                 if part == "test":
                     place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                    ranked = ranked.select(*EVALUATION.columns)
+                    rows = ranked.frame.select(*EVALUATION.columns)
                     with narrow_rows(users.sparkSession):
-                        ranked = place.write_table(table, ranked, contract=EVALUATION)
-                lists[name] = ranked
+                        lists[name] = place.write_table(table, rows, contract=EVALUATION)
+                else:
+                    lists[name] = ranked
         with context.progress.stage("judge", part):
             predictions = {name: model.predict(asked) for name, model in models.items()}
             rating = partial(

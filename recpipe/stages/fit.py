@@ -12,10 +12,8 @@ from recpipe.runtime import signals
 from recpipe.stages.context import Context, scale
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from recpipe.models.base import FittedModel, Model
-    from recpipe.storage import Folder, Run
+    from recpipe.storage import Folder, Run, Stored
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +29,10 @@ def new_model(context: Context, run: Run, name: str) -> Model:
 def fit(
     context: Context,
     model: Model,
-    ratings: DataFrame,
+    ratings: Stored,
     folder: Folder,
     *,
-    validation: DataFrame | None = None,
+    validation: Stored | None = None,
 ) -> dict[str, Any]:
     """Fit a model, save it to the folder, and return what the manifest says of it."""
     with (

@@ -8,14 +8,12 @@ from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
 from recpipe.models.registry import spec_of
-from recpipe.stages.context import Context, stage, table
+from recpipe.stages.context import Context, stage, stored, table
 from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from recpipe.models.base import FittedModel, Model
-    from recpipe.storage import Run
+    from recpipe.storage import Run, Stored
 
 FILLER = "popularity"
 """The model that fills short lists and serves cold users."""
@@ -30,7 +28,7 @@ def recommend(context: Context, run: Run) -> None:
         # What an earlier try noted, but not what `train` did: models that it could not fit.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
-        ratings = table(context, run, "ratings")
+        ratings = stored(context, run, "ratings")
         name, model = _final_model(context, run, ratings)
 
         def filler() -> FittedModel:
@@ -61,7 +59,7 @@ def recommend(context: Context, run: Run) -> None:
         run.record(recommended=name)
 
 
-def _final_model(context: Context, run: Run, ratings: DataFrame) -> tuple[str, FittedModel]:
+def _final_model(context: Context, run: Run, ratings: Stored) -> tuple[str, FittedModel]:
     """Name and model of the lists; `sgd` where the chosen one cannot be fitted again."""
     name = run.manifest["chosen"]["model"]
     judged = _judged_model(context, run, name)
@@ -95,7 +93,7 @@ def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
     return load(context, folds[place]["path"])
 
 
-def _refit(context: Context, run: Run, model: Model, ratings: DataFrame) -> FittedModel:
+def _refit(context: Context, run: Run, model: Model, ratings: Stored) -> FittedModel:
     entry = fit(context, model, ratings, run.folder / "final" / model.name)
     run.add("final", {model.name: entry})
     return load(context, entry["path"])

@@ -34,7 +34,7 @@ def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) 
     return fit(
         context,
         new_model(context, run, name),
-        parts.train,
+        parts.stored["train"],
         of_fold(run.folder / "models" / name, parts.fold),
-        validation=parts.validation,
+        validation=parts.stored["validation"],
     )

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.models.factors import FactorModel
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from recpipe.feedback import Scale
     from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
     from recpipe.models.blocks import Blocks
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 _WORK_OF_A_BLOCK = 150_000_000
@@ -58,13 +60,18 @@ class ExplicitAls:
         return "nmf" if self.non_negative else "als_explicit"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol; `validation` is not looked at."""
         del validation
         return _fit(
             self,
-            train.select("user", "item", "rating"),
+            frame_of(train).select("user", "item", "rating"),
             {"nonnegative": self.non_negative},
             scratch=scratch,
             seed=seed,
@@ -96,7 +103,12 @@ class ImplicitAls:
     name: ClassVar[str] = "als_implicit"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol; `validation` is not looked at.
 
@@ -105,7 +117,7 @@ class ImplicitAls:
         del validation
         return _fit(
             self,
-            preferences(train, settings=self.own, scale=self.scale),
+            preferences(frame_of(train), settings=self.own, scale=self.scale),
             {"implicitPrefs": True, "alpha": self.own.alpha},
             scratch=scratch,
             seed=seed,

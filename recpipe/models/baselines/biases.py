@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.kernels import biases as kernel
 from recpipe.models.factors import FactorModel
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from recpipe.feedback import Scale
     from recpipe.models.baselines.settings import Biases as Settings
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 _RATINGS_OF_A_PART = 2_000_000
@@ -46,7 +48,12 @@ class Biases:
     name: ClassVar[str] = "biases"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol; nothing is random, and `validation` is not looked at.
 
@@ -54,6 +61,7 @@ class Biases:
         gradients, over ratings packed once by user.
         """
         del validation, seed
+        train = frame_of(train)
         first = train.agg(F.count(F.lit(1)), F.avg("rating"), F.max("item")).collect()[0]
         count, mean, width = int(first[0]), first[1], int(first[2] or 0) + 1
         if not count:

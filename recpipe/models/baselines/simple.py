@@ -15,6 +15,7 @@ from recpipe.ranking.item_blocks import send
 from recpipe.ranking.lists import top_n
 from recpipe.ranking.predictions import no_predictions
 from recpipe.ranking.scorers import RandomScorer
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from recpipe.models.base import Model
     from recpipe.ranking.item_blocks import Candidates
     from recpipe.ranking.seen import Gathered
+    from recpipe.spark.interactions import Interactions, Mapped
     from recpipe.storage import Folder
 
 _ITEMS = "items"
@@ -40,7 +42,12 @@ class Popularity:
     name: ClassVar[str] = "popularity"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol; nothing is random, and `validation` is not looked at."""
         del validation, seed
@@ -73,11 +80,16 @@ class Mean:
     name: ClassVar[str] = "mean"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol; nothing is random, and `validation` is not looked at."""
         del validation, seed
-        mean = train.agg(F.avg("rating")).collect()[0][0]
+        mean = frame_of(train).agg(F.avg("rating")).collect()[0][0]
         if mean is None:
             raise FitError(f"{self.name}: no rating to fit", hint="look at train")
         return FactorModel.fitted(
@@ -103,11 +115,16 @@ class Random:
     name: ClassVar[str] = "random"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> RandomModel:
         """See the protocol; `validation` is not looked at."""
         del validation
-        items = scratch.write_table(f"{self.name}-items", train.select("item").distinct())
+        items = scratch.write_table(f"{self.name}-items", frame_of(train).select("item").distinct())
         count = items.count()
         if not count:
             raise FitError(f"{self.name}: no item was fitted", hint="are there ratings in train?")
@@ -136,12 +153,12 @@ class RandomModel:
     max_broadcast_mb: int = 1024
     name: ClassVar[str] = "random"
 
-    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+    def predict(self, pairs: Interactions | Gathered) -> Mapped:
         """No row: it does not predict ratings."""
         del pairs
         return no_predictions(self.items.sparkSession)
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: Interactions | Gathered) -> Mapped:
         """See the protocol; scores lie in [0, 1)."""
         return top_n(users.select("user"), candidates=lambda: self._candidates, seen=seen, n=n)
 
@@ -211,10 +228,11 @@ class RandomModel:
         )
 
 
-def _by_item(train: DataFrame, *, bias: Column) -> DataFrame:
+def _by_item(train: Interactions, *, bias: Column) -> DataFrame:
     """Item factors of rank 0: one row an item of `train`."""
     return (
-        train.groupBy("item")
+        frame_of(train)
+        .groupBy("item")
         .agg(bias.cast("float").alias("bias"))
         .select("item", F.array().cast("array<float>").alias("factors"), "bias")
     )

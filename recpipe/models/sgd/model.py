@@ -23,12 +23,11 @@ from recpipe.spark.chunks import chunked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import DataFrame
-
     from recpipe.feedback import Scale
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.models.sgd.settings import Sgd as SgdSettings
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,12 @@ class Sgd:
     name: ClassVar[str] = "sgd"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol. With `validation` the factors are those of its best epoch.
 
@@ -67,7 +71,7 @@ class Sgd:
         packed = self._pack(train, validation)
         try:
             plan = self._plan(packed, seed=seed)
-            check_memory(train.sparkSession, plan)
+            check_memory(packed.cells.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
                 return self._fitted(packed, plan, exchange, trained, scratch=scratch)
@@ -147,7 +151,7 @@ class Sgd:
             return SparkExchange(), reason
         return RingExchange(), "there is a slot for each block"
 
-    def _pack(self, train: DataFrame, validation: DataFrame | None) -> Packed:
+    def _pack(self, train: Interactions, validation: Interactions | None) -> Packed:
         with chunked(train) as (chunks, ratings):
             if not ratings:
                 raise FitError("sgd: no rating to fit", hint="look at the split")
@@ -156,7 +160,7 @@ class Sgd:
                     self.settings.blocks,
                     ratings=ratings,
                     rank=self.settings.rank,
-                    cores=train.sparkSession.sparkContext.defaultParallelism,
+                    cores=chunks.sparkSession.sparkContext.defaultParallelism,
                 )
             )
             items, users = placed(chunks, grid, ratings=ratings)

@@ -14,6 +14,7 @@ from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
 from recpipe.models.als.block.packing import Rows
 from recpipe.models.als.block.solving import Solve
 from recpipe.spark.columns import factor_rows, factor_schema
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +57,7 @@ def fold_in(model: FactorModel, ratings: DataFrame) -> DataFrame:
     known = ratings.sparkSession.sparkContext.broadcast(_known(model))
     plan = Solve(again.name, again.objective(), "cholesky", cg_steps=1, seed=0)
     return (
-        again.fed(ratings)
+        frame_of(again.fed(ratings))
         .select("user", "item", "rating")
         .repartition("user")
         .sortWithinPartitions("user", "item", "rating")
@@ -66,7 +67,7 @@ def fold_in(model: FactorModel, ratings: DataFrame) -> DataFrame:
 
 def _known(model: FactorModel) -> Known:
     """Ids of the items, ascending, their factors, and the sum of their products."""
-    table = model.item_factors.select("item", "factors").toArrow().combine_chunks()
+    table = frame_of(model.item_factors).select("item", "factors").toArrow().combine_chunks()
     ids = table.column("item").to_numpy()
     order = np.argsort(ids)
     values = table.column("factors").combine_chunks().flatten().to_numpy(zero_copy_only=False)

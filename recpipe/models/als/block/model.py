@@ -22,6 +22,7 @@ from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from recpipe.models.als.block.packing import Packed
     from recpipe.models.als.settings import BlockAls as ExplicitSettings
     from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,12 @@ class BlockAls:
     name: ClassVar[str] = "block_als"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See the protocol; `validation` is not looked at. A pair that occurs twice counts twice.
 
@@ -72,7 +79,7 @@ class BlockAls:
         own = self.settings
         return Objective(own.rank, own.regularization, own.scale_by_count, False, 0.0)
 
-    def fed(self, ratings: DataFrame) -> DataFrame:
+    def fed(self, ratings: Interactions) -> Interactions:
         """What is fitted of ratings: all of them, as they are."""
         return ratings
 
@@ -98,7 +105,12 @@ class BlockAlsImplicit:
     name: ClassVar[str] = "block_als_implicit"
 
     def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
+        self,
+        train: Interactions,
+        *,
+        validation: Interactions | None,
+        scratch: Folder,
+        seed: int,
     ) -> FactorModel:
         """See `BlockAls.fit`. A user without a liked rating gets no factors, and so no list."""
         del validation
@@ -108,11 +120,11 @@ class BlockAlsImplicit:
         own = self.settings
         return Objective(own.rank, own.regularization, own.scale_by_count, True, own.alpha)
 
-    def fed(self, ratings: DataFrame) -> DataFrame:
+    def fed(self, ratings: Interactions) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
         if self.scale is None:
             return ratings
-        return preferences(ratings, settings=self.settings, scale=self.scale)
+        return preferences(frame_of(ratings), settings=self.settings, scale=self.scale)
 
     def sections(self) -> Mapping[str, Any]:
         return _sections(self)
@@ -138,7 +150,7 @@ class Factors:
 
 @contextmanager
 def factorised(
-    model: AnyBlockAls, train: DataFrame, *, scratch: Folder | None, seed: int
+    model: AnyBlockAls, train: Interactions, *, scratch: Folder | None, seed: int
 ) -> Iterator[Factors]:
     """The factors of a fit, for the length of a block.
 
@@ -153,7 +165,7 @@ def factorised(
     """
     own = model.settings
     plan = Solve(model.name, model.objective(), own.solver, own.cg_steps, seed)
-    spark = train.sparkSession
+    spark = frame_of(train).sparkSession
     with ExitStack() as undo:
         undo.enter_context(_in_words(model.name))
         found = undo.enter_context(counted(model.fed(train), name=model.name))
@@ -222,7 +234,7 @@ def _by_spark(packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: 
     return ByBlock(packed, plan, scratch=scratch, limit_mb=limit_mb)
 
 
-def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
+def _fit(model: AnyBlockAls, train: Interactions, *, scratch: Folder, seed: int) -> FactorModel:
     with factorised(model, train, scratch=scratch, seed=seed) as found:
         return FactorModel.fitted(
             scratch,
