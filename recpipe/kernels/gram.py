@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import float32, float64, int64, njit, types, void
@@ -11,8 +11,6 @@ from recpipe.kernels.best import INTS, VECTOR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Float = TypeVar("Float", np.float32, np.float64)
 
 _LONGS = types.Array(int64, 1, "C", readonly=True)
 
@@ -42,9 +40,9 @@ def gram_rows(
 def sparse_product(
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
-    values: NDArray[Float],
-    dense: NDArray[Float],
-) -> NDArray[Float]:
+    values: NDArray[Any],
+    dense: NDArray[Any],
+) -> NDArray[Any]:
     """(n, width) X W. A row of the result is summed in the order of its values, whatever the rest.
 
     Args:
@@ -92,9 +90,9 @@ def _gram_rows(
 def _sparse_product(
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
-    values: NDArray[Float],
-    dense: NDArray[Float],
-    found: NDArray[Float],
+    values: NDArray[Any],
+    dense: NDArray[Any],
+    found: NDArray[Any],
 ) -> None:
     for row in range(len(offsets) - 1):
         for at in range(offsets[row], offsets[row + 1]):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from recpipe.ranking.item_blocks import Items
     from recpipe.ranking.user_batch import InputShape, UserInputs
-    from recpipe.spark.interactions import Interactions, Mapped
+    from recpipe.spark.interactions import Interactions, Mapped, Reader
 
 LISTS = "user int, item int, rank int, score float"
 """The schema of lists."""
@@ -136,7 +136,7 @@ def _lists(
     instant: int | None,
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
-    readers = [runs_of, *shape.readers(), *([VECTOR_KINDS] if asked else [])]
+    readers: list[Reader] = [runs_of, *shape.readers(), *([VECTOR_KINDS] if asked else [])]
     runs, *arrays = arrays_of(batches, readers)
     users = ids.distinct(arrays.pop().keys) if asked else shape.known_users(arrays)
     batch = shape.batch(users, arrays, instant=instant)

@@ -8,6 +8,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.base import FittedModel
-    from recpipe.storage import Folder
+    from recpipe.storage import Folder, Stored
 
 
 def recommend_all(
     model: FittedModel,
     fallback: Callable[[], FittedModel],
     *,
-    ratings: DataFrame,
+    ratings: DataFrame | Stored,
     n: int,
     source: str,
     scratch: Folder,
@@ -48,12 +49,12 @@ def recommend_all(
             have n places for as many, none of them need be looked at.
         instant: that the lists are made for, in microseconds since 1970.
     """
-    seen = ratings.select("user", "item")
-    users = ratings.select("user").distinct()
-    ranked = model.recommend(users, n=n, seen=seen, instant=instant).frame
+    seen = frame_of(ratings).select("user", "item")
+    users = seen.select("user").distinct()
+    ranked = model.recommend(users, n=n, seen=ratings, instant=instant).frame
     ranked = ranked.select("user", "rank", "item", "score")
     written = Observation()
-    with narrow_rows(ratings.sparkSession):
+    with narrow_rows(seen.sparkSession):
         counted = ranked.observe(written, F.count(F.lit(1)).alias("places"))
         own = scratch.write_table("own", counted)
     full = most_users is not None and written.get["places"] == n * most_users

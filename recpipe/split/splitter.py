@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from recpipe.contracts import RATINGS, SPLIT
 from recpipe.errors import InputError
+from recpipe.spark.interactions import frame_of
 from recpipe.split.cold import keep_known
 from recpipe.split.parts import PARTS, SplitParts
 from recpipe.split.strategies import Fold, assign
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recpipe.split.settings import Split
+    from recpipe.storage import Stored
 
 
 @contextmanager
-def split(ratings: DataFrame, settings: Split, *, seed: int) -> Iterator[list[SplitParts]]:
+def split(ratings: DataFrame | Stored, settings: Split, *, seed: int) -> Iterator[list[SplitParts]]:
     """The parts of every fold (one without folds), to be written before the block ends.
 
     The same rows give the same parts, whatever their order and partitions. Within the block
@@ -42,7 +44,7 @@ def split(ratings: DataFrame, settings: Split, *, seed: int) -> Iterator[list[Sp
         InputError: if a part would be empty; before anything is written.
         UsageError: if the settings contradict each other.
     """
-    RATINGS.check_schema(ratings)
+    RATINGS.check_schema(frame_of(ratings))
     assigned = assign(ratings, settings, seed=seed)
     frame = assigned.frame
     keys = [

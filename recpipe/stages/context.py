@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from recpipe.runtime.progress import Progress
     from recpipe.settings import Settings
-    from recpipe.storage import Folder, Run
+    from recpipe.storage import Folder, Run, Stored
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,12 @@ def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[N
 
 def table(context: Context, run: Run, name: str) -> DataFrame:
     """A table at the version that the run is pinned to."""
-    return context.tables.read(name, version=run.manifest["tables"][name])
+    return stored(context, run, name).frame
+
+
+def stored(context: Context, run: Run, name: str) -> Stored:
+    """`table`, as a handle: for whoever wants its columns as arrays."""
+    return context.tables.stored(name, version=run.manifest["tables"][name])
 
 
 def scale(run: Run) -> Scale:
@@ -129,8 +134,11 @@ def _checked_folds(context: Context, run: Run) -> list[splits.SplitParts]:
     folds = []
     for fold in run.manifest["split"]["folds"]:
         place = of_fold(run.folder / "split", fold)
-        train, validation, test = (place.read_table(name) for name in splits.PARTS)
-        parts = splits.SplitParts(train, validation, test, fold=fold, cutoffs=cutoffs)
+        stored = {name: place.stored(name) for name in splits.PARTS}
+        train, validation, test = (part.frame for part in stored.values())
+        parts = splits.SplitParts(
+            train, validation, test, fold=fold, cutoffs=cutoffs, stored=stored
+        )
         splits.check_no_leak(parts, context.settings.split)
         folds.append(parts)
     return folds

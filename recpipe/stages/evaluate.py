@@ -63,14 +63,14 @@ def _judge(
     settings = context.settings.evaluate
     every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
     threshold = None if every_item else settings.relevance_threshold
-    held_out = getattr(parts, part)
+    held_out = parts.stored[part]
     with ExitStack() as stack:
 
         def kept(frame: DataFrame) -> DataFrame:
             stack.callback(frame.persist().unpersist)
             return frame
 
-        users = kept(evaluation.judged_users(held_out, relevance_threshold=threshold))
+        users = kept(evaluation.judged_users(held_out.frame, relevance_threshold=threshold))
         judged = users.count()
         # Crosses to Python once for all models, and without the users who are not judged.
         left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=judged)

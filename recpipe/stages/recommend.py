@@ -9,14 +9,12 @@ from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
 from recpipe.models.registry import spec_of
-from recpipe.stages.context import Context, stage, table
+from recpipe.stages.context import Context, stage, stored, table
 from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model, parts_of, training_data
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from recpipe.models.base import FittedModel
-    from recpipe.storage import Run
+    from recpipe.storage import Run, Stored
 
 FILLER = "popularity"
 """The model that fills short lists and serves cold users."""
@@ -31,7 +29,7 @@ def recommend(context: Context, run: Run) -> None:
         # What an earlier try noted, but not what `train` did: models that it could not fit.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
-        ratings = table(context, run, "ratings")
+        ratings = stored(context, run, "ratings")
         refits = _Refits(context, run, ratings)
         name, model = _final_model(refits)
         with (
@@ -83,7 +81,7 @@ class _Refits:
 
     context: Context
     run: Run
-    ratings: DataFrame
+    ratings: Stored
     fitted: dict[str, FittedModel] = field(default_factory=dict)
 
     def of(self, name: str) -> FittedModel:

@@ -15,7 +15,7 @@ from recpipe.errors import InputError, UsageError
 from recpipe.models.registry import SPECS
 from recpipe.runtime import provenance
 from recpipe.runtime.parallel import run_all
-from recpipe.stages.context import Context, folds_of, of_fold, stage, table
+from recpipe.stages.context import Context, folds_of, of_fold, stage, stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,9 +97,10 @@ def _split(context: Context, run: Run) -> None:
     settings = context.settings.split
     with stage(context, run, "split", settings.strategy):
         run.folder.write_json("settings.json", run.manifest["settings"])
-        ratings = table(context, run, "ratings")
+        source = stored(context, run, "ratings")
+        ratings = source.frame
         run.folder.delete("split")
-        with splits.split(ratings, settings, seed=context.settings.seed) as folds:
+        with splits.split(source, settings, seed=context.settings.seed) as folds:
             run_all(
                 [
                     partial(place.write_table, name, frame, contract=SPLIT)

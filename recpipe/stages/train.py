@@ -50,9 +50,9 @@ def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) 
     data = training_data(
         context,
         run,
-        parts.train,
+        parts.stored["train"],
         as_of=parts.cutoffs.get("validation_from", context.end),
-        validation=parts.validation,
+        validation=parts.stored["validation"],
         fitted=fitted,
     )
     return fit(context, model, data, place)

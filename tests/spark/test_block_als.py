@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
+from recpipe.models.als.block.fold_in import fold_in
+from recpipe.models.baselines.simple import Popularity
 
 from recpipe.errors import FitError, MissingError, UsageError
 from recpipe.feedback import Scale
 from recpipe.kernels.als import initial_factors
 from recpipe.models import registry
-from recpipe.models.als.block.fold_in import fold_in
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
 from recpipe.models.als.mllib import preferences
 from recpipe.models.als.settings import BlockAls as Explicit
 from recpipe.models.als.settings import BlockAlsImplicit as Implicit
-from recpipe.models.baselines.simple import Popularity
+from recpipe.spark.interactions import Interactions, frame_of
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
     )
 
 
-def factors(frame: DataFrame, key: str) -> Arrays:
-    rows = frame.select(key, "factors").toPandas().sort_values(key)
-    return rows[key].to_numpy(), np.array(rows["factors"].tolist(), dtype=np.float64)
+def factors(rows: Interactions, key: str) -> Arrays:
+    table = frame_of(rows).select(key, "factors").toPandas().sort_values(key)
+    return table[key].to_numpy(), np.array(table["factors"].tolist(), dtype=np.float64)
 
 
 def bits(model: FactorModel) -> list[bytes]:
@@ -134,7 +135,7 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
     p, q = alternated([tuple(row) for row in fed], regularization=0.05, alpha=4.0)
     np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
     np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
-    assert not model.predict(train).count(), "what it scores are not ratings"
+    assert not model.predict(train).frame.count(), "what it scores are not ratings"
 
 
 def test_order_and_partitions_of_the_input_do_not_change_a_bit(
@@ -217,8 +218,8 @@ def test_every_iteration_lowers_the_objective(
 def test_conjugate_gradients_come_to_the_same_fit(scratch: Folder, train: DataFrame) -> None:
     exact = explicit(scratch, train, iterations=8, blocks=1)
     steps = explicit(scratch, train, iterations=8, blocks=1, solver="cg")
-    expected = exact.predict(train).withColumnRenamed("prediction", "expected")
-    apart = steps.predict(train).join(expected, ["user", "item"])
+    expected = exact.predict(train).frame.withColumnRenamed("prediction", "expected")
+    apart = steps.predict(train).frame.join(expected, ["user", "item"])
     assert apart.agg(F.max(F.abs(F.col("prediction") - F.col("expected")))).collect()[0][0] < 0.1
 
 
@@ -227,10 +228,10 @@ def test_unknown_users_and_items_predict_nothing(
 ) -> None:
     model = explicit(scratch, train)
     asked = spark.createDataFrame([(3, 2), (1, 2), (3, 1)], "user int, item int")
-    assert [(row.user, row.item) for row in model.predict(asked).collect()] == [(3, 2)]
+    assert [(row.user, row.item) for row in model.predict(asked).frame.collect()] == [(3, 2)]
     nobody = spark.createDataFrame([(1,)], "user int")
     seen = spark.createDataFrame([], "user int, item int")
-    assert not model.recommend(nobody, n=3, seen=seen).collect()
+    assert not model.recommend(nobody, n=3, seen=seen).frame.collect()
 
 
 def test_a_saved_model_is_the_same_when_loaded(

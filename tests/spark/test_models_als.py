@@ -10,6 +10,7 @@ from recpipe.errors import FitError
 from recpipe.feedback import Scale
 from recpipe.models.als.mllib import ExplicitAls, ImplicitAls, block_count, preferences
 from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
+from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
 from tests.caching import cached
 
@@ -45,7 +46,7 @@ def rmse(model: FactorModel, pairs: DataFrame) -> float:
     error = F.col("prediction") - F.col("rating")
     row = (
         model.predict(pairs)
-        .join(pairs, ["user", "item"])
+        .frame.join(pairs, ["user", "item"])
         .agg(F.sqrt(F.avg(error * error)), F.count("*"))
         .collect()[0]
     )
@@ -82,7 +83,7 @@ def test_non_negative_factors_are_not_negative_and_still_explain(
     train, others = planted(spark, low=0)
     fitted = explicit(scratch, train, nmf=True, iterations=10)
     assert fitted.name == "nmf"
-    for factors in (fitted.user_factors, fitted.item_factors):
+    for factors in map(frame_of, (fitted.user_factors, fitted.item_factors)):
         assert factors.select(F.min(F.array_min("factors"))).collect()[0][0] >= 0
     assert rmse(fitted, others) < 0.05
 
@@ -91,9 +92,9 @@ def test_cold_users_and_items_are_not_predicted(spark: SparkSession, scratch: Fo
     train = spark.createDataFrame([(0, 0, 4.0), (0, 1, 2.0), (1, 0, 4.0)], RATINGS)
     fitted = explicit(scratch, train)
     asked = spark.createDataFrame([(1, 1), (1, 9), (9, 1)], "user int, item int")
-    assert [(r.user, r.item) for r in fitted.predict(asked).collect()] == [(1, 1)]
+    assert [(r.user, r.item) for r in fitted.predict(asked).frame.collect()] == [(1, 1)]
     users = spark.createDataFrame([(1,), (9,)], "user int")
-    found = fitted.recommend(users, n=5, seen=train).collect()
+    found = fitted.recommend(users, n=5, seen=train).frame.collect()
     assert [(r.user, r.item) for r in found] == [(1, 1)]
 
 
@@ -117,7 +118,7 @@ def test_a_checkerboard_is_completed_and_again_by_a_second_run(
 
     def lists(folder: str) -> dict[int, list[int]]:
         fitted = implicit(scratch / folder, train)
-        rows = fitted.recommend(users, n=3, seen=train).orderBy("user", "rank").collect()
+        rows = fitted.recommend(users, n=3, seen=train).frame.orderBy("user", "rank").collect()
         found: dict[int, list[int]] = {}
         for row in rows:
             found.setdefault(row.user, []).append(row.item)
@@ -133,8 +134,8 @@ def test_implicit_predicts_no_ratings_and_knows_no_user_without_a_liked_item(
 ) -> None:
     train = spark.createDataFrame([(0, 0, 5.0), (0, 1, 4.0), (1, 1, 5.0), (2, 0, 1.0)], RATINGS)
     fitted = implicit(scratch, train, preference_from=3.0)
-    assert fitted.predict(train).collect() == []
-    assert sorted(r.user for r in fitted.user_factors.collect()) == [0, 1]
+    assert fitted.predict(train).frame.collect() == []
+    assert sorted(r.user for r in frame_of(fitted.user_factors).collect()) == [0, 1]
 
 
 ROWS = [(0, 1, 1.0), (0, 2, 3.0), (0, 3, 5.0)]

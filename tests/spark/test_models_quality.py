@@ -57,7 +57,7 @@ def test_rmse_of_random_rows(spark: SparkSession, ratings: pd.DataFrame, tmp_pat
     test = frame(spark, ratings.iloc[order[test_from:]]).persist()
     found: dict[str, tuple[float, float]] = {}
     for name in ("mean", "biases", "als_explicit"):
-        predicted = fit(name, train, Folder(spark, tmp_path) / name).predict(test)
+        predicted = fit(name, train, Folder(spark, tmp_path) / name).predict(test).frame
         predicted = predicted.join(test, ["user", "item"])
         error = F.col("prediction") - F.col("rating")
         row = predicted.agg(F.sqrt(F.avg(error * error)), F.count("*")).collect()[0]
@@ -83,7 +83,7 @@ def test_implicit_beats_popularity_on_the_item_left_out(
     for name in ("popularity", "als_implicit"):
         fitted = fit(name, train, Folder(spark, tmp_path) / name)
         users = spark.createDataFrame(last[["user"]])
-        lists = fitted.recommend(users, n=10, seen=seen).toPandas()
+        lists = fitted.recommend(users, n=10, seen=seen).frame.toPandas()
         hits = last.merge(lists, on=["user", "item"])
         ndcg[name] = float((1 / np.log2(hits["rank"] + 1)).sum()) / len(last)
     train.unpersist()

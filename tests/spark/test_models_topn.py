@@ -7,22 +7,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from recpipe.ranking.lists import top_n
+from recpipe.ranking.scorers import FactorScorer, RandomScorer
+from recpipe.ranking.seen import gathered
 
 from recpipe.errors import MissingError
 from recpipe.kernels.topn import Panels
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
 from recpipe.ranking.item_blocks import LEAST_ITEMS, Candidates, send
-from recpipe.ranking.lists import top_n
-from recpipe.ranking.scorers import FactorScorer, RandomScorer
-from recpipe.ranking.seen import gathered
-from recpipe.storage import Folder
-from recpipe.storage.decoded import files_of
+from recpipe.storage import Folder, Stored
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, Row, SparkSession
+
+    from recpipe.spark.interactions import Mapped
 
 FACTORS = "user int, factors array<float>, bias float"
 SEEN = "user int, item int"
@@ -40,8 +41,9 @@ def scorer_of(
     return FactorScorer(Panels.of(*numbers), **rest)
 
 
-def lists(frame: DataFrame) -> dict[int, List]:
+def lists(made: Mapped) -> dict[int, List]:
     """(item, score) of every user by rank, once the ranks are seen to be 1, 2, 3 ..."""
+    frame = made.frame
     assert frame.dtypes == [("user", "int"), ("item", "int"), ("rank", "int"), ("score", "float")]
     found: dict[int, List] = {}
     for row in sorted(frame.collect(), key=lambda r: (r.user, r["rank"])):
@@ -131,9 +133,12 @@ def test_factors_from_files_give_the_lists_of_factors_from_rows(
             "factors": pa.ListArray.from_arrays(offsets, values.ravel()),
         }
     )
-    pq.write_table(table, tmp_path / "users.parquet")
-    people = spark.read.parquet(str(tmp_path / "users.parquet"))
-    assert files_of(people.select("user", "factors", "bias")) is not None
+    folder = Folder(spark, tmp_path)
+    (folder / "users").fs.make_dir(folder.path("users"))
+    pq.write_table(table, tmp_path / "users" / "part-0.parquet")
+    (folder / "users").write_text("_SUCCESS", "")
+    people = folder.stored("users")
+    assert people.files(["user", "factors", "bias"]) is not None
     candidates = sent(
         spark,
         scorer_of(np.arange(items), rng.normal(size=(items, rank)), np.zeros(items), mean=0.0),
@@ -141,12 +146,11 @@ def test_factors_from_files_give_the_lists_of_factors_from_rows(
     seen = spark.createDataFrame([(1, 1)], SEEN)
     asked = spark.createDataFrame([(u,) for u in (1, 5, 19_999, 77_777)], "user int")
 
-    def run(frame: DataFrame, **rest: Any) -> list[Row]:
-        found = top_n(frame, candidates=lambda: candidates, seen=seen, n=2, **rest)
-        return sorted(found.collect())
+    def run(people: DataFrame | Stored, **rest: Any) -> list[Row]:
+        found = top_n(people, candidates=lambda: candidates, seen=seen, n=2, **rest)
+        return sorted(found.frame.collect())
 
-    rows = people.where("user >= 0")  # no longer whole files
-    assert files_of(rows.select("user", "factors", "bias")) is None
+    rows = people.frame
     assert run(people) == run(rows)
     some = run(people, asked=asked)
     assert (

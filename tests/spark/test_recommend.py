@@ -8,10 +8,12 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import Window
 from pyspark.sql import functions as F
+from recpipe.ranking.lists import LISTS
+from recpipe.ranking.seen import Gathered
 
 from recpipe.contracts import RECOMMENDATIONS
-from recpipe.ranking.seen import Gathered
 from recpipe.recommend import recommend_all, to_output
+from recpipe.spark.interactions import Interactions, Mapped, frame_of, mapped
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Scores:
     knows: frozenset[int] | None = None
     asked: list[int] = field(default_factory=list)
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
+    def recommend(self, users: DataFrame, *, n: int, seen: Interactions | Gathered) -> Mapped:
         assert not isinstance(seen, Gathered)
         self.asked += [row["user"] for row in users.collect()]
         if self.knows is not None:
@@ -42,15 +44,16 @@ class Scores:
         spark = users.sparkSession
         scored = spark.createDataFrame(list(self.scores.items()), "item int, score float")
         order = Window.partitionBy("user").orderBy(F.desc("score"), "item")
-        return (
+        lists = (
             users.crossJoin(scored)
-            .join(seen, ["user", "item"], "left_anti")
+            .join(frame_of(seen), ["user", "item"], "left_anti")
             .withColumn("rank", F.row_number().over(order))
             .where(F.col("rank") <= n)
             .select("user", "item", "rank", "score")
         )
+        return mapped(lists, lambda batches: batches, LISTS)
 
-    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+    def predict(self, pairs: Interactions | Gathered) -> Mapped:
         raise NotImplementedError
 
     def refit(self) -> Model:

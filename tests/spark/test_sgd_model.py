@@ -47,7 +47,7 @@ def checkerboard(spark: SparkSession, *, size: int = 24) -> DataFrame:
 
 def rmse(fitted: FittedModel, ratings: DataFrame) -> float:
     error = F.avg((F.col("rating") - F.col("prediction")) ** 2)
-    found = fitted.predict(ratings).join(ratings, ["user", "item"])
+    found = fitted.predict(ratings).frame.join(ratings, ["user", "item"])
     return math.sqrt(found.agg(error).collect()[0][0])
 
 
@@ -71,7 +71,7 @@ def test_a_bounded_model_predicts_inside_the_scale_by_its_link(
         board, validation=None, scratch=scratch, seed=1
     )
 
-    ends = fitted.predict(board).agg(F.min("prediction"), F.max("prediction")).collect()[0]
+    ends = fitted.predict(board).frame.agg(F.min("prediction"), F.max("prediction")).collect()[0]
     assert 0.5 < ends[0] < 1.6
     assert 4.4 < ends[1] < 5.0
     assert fitted.info()["learning_curve"][-1]["train_rmse"] == pytest.approx(
@@ -129,7 +129,7 @@ def test_a_saved_model_is_loaded_with_the_same_factors_and_fits_again_to_the_sam
 def lists(fitted: FittedModel, board: DataFrame) -> list[tuple[Any, ...]]:
     none = board.select("user", "item").limit(0)
     rows = fitted.recommend(board.select("user").distinct(), n=3, seen=none)
-    return sorted(tuple(row) for row in rows.collect())
+    return sorted(tuple(row) for row in rows.frame.collect())
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_every_user_and_item_of_train_has_finite_factors_and_no_other_does(
     fitted = model(blocks=2, epochs=2).fit(train, validation=validation, scratch=scratch, seed=1)
 
     pairs = [(u, i, 0.0) for u in (7, 8, 9) for i in (5, 6, 100)]
-    predicted = fitted.predict(spark.createDataFrame(pairs, SCHEMA)).collect()
+    predicted = fitted.predict(spark.createDataFrame(pairs, SCHEMA)).frame.collect()
     assert {(row.user, row.item) for row in predicted} == {(7, 5), (7, 100), (9, 5), (9, 100)}
     assert all(np.isfinite(row.prediction) for row in predicted)
 

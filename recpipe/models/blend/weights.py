@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
@@ -28,6 +27,7 @@ from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, togethe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 

@@ -29,7 +29,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, InputError
@@ -52,8 +51,9 @@ from recpipe.spark.columns import factor_schema
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
@@ -178,7 +178,7 @@ class EaseModel(FittedModel):
         return Scoring(self._send, known, users=self.users)
 
     def _send(self) -> ItemBlocks:
-        collect: partial[Scorer]
+        collect: Callable[[DataFrame], Scorer]
         if self.vectors is None:
             numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
             collect = partial(ItemWeights.of, rows=np.sort(numbers))

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from recpipe.errors import MissingError
 from recpipe.kernels import ids
@@ -17,6 +16,7 @@ from recpipe.spark.interactions import arrays_of, together, unpaired
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
@@ -29,7 +29,7 @@ _MOST_BLOCKS = 64
 _FEW_ROWS = 256
 
 _TILES = "first int, source int, sums binary"
-"""Some rows of the matrix as one block of users has them: (rows, width) float64, from `first` on."""
+"""Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
 
 
 def check_room(count: int, *, what: str, limit_mb: int, model: str) -> None:

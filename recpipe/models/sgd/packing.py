@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
     from recpipe.spark.columns import Batches
+    from recpipe.spark.interactions import Interactions
 
 _SHUFFLED = "block int, validation boolean, user binary, place binary, rating binary"
 _CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))
@@ -78,7 +79,7 @@ class Packed:
 
 def pack(
     chunks: DataFrame,
-    validation: DataFrame | None,
+    validation: Interactions | None,
     *,
     grid: Grid,
     items: ItemTable,
