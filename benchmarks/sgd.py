@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from side_by_side import compare, seconds
+from side_by_side import compare, seconds, write_table
 
 from recpipe.datasets.synthetic import synthesize
 from recpipe.feedback import Scale
@@ -47,19 +47,20 @@ from recpipe.storage import Folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from recpipe.models.sgd.algorithm import Plan
     from recpipe.models.sgd.cells import Cell
     from recpipe.models.sgd.packing import Packed
+    from recpipe.storage import Stored
 
     Cells = dict[tuple[int, int], tuple[Cell, Cell]]
 
 
 def ratings_file(work: Path, ratings: int) -> Path:
-    """Parquet of (user int, item int, rating float) in four row groups, dense ids."""
-    path = work / f"ratings-{ratings}.parquet"
-    if path.exists():
+    """A table of (user int, item int, rating float) in one file of four row groups, dense ids."""
+    path = work / f"table-{ratings}.parquet"
+    if (path / "_SUCCESS").exists():
         return path
     with tempfile.TemporaryDirectory(dir=work) as folder:
         synthesize(Path(folder) / "release", ratings=ratings)
@@ -70,7 +71,7 @@ def ratings_file(work: Path, ratings: int) -> Path:
     ]
     rating = table["rating"].cast(pa.float32())
     dense = pa.table({"user": columns[0], "item": columns[1], "rating": rating})
-    pq.write_table(dense, path, compression="zstd", row_group_size=ratings // 4 + 1)
+    write_table(path, dense, groups=4)
     return path
 
 
@@ -151,8 +152,8 @@ class Fit:
         self.spark, self.path = spark, path
 
     @property
-    def train(self) -> DataFrame:
-        return self.spark.read.parquet(str(self.path))
+    def train(self) -> Stored:
+        return Folder(self.spark, self.path.parent).stored(self.path.name)
 
     def pack(self) -> tuple[Packed, Plan]:
         packed = self.model._pack(self.train, None)

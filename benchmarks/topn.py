@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 from side_by_side import (
     JAVA_BLAS,
@@ -29,6 +28,7 @@ from side_by_side import (
     environment_of,
     peer,
     seconds,
+    write_table,
 )
 
 from recpipe.models.factors import FactorModel
@@ -58,7 +58,7 @@ def make(folder: Path, *, users: int, items: int, ratings: int, rank: int) -> No
     pairs = np.column_stack([keys // items, keys % items]).astype(np.int32)
     np.save(folder / "seen.npy", pairs)
     table = pa.table({"user": pairs[:, 0].copy(), "item": pairs[:, 1].copy()})
-    write(folder / "seen.parquet", table, files=4)
+    write_table(folder / "seen.parquet", table, files=4)
     for name, count in (("user", users), ("item", items)):
         factors = random.normal(0, 0.3, (count, rank)).astype(np.float32)
         np.save(folder / f"{name}_factors.npy", factors)
@@ -67,18 +67,9 @@ def make(folder: Path, *, users: int, items: int, ratings: int, rank: int) -> No
         )
         numbers = np.arange(count, dtype=np.int32)
         bias = np.zeros(count, np.float32)
-        write(folder / f"{name}.parquet", pa.table({name: numbers, "factors": lists, "bias": bias}))
+        factored = pa.table({name: numbers, "factors": lists, "bias": bias})
+        write_table(folder / f"{name}.parquet", factored, groups=4)
     (folder / "tables").touch()
-
-
-def write(folder: Path, table: pa.Table, *, files: int = 1) -> None:
-    """A folder of files, as Spark leaves a table."""
-    folder.mkdir(exist_ok=True)
-    for number, rows in enumerate(np.array_split(np.arange(len(table)), files)):
-        part = table.slice(rows[0], len(rows))
-        size = len(rows) // (4 // files) + 1
-        pq.write_table(part, folder / f"part-{number:05d}.parquet", row_group_size=size)
-    (folder / "_SUCCESS").touch()
 
 
 class Lists:
