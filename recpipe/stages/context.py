@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from recpipe import split as splits
 from recpipe.errors import CheckError, UsageError
 from recpipe.feedback import Scale
+from recpipe.stages.table import stages_from
 from recpipe.storage import Runs, Tables
 from recpipe.storage.runs import FAILED, REFUSED, RUNNING
 
@@ -60,24 +61,13 @@ class Context:
         return Runs(self.root)
 
 
-_WRITES = {
-    "split": ("split",),
-    "train": ("models", "fallbacks"),
-    "evaluate": ("metrics", "chosen"),
-    "recommend": ("final", "recommended"),
-    "publish": ("gates", "output"),
-}
-"""The sections of the manifest by the stage that writes them, in the order of the stages."""
-
-
 @contextmanager
 def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[None]:
     """Show a stage and keep its seconds in the manifest, or there say how it ended.
 
     What this and later stages wrote before is forgotten: it rests on what is now done again.
     """
-    order = list(_WRITES)
-    run.forget(*[section for later in order[order.index(name) :] for section in _WRITES[later]])
+    run.forget(*[section for later in stages_from(name) for section in later.writes])
     run.record(status=RUNNING, stage=name)
     try:
         with context.progress.stage(name, detail) as timer:
