@@ -38,7 +38,7 @@ lock: setup ## requirements*.lock from pyproject.toml (LOCK_ARGS=--upgrade moves
 	@scripts/lock.sh $(LOCK_ARGS)
 
 .PHONY: conf
-conf: setup ## conf/base.toml from recpipe/settings.py
+conf: setup ## conf/base.toml from the sections of the settings
 	@$(PYTHON_IN_VENV) -m recpipe.settings > conf/base.toml
 
 .PHONY: jars

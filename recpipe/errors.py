@@ -5,7 +5,37 @@ The exit code of a command is the `exit_code` of the error that ended it (docs/c
 
 from __future__ import annotations
 
-from typing import ClassVar
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NEAR, _AS_NEAR = 0.6, 0.1
+"""How alike a known name must be (1: the same), and how much less than the one most alike."""
+_SHORTEST_PART = 3
+_MOST_OFFERED = 3
+
+
+def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """`did you mean rank?` where known names are near to the one that was given; else nothing.
+
+    Args:
+        given: a name that is not known.
+        known: the names that are.
+        prefix: put before each name that is offered.
+    """
+    word = given.lower()
+    alike = {name: SequenceMatcher(None, word, name.lower()).ratio() for name in known}
+    least = max(_NEAR, max(alike.values(), default=0.0) - _AS_NEAR)
+    near = [name for name in sorted(alike, key=lambda name: -alike[name]) if alike[name] >= least]
+    if not near and len(word) >= _SHORTEST_PART:
+        near = [name for name in alike if word in name.lower()]
+    offered = [f"{prefix}{name}" for name in near[:_MOST_OFFERED]]
+    if not offered:
+        return ""
+    *others, last = offered
+    return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"
 
 
 class RecpipeError(Exception):

@@ -17,4 +17,6 @@ Many = Annotated[
 class Section(BaseModel):
     """What every section keeps: frozen, no unknown key, a docstring on each field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )

@@ -75,7 +75,7 @@ install_packages() {
   rm "$installing"
 }
 
-ask() { .venv/bin/python -m recpipe.runtime.environment "$@"; }
+ask() { .venv/bin/python -m recpipe.runtime.ask "$@"; }
 
 need_java() {
   local found remedy

@@ -38,7 +38,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """`local[2]`, two shuffle partitions, UTC, ANSI, Delta: what the fast tests run on."""
     from pyspark.sql import SparkSession
 
-    from recpipe.runtime.environment import delta_jars, find_java
+    from recpipe.runtime.jars import delta_jars
+    from recpipe.runtime.java import find_java
 
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ["PYSPARK_PYTHON"] = sys.executable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyspark
 
-from recpipe.runtime import environment
+from recpipe.runtime.java import find_java
 from tests.java import QUICK
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _bare_environment(home: Path) -> Mapping[str, str]:
         "HOME": str(home),
         # Under the POSIX locale Java can name no file that is not ASCII.
         "LANG": "C.UTF-8",
-        "JAVA_HOME": str(environment.find_java()),
+        "JAVA_HOME": str(find_java()),
         "SPARK_HOME": str(_SPARK_HOME),
         "SPARK_LOCAL_DIRS": str(home),
         "SPARK_DAEMON_MEMORY": "256m",

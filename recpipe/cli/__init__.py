@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recpipe import __version__
-from recpipe.cli import inspection, stages
+from recpipe.cli import clusters, inspection, stages
 from recpipe.errors import MissingError, RecpipeError, UsageError
 from recpipe.runtime import signals
 
@@ -23,13 +23,23 @@ logger = logging.getLogger("recpipe")
 INTERRUPTED, TERMINATED = 130, 143
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """The commands in the order in which a person needs them."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="recpipe")
 def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-for _command in (*stages.COMMANDS, *inspection.COMMANDS):
+for _command in (*stages.COMMANDS, *inspection.COMMANDS, *clusters.COMMANDS):
     cli.add_command(_command)
 
 
@@ -68,11 +78,13 @@ def _ended_by(error: BaseException) -> int:
         case click.exceptions.Exit():
             return error.exit_code
         case click.UsageError():
-            return _refuse(_one_line(error.format_message()), code=UsageError.exit_code)
+            return _refuse(_one_line(_with_help(error)), code=UsageError.exit_code)
         case RecpipeError():
             return _refuse(str(error), *error.details, code=error.exit_code)
         case Exception():
-            said = f"a fault in recpipe: {type(error).__name__}: {_one_line(str(error))}"
+            # The number of an error of the system says nothing to people.
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            said = f"a fault in recpipe: {type(error).__name__}: {_one_line(words)}"
             kept = "; ".join(getattr(error, "__notes__", ())) or "run again with --verbose"
             return _refuse(f"{said} ({kept})", code=RecpipeError.exit_code)
     raise error
@@ -81,15 +93,21 @@ def _ended_by(error: BaseException) -> int:
 def _refuse(message: str, *details: str, code: int) -> int:
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exc()
-    from recpipe.runtime import progress
+    from recpipe.runtime import logs
 
-    if progress.logs_are_json():
+    if logs.logs_are_json():
         logger.error(message, extra={"exit_code": code, "details": list(details)})
         return code
     click.echo(f"recpipe: {message}", err=True)
     for line in details:
         click.echo(f"  {line}", err=True)
     return code
+
+
+def _with_help(error: click.UsageError) -> str:
+    """What is wrong with a command line, and where its options are explained."""
+    message = error.format_message()
+    return message if error.ctx is None else f"{message} (see `{error.ctx.command_path} --help`)"
 
 
 def _one_line(text: str) -> str:

@@ -22,12 +22,12 @@ def show(
     """A person's history and list, with titles."""
     from recpipe.cli import display
     from recpipe.publish import lookup
-    from recpipe.runtime import progress
+    from recpipe.runtime import logs
     from recpipe.settings import load
     from recpipe.spark.session import spark_session
     from recpipe.storage import Folder
 
-    progress.logging_setup(verbose=verbose, log_format=log_format)
+    logs.logging_setup(verbose=verbose, log_format=log_format)
     settings = load(base=format_at(root))
     # A few rows of any table: over in seconds, whatever lies under the root.
     delta = settings.storage.format == "delta"
@@ -38,6 +38,18 @@ def show(
     console = display.console()
     for table in display.profile_tables(profile, run_id=found):
         console.print(table)
+
+
+@click.command("settings")
+@click.argument("section", required=False)
+def settings_(section: str | None) -> None:
+    """Print every setting, or those of a SECTION, with its default and what it means.
+
+    The output is TOML: a file for --config may begin as a copy of it.
+    """
+    from recpipe.settings import as_toml
+
+    click.echo(as_toml(section), nl=False)
 
 
 @click.group()
@@ -64,12 +76,12 @@ def fetch(name: str) -> None:
 def fetched(name: str) -> Path:
     """The archive of a release in the cache, downloaded where it is not there yet."""
     from recpipe.datasets.download import fetch
-    from recpipe.runtime import environment, progress
+    from recpipe.runtime import bars, cache
 
-    with progress.bar(f"fetching {name}", unit="bytes") as bar:
+    with bars.bar(f"fetching {name}", unit="bytes") as bar:
         return fetch(
             name,
-            cache=environment.cache_folder() / "datasets",
+            cache=cache.cache_folder() / "datasets",
             base_url=os.environ.get("RECPIPE_MOVIELENS_URL"),
             progress=bar,
         )
@@ -89,9 +101,9 @@ def fetched(name: str) -> Path:
 def synthesize(folder: Path, **shape: Any) -> None:
     """Make up a release of MovieLens' shape in FOLDER; the same seed gives the same bytes."""
     from recpipe.datasets.synthetic import synthesize as write
-    from recpipe.runtime import progress
+    from recpipe.runtime import bars
 
-    with progress.bar("synthesizing", unit="rows") as bar:
+    with bars.bar("synthesizing", unit="rows") as bar:
         truth = write(folder, progress=bar, **shape)
     click.echo(
         f"{shape['ratings']:,} ratings in {folder}; noise floor: RMSE {truth.noise_floor:.4f}"
@@ -106,4 +118,4 @@ def doctor() -> int:
     return examination.main()
 
 
-COMMANDS = (show, data, doctor)
+COMMANDS = (show, settings_, data, doctor)

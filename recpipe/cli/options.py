@@ -66,11 +66,18 @@ _OPTIONS = (
     click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="A TOML file; conf/base.toml explains every setting.",
+        help="A TOML file of settings; `recpipe settings` explains each. A later stage of a run"
+        " starts from the settings that the run keeps.",
     ),
     click.option("--models", metavar="A,B,C", help="Models to fit."),
     click.option("--format", "format_", type=click.Choice(["parquet", "delta"])),
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="One setting."),
+    click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="One setting, such as sgd.rank=16; may be given many times.",
+    ),
     click.option("--models-dir", metavar="DIR", help="Keep a copy of the fitted models there too."),
     click.option("--resume", metavar="RUN", callback=_not_yet, expose_value=False, hidden=True),
 )
@@ -147,11 +154,11 @@ def _input_bytes(options: Options) -> int | None:
 @contextmanager
 def session(options: Options, name: str) -> Iterator[Context]:
     """Logging, settings, source and session, in the order in which each can fail cheapest."""
-    from recpipe.runtime import progress
+    from recpipe.runtime import logs, progress
 
     if options.source is not None and options.dataset is not None:
         raise click.UsageError("--input and --dataset exclude each other")
-    progress.logging_setup(verbose=options.verbose, log_format=options.log_format)
+    logs.logging_setup(verbose=options.verbose, log_format=options.log_format)
     settings = options.settings()
 
     from recpipe.spark.session import spark_session

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from recpipe.errors import UsageError
+from recpipe.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,11 @@ def release(name: str) -> Release:
     known = releases()
     found = known.get(name.lower().removeprefix("ml-"))
     if found is None:
-        raise UsageError(f"no release {name!r}", hint=f"known: {', '.join(known)}")
+        near = did_you_mean(name, known)
+        raise UsageError(
+            f"no release {name!r}" + (f"; {near}" if near else ""),
+            hint=f"known: {', '.join(known)}",
+        )
     return found
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numba
 
-from recpipe.runtime import environment
+from recpipe.runtime.cache import keep_newest, kernel_cache, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,8 @@ def _content() -> str:
 def _folder() -> Path | None:
     """The folder of these sources below the first place that this process can write to."""
     # Code is run from here, so a place where all may write must be this user's alone.
-    private = environment.temporary_folder()
-    for place in (environment.kernel_cache(), private / "numba"):
+    private = temporary_folder()
+    for place in (kernel_cache(), private / "numba"):
         folder = place / f"kernels-{_content()[:16]}"
         with suppress(OSError):
             if place.is_relative_to(private):
@@ -84,7 +84,7 @@ def _folder() -> Path | None:
                     continue
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
-                environment.keep_newest(place, "kernels-*", kept=_KEPT)
+                keep_newest(place, "kernels-*", kept=_KEPT)
             tempfile.TemporaryFile(dir=folder).close()
             return folder
     return None

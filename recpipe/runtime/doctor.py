@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recpipe.errors import MissingError
-from recpipe.runtime import environment
+from recpipe.runtime import cache, jars
+from recpipe.runtime import java as java_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,7 +82,7 @@ def python() -> Finding:
 def java() -> Finding:
     """The Java that a session of ours would start."""
     try:
-        found = environment.java()
+        found = java_runtime.java()
     except MissingError as error:
         return Finding("Java", "missing", error.message, error.hint)
     return Finding("Java", "ok", f"{found.version}, {found.home}")
@@ -92,10 +93,8 @@ def packages() -> Iterator[Finding]:
     installed = _version("pyspark")
     if installed is None:
         yield Finding("pyspark", "missing", "not installed", "make setup")
-    elif not installed.startswith(f"{environment.SPARK_LINE}."):
-        yield Finding(
-            "pyspark", "warn", installed, f"recpipe is tested on Spark {environment.SPARK_LINE}"
-        )
+    elif not installed.startswith(f"{jars.SPARK_LINE}."):
+        yield Finding("pyspark", "warn", installed, f"recpipe is tested on Spark {jars.SPARK_LINE}")
     else:
         yield Finding("pyspark", "ok", installed)
     for name in _PACKAGES:
@@ -138,7 +137,7 @@ def _blas_remedy() -> str:
 
 def kernel_cache() -> Finding:
     """Where Numba keeps compiled kernels: without it each process compiles them again."""
-    folder = environment.kernel_cache()
+    folder = cache.kernel_cache()
     if _writable(folder):
         return Finding("kernel cache", "ok", str(folder))
     return Finding(
@@ -150,7 +149,7 @@ def class_archive() -> Finding:
     """The archive of Spark's classes: without it each JVM loads and checks them for itself."""
     name = "classes of Spark"
     try:
-        archive = environment.class_archive()
+        archive = cache.class_archive()
     except (MissingError, OSError):
         return Finding(name, "warn", "no Java or no Spark to archive them of", "see above")
     if archive.exists():
@@ -166,11 +165,11 @@ def class_archive() -> Finding:
 def delta() -> Finding:
     """What `--format delta` needs beyond Spark; everything else works without."""
     try:
-        jars = environment.delta_jars()
+        found = jars.delta_jars()
     except MissingError as error:
         return Finding("Delta's jars", "warn", f"--format delta will not work: {error.message}",
                        error.hint)  # fmt: skip
-    return Finding("Delta's jars", "ok", f"{len(jars)} in {jars[0].parent}")
+    return Finding("Delta's jars", "ok", f"{len(found)} in {found[0].parent}")
 
 
 def memory(total: int) -> Finding:
@@ -206,7 +205,7 @@ def disks() -> Iterator[Finding]:
     """Free room where Spark spills and where the cache is."""
     spill = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or tempfile.gettempdir()
     yield disk("disk for shuffles", Path(spill), "set SPARK_LOCAL_DIRS to a larger disk")
-    yield disk("disk for the cache", environment.cache_folder(), "set RECPIPE_CACHE")
+    yield disk("disk for the cache", cache.cache_folder(), "set RECPIPE_CACHE")
 
 
 def disk(name: str, folder: Path, remedy: str) -> Finding:

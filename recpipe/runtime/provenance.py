@@ -21,7 +21,7 @@ def code_version() -> str:
 
     `+g<commit>`, and `.dirty` where tracked files differ from it.
     """
-    checkout = Path(__file__).parents[1]
+    checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return __version__
     try:

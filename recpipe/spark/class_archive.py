@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recpipe.errors import RecpipeError
-from recpipe.runtime import environment
+from recpipe.runtime import cache
 from recpipe.spark import session
 from recpipe.spark.settings import Session
 
@@ -31,7 +31,7 @@ _KEPT = 4
 
 def main() -> None:
     """Make the archive unless it is there; without it everything works, and starts slower."""
-    target = environment.class_archive()
+    target = cache.class_archive()
     if target.exists():
         os.utime(target)  # It is in use: others go before it.
         return
@@ -58,7 +58,7 @@ def tidy(folder: Path) -> None:
 
     What was left of one that was not finished counts as one.
     """
-    environment.keep_newest(folder, "spark-classes-*.jsa*", kept=_KEPT)
+    cache.keep_newest(folder, "spark-classes-*.jsa*", kept=_KEPT)
 
 
 def _exercise(spark: SparkSession) -> None:

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from recpipe.errors import MissingError, RecpipeError
-from recpipe.runtime import environment, signals
+from recpipe.runtime import signals
+from recpipe.runtime.cache import class_archive
+from recpipe.runtime.jars import delta_jars
+from recpipe.runtime.java import find_java
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,13 +49,13 @@ def submitted() -> bool:
 
 
 def java_options(*, short_lived: bool) -> str:
-    """Options of a JVM that recpipe starts; it maps `environment.class_archive` if that is there.
+    """Options of a JVM that recpipe starts; it maps `runtime.cache.class_archive` if that is there.
 
     Args:
         short_lived: whether it will end within a minute or two.
     """
     options = [_SHORT_LIVED] if short_lived else []
-    archive = environment.class_archive()
+    archive = class_archive()
     if archive.exists():
         # Java warns where an archive does not fit, which is nothing that a user need know.
         options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
@@ -101,7 +104,7 @@ def spark_session(
         finally:
             session.stop()
         return
-    os.environ["JAVA_HOME"] = str(environment.find_java())
+    os.environ["JAVA_HOME"] = str(find_java())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf |= _local_configuration(settings, delta=delta, input_bytes=input_bytes)
     logs = Path(tempfile.mkdtemp(prefix="recpipe-spark-"))
@@ -165,7 +168,7 @@ def _local_configuration(
         # writes, and copies from one generation to the next.
         conf["spark.buffer.pageSize"] = "2m"
     if delta:
-        conf["spark.jars"] = ",".join(str(jar) for jar in environment.delta_jars())
+        conf["spark.jars"] = ",".join(str(jar) for jar in delta_jars())
     return conf
 
 

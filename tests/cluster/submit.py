@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recpipe.runtime.environment import cache_folder
+from recpipe.runtime.cache import cache_folder
 from tests.java import QUICK
 
 if TYPE_CHECKING:

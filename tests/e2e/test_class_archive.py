@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from recpipe.runtime import environment
+from recpipe.runtime.cache import class_archive as archive_path
 from recpipe.spark import class_archive
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def asked(cache: Path) -> tuple[list[object], str]:
 
 def test_the_archive_that_set_up_made_is_mapped(tmp_path: Path) -> None:
     """On a clean checkout, whose environment is new, set-up has just made it."""
-    target = environment.class_archive()
+    target = archive_path()
     assert target.exists(), "run `python -m recpipe.spark.class_archive`, as `make setup` does"
     assert target.stat().st_size > 50_000_000
     cache = tmp_path / "a cache"
@@ -57,7 +57,7 @@ def test_what_is_no_archive_of_this_java_is_passed_over_in_silence(
     cache = tmp_path / "a cache"
     assert asked(cache)[0] == [10, []]
     monkeypatch.setenv("RECPIPE_CACHE", str(cache))
-    target = environment.class_archive()
+    target = archive_path()
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(b"something else" * 1000)
     answer, printed = asked(cache)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyspark
 
-from recpipe.runtime import environment
+from recpipe.runtime.java import find_java
 
 JOB = """
 import json
@@ -49,7 +49,7 @@ def test_a_property_wins_over_ours_and_a_setting_over_both(tmp_path: Path) -> No
         timeout=300,
         env={
             **os.environ,
-            "JAVA_HOME": str(environment.find_java()),
+            "JAVA_HOME": str(find_java()),
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": str(repository),
         },

@@ -164,7 +164,8 @@ def test_ctrl_c_ends_the_display_and_leaves_no_thread() -> None:
 def test_log_lines_appear_above_the_live_line() -> None:
     code = (
         "import logging, time\n"
-        "from recpipe.runtime.progress import Progress, logging_setup\n"
+        "from recpipe.runtime.logs import logging_setup\n"
+        "from recpipe.runtime.progress import Progress\n"
         "logging_setup(verbose=False, log_format='text')\n"
         "with Progress().stage('ingest'):\n"
         "    time.sleep(0.3)\n"

@@ -39,7 +39,7 @@ def test_whatever_is_not_right_says_what_mends_it(monkeypatch: pytest.MonkeyPatc
 def test_missing_java_ends_with_5_and_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("recpipe.runtime.environment._java_homes", lambda: iter(()))
+    monkeypatch.setattr("recpipe.runtime.java._java_homes", lambda: iter(()))
     assert doctor.main() == 5
     lines = capsys.readouterr().out.splitlines()
     java = next(i for i, line in enumerate(lines) if line.startswith("missing"))

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import time
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from recpipe import settings
 from recpipe.cli import cli
-from recpipe.runtime import environment
+from recpipe.runtime import jars
 from recpipe.stages.table import STAGES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,10 +75,10 @@ def test_the_lock_has_every_dependency_of_the_project(lock: str, wanted: list[st
 
 def test_deltas_jars_are_of_the_versions_that_are_locked() -> None:
     packages = locked(LOCKS[1])
-    assert packages["delta-spark"] == environment.DELTA
-    assert packages["pyspark"].startswith(f"{environment.SPARK_LINE}.")
-    name = f"delta-spark_{environment.SPARK_LINE}_{environment.SCALA}-{environment.DELTA}.jar"
-    assert f"io.delta_{name}" in environment.DELTA_JARS
+    assert packages["delta-spark"] == jars.DELTA
+    assert packages["pyspark"].startswith(f"{jars.SPARK_LINE}.")
+    name = f"delta-spark_{jars.SPARK_LINE}_{jars.SCALA}-{jars.DELTA}.jar"
+    assert f"io.delta_{name}" in jars.DELTA_JARS
 
 
 # -- set-up -------------------------------------------------------------------------------------
@@ -244,20 +243,6 @@ def test_the_environment_alone_decides_where_a_job_runs(
     for part in absent:
         assert part not in ended.stdout
     assert ended.stdout.endswith("jobs/ingest.py --root /a b\n")
-
-
-def test_the_pack_has_our_code_and_data_and_nothing_compiled(tmp_path: Path) -> None:
-    script = (REPOSITORY / "scripts" / "pack.sh").read_text()
-    code = script.split("<<'PYTHON'\n")[1].split("\nPYTHON\n")[0]
-    target = tmp_path / "recpipe.zip"
-    subprocess.run([sys.executable, "-c", code, target], cwd=REPOSITORY, check=True)
-    first = target.stat()
-    names = zipfile.ZipFile(target).namelist()
-    assert {"recpipe/__init__.py", "recpipe/py.typed", "recpipe/cli/__init__.py"} <= set(names)
-    assert not [name for name in names if "__pycache__" in name]
-    # Packed again, the file stays as it was: kernels compiled from it stay valid.
-    subprocess.run([sys.executable, "-c", code, target], cwd=REPOSITORY, check=True)
-    assert target.stat().st_mtime_ns == first.st_mtime_ns
 
 
 @pytest.mark.parametrize("profile", ["quick.toml", "large.toml"])
