@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from recpipe import evaluation
 from recpipe.contracts import EVALUATION
+from recpipe.feedback import liked_from
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.arrow import narrow_rows
-from recpipe.stages.context import Context, folds_of, stage
+from recpipe.stages.context import Context, folds_of, scale, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def _judge(
 ) -> list[evaluation.MetricRow]:
     """Metrics of every model on one part of one fold."""
     settings = context.settings.evaluate
-    every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
-    threshold = None if every_item else settings.relevance_threshold
+    every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
+    threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
     held_out = parts.stored[part]
     with ExitStack() as stack:
 

@@ -18,6 +18,7 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
 from recpipe.spark.interactions import frame_of
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from recpipe.feedback import Scale
     from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
     from recpipe.models.blocks import Blocks
     from recpipe.models.data import TrainingData
@@ -97,7 +97,7 @@ class ImplicitAls:
         """See `Model.fit`. A user without a liked rating gets no factors, and so no list."""
         return _fit(
             self,
-            preferences(frame_of(data.ratings), settings=self.own, scale=data.scale),
+            preferences(data, settings=self.own),
             {"implicitPrefs": True, "alpha": self.own.alpha},
             data=data,
             scratch=scratch,
@@ -109,19 +109,26 @@ class ImplicitAls:
         return _sections(self)
 
 
-def preferences(ratings: DataFrame, *, settings: AlsImplicit, scale: Scale) -> DataFrame:
+def preferences(data: TrainingData, *, settings: AlsImplicit) -> DataFrame:
     """(user, item, rating): what MLlib is fed, for `ImplicitAls`.
 
     Liked ratings, those from `preference_from`, become their strength, which is 1 or, with
-    `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. What
-    becomes of the others is `below`: `unobserved` leaves them out, so that they weigh as little as
-    an item never rated; `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
+    `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. The
+    strength of implicit feedback is then ln(1 + value). What becomes of the other ratings is
+    `below`: `unobserved` leaves them out, so that they weigh as little as an item never rated;
+    `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
     """
-    liked = F.col("rating") >= settings.preference_from
+    ratings, rating = frame_of(data.ratings), F.col("rating")
+    lowest = liked_from(settings.preference_from, data.scale)
+    liked = F.lit(True) if lowest is None else rating >= F.lit(lowest).cast("float")
     strength: Column = F.lit(1.0)
     if settings.confidence == "rating":
-        span = scale.max - scale.min + scale.step
-        strength = (F.col("rating") - (scale.min - scale.step)) / span
+        scale = data.scale
+        if scale is None:
+            strength = F.log1p(F.greatest(rating, F.lit(0.0)))
+        else:
+            step = scale.step or 0.0
+            strength = (rating - (scale.min - step)) / (scale.max - scale.min + step)
     if settings.below == "unobserved":
         ratings = ratings.where(liked)
     fed = F.when(liked, strength).otherwise(-1.0).cast("float")
@@ -191,7 +198,7 @@ def _fit(
                 item_factors=_factors("item", fitted.itemFactors),
                 rank=own.rank,
                 refit_config=model,
-                scale=(data.scale.min, data.scale.max),
+                scale=data.bounds,
                 rates=rates,
                 details={
                     "blocks": blocks,

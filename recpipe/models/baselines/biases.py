@@ -71,7 +71,7 @@ class Biases:
                 rank=0,
                 mean=float(mean),
                 refit_config=self,
-                scale=(data.scale.min, data.scale.max),
+                scale=data.bounds,
                 unknown="zero",
                 details={"ratings": count, "parts": parts, "steps": steps},
             )

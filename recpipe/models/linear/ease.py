@@ -89,7 +89,7 @@ class Ease:
                 fewer.
         """
         del seed
-        scratch.write_table(_HISTORIES, self._fed(frame_of(data.ratings)))
+        scratch.write_table(_HISTORIES, self._fed(data))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, item_pairs = _sizes(rows, "item")
@@ -120,16 +120,14 @@ class Ease:
             users=len(users),
         )
 
-    def _fed(self, ratings: DataFrame) -> DataFrame:
+    def _fed(self, data: TrainingData) -> DataFrame:
         """(user int, item int, value float): the matrix X."""
-        value = F.col("rating").cast("float")
         if self.settings.values == "likings":
-            # Compared as floats: the float 3.3 is below the double 3.3.
-            liked = F.lit(self.settings.preference_from).cast("float")
-            ratings, value = ratings.where(F.col("rating") >= liked), F.lit(1.0).cast("float")
+            rows, value = data.liked(data.ratings, self.settings.preference_from), F.lit(1.0)
+        else:
+            rows, value = frame_of(data.ratings), F.col("rating")
         # A value of 0 is as good as none.
-        rows = ratings.select("user", "item", value.alias("value"))
-        return rows.where("value != 0")
+        return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
 
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from recpipe.feedback import LikedFrom
 from recpipe.sections import Section
 
 
@@ -17,9 +18,9 @@ class Ease(Section):
     values: Literal["likings", "ratings"] = "likings"
     """What the matrix of users and items holds. likings: 1 for each rating from `preference_from`
     on, and nothing for the others. ratings: every rating as it is."""
-    preference_from: float = 4.0
-    """Ratings at or above it are liked. Where every row is a liking, such as a purchase, give the
-    lowest rating."""
+    preference_from: LikedFrom = "auto"
+    """Ratings at or above it are liked; auto: the top quarter of the scale, such as 4 of 1 to 5 or
+    8 of 1 to 10. With implicit feedback every row is liked."""
     max_matrix_mb: int = Field(0, ge=0)
     """Size in MiB up to which the driver takes the matrix of items (or of users, if they are
     fewer): 8 bytes for each pair of them. 0: half of the memory that is free on the driver."""

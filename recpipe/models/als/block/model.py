@@ -103,8 +103,7 @@ class BlockAlsImplicit:
 
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
-        ratings = frame_of(data.ratings)
-        return preferences(ratings, settings=self.settings, scale=data.scale)
+        return preferences(data, settings=self.settings)
 
     def sections(self) -> Mapping[str, Section]:
         return {self.name: self.settings}
@@ -223,7 +222,7 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
             item_factors=found.items,
             rank=model.settings.rank,
             refit_config=model,
-            scale=(data.scale.min, data.scale.max),
+            scale=data.bounds,
             rates=not model.objective().implicit,
             details=found.details,
         )
