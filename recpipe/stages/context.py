@@ -108,10 +108,10 @@ def times(run: Run) -> Times:
 
 
 def unrated(context: Context, run: Run) -> DataFrame | None:
-    """(user, item, rated_at) that are seen and not rated; None where there are none."""
+    """contracts.UNRATED: what users have seen and not rated; None where there is nothing."""
     if "unrated" not in run.manifest["tables"]:
         return None
-    return table(context, run, "unrated").select("user", "item", "rated_at")
+    return table(context, run, "unrated")
 
 
 def split_settings(context: Context, run: Run) -> Split:
