@@ -33,7 +33,8 @@ def check_output(
     Every user of `ratings` has exactly n distinct items of the catalogue (fewer only if it has
     fewer left), none of which the user has rated, or seen without a rating; ranks are 1, 2, ... and
     scores descend within one source; nothing is null or NaN. Users and items are compared by the
-    ids of the source, so that a wrong id map is found too. Three queries: over rows alone, over items, over users.
+    ids of the source, so that a wrong id map is found too. Three queries: over rows alone, over
+    items, over users.
 
     Args:
         recommendations: contracts.RECOMMENDATIONS.
