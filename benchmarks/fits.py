@@ -125,6 +125,7 @@ def cached(train: DataFrame) -> DataFrame:
 def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
     from recpipe.feedback import Scale
     from recpipe.models import registry
+    from recpipe.models.data import TrainingData
     from recpipe.settings import Settings
     from recpipe.spark.interactions import frame_of
     from recpipe.storage import Folder
@@ -135,15 +136,15 @@ def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
     if "implicit" in model:
         settings |= {"alpha": ALPHA, "preference_from": SCALE[0]}
     low, high = SCALE
-    scale = Scale(min=low, max=high, step=0.5)
-    built = registry.build(model, dict(Settings.model_validate({model: settings})), scale=scale)
+    built = registry.build(model, dict(Settings.model_validate({model: settings})))
     with spark_session() as spark:
         stored = Folder(spark, work.absolute()).stored("train.parquet")
         train = stored if model == "sgd" else cached(stored.frame)
         scratch = Folder(spark, work.absolute() / f"scratch-{os.getpid()}")
 
         def fit() -> Any:
-            return built.fit(train, validation=None, scratch=scratch, seed=SEED)
+            data = TrainingData(ratings=train, scale=Scale(min=low, max=high, step=0.5))
+            return built.fit(data, scratch=scratch, seed=SEED)
 
         def save(fitted: Any, out: Path) -> None:
             users, items = (

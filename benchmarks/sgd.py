@@ -33,6 +33,7 @@ from side_by_side import compare, seconds, write_table
 from recpipe.datasets.synthetic import synthesize
 from recpipe.feedback import Scale
 from recpipe.kernels.sgd import ITEMS, USERS
+from recpipe.models.data import TrainingData
 from recpipe.models.sgd.algorithm import train_in_process, visit
 from recpipe.models.sgd.cells import Block, Ratings
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
@@ -148,7 +149,7 @@ class Fit:
     def __init__(self, spark: SparkSession, path: Path, overrides: list[str]) -> None:
         settings = load(overrides=overrides, environment={})
         own = SgdSettings.model_validate(settings.section("sgd"))
-        self.model = Sgd(own, Scale(min=0.5, max=5.0, step=0.5))
+        self.model, self.scale = Sgd(own), Scale(min=0.5, max=5.0, step=0.5)
         self.spark, self.path = spark, path
 
     @property
@@ -157,11 +158,12 @@ class Fit:
 
     def pack(self) -> tuple[Packed, Plan]:
         packed = self.model._pack(self.train, None)
-        return packed, self.model._plan(packed, seed=1)
+        return packed, self.model._plan(packed, self.scale, seed=1)
 
     def whole(self, folder: Folder) -> None:
         with folder.scratch("sgd") as scratch:
-            self.model.fit(self.train, validation=None, scratch=scratch, seed=1)
+            data = TrainingData(ratings=self.train, scale=self.scale)
+            self.model.fit(data, scratch=scratch, seed=1)
 
 
 def same_bits(packed: Packed, plan: Plan, scratch: Folder) -> bool:

@@ -88,7 +88,7 @@ class Lists:
             item_factors=self.tables["item"],
             rank=self.rank,
             mean=0.0,
-            again=build("als_explicit", {}),
+            refit_config=build("als_explicit", {}),
             users=self.users,
             items=self.items,
         )

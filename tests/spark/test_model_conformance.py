@@ -34,7 +34,7 @@ MLLIB = {"als_explicit", "als_implicit", "nmf"}
 """Their sums are taken in the order in which tasks end: equal to a few digits, not to the bit."""
 EVERYBODY = {"popularity", "mean", "random", "biases", "blend"}
 """Models that have a list for a user of whom they know nothing."""
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "als": {"blocks": 2},
     "als_explicit": {"rank": 4, "iterations": 3},
     "als_implicit": {"rank": 4, "iterations": 3},
@@ -228,7 +228,8 @@ def test_a_rank_above_users_or_items_is_no_fault(
     house: House, name: str, shape: tuple[int, int]
 ) -> None:
     rows = rated(*shape)
-    model = house.fit(name, rows, place=f"rank-{shape[0]}", **{name: {"rank": 12}})
+    changes: dict[str, Any] = {name: {"rank": 12}}
+    model = house.fit(name, rows, place=f"rank-{shape[0]}", **changes)
     found = lists_of(model, sorted({row[0] for row in rows}), rows, n=2)
     assert len(found) == shape[0]
     assert all(np.isfinite(score) for places in found.values() for _, score in places)

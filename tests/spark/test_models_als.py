@@ -10,6 +10,7 @@ from recpipe.errors import FitError
 from recpipe.feedback import Scale
 from recpipe.models.als.mllib import ExplicitAls, ImplicitAls, block_count, preferences
 from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
+from recpipe.models.data import TrainingData
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
 from tests.caching import cached
@@ -32,14 +33,14 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 def explicit(scratch: Folder, train: DataFrame, *, nmf: bool = False, **own: Any) -> FactorModel:
     settings = AlsExplicit(**{"rank": 2, "iterations": 5, "regularization": 0.001, **own})
-    model = ExplicitAls(Als(), settings, Scale(min=-9, max=9), non_negative=nmf)
-    return model.fit(train, validation=None, scratch=scratch, seed=42)
+    data = TrainingData(ratings=train, scale=Scale(min=-9, max=9))
+    return ExplicitAls(Als(), settings, non_negative=nmf).fit(data, scratch=scratch, seed=42)
 
 
 def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
     settings = AlsImplicit(**{"rank": 2, "iterations": 5, "regularization": 0.01, **own})
-    model = ImplicitAls(Als(), settings, ONE_TO_FIVE)
-    return model.fit(train, validation=None, scratch=scratch, seed=42)
+    data = TrainingData(ratings=train, scale=ONE_TO_FIVE)
+    return ImplicitAls(Als(), settings).fit(data, scratch=scratch, seed=42)
 
 
 def rmse(model: FactorModel, pairs: DataFrame) -> float:
@@ -83,8 +84,9 @@ def test_non_negative_factors_are_not_negative_and_still_explain(
     train, others = planted(spark, low=0)
     fitted = explicit(scratch, train, nmf=True, iterations=10)
     assert fitted.name == "nmf"
-    for factors in map(frame_of, (fitted.user_factors, fitted.item_factors)):
-        assert factors.select(F.min(F.array_min("factors"))).collect()[0][0] >= 0
+    for factors in (fitted.user_factors, fitted.item_factors):
+        assert factors is not None
+        assert frame_of(factors).select(F.min(F.array_min("factors"))).collect()[0][0] >= 0
     assert rmse(fitted, others) < 0.05
 
 
@@ -135,6 +137,7 @@ def test_implicit_predicts_no_ratings_and_knows_no_user_without_a_liked_item(
     train = spark.createDataFrame([(0, 0, 5.0), (0, 1, 4.0), (1, 1, 5.0), (2, 0, 1.0)], RATINGS)
     fitted = implicit(scratch, train, preference_from=3.0)
     assert fitted.predict(train).frame.collect() == []
+    assert fitted.user_factors is not None
     assert sorted(r.user for r in frame_of(fitted.user_factors).collect()) == [0, 1]
 
 
@@ -195,6 +198,7 @@ def test_nothing_to_fit_is_a_failed_fit(spark: SparkSession, scratch: Folder) ->
 
 
 def test_what_mllib_refuses_is_a_failed_fit(spark: SparkSession, scratch: Folder) -> None:
-    model = ExplicitAls(Als(intermediate_storage_level="NONE"), AlsExplicit(), Scale())
+    model = ExplicitAls(Als(intermediate_storage_level="NONE"), AlsExplicit())
+    data = TrainingData(ratings=spark.createDataFrame(ROWS, RATINGS))
     with pytest.raises(FitError, match="als_explicit: "):
-        model.fit(spark.createDataFrame(ROWS, RATINGS), validation=None, scratch=scratch, seed=42)
+        model.fit(data, scratch=scratch, seed=42)

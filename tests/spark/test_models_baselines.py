@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recpipe.errors import FitError
-from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.baselines.biases import Biases
 from recpipe.models.baselines.settings import Biases as BiasesSettings
+from recpipe.models.data import TrainingData
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
 
@@ -34,8 +34,8 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 
 def fit(name: str, train: DataFrame, scratch: Folder, *, seed: int = 42) -> FittedModel:
-    model = registry.build(name, {})
-    return model.fit(train, validation=None, scratch=scratch, seed=seed)
+    data = TrainingData(ratings=train)
+    return registry.build(name, {}).fit(data, scratch=scratch, seed=seed)
 
 
 def listed(fitted: FittedModel, train: DataFrame, *users: int, n: int = 10) -> dict[int, list[int]]:
@@ -83,7 +83,8 @@ def test_random_lists_the_items_of_train_by_seed(train: DataFrame, scratch: Fold
 
 def test_biases_are_the_regularised_optimum(train: DataFrame, scratch: Folder) -> None:
     own = BiasesSettings(user_regularization=2, item_regularization=1)
-    fitted = Biases(own, Scale()).fit(train, validation=None, scratch=scratch, seed=1)
+    fitted = Biases(own).fit(TrainingData(ratings=train), scratch=scratch, seed=1)
+    assert fitted.user_factors is not None
     user = {row.user: row.bias for row in frame_of(fitted.user_factors).collect()}
     item = {row.item: row.bias for row in frame_of(fitted.item_factors).collect()}
     assert (sorted(user), sorted(item)) == ([0, 1, 2], [5, 7, 9])
@@ -138,5 +139,5 @@ def test_saved_and_loaded_baselines_give_the_same_lists(
     scratch.delete()
     loaded = registry.load(folder)
     assert loaded.name == name
-    assert loaded.refit() == registry.build(name, {})
+    assert loaded.refit_config == registry.build(name, {})
     assert listed(loaded, train, 0, 1, 2, 77) == before

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from recpipe.models.baselines.simple import Popularity
-from recpipe.ranking.lists import LISTS
-from recpipe.ranking.seen import gathered
 
 from recpipe.errors import ContractError, FitError, InputError, UsageError
 from recpipe.evaluation import ranking_metrics, rating_metrics
 from recpipe.models import registry
+from recpipe.models.baselines.popularity import Popularity
 from recpipe.models.factors import FactorModel
+from recpipe.ranking.engine import LISTS
 from recpipe.ranking.item_blocks import LEAST_ITEMS
+from recpipe.ranking.pairs import packed_pairs
 from recpipe.spark.interactions import Interactions, Mapped, mapped
 from recpipe.storage import Folder
 
@@ -56,7 +56,7 @@ def model(
             ),
             "rank": 2,
             "mean": 3.0,
-            "again": Popularity(),
+            "refit_config": Popularity(),
             **rest,
         },
     )
@@ -113,10 +113,10 @@ def test_a_pair_is_predicted_as_often_as_it_is_asked(spark: SparkSession) -> Non
     assert sorted(map(tuple, found.collect())) == 2 * [(0, 10, 4.75)]
 
 
-def test_pairs_that_are_gathered_are_predicted_the_same(spark: SparkSession) -> None:
+def test_pairs_that_are_packed_are_predicted_the_same(spark: SparkSession) -> None:
     asked = pairs(spark, (0, 10), (0, 20), (1, 20), (1, 99), (9, 10))
     fitted = model(spark)
-    assert predictions(fitted.predict(gathered(asked))) == predictions(fitted.predict(asked))
+    assert predictions(fitted.predict(packed_pairs(asked))) == predictions(fitted.predict(asked))
 
 
 def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
@@ -162,7 +162,7 @@ def test_lists_and_predictions_are_judged_the_same_whether_or_not_they_become_ro
 
 
 def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:
-    found = model(spark, predicts_ratings=False).predict(pairs(spark, (0, 10))).frame
+    found = model(spark, rates=False).predict(pairs(spark, (0, 10))).frame
     assert (found.columns, found.collect()) == (["user", "item", "prediction"], [])
 
 
@@ -190,11 +190,11 @@ def test_an_unknown_user_gets_the_order_of_item_biases_where_the_model_says_so(
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        ({"items": [(1, [1.0, math.nan], 0.0)]}, "item factors: 1 of 1 rows"),
-        ({"users": [(1, [1.0, math.inf], 0.0)]}, "user factors: 1 of 1 rows"),
-        ({"users": [(1, [1.0, 1e30], 0.0)]}, "user factors: 1 of 1 rows"),
-        ({"items": [*ITEMS, (1, [1.0, 1.0], math.nan)]}, "item factors: 1 of 4 rows"),
-        ({"items": [(1, [1.0], 0.0)]}, "item factors: 1 of 1 rows"),
+        ({"items": [(1, [1.0, math.nan], 0.0)]}, "1 of 1 rows of item factors"),
+        ({"users": [(1, [1.0, math.inf], 0.0)]}, "1 of 1 rows of user factors"),
+        ({"users": [(1, [1.0, 1e30], 0.0)]}, "1 of 1 rows of user factors"),
+        ({"items": [*ITEMS, (1, [1.0, 1.0], math.nan)]}, "1 of 4 rows of item factors"),
+        ({"items": [(1, [1.0], 0.0)]}, "1 of 1 rows of item factors"),
         ({"items": []}, "no item"),
         ({"mean": math.nan}, "mean is nan"),
     ],
@@ -215,7 +215,7 @@ def test_a_loaded_model_is_the_saved_one(spark: SparkSession, tmp_path: Path) ->
     fields = ("name", "rank", "mean", "users", "items", "scale", "link", "unknown", "details")
     assert [getattr(loaded, f) for f in fields] == [getattr(saved, f) for f in fields]
     assert loaded.info() == saved.info()
-    assert loaded.refit() == Popularity()
+    assert loaded.refit_config == Popularity()
     asked = pairs(spark, (0, 10), (1, 20), (1, 99))
     assert predictions(loaded.predict(asked)) == predictions(saved.predict(asked))
     users = spark.createDataFrame([(0,), (1,)], "user int")
@@ -232,7 +232,14 @@ def test_a_model_whose_save_did_not_end_is_not_loaded(spark: SparkSession, tmp_p
 
 
 @pytest.mark.parametrize(
-    "spoil", [{"kind": "forest"}, {"name": "x"}, {"settings": {"als": 1}}, {"scale": "wide"}]
+    "spoil",
+    [
+        {"name": "ease"},
+        {"name": "x"},
+        {"name": "biases", "settings": {"als": 1}},
+        {"scale": "wide"},
+        {"users": "many"},
+    ],
 )
 def test_a_manifest_of_another_make_is_refused(
     spark: SparkSession, tmp_path: Path, spoil: dict[str, Any]

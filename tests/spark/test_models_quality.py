@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.models import registry
+from recpipe.models.data import TrainingData
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def frame(spark: SparkSession, rows: pd.DataFrame) -> DataFrame:
 
 
 def fit(name: str, train: DataFrame, scratch: Folder) -> FittedModel:
-    model = registry.build(name, {})
-    return model.fit(train, validation=None, scratch=scratch, seed=42)
+    data = TrainingData(ratings=train)
+    return registry.build(name, {}).fit(data, scratch=scratch, seed=42)
 
 
 def test_rmse_of_random_rows(spark: SparkSession, ratings: pd.DataFrame, tmp_path: Path) -> None:
