@@ -35,8 +35,9 @@ def test_a_model_is_one_folder_and_one_line(tmp_path: Path) -> None:
 
     suite = copy / "tests" / "spark" / "test_model_conformance.py"
     environment = {**os.environ, "PYTHONPATH": str(copy)}
+    command = ["pytest", str(suite), "-q", "-k", "trending", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(suite), "-q", "-k", "trending", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", *command],
         cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]

@@ -130,7 +130,7 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
 ) -> None:
     own = {"below": below, "confidence": "rating", "alpha": 4.0, "preference_from": 3.0}
     model = implicit(scratch, train, regularization=0.05, **own)
-    fed = preferences(train, settings=Implicit(**own), scale=SCALE).collect()
+    fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=Implicit(**own)).collect()
     p, q = alternated([tuple(row) for row in fed], regularization=0.05, alpha=4.0)
     np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
     np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
@@ -252,7 +252,7 @@ def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> Non
             rank=RANK, regularization=0.07, below="disliked", alpha=4.0, preference_from=3.0
         )
         ours, theirs = BlockAlsImplicit(own), {"implicitPrefs": True, "alpha": 4.0}
-        fed = preferences(train, settings=own, scale=SCALE)
+        fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=own)
     # MLlib's last half-iteration solves users from the items that it hands back.
     found = ALS(rank=RANK, maxIter=2, regParam=0.07, seed=1, **theirs).fit(fed)
     (users, p), (items, q) = (

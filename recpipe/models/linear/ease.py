@@ -99,16 +99,16 @@ class Ease:
         by_users = len(users) < len(items)
         side, what = (users, "users") if by_users else (items, "items")
         check_room(len(side), what=what, limit_mb=self.settings.max_matrix_mb, model=self.name)
+        penalty = self._penalty(len(users))
         vectors: DataFrame | None = None
         if by_users:
             turned = rows.select(F.col("item").alias("user"), F.col("user").alias("item"), "value")
             gram = gram_matrix(turned, users, users=len(items), pairs=item_pairs)
-            penalty = self.settings.regularization
             vectors, weights = factor_weights(turned, users, gram, penalty=penalty)
             scratch.write_table(_VECTORS, vectors)
         else:
             gram = gram_matrix(rows, items, users=len(users), pairs=user_pairs)
-            weights = item_weights(rows.sparkSession, items, gram, self.settings.regularization)
+            weights = item_weights(rows.sparkSession, items, gram, penalty)
         scratch.write_table(_WEIGHTS, weights)
         return EaseModel(
             name=self.name,
@@ -118,7 +118,13 @@ class Ease:
             vectors=scratch.stored(_VECTORS) if by_users else None,
             items=len(items),
             users=len(users),
+            penalty=penalty,
         )
+
+    def _penalty(self, users: int) -> float:
+        """lambda: more users, more of it."""
+        own = self.settings.regularization
+        return float(min(max(users / 10, 50), 1000)) if own == "auto" else own
 
     def _fed(self, data: TrainingData) -> DataFrame:
         """(user int, item int, value float): the matrix X."""
@@ -150,6 +156,7 @@ class EaseModel(FittedModel):
         vectors: (user int, factors array<float>, bias float) where users were fewer than items.
         items: rows of `weights`.
         users: users of `histories`.
+        penalty: lambda of the fit.
     """
 
     weights: Stored
@@ -157,6 +164,7 @@ class EaseModel(FittedModel):
     vectors: Stored | None
     items: int
     users: int
+    penalty: float
 
     @property
     def spark(self) -> SparkSession:
@@ -193,7 +201,8 @@ class EaseModel(FittedModel):
 
     def info(self) -> Mapping[str, Any]:
         matrix = "items" if self.vectors is None else "users"
-        return {"items": self.items, "users": self.users, "matrix": matrix}
+        sizes = {"items": self.items, "users": self.users, "regularization": self.penalty}
+        return {**sizes, "matrix": matrix}
 
     def _save(self, folder: Folder) -> Mapping[str, Any]:
         tables = {_WEIGHTS: self.weights, _HISTORIES: self.histories}
@@ -223,6 +232,7 @@ class EaseModel(FittedModel):
                 vectors=vectors,
                 items=int(manifest["items"]),
                 users=int(manifest["users"]),
+                penalty=float(manifest["regularization"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

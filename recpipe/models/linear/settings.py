@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,8 @@ from recpipe.sections import Section
 class Ease(Section):
     """Item-item ridge regression with a zero diagonal (Steck 2019), in closed form."""
 
-    regularization: float = Field(200.0, gt=0)
-    """L2 penalty of the weights, in likings: more for more users."""
+    regularization: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """L2 penalty of the weights. auto: a tenth of the number of users, from 50 to 1000."""
     values: Literal["likings", "ratings"] = "likings"
     """What the matrix of users and items holds. likings: 1 for each rating from `preference_from`
     on, and nothing for the others. ratings: every rating as it is."""
