@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -444,12 +445,54 @@ def test_cold_rows_are_dropped_or_kept_as_the_settings_say_and_counted(
         }
 
 
+@pytest.mark.parametrize("sizes", [(4, 3, 13), (13, 3, 4), (18, 1, 1), (1, 1, 18)])
+def test_three_instants_are_cut_so_that_every_part_has_rows(
+    spark: SparkSession, sizes: tuple[int, int, int]
+) -> None:
+    days = [day for day, size in enumerate(sizes) for _ in range(size)]
+    rows = [Row(1, i, 86_400 * day) for i, day in enumerate(days)]
+    with folds_of(frame(spark, rows), keep_all(strategy="global_time"), seed=1) as [parts]:
+        found = parts_of(parts)
+    assert tuple(len(part) for part in found) == sizes
+
+
+def test_auto_follows_the_instants_and_says_what_it_did(spark: SparkSession) -> None:
+    rows = [Row(i % 5, i, i) for i in range(50)]
+    with split(frame(spark, rows), keep_all(), seed=1) as by_time:
+        assert by_time.settings.strategy == "global_time"
+        assert by_time.folds[0].cutoffs
+    two_days = [row._replace(second=row.second % 2) for row in rows]
+    for times, ratings, reason in (
+        ("some", two_days, "allow no cut.*no rows in validation"),
+        ("none", rows, "no instants"),
+        ("one_instant", rows, "one instant"),
+    ):
+        with split(frame(spark, ratings), keep_all(), seed=1, times=times) as outcome:  # type: ignore[arg-type]
+            assert outcome.settings.strategy == "random"
+            assert re.search(reason, outcome.reason)
+            assert [len(part) for part in parts_of(outcome.folds[0])] == [40, 5, 5]
+
+
+def test_auto_splits_a_handful_and_a_strategy_by_time_refuses_what_has_no_times(
+    spark: SparkSession,
+) -> None:
+    with split(frame(spark, [Row(1, 1, 1), Row(1, 2, 1)]), keep_all(), seed=1) as outcome:
+        train, validation, test = parts_of(outcome.folds[0])
+    assert (len(train), len(validation), len(test)) == (1, 0, 1)
+    for strategy in ("global_time", "user_fraction", "last_n", "leave_one_out", "k_fold_users"):
+        with (
+            pytest.raises(UsageError, match=f"{strategy} needs instants, .* no instants"),
+            split(frame(spark, [Row(1, 1, 1)]), keep_all(strategy=strategy), seed=1, times="none"),
+        ):
+            pass
+
+
 @pytest.mark.parametrize(
     ("rows", "part"),
     [
         ([], "no ratings"),
         ([Row(1, i, 0) for i in range(50)], "no rows in train"),
-        ([Row(1, i, min(i, 5)) for i in range(10)], "no rows in validation"),
+        ([Row(1, i, i // 5) for i in range(10)], "no rows in validation"),
         # All of test is a user that train does not know.
         ([*(Row(1, i, i) for i in range(9)), Row(2, 1, 20)], "no rows in test"),
     ],
@@ -457,7 +500,7 @@ def test_cold_rows_are_dropped_or_kept_as_the_settings_say_and_counted(
 def test_an_empty_part_is_unusable_input(spark: SparkSession, rows: list[Row], part: str) -> None:
     with (
         pytest.raises(InputError, match=part),
-        folds_of(frame(spark, rows), Split(), seed=1),
+        folds_of(frame(spark, rows), Split(strategy="global_time"), seed=1),
     ):
         pass
 
