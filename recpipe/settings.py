@@ -205,6 +205,9 @@ def _explained(section: type[Section], key: str, value: object) -> list[str]:
 def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(part) for part in value)}]"
+    if isinstance(value, Section):
+        set_ones = [f"{key} = {_toml(part)}" for key, part in value if part is not None]
+        return f"{{{', '.join(set_ones)}}}"
     return json.dumps(value)
 
 
