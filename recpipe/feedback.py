@@ -234,6 +234,7 @@ def _step(values: list[float]) -> float | None:
             return steps / factor if steps else 1.0
     return None
 
+
 LikedFrom = float | Literal["auto"]
 """The lowest rating that counts as liked; auto: the top quarter of the scale, and every row of
 implicit feedback."""

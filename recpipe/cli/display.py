@@ -62,7 +62,9 @@ def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
     for name, rated in (("Rated best", profile.best), ("Rated latest", profile.latest)):
         table = Table("rating", "title", "when", title=f"{name} by user {profile.user_id}")
         for row in rated:
-            table.add_row(f"{row.rating:g}", _title(row), f"{row.rated_at:%Y-%m-%d}")
+            rating = "" if row.rating is None else f"{row.rating:g}"
+            day = "" if row.rated_at is None else f"{row.rated_at:%Y-%m-%d}"
+            table.add_row(rating, _title(row), day)
         if rated:
             yield table
     table = Table("rank", "title", "score", "source", title=f"For user {profile.user_id}, {run_id}")

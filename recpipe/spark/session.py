@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from recpipe.runtime import signals
 from recpipe.runtime.cache import class_archive
 from recpipe.runtime.jars import delta_jars
 from recpipe.runtime.java import find_java
+from recpipe.spark import failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +42,8 @@ some 1.6 million ratings."""
 # it again and again.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 _CANCEL_SECONDS = 5
-_LONGEST_WORDS = 500
+_DEATH_SECONDS = 2
+_LONGEST_WORDS = 200
 
 
 def submitted() -> bool:
@@ -110,9 +113,10 @@ def spark_session(
     logs = Path(tempfile.mkdtemp(prefix="recpipe-spark-"))
     try:
         merged = _merged(conf, settings, name=name)
-        session = _start(merged, log=None if verbose else logs / "spark.log")
+        log = None if verbose else logs / "spark.log"
+        session = _start(merged, log=log)
         try:
-            with signals.releasing(lambda: _release(session)), _in_words():
+            with signals.releasing(lambda: _release(session)), _in_words(log):
                 yield _tuned(session, settings)
         finally:
             _stop(session, exit_seconds)
@@ -251,22 +255,65 @@ def _tuned(session: SparkSession, settings: Session) -> SparkSession:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """Errors of Spark's as our own: their words are asked of the JVM, and that will be gone."""
-    from py4j.protocol import Py4JError, Py4JJavaError
+def _in_words(log: Path | None = None) -> Iterator[None]:
+    """Errors of Spark's as our own: their words are asked of the JVM, and that will be gone.
+
+    Args:
+        log: of a JVM of ours, where Spark's own log goes.
+    """
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
         yield
-    except (Py4JError, PySparkException) as error:
-        said = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+    except Exception as error:
+        if _jvm_has_ended():
+            raise MissingError(
+                f"Spark's Java process has ended by itself{_last_words(log)}",
+                hint="it may need more memory: session.driver_memory, or a smaller rank; --verbose"
+                " shows its log",
+            ) from error
+        if not isinstance(error, Py4JError | PySparkException):
+            raise
         logger.debug("Spark's own words", exc_info=error)
-        first = next(filter(None, map(str.strip, said.splitlines())), type(error).__name__)
         notes: list[str] = getattr(error, "__notes__", [])
         raise RecpipeError(
-            f"a fault in Spark: {first[:_LONGEST_WORDS]}",
-            hint="; ".join(notes) or "run again with --verbose",
+            f"a fault in Spark: {failures.summary(error)}",
+            hint="; ".join(notes) or failures.hint(error),
         ) from error
+
+
+def _jvm_has_ended() -> bool:
+    """Whether a JVM that this process started is gone, though nobody has stopped it."""
+    from pyspark import SparkContext
+
+    gateway: Any = SparkContext._gateway  # noqa: SLF001 - nothing public knows its process
+    process = getattr(gateway, "proc", None)
+    if process is None:
+        return False
+    # Its end is known a moment after that of its connections.
+    end = time.monotonic() + _DEATH_SECONDS
+    while process.poll() is None and not _answers(gateway) and time.monotonic() < end:
+        time.sleep(0.05)
+    return process.poll() is not None
+
+
+def _answers(gateway: Any) -> bool:
+    try:
+        gateway.jvm.java.lang.System.nanoTime()
+    except Exception:  # noqa: BLE001 - whatever it was, there is no answer
+        return False
+    return True
+
+
+def _last_words(log: Path | None) -> str:
+    """Why, where its log says so."""
+    if log is None or not log.exists():
+        return ""
+    fatal = re.findall(
+        r"java\.lang\.(?:OutOfMemory|StackOverflow)Error[^\n]*", log.read_text(errors="replace")
+    )
+    return f": {fatal[-1][:_LONGEST_WORDS]}" if fatal else ""
 
 
 def _release(session: SparkSession) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recpipe.publish.people import Profile, Rated, Recommended
+from recpipe.publish.profile import Profile, Rated, Recommended
 from recpipe.report import render
 from recpipe.report.curve import learning_curve
 from recpipe.report.numbers import NONE, decimal, instant, percent, seconds, whole

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
+from recpipe.spark import failures
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -208,9 +209,8 @@ def _fit(
                 },
             )
     except (Py4JError, PySparkException) as error:
-        first = str(error).strip().splitlines()[0]
         raise FitError(
-            f"{model.name}: {first}", hint="run with --verbose for Spark's own words"
+            f"{model.name}: {failures.summary(error)}", hint=failures.hint(error)
         ) from error
     finally:
         ratings.unpersist()

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from recpipe.distributed import PeerLostError
@@ -22,6 +23,7 @@ from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
+from recpipe.spark import failures
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -232,11 +234,8 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
 def _in_words(name: str) -> Iterator[None]:
     try:
         yield
-    except PySparkException as error:
-        first = str(error).strip().splitlines()[0]
-        raise FitError(
-            f"{name}: {first}", hint="run with --verbose for Spark's own words"
-        ) from error
+    except (Py4JError, PySparkException) as error:
+        raise FitError(f"{name}: {failures.summary(error)}", hint=failures.hint(error)) from error
 
 
 __all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]
