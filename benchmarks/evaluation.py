@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from side_by_side import compare, environment_of, peer, seconds
+from side_by_side import compare, environment_of, peer, seconds, write_table
 
 from recpipe.evaluation import ranking_metrics
 from recpipe.settings import load
 from recpipe.spark.session import spark_session
+from recpipe.storage import Folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -33,7 +33,7 @@ PACKAGES = ("pyspark==4.2.0", "pandas<3", "numpy", "pyarrow")
 
 def make(folder: Path, *, users: int, items: int) -> None:
     """Lists of 100 and five to fifteen held-out items a user, a fifth of them in the lists."""
-    if (folder / "done").exists():
+    if (folder / "tables").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(3)
@@ -46,7 +46,7 @@ def make(folder: Path, *, users: int, items: int) -> None:
     lists = pa.table(
         {"user": user, "item": item, "rank": rank, "score": (1000 - rank).astype(np.float32)}
     )
-    pq.write_table(lists, folder / "lists.parquet", row_group_size=len(user) // 4 + 1)
+    write_table(folder / "lists.parquet", lists, groups=4)
     held: list[tuple[int, int]] = []
     for u in range(users):
         hits = listed[u][random.integers(0, longest, 2)]
@@ -60,13 +60,14 @@ def make(folder: Path, *, users: int, items: int) -> None:
             "rating": np.full(len(pairs), 5, np.float32),
         }
     )
-    pq.write_table(table, folder / "held_out.parquet", row_group_size=len(pairs) // 4 + 1)
-    (folder / "done").touch()
+    write_table(folder / "held_out.parquet", table, groups=4)
+    (folder / "tables").touch()
 
 
 def ours(spark: SparkSession, folder: Path) -> list[MetricRow]:
-    lists = spark.read.parquet(str(folder / "lists.parquet"))
-    held_out = spark.read.parquet(str(folder / "held_out.parquet"))
+    lists, held_out = (
+        Folder(spark, folder).stored(f"{name}.parquet") for name in ("lists", "held_out")
+    )
     return ranking_metrics(
         {"model": lists}, held_out, ks=KS, relevance_threshold=None, split="test"
     )

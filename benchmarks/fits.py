@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from side_by_side import JAVA_BLAS, Contender, compare_all, environment_of
+from side_by_side import JAVA_BLAS, Contender, compare_all, environment_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,7 +125,9 @@ def cached(train: DataFrame) -> DataFrame:
 def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
     from recpipe.feedback import Scale
     from recpipe.models import registry
+    from recpipe.models.data import TrainingData
     from recpipe.settings import Settings
+    from recpipe.spark.interactions import frame_of
     from recpipe.storage import Folder
 
     settings = {"rank": rank, "regularization": REGULARIZATION, **own}
@@ -134,21 +136,23 @@ def ours(work: Path, rank: int, model: str, own: dict[str, Any]) -> None:
     if "implicit" in model:
         settings |= {"alpha": ALPHA, "preference_from": SCALE[0]}
     low, high = SCALE
-    scale = Scale(min=low, max=high, step=0.5)
-    built = registry.build(model, dict(Settings.model_validate({model: settings})), scale=scale)
+    built = registry.build(model, dict(Settings.model_validate({model: settings})))
     with spark_session() as spark:
-        train = spark.read.parquet(str(work / "train.parquet"))
-        if model != "sgd":
-            train = cached(train)
+        stored = Folder(spark, work.absolute()).stored("train.parquet")
+        train = stored if model == "sgd" else cached(stored.frame)
         scratch = Folder(spark, work.absolute() / f"scratch-{os.getpid()}")
 
         def fit() -> Any:
-            return built.fit(train, validation=None, scratch=scratch, seed=SEED)
+            data = TrainingData(ratings=train, scale=Scale(min=low, max=high, step=0.5))
+            return built.fit(data, scratch=scratch, seed=SEED)
 
         def save(fitted: Any, out: Path) -> None:
             users, items = (
                 arrays(frame.select(side, "factors", "bias").toArrow())
-                for side, frame in (("user", fitted.user_factors), ("item", fitted.item_factors))
+                for side, frame in (
+                    ("user", frame_of(fitted.user_factors)),
+                    ("item", frame_of(fitted.item_factors)),
+                )
             )
             # The score is one product: biases and the mean are two more factors.
             ones = [np.ones((len(side), 1), np.float32) for side in (users, items)]
@@ -280,10 +284,10 @@ def rival(given: argparse.Namespace, name: str, kind: str) -> Side:
 
 def prepare(work: Path, ratings: int) -> None:
     """A synthetic release, a tenth of it held out."""
-    if (work / "train.npz").exists():
+    if (work / "train.parquet" / "_SUCCESS").exists():
         return
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import csv
 
     release = work / "release"
     if not (release / "truth.json").exists():
@@ -297,12 +301,9 @@ def prepare(work: Path, ratings: int) -> None:
     rating = table.column("rating").to_numpy().astype(np.float32)
     held = np.random.default_rng(SEED).random(len(rating)) < HELD_OUT
     train = {"user": user[~held], "item": item[~held], "rating": rating[~held]}
-    (work / "train.parquet").mkdir(exist_ok=True)
-    for number, rows in enumerate(np.array_split(np.arange(len(train["user"])), 8)):
-        part = pa.table({name: column[rows] for name, column in train.items()})
-        parquet.write_table(part, work / f"train.parquet/part-{number}.parquet")
     np.savez(work / "test.npz", user=user[held], item=item[held], rating=rating[held])
     np.savez(work / "train.npz", **train)
+    write_table(work / "train.parquet", pa.table(train), files=8)
 
 
 def judged(work: Path, factors: Path, *, explicit: bool) -> float:

@@ -28,11 +28,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from side_by_side import compare, seconds
+from side_by_side import compare, seconds, write_table
 
 from recpipe.datasets.synthetic import synthesize
 from recpipe.feedback import Scale
 from recpipe.kernels.sgd import ITEMS, USERS
+from recpipe.models.data import TrainingData
 from recpipe.models.sgd.algorithm import train_in_process, visit
 from recpipe.models.sgd.cells import Block, Ratings
 from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
@@ -47,19 +48,20 @@ from recpipe.storage import Folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from recpipe.models.sgd.algorithm import Plan
     from recpipe.models.sgd.cells import Cell
     from recpipe.models.sgd.packing import Packed
+    from recpipe.storage import Stored
 
     Cells = dict[tuple[int, int], tuple[Cell, Cell]]
 
 
 def ratings_file(work: Path, ratings: int) -> Path:
-    """Parquet of (user int, item int, rating float) in four row groups, dense ids."""
-    path = work / f"ratings-{ratings}.parquet"
-    if path.exists():
+    """A table of (user int, item int, rating float) in one file of four row groups, dense ids."""
+    path = work / f"table-{ratings}.parquet"
+    if (path / "_SUCCESS").exists():
         return path
     with tempfile.TemporaryDirectory(dir=work) as folder:
         synthesize(Path(folder) / "release", ratings=ratings)
@@ -70,7 +72,7 @@ def ratings_file(work: Path, ratings: int) -> Path:
     ]
     rating = table["rating"].cast(pa.float32())
     dense = pa.table({"user": columns[0], "item": columns[1], "rating": rating})
-    pq.write_table(dense, path, compression="zstd", row_group_size=ratings // 4 + 1)
+    write_table(path, dense, groups=4)
     return path
 
 
@@ -147,12 +149,12 @@ class Fit:
     def __init__(self, spark: SparkSession, path: Path, overrides: list[str]) -> None:
         settings = load(overrides=overrides, environment={})
         own = SgdSettings.model_validate(settings.section("sgd"))
-        self.model = Sgd(own, Scale(min=0.5, max=5.0, step=0.5))
+        self.model, self.scale = Sgd(own), Scale(min=0.5, max=5.0, step=0.5)
         self.spark, self.path = spark, path
 
     @property
-    def train(self) -> DataFrame:
-        return self.spark.read.parquet(str(self.path))
+    def train(self) -> Stored:
+        return Folder(self.spark, self.path.parent).stored(self.path.name)
 
     def pack(self) -> tuple[Packed, Plan]:
         packed = self.model._pack(self.train, None)
@@ -160,7 +162,8 @@ class Fit:
 
     def whole(self, folder: Folder) -> None:
         with folder.scratch("sgd") as scratch:
-            self.model.fit(self.train, validation=None, scratch=scratch, seed=1)
+            data = TrainingData(ratings=self.train, scale=self.scale)
+            self.model.fit(data, scratch=scratch, seed=1)
 
 
 def same_bits(packed: Packed, plan: Plan, scratch: Folder) -> bool:

@@ -16,10 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import psutil
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
 PEERS = Path(__file__).parents[1] / "build" / "peers"
 JAVA_BLAS = " ".join(
@@ -35,6 +39,16 @@ def seconds(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def write_table(folder: Path, table: pa.Table, *, files: int = 1, groups: int = 1) -> None:
+    """A folder of Parquet files, as Spark leaves a table, each of some row groups."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, rows in enumerate(np.array_split(np.arange(len(table)), files)):
+        part = table.slice(rows[0], len(rows))
+        size = len(rows) // groups + 1
+        pq.write_table(part, folder / f"part-{number:05d}.parquet", row_group_size=size)
+    (folder / "_SUCCESS").touch()
 
 
 class Contender(NamedTuple):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 from side_by_side import (
     JAVA_BLAS,
@@ -29,6 +28,7 @@ from side_by_side import (
     environment_of,
     peer,
     seconds,
+    write_table,
 )
 
 from recpipe.models.factors import FactorModel
@@ -36,6 +36,7 @@ from recpipe.models.registry import build
 from recpipe.settings import load
 from recpipe.spark.arrow import narrow_rows
 from recpipe.spark.session import spark_session
+from recpipe.storage import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ N = 10
 
 def make(folder: Path, *, users: int, items: int, ratings: int, rank: int) -> None:
     """Factors and seen pairs as Parquet and as arrays: popularity is skewed, pairs are distinct."""
-    if (folder / "done").exists():
+    if (folder / "tables").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(1)
@@ -57,11 +58,7 @@ def make(folder: Path, *, users: int, items: int, ratings: int, rank: int) -> No
     pairs = np.column_stack([keys // items, keys % items]).astype(np.int32)
     np.save(folder / "seen.npy", pairs)
     table = pa.table({"user": pairs[:, 0].copy(), "item": pairs[:, 1].copy()})
-    # A folder of files, as Spark leaves a table.
-    (folder / "seen.parquet").mkdir()
-    for number, rows in enumerate(np.array_split(np.arange(len(pairs)), 4)):
-        part = table.slice(rows[0], len(rows))
-        pq.write_table(part, folder / "seen.parquet" / f"part-{number:05d}.parquet")
+    write_table(folder / "seen.parquet", table, files=4)
     for name, count in (("user", users), ("item", items)):
         factors = random.normal(0, 0.3, (count, rank)).astype(np.float32)
         np.save(folder / f"{name}_factors.npy", factors)
@@ -70,11 +67,9 @@ def make(folder: Path, *, users: int, items: int, ratings: int, rank: int) -> No
         )
         numbers = np.arange(count, dtype=np.int32)
         bias = np.zeros(count, np.float32)
-        pq.write_table(
-            pa.table({name: numbers, "factors": lists, "bias": bias}),
-            folder / f"{name}.parquet", row_group_size=count // 4 + 1,
-        )  # fmt: skip
-    (folder / "done").touch()
+        factored = pa.table({name: numbers, "factors": lists, "bias": bias})
+        write_table(folder / f"{name}.parquet", factored, groups=4)
+    (folder / "tables").touch()
 
 
 class Lists:
@@ -83,24 +78,22 @@ class Lists:
     def __init__(self, spark: SparkSession, folder: Path, *, users: int, items: int, rank: int):
         # Of files nothing but the schema is read here, as on MLlib's side.
         names = ("user", "item", "seen")
-        self.frames = {n: spark.read.parquet(str(folder / f"{n}.parquet")) for n in names}
+        self.tables = {n: Folder(spark, folder).stored(f"{n}.parquet") for n in names}
         self.users, self.items, self.rank = users, items, rank
-
-    def read(self, name: str) -> DataFrame:
-        return self.frames[name]
 
     def ours(self) -> DataFrame:
         model = FactorModel(
             name="als_explicit",
-            user_factors=self.read("user"),
-            item_factors=self.read("item"),
+            user_factors=self.tables["user"],
+            item_factors=self.tables["item"],
             rank=self.rank,
             mean=0.0,
-            again=build("als_explicit", {}),
+            refit_config=build("als_explicit", {}),
             users=self.users,
             items=self.items,
         )
-        return model.recommend(self.read("user").select("user"), n=N, seen=self.read("seen"))
+        users = self.tables["user"].frame.select("user")
+        return model.recommend(users, n=N, seen=self.tables["seen"]).frame
 
 
 def drained(frame: DataFrame) -> None:

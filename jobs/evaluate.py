@@ -1,4 +1,4 @@
-"""Judge the models and choose one.
+"""Evaluate the fitted models and choose one of them.
 
 `recpipe evaluate` under spark-submit, with the same options.
 """

@@ -1,4 +1,4 @@
-"""Raw files to checked tables.
+"""Read raw files, check them and write the tables.
 
 `recpipe ingest` under spark-submit, with the same options.
 """

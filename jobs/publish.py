@@ -1,4 +1,4 @@
-"""Check, export and point to the lists.
+"""Check the lists, export them and point readers to them.
 
 `recpipe publish` under spark-submit, with the same options.
 """

@@ -1,4 +1,4 @@
-"""The chosen model on all ratings: lists of every user.
+"""Fit the chosen model on all ratings; lists of every user.
 
 `recpipe recommend` under spark-submit, with the same options.
 """

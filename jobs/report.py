@@ -1,4 +1,4 @@
-"""Write the page that a person opens.
+"""Write the page about a run, finished or not.
 
 `recpipe report` under spark-submit, with the same options.
 """

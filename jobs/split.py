@@ -1,4 +1,4 @@
-"""Start a run: ratings to train, validation and test.
+"""Start a run: split ratings into train, validation and test.
 
 `recpipe split` under spark-submit, with the same options.
 """

@@ -1,4 +1,4 @@
-"""Fit every model on train.
+"""Fit the models of train.models on the train part.
 
 `recpipe train` under spark-submit, with the same options.
 """

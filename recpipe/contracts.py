@@ -146,8 +146,23 @@ _RATING_FIELDS: tuple[tuple[str, DataType], ...] = (
 )
 _FINITE = Check("rating is finite", "NOT isnan(rating) AND abs(rating) < 1e30")
 
-RATINGS = Table("ratings", _RATING_FIELDS, key=("user", "item"), checks=(_FINITE,))
-SPLIT = Table("split", _RATING_FIELDS, key=("user", "item"), checks=(_FINITE,))
+RATINGS = Table(
+    "ratings",
+    _RATING_FIELDS,
+    key=("user", "item"),
+    nullable=("rated_at",),
+    checks=(_FINITE,),
+)
+SPLIT = Table(
+    "split", _RATING_FIELDS, key=("user", "item"), nullable=("rated_at",), checks=(_FINITE,)
+)
+UNRATED = Table(
+    "unrated",
+    tuple(field for field in _RATING_FIELDS if field[0] != "rating"),
+    key=("user", "item"),
+    nullable=("rated_at",),
+)
+"""What was seen and not rated: never recommended again, and no rating to learn from."""
 USERS = Table("users", (("user_id", ID), ("user", _INT)), key=("user_id",))
 ITEMS = Table("items", (("item_id", ID), ("item", _INT)), key=("item_id",))
 MOVIES = Table(
@@ -202,6 +217,7 @@ RECOMMENDATIONS = Table(
 )
 
 INGESTED = (
-    RATINGS, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES, USER_FEATURES, REJECTED,
+    RATINGS, UNRATED, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES, USER_FEATURES,
+    REJECTED,
 )  # fmt: skip
 """Every table that `ingest` may write, in the order of docs/contracts.md."""

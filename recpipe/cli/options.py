@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from recpipe.settings import Settings
-    from recpipe.stages import Context
+    from recpipe.stages.context import Context
 
 
 _RATING_BYTES = 30
@@ -50,9 +50,12 @@ def logging_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-_OPTIONS = (
+_SOURCE_OPTIONS = (
     click.option("--input", "source", metavar="PATH", help="Folder, zip or file of ratings."),
     click.option("--dataset", metavar="NAME", help="A known release; see `recpipe data list`."),
+)
+
+_OPTIONS = (
     click.option(
         "--root",
         metavar="DIR",
@@ -64,7 +67,6 @@ _OPTIONS = (
     click.option(
         "--run-date", metavar="YYYY-MM-DD", callback=_run_date, help="Default: today, UTC."
     ),
-    click.option("--run-id", metavar="ID", help="Default: <run-date>T<HHMMSS>Z."),
     click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -85,22 +87,33 @@ _OPTIONS = (
 )
 
 
-def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every stage to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return logging_options(command)
+def stage_options(
+    *, source: bool, run_id: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What adds the options of a stage to its command.
+
+    Args:
+        source: whether the stage reads raw files.
+        run_id: what `--help` says of `--run-id`.
+    """
+    options = [*_OPTIONS, click.option("--run-id", metavar="ID", help=run_id)]
+    if source:
+        options[:0] = _SOURCE_OPTIONS
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return logging_options(command)
+
+    return add
 
 
 @dataclass(frozen=True)
 class Options:
-    """What every stage is given on the command line."""
+    """What a stage is given on the command line; None for options that it does not have."""
 
-    source: str | None
-    dataset: str | None
     root: str
     run_date: date | None
-    run_id: str | None
     config: Path | None
     models: str | None
     format_: str | None
@@ -108,6 +121,9 @@ class Options:
     models_dir: str | None
     verbose: bool
     log_format: Literal["text", "json"]
+    run_id: str | None
+    source: str | None = None
+    dataset: str | None = None
 
     def settings(self, base: Mapping[str, Any] | None = None) -> Settings:
         """Settings from all sources, on top of those of a run where there is one."""
@@ -157,7 +173,7 @@ def session(options: Options, name: str) -> Iterator[Context]:
     settings = options.settings()
 
     from recpipe.spark.session import spark_session
-    from recpipe.stages import Context
+    from recpipe.stages.context import Context
     from recpipe.storage import Folder
 
     shown = progress.Progress()

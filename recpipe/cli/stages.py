@@ -12,27 +12,74 @@ import click
 from recpipe.cli.inspection import fetched
 from recpipe.cli.options import Options, session, stage_options
 from recpipe.errors import UsageError
+from recpipe.stages.table import STAGES, Stage, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from recpipe.stages import Context
+    from recpipe.stages.context import Context
     from recpipe.storage import Run
 
 logger = logging.getLogger("recpipe")
 
 
-def _command(name: str, summary: str, run: Callable[[Context, Options], None]) -> click.Command:
-    """The command of a stage, or of all of them."""
+_NEW_RUN_ID = "Of the new run. Default: <run-date>T<HHMMSS>Z."
+_RUN_ID: dict[Subject, str] = {
+    "source": "Not used: tables belong to no run.",
+    "new run": _NEW_RUN_ID,
+    "unfinished run": "Default: the newest unfinished run.",
+    "any run": "Default: the newest run, finished or not.",
+}
+"""What `--help` says of `--run-id`."""
 
-    @click.command(name, help=summary)
-    @stage_options
+
+def _stage_command(stage: Stage) -> click.Command:
+    """The command of a stage: `recpipe <name>`."""
+
+    @click.command(stage.name, help=stage.summary)
+    @stage_options(source=stage.subject == "source", run_id=_RUN_ID[stage.subject])
     def command(**given: Any) -> None:
         options = Options(**given)
-        with session(options, name) as context:
-            run(context, options)
+        with session(options, stage.name) as context:
+            own, subject = _subject(context, options, stage)
+            said = stage.run(own, subject)
+            if "metrics" in stage.writes:
+                _print_metrics(subject)
+            if isinstance(said, str):
+                click.echo(said)
 
     return command
+
+
+def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context, Any]:
+    """What a stage works on, and its context, which has the settings of a run that goes on."""
+    from recpipe.stages.start import start
+
+    match stage.subject:
+        case "source":
+            source = _source(options)
+            if source is None:
+                raise UsageError(f"{stage.name}: no source", hint="give --input or --dataset")
+            return context, source
+        case "new run":
+            return context, start(context, options.run_id or _fresh_id(context))
+        case "unfinished run":
+            run = context.runs.unfinished(options.run_id)
+            return _resumed(context, options, run, stage), run
+        case "any run":
+            return context, context.runs.newest(options.run_id)
+
+
+def _resumed(context: Context, options: Options, run: Run, stage: Stage) -> Context:
+    """The context of a run that goes on: its settings, and on top of them what is given."""
+    from recpipe.stages.start import resume
+
+    logger.info("run %s", run.id)
+    settings = options.settings(base=run.manifest["settings"])
+    if options.run_date and options.run_date.isoformat() != run.manifest["run_date"]:
+        raise UsageError(
+            f"run {run.id} stands for {run.manifest['run_date']}",
+            hint="leave --run-date out, or start another run",
+        )
+    return resume(replace(context, settings=settings), run, stage.name)
 
 
 def _source(options: Options) -> str | None:
@@ -42,59 +89,21 @@ def _source(options: Options) -> str | None:
     return str(fetched(options.dataset))
 
 
-def _ingest(context: Context, options: Options) -> None:
-    from recpipe import stages
+@click.command("run", help="All stages, from raw ratings to published lists.")
+@stage_options(source=True, run_id=_NEW_RUN_ID)
+def run_command(**given: Any) -> None:
+    """All stages, one after the other."""
+    from recpipe.stages.pipeline import run_all
 
-    source = _source(options)
-    if source is None:
-        raise UsageError("ingest: no source", hint="give --input or --dataset")
-    stages.ingest(context, source)
-
-
-def _split(context: Context, options: Options) -> None:
-    from recpipe import stages
-
-    stages.split(context, stages.start(context, options.run_id or _fresh_id(context)))
-
-
-def _later(stage: str) -> Callable[[Context, Options], None]:
-    """The command of a stage that goes on with a run."""
-
-    def run(context: Context, options: Options) -> None:
-        from recpipe import stages
-
-        found = context.runs.unfinished(options.run_id)
-        logger.info("run %s", found.id)
-        settings = options.settings(base=found.manifest["settings"])
-        if options.run_date and options.run_date.isoformat() != found.manifest["run_date"]:
-            raise UsageError(
-                f"run {found.id} stands for {found.manifest['run_date']}",
-                hint="leave --run-date out, or start another run",
-            )
-        context = stages.resume(replace(context, settings=settings), found, stage)
-        stages.IN_ORDER[stage](context, found)
-        if stage == "evaluate":
-            _print_metrics(found)
-
-    return run
-
-
-def _report(context: Context, options: Options) -> None:
-    """Of a finished run as well: a page is made of what is there."""
-    from recpipe import stages
-
-    click.echo(stages.report(context, context.runs.newest(options.run_id)))
-
-
-def _run(context: Context, options: Options) -> None:
-    from recpipe import stages
-
-    run_id = options.run_id or _fresh_id(context)
-    context.runs.refuse_finished(run_id)
-    run = stages.run_all(context, run_id, source=_source(options))
-    _print_metrics(run)
-    click.echo(f"published {run.manifest['output']['rows']:,} rows: {context.root.uri}/published")
-    click.echo(f"report: {run.folder.path('report.html')}")
+    options = Options(**given)
+    with session(options, "run") as context:
+        run_id = options.run_id or _fresh_id(context)
+        context.runs.refuse_finished(run_id)
+        run = run_all(context, run_id, source=_source(options))
+        _print_metrics(run)
+        rows = run.manifest["output"]["rows"]
+        click.echo(f"published {rows:,} rows: {context.root.uri}/published")
+        click.echo(f"report: {run.folder.path('report.html')}")
 
 
 def _fresh_id(context: Context) -> str:
@@ -117,15 +126,4 @@ def _print_metrics(run: Run) -> None:
     )
 
 
-COMMANDS = (
-    _command("run", "All stages, from raw ratings to published lists.", _run),
-    _command("ingest", "Raw files to checked tables.", _ingest),
-    _command("split", "Start a run: ratings to train, validation and test.", _split),
-    _command("train", "Fit every model on train.", _later("train")),
-    _command("evaluate", "Judge the models and choose one.", _later("evaluate")),
-    _command(
-        "recommend", "The chosen model on all ratings: lists of every user.", _later("recommend")
-    ),
-    _command("publish", "Check, export and point to the lists.", _later("publish")),
-    _command("report", "Write the page that a person opens.", _report),
-)
+COMMANDS = (run_command, *map(_stage_command, STAGES))

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from recpipe.spark.interactions import Value, buckets_for, packed, together
+from recpipe.spark.interactions import Value, buckets_for, frame_of, packed, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame
 
+    from recpipe.spark.interactions import Interactions
+
 
 class Source(NamedTuple):
-    """A frame and what of it is wanted beside the pairs.
+    """Interactions and what of them is wanted beside the pairs.
 
     Args:
-        frame: (user, item, ...).
-        value: a column of it.
+        rows: (user, item, ...).
+        value: a column of them.
     """
 
-    frame: DataFrame
+    rows: Interactions
     value: Value | None = None
 
 
@@ -31,8 +33,8 @@ def bucketed(sources: Sequence[Source], *, users: int | None = None) -> DataFram
         sources: at least one.
         users: how many there are at most, where that is known.
     """
-    buckets = buckets_for(sources[0].frame.sparkSession, users=users)
-    frames = [packed(source.frame, buckets=buckets, value=source.value) for source in sources]
+    buckets = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
+    frames = [packed(source.rows, buckets=buckets, value=source.value) for source in sources]
     return together(frames, buckets=buckets)
 
 

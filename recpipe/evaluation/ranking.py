@@ -17,7 +17,7 @@ from recpipe.errors import ContractError
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
 from recpipe.spark.arrow import narrow_rows
-from recpipe.spark.interactions import Kinds, Value, arrays_of
+from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
     from recpipe.kernels.ranking import Judged
+    from recpipe.spark.interactions import Interactions
 
 _TOTALS = (
     "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
@@ -36,8 +37,8 @@ arrays of metrics x ks."""
 
 
 def ranking_metrics(
-    lists: Mapping[str, DataFrame],
-    held_out: DataFrame,
+    lists: Mapping[str, Interactions],
+    held_out: Interactions,
     *,
     ks: Sequence[int],
     relevance_threshold: float | None,
@@ -82,8 +83,8 @@ def ranking_metrics(
 
 
 def ranking_by_user(
-    lists: Mapping[str, DataFrame],
-    held_out: DataFrame,
+    lists: Mapping[str, Interactions],
+    held_out: Interactions,
     *,
     ks: Sequence[int],
     relevance_threshold: float | None,
@@ -104,39 +105,39 @@ def ranking_by_user(
     return together.mapInArrow(judging, schema)
 
 
-def judged_users(held_out: DataFrame, *, relevance_threshold: float | None) -> DataFrame:
+def judged_users(held_out: Interactions, *, relevance_threshold: float | None) -> DataFrame:
     """(user): the users who count, distinct: those with a relevant item in `held_out`.
 
     Args:
         held_out: (user, item, rating, ...).
         relevance_threshold: the lowest rating that is relevant; None: every held-out item is.
     """
-    return _relevant(held_out, relevance_threshold).select("user").distinct()
+    return frame_of(_relevant(held_out, relevance_threshold)).select("user").distinct()
 
 
-def _relevant(held_out: DataFrame, threshold: float | None) -> DataFrame:
+def _relevant(held_out: Interactions, threshold: float | None) -> Interactions:
     if threshold is None:
         return held_out
     # Compared as floats: the float 3.3 is below the double 3.3.
-    return held_out.where(F.col("rating") >= F.lit(threshold).cast("float"))
+    return frame_of(held_out).where(F.col("rating") >= F.lit(threshold).cast("float"))
 
 
 def _together(
-    lists: Mapping[str, DataFrame],
-    held_out: DataFrame,
+    lists: Mapping[str, Interactions],
+    held_out: Interactions,
     threshold: float | None,
     *,
     users: int | None = None,
 ) -> DataFrame:
     """The relevant pairs and the places of every list, for `_judge`."""
     # A rank that is missing is as wrong as one below 1.
-    places = [Source(frame, Value("rank", "int", missing=0)) for frame in lists.values()]
+    places = [Source(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
     return bucketed([Source(_relevant(held_out, threshold)), *places], users=users)
 
 
 def _judging(
     shape: Callable[..., Iterator[pa.RecordBatch]],
-    lists: Mapping[str, DataFrame],
+    lists: Mapping[str, Interactions],
     ks: Sequence[int],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """What `mapInArrow` does with what is packed: `shape` says what becomes of what is judged."""

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from pyspark.sql import DataFrame, Row
+    from pyspark.sql import Row
+
+    from recpipe.spark.interactions import Interactions
 
 _FAULTS = {
     kernel.STRAY: "a pair that is not held out",
@@ -35,8 +37,8 @@ _SUMS = ("squared", "absolute")
 
 
 def rating_metrics(
-    predictions: Mapping[str, DataFrame],
-    held_out: DataFrame,
+    predictions: Mapping[str, Interactions],
+    held_out: Interactions,
     *,
     split: str,
     fold: int | None = None,
@@ -94,11 +96,10 @@ def rating_metrics(
 
 
 def _compared(
-    predictions: Mapping[str, DataFrame], held_out: DataFrame, *, users: int | None
+    predictions: Mapping[str, Interactions], held_out: Interactions, *, users: int | None
 ) -> Compared | None:
     predicted = [
-        Source(frame, Value("prediction", "float", missing="skip"))
-        for frame in predictions.values()
+        Source(rows, Value("prediction", "float", missing="skip")) for rows in predictions.values()
     ]
     together = bucketed([Source(held_out, Value("rating", "float")), *predicted], users=users)
     compare = partial(_compare, models=len(predicted))

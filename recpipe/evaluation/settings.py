@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from recpipe.feedback import LikedFrom
 from recpipe.sections import Many, Section
 
 
@@ -12,8 +13,9 @@ class Evaluate(Section):
 
     ks: Many[int] = (5, 10, 20)
     """Lengths at which lists are judged."""
-    relevance_threshold: float = 4.0
-    """The lowest rating that counts as relevant."""
+    relevance_threshold: LikedFrom = "auto"
+    """The lowest rating that counts as relevant; auto: the top quarter of the scale, such as 4 of 1
+    to 5 or 8 of 1 to 10. With implicit feedback every row is relevant."""
     metric: str = "ndcg@10"
     """What `publish.model = auto` chooses by, on validation: `name@k`, or `rmse` or `mae`."""
 

@@ -28,7 +28,7 @@ from recpipe.ingest.fast.lines import (
     judge,
     read_lines,
 )
-from recpipe.ingest.times import in_period, instant
+from recpipe.ingest.times import TimeForm, in_period, instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -205,7 +205,7 @@ def _tags(lines: DataFrame, layout: Layout, context: Context) -> tuple[DataFrame
         _id(layout, "user", context.user_id).alias("user_id"),
         _id(layout, "item", context.item_id).alias("item_id"),
         F.trim(_at(layout, "tag")).alias("tag"),
-        instant(F.trim(_at(layout, "timestamp")), layout.time, context.period).alias("tagged_at"),
+        instant(F.trim(_at(layout, "timestamp")), _form(layout), context.period).alias("tagged_at"),
     )
     return frame, [
         *_present(layout, "user", "item", "tag", "timestamp"),
@@ -269,6 +269,10 @@ READERS: Mapping[Kind, Reader] = {
     "genome_scores": Reader(GENOME_SCORES, _genome_scores),
     "users": Reader(USER_FEATURES, _users),
 }
+
+
+def _form(layout: Layout) -> TimeForm:
+    return layout.form or TimeForm("seconds")
 
 
 def _fields(layout: Layout, free_text: str | None) -> Column:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from numba import float32, int64, njit, types, uint16, uint64, void
+from numba import float32, int64, njit, types, uint16, void
 
 from recpipe.kernels import ids
 from recpipe.kernels.best import (
@@ -117,20 +117,40 @@ def best_of_products(
     )
 
 
-def best_of_hashes(
-    seed: int, users: NDArray[np.int32], items: NDArray[np.int32], seen: Seen, top: Top
-) -> None:
-    """Take uniform scores in [0, 1) that depend on (seed, user, item) alone into the best of rows.
+def all_products(
+    panels: Panels, users: NDArray[np.float32], base: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(rows, I) base + item bias + user factors . item factors, with the bits of a list's scores.
 
     Args:
-        seed: any integer.
-        users: (rows,) user numbers.
+        panels: the items.
+        users: (rows, rank) factors.
+        base: (rows,) what is added to all scores of a row.
+    """
+    scores = np.empty((len(users), len(panels.items)), np.float32)
+    _all_products(_constant(panels), users, base, scores)
+    return scores
+
+
+def best_of_scores(
+    scores: NDArray[np.float32],
+    items: NDArray[np.int32],
+    seen: Seen,
+    top: Top,
+    *,
+    first: int = 0,
+) -> None:
+    """Take scores that are there already into the best of some rows.
+
+    Args:
+        scores: (rows, I); what is -inf or NaN is never taken.
         items: (I,) item numbers, ascending, above all that `top` has taken before.
-        seen: what is left out.
+        seen: what is left out, of all rows of `top`.
         top: changed in place.
+        first: the row of `top` that is the first of `scores`.
     """
     seen, columns = _found(items, seen)
-    _best_of_hashes(np.uint64(seed % 2**64), users, items, columns, _constant(seen), top)
+    _best_of_scores(scores, items, columns, _constant(seen), top, first)
 
 
 def _found(items: NDArray[np.int32], seen: Seen) -> tuple[Seen, NDArray[np.int32]]:
@@ -257,38 +277,59 @@ def _best_of_products(
         _best_of_batch(panels, batch, base, hidden, first, top)
 
 
-@njit(uint64(uint64), cache=True, nogil=True)
-def _mix(x: np.uint64) -> np.uint64:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+@njit(void(_PANELS_TYPE, MATRIX, VECTOR, float32[:, ::1]), cache=True, nogil=True)
+def _all_products(
+    panels: Panels,
+    users: NDArray[np.float32],
+    base: NDArray[np.float32],
+    found: NDArray[np.float32],
+) -> None:
+    rows, rank = users.shape
+    count = panels.items.shape[0]
+    tiles = (rows + ROWS - 1) // ROWS
+    turned = np.zeros((tiles * rank, ROWS), np.float32)
+    added = np.zeros(tiles * ROWS, np.float32)
+    added[:rows] = base
+    # Every score is above it, and so is stored.
+    thresholds = np.full(tiles * ROWS, -np.inf, np.float32)
+    scores = np.empty((ROWS, LANES), np.float32)
+    _turn(users, turned)
+    for row in range(0, rows, ROWS):
+        for panel in range(panels.biases.shape[0]):
+            score_tile(
+                turned, row // ROWS * rank, panels.factors, panel * rank, rank,
+                added, thresholds, row, panels.biases, panel, scores,
+            )  # fmt: skip
+            left = panel * LANES
+            for r in range(min(ROWS, rows - row)):
+                for lane in range(min(LANES, count - left)):
+                    found[row + r, left + lane] = scores[r, lane]
 
 
-@njit(void(uint64, INTS, INTS, INTS, SEEN, TOP), cache=True, nogil=True)
-def _best_of_hashes(
-    seed: np.uint64,
-    users: NDArray[np.int32],
+@njit(void(MATRIX, INTS, INTS, SEEN, TOP, int64), cache=True, nogil=True)
+def _best_of_scores(
+    scores: NDArray[np.float32],
     candidates: NDArray[np.int32],
     places: NDArray[np.int32],
     seen: Seen,
     top: Top,
+    first: int,
 ) -> None:
-    step = np.uint64(0x9E3779B97F4A7C15)
-    panels = (len(candidates) + LANES - 1) // LANES
-    hidden = np.empty(panels, np.uint16)
-    scores = np.empty(LANES, np.float32)
-    for row in range(len(users)):
-        hide(hidden, seen, row, places)
-        start = _mix(_mix(seed + step) + step * (np.uint64(users[row]) + np.uint64(1)))
-        for panel in range(panels):
-            scores[:] = -np.inf
-            for lane in range(min(LANES, len(candidates) - panel * LANES)):
-                item = candidates[panel * LANES + lane]
-                mixed = _mix(start + step * (np.uint64(item) + np.uint64(1)))
-                # 24 bits: all that float32 tells apart in [0, 1).
-                scores[lane] = np.float32(mixed >> np.uint64(40)) * np.float32(2.0**-24)
-            _take(scores, panel, candidates, hidden, top, row)
+    rows, count = scores.shape
+    hidden = np.empty((count + LANES - 1) // LANES, np.uint16)
+    for row in range(rows):
+        here = first + row
+        hide(hidden, seen, here, places)
+        threshold = least_of(top, here)
+        for column in range(count):
+            score = scores[row, column]
+            if score > threshold and not hidden[column // LANES] >> (column % LANES) & 1:
+                top.sizes[here] = insert(
+                    top.scores[here], top.items[here], top.sizes[here], score, candidates[column]
+                )
+                threshold = least_of(top, here)
 
 
-__all__ = ["Panels", "Seen", "Top", "best_of_hashes", "best_of_products"]
+__all__ = [
+    "Panels", "Seen", "Top", "all_products", "best_of_products", "best_of_scores",
+]  # fmt: skip

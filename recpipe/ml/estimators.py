@@ -25,13 +25,14 @@ from pyspark.sql.types import (
 )
 
 from recpipe.errors import UsageError
-from recpipe.feedback import Scale
 from recpipe.ml.model import ALSModel
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit, factorised
 from recpipe.models.als.settings import BlockAls as ExplicitSettings
 from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
+from recpipe.models.data import TrainingData
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.spark.interactions import frame_of
 from recpipe.spark.workers import use_this_python
 from recpipe.storage import Folder
 
@@ -109,9 +110,9 @@ class ALS(_Factorisation):
             "regularization": self.getRegParam(),
         }
         model = (
-            BlockAlsImplicit(ImplicitSettings(**shared, alpha=self.getAlpha()), None)
+            BlockAlsImplicit(ImplicitSettings(**shared, alpha=self.getAlpha()))
             if self.getImplicitPrefs()
-            else BlockAls(ExplicitSettings(**shared), None)
+            else BlockAls(ExplicitSettings(**shared))
         )
         spark = dataset.sparkSession
         place = spark.sparkContext.getCheckpointDir()
@@ -160,20 +161,19 @@ class SGD(_Factorisation, HasStepSize):
             learning_rate=self.getStepSize(),
         )
         with _scratch(dataset.sparkSession) as scratch:
-            fitted = Sgd(settings, Scale()).fit(
-                self._ratings(dataset), validation=None, scratch=scratch, seed=self.getSeed()
-            )
+            data = TrainingData(ratings=self._ratings(dataset))
+            fitted = Sgd(settings).fit(data, scratch=scratch, seed=self.getSeed())
+            assert fitted.user_factors is not None  # noqa: S101 - sgd has factors of users
+            user_factors, item_factors = map(frame_of, (fitted.user_factors, fitted.item_factors))
             one = F.array(F.lit(1.0).cast("float"))
             bias, mean = F.array("bias"), F.lit(fitted.mean)
             whole = F.array((F.col("bias") + mean).cast("float"))
             users = _kept(
-                fitted.user_factors.select(
-                    "user", F.concat("factors", whole, one).alias("factors")
-                ),
+                user_factors.select("user", F.concat("factors", whole, one).alias("factors")),
                 "user",
             )
             items = _kept(
-                fitted.item_factors.select("item", F.concat("factors", one, bias).alias("factors")),
+                item_factors.select("item", F.concat("factors", one, bias).alias("factors")),
                 "item",
             )
         return self._model(users, items, self.getRank() + 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,21 +10,24 @@ from pyspark.ml import recommendation as spark_ml
 from pyspark.ml.util import MLReader
 from pyspark.sql import functions as F
 
-from recpipe.ranking.item_blocks import send
-from recpipe.ranking.lists import top_n
-from recpipe.ranking.scorers import FactorScorer
+from recpipe.ranking.engine import Scoring, top_n
+from recpipe.ranking.factor_scorer import FactorScorer
+from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.user_batch import UserInputs
 from recpipe.recommend.settings import Recommend
 from recpipe.spark.workers import use_this_python
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from recpipe.ranking.item_blocks import ItemBlocks
+
 
 class ALSModel(spark_ml.ALSModel):
     """A fitted model: `transform`, `userFactors`, `itemFactors` and persistence are Spark's own.
 
     The JVM holds Spark's model itself, so what is saved is in Spark's format: any Spark reads it,
-    and this class reads what any Spark saved. Only the lists are made by `recpipe.ranking.lists`,
+    and this class reads what any Spark saved. Only the lists are made by `recpipe.ranking`,
     which takes one more parameter: the pairs to leave out. Their order is total: score descending,
     then id ascending. A saved Pipeline of such models is read back with Spark's own class.
     """
@@ -100,17 +102,18 @@ class ALSModel(spark_ml.ALSModel):
         spark = asking.sparkSession
         numbers = pa.array(np.arange(len(ids), dtype=np.int32))
         numbered = F.broadcast(spark.createDataFrame(pa.table({"id": ids, "item": numbers})))
-        candidates = partial(
-            send,
-            factors[other]
-            .join(numbered, "id")
-            .select("item", F.col("features").alias("factors"), no_bias),
-            self._scorer,
-            count=len(ids),
-            item_bytes=FactorScorer.item_bytes(rank=self.rank),
-            limit_mb=Recommend().max_broadcast_mb,
-            what=f"{other} factors",
-        )
+
+        def items() -> ItemBlocks:
+            rows = factors[other].join(numbered, "id")
+            return send_items(
+                rows.select("item", F.col("features").alias("factors"), no_bias),
+                lambda some: FactorScorer.of(some, rank=self.rank),
+                count=len(ids),
+                item_bytes=FactorScorer.item_bytes(rank=self.rank),
+                limit_mb=Recommend().max_broadcast_mb,
+                what=f"{other} factors",
+            )
+
         if exclude is None:
             seen = asking.select("user", F.lit(0).alias("item")).limit(0)
         else:
@@ -120,10 +123,11 @@ class ALSModel(spark_ml.ALSModel):
             )
             seen = pairs.join(numbered, "id").select("user", "item")
         users = asking.select("user", F.col("features").alias("factors"), no_bias)
+        scoring = Scoring(items, UserInputs(vectors=users, width=self.rank + 1))
         place = F.struct("rank", "id", F.col("score").alias("rating"))
         return (
-            top_n(users, candidates=candidates, seen=seen, n=n)
-            .join(numbered, "item")
+            top_n(scoring, None, seen=seen, n=n)
+            .frame.join(numbered, "item")
             .groupBy(F.col("user").alias(names[side]))
             .agg(F.sort_array(F.collect_list(place)).alias("places"))
             .select(
@@ -133,9 +137,6 @@ class ALSModel(spark_ml.ALSModel):
                 ).alias("recommendations"),
             )
         )
-
-    def _scorer(self, items: DataFrame) -> FactorScorer:
-        return FactorScorer.of(items, rank=self.rank)
 
 
 class _Reader(MLReader["ALSModel"]):

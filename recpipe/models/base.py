@@ -1,19 +1,29 @@
-"""The one protocol that covers every family of models.
+"""What every family of models brings: a model that can be fitted, and one that has been.
 
-Every frame of ratings that a model sees has the columns of contracts.SPLIT; models use `user`,
-`item` (dense int32), `rating` (float32) and, where they care for time, `rated_at`.
+A family says how it fits, what its scorer is and how it is kept. Lists and predictions are made by
+the one engine of `recpipe.ranking`, for all families alike.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from recpipe.models.spec import MANIFEST
+from recpipe.ranking.engine import no_predictions, predict, top_n
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.ranking.seen import Gathered
+    from recpipe.models.data import TrainingData
+    from recpipe.ranking.engine import Scoring
+    from recpipe.ranking.pairs import PackedPairs
+    from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions, Mapped
     from recpipe.storage import Folder
 
 
@@ -26,16 +36,13 @@ class Model(Protocol):
         """What settings, manifests and folders call it."""
         ...
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FittedModel:
-        """Learn from `train`.
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FittedModel:
+        """Learn from the data.
 
         Args:
-            train: (user, item, rating, ...); one row a pair.
-            validation: ratings for early stopping, never fitted; None for a refit on all
-                ratings, where a model that stops early is given its number of epochs instead.
-            scratch: a folder on the root's file system for checkpoints; removed by the caller.
+            data: what the fit may see.
+            scratch: a folder on the root's file system for intermediate tables and checkpoints;
+                what is fitted may read from it until it is saved. Removed by the caller.
             seed: of everything random in the fit.
 
         Raises:
@@ -43,53 +50,97 @@ class Model(Protocol):
         """
         ...
 
-    def sections(self) -> Mapping[str, Any]:
-        """The sections of `Settings`, as JSON, from which `registry.build` makes this model again.
-
-        A saved model carries them, so that it can be fitted again wherever it is loaded.
-        """
+    def sections(self) -> Mapping[str, Section]:
+        """The sections of the settings from which `registry.build` makes this model again."""
         ...
 
 
-@runtime_checkable
-class FittedModel(Protocol):
-    """A recommender that has seen data; immutable."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedModel(ABC):
+    """A recommender that has seen data; immutable.
+
+    Args:
+        name: what settings, manifests and folders call it.
+        refit_config: the model with which to fit again on all ratings: what validation has decided,
+            such as a number of epochs, is a setting of it.
+        max_broadcast_mb: size in MiB above which the items go to the workers in blocks.
+    """
+
+    name: str
+    refit_config: Model
+    max_broadcast_mb: int = 1024
 
     @property
-    def name(self) -> str:
-        """What settings, manifests and folders call it."""
-        ...
+    @abstractmethod
+    def spark(self) -> SparkSession:
+        """The session that its tables belong to."""
 
-    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether its scores speak of ratings."""
+        return False
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """What the engine needs. Kept with the model: it sends the items once."""
+        return self._scoring()
+
+    @abstractmethod
+    def _scoring(self) -> Scoring: ...
+
+    def recommend(
+        self,
+        users: DataFrame,
+        *,
+        n: int,
+        seen: Interactions | PackedPairs,
+        instant: int | None = None,
+    ) -> Mapped:
+        """(user int, item int, rank int from 1, score float): the n best items of every user.
+
+        Order is total: score descending, then item ascending.
+
+        Args:
+            users: one column `user`, distinct.
+            n: places a user; a user may get fewer, or none where the model does not know the user.
+            seen: (user, item) pairs to leave out.
+            instant: for which the lists are made, in microseconds since 1970.
+
+        Raises:
+            MissingError: if not even a block of items fits into a worker.
+        """
+        return top_n(self.scoring, users, n=n, seen=seen, instant=instant)
+
+    def predict(self, pairs: Interactions | PackedPairs) -> Mapped:
         """(user int, item int, prediction float): of the pairs it can predict, never NaN.
 
         A model that does not predict ratings returns no row.
 
         Args:
-            pairs: (user, item, ...), or what `seen.gathered` made of them.
+            pairs: (user, item, rated_at, ...): a prediction is asked for the instant of its pair.
+
+        Raises:
+            MissingError: as `recommend`.
         """
-        ...
-
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
-        """(user int, item int, rank int from 1, score float): the n best items of every user.
-
-        Args:
-            users: one column `user`, distinct.
-            n: places a user; a user may get fewer, or none where the model does not know the user.
-            seen: (user, item) pairs to leave out, or what `seen.gathered` made of them.
-
-        Order is total: score descending, then item ascending.
-        """
-        ...
-
-    def refit(self) -> Model:
-        """The settings with which to fit again on all ratings (SGD: its best epoch count)."""
-        ...
+        if not self.predicts_ratings:
+            return no_predictions(self.spark)
+        return predict(self.scoring, pairs)
 
     def save(self, folder: Folder) -> None:
-        """Write everything that `load` needs, and `model.json` last."""
-        ...
+        """Write everything that loading needs, and `model.json` last."""
+        folder.delete(MANIFEST)
+        manifest = self._save(folder)
+        sections = self.refit_config.sections().items()
+        settings = {name: section.model_dump(mode="json") for name, section in sections}
+        folder.write_json(MANIFEST, {"name": self.name, "settings": settings, **manifest})
 
+    @abstractmethod
+    def _save(self, folder: Folder) -> Mapping[str, Any]:
+        """Write the tables; what else `model.json` is to say, for `load`."""
+
+    @abstractmethod
     def info(self) -> Mapping[str, Any]:
         """What the manifest and report show: blocks, epochs, learning curve, sizes."""
-        ...
+
+
+__all__ = ["FittedModel", "Model"]

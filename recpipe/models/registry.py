@@ -5,31 +5,31 @@ A family of models adds one line: its specs.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from recpipe.errors import InputError, UsageError
-from recpipe.feedback import Scale
 from recpipe.models.als.spec import SPECS as ALS
 from recpipe.models.baselines.spec import SPECS as BASELINES
+from recpipe.models.blend.spec import SPECS as BLEND
+from recpipe.models.linear.spec import SPECS as LINEAR
 from recpipe.models.sgd.spec import SPECS as SGD
-from recpipe.models.spec import LoadOptions, Sections
+from recpipe.models.spec import MANIFEST, LoadOptions, Sections
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Mapping, Sequence
 
     from recpipe.models.base import FittedModel, Model
     from recpipe.models.spec import ModelSpec
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
-SPECS: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*BASELINES, *ALS, *SGD)}
+SPECS: Mapping[str, ModelSpec] = {
+    spec.name: spec for spec in (*BASELINES, *ALS, *SGD, *LINEAR, *BLEND)
+}
 """Every model by its name."""
-
-MANIFEST = "model.json"
-"""The file of a fitted model that is written last."""
 
 
 def spec_of(name: str) -> ModelSpec:
@@ -43,25 +43,45 @@ def spec_of(name: str) -> ModelSpec:
     return SPECS[name]
 
 
-def build(name: str, sections: Mapping[str, Section], *, scale: Scale | None = None) -> Model:
+def build(name: str, sections: Mapping[str, Section]) -> Model:
     """The model of that name.
 
     Args:
         name: one of `SPECS`.
         sections: its sections of the settings by name, and perhaps others; one that is missing has
             its defaults.
-        scale: of the ratings; None: 0.5 to 5.
 
     Raises:
         UsageError: if there is no such model.
     """
     spec = spec_of(name)
-    own = {key: sections.get(key) or kind() for key, kind in spec.sections.items()}
-    return spec.build(Sections(own, scale or Scale()))
+    return spec.build(sections_of(spec, sections))
 
 
-def load(folder: Folder) -> FittedModel:
+def sections_of(spec: ModelSpec, sections: Mapping[str, Section]) -> Sections:
+    """The sections that a spec names, of all; one that is missing has its defaults."""
+    return Sections({key: sections.get(key) or kind() for key, kind in spec.sections.items()})
+
+
+def parts_of(name: str, sections: Mapping[str, Section], trained: Sequence[str]) -> tuple[str, ...]:
+    """The models whose fitted form the fit of a model needs; none for most.
+
+    Args:
+        name: of the model.
+        sections: its sections of the settings, and perhaps others.
+        trained: all models that are trained; of these only what `auto` may choose counts.
+    """
+    spec = spec_of(name)
+    others = [other for other in trained if other != name and spec_of(other).selectable]
+    return spec.parts(sections_of(spec, sections), others)
+
+
+def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
     """The fitted model that `save` wrote to `folder`.
+
+    Args:
+        folder: of one model.
+        max_broadcast_mb: `recommend.max_broadcast_mb` of now; it is no part of the model.
 
     Raises:
         UsageError: if there is none, or not a whole one: model.json is written last.
@@ -71,8 +91,14 @@ def load(folder: Folder) -> FittedModel:
         raise UsageError(f"{folder.uri}: no fitted model", hint="train it first")
     manifest = folder.read_json(MANIFEST)
     try:
-        spec = spec_of(manifest["name"])
-        options = LoadOptions(manifest, _refit_config(spec, manifest["settings"]), load)
+        spec, saved = spec_of(manifest["name"]), manifest["settings"]
+        sections = {key: kind.model_validate(saved[key]) for key, kind in spec.sections.items()}
+        options = LoadOptions(
+            manifest,
+            build(spec.name, sections),
+            max_broadcast_mb,
+            partial(load, max_broadcast_mb=max_broadcast_mb),
+        )
     except (KeyError, TypeError, ValidationError, UsageError) as error:
         raise InputError(
             f"{folder.path(MANIFEST)}: not a model of this version of recpipe ({error})",
@@ -81,10 +107,4 @@ def load(folder: Folder) -> FittedModel:
     return spec.load(folder, options)
 
 
-def _refit_config(spec: ModelSpec, saved: Mapping[str, Any]) -> Model:
-    sections = {key: kind.model_validate(saved[key]) for key, kind in spec.sections.items()}
-    scale = saved.get("ingest", {}).get("rating_scale")
-    return build(spec.name, sections, scale=None if scale is None else Scale.model_validate(scale))
-
-
-__all__ = ["MANIFEST", "SPECS", "build", "load", "spec_of"]
+__all__ = ["SPECS", "build", "load", "parts_of", "sections_of", "spec_of"]

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from recpipe.feedback import Scale
     from recpipe.models.base import FittedModel, Model
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
 S = TypeVar("S", bound="Section")
+
+MANIFEST = "model.json"
+"""The file of a saved model that is written last."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,9 @@ class Sections:
 
     Args:
         by_name: the values of each section that the spec of the model names.
-        scale: of the ratings.
     """
 
     by_name: Mapping[str, Section]
-    scale: Scale
 
     def of(self, kind: type[S]) -> S:
         """The section of exactly this type."""
@@ -40,12 +40,19 @@ class LoadOptions:
     Args:
         manifest: the saved model's model.json.
         refit_config: the model that would be fitted again, built from the saved sections.
+        max_broadcast_mb: of `FittedModel`; a choice of now, no part of the model.
         load_part: loads another saved model from a folder below, for models of models.
     """
 
     manifest: Mapping[str, Any]
     refit_config: Model
+    max_broadcast_mb: int
     load_part: Callable[[Folder], FittedModel]
+
+
+def no_parts(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
+    """A model that stands on its own."""
+    return ()
 
 
 def middle(folds: Sequence[Mapping[str, Any]]) -> int:
@@ -57,7 +64,7 @@ def load_factors(folder: Folder, options: LoadOptions) -> FittedModel:
     """The fitted model of factors in a folder."""
     from recpipe.models.factors import FactorModel
 
-    return FactorModel.load(folder, options.manifest, again=options.refit_config)
+    return FactorModel.load(folder, options)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class ModelSpec:
         selectable: whether `publish.model = auto` may choose it.
         representative_fold: of k-fold, the place of the fold whose fit stands for all when the
             model is fitted again; given what `FittedModel.info` said of each fold.
+        parts: the models that its fit is handed fitted, by its sections and the names of all models
+            that are trained.
     """
 
     name: str
@@ -88,6 +97,7 @@ class ModelSpec:
     baseline: bool = False
     selectable: bool = True
     representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle
+    parts: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_parts
 
 
-__all__ = ["LoadOptions", "ModelSpec", "Sections", "load_factors", "middle"]
+__all__ = ["MANIFEST", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle"]

@@ -1,15 +1,14 @@
-"""The items of a top-N on their way to the workers: whole, or in blocks where they are many."""
+"""The items of a model on their way to the workers: whole, or in blocks where they are many."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import MissingError
-from recpipe.ranking.scorers import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,27 +16,38 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
+    from recpipe.ranking.scorer import Scorer
+
 LEAST_ITEMS = 4096
 """Items of the smallest block: with fewer, their way to the workers would cost more than they."""
 
-S = TypeVar("S", bound=Scorer)
+
+class Items(Protocol):
+    """The scorers of all items of a model, in the workers' reach."""
+
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        ...
+
+    def scorers(self) -> Iterator[Scorer]:
+        """One after the other, their items ascending; together they hold each item once."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates(Generic[S]):
-    """Scorers of all items, in the workers' reach.
+class ItemBlocks:
+    """Scorers that were broadcast.
 
     Args:
-        blocks: one for each block of items, ascending; together they hold each item once.
-        items: how many items there are.
-        width: numbers of a user that the scorers read.
+        blocks: one for each block of items, ascending.
+        count: how many items there are.
     """
 
-    blocks: tuple[Broadcast[S], ...]
-    items: int
-    width: int
+    blocks: tuple[Broadcast[Scorer], ...]
+    count: int
 
-    def scorers(self) -> Iterator[S]:
+    def scorers(self) -> Iterator[Scorer]:
         """In a task: one scorer after the other; two are held while one takes another's place."""
         for block in self.blocks:
             yield block.value
@@ -47,15 +57,15 @@ class Candidates(Generic[S]):
                 vars(block).pop("_value", None)
 
 
-def send(
+def send_items(
     items: DataFrame,
-    collect: Callable[[DataFrame], S],
+    collect: Callable[[DataFrame], Scorer],
     *,
     count: int,
     item_bytes: int,
     limit_mb: int,
     what: str,
-) -> Candidates[S]:
+) -> ItemBlocks:
     """Send scorers of all items to the workers, none larger than the limit.
 
     Where one would be larger, the items go in blocks of ascending numbers. The driver holds one
@@ -77,7 +87,7 @@ def send(
     room = limit_mb * 2**20 // item_bytes
     if count <= room:
         whole = collect(items)
-        return Candidates((context.broadcast(whole),), count, whole.width)
+        return ItemBlocks((context.broadcast(whole),), count)
     encrypted = context.getConf().get("spark.io.encryption.enabled", "false") == "true"
     if room < LEAST_ITEMS or encrypted:
         least = count if encrypted else LEAST_ITEMS
@@ -90,11 +100,11 @@ def send(
         )
     numbers = np.sort(items.select("item").toArrow().column("item").to_numpy())
     blocks = [numbers[start : start + room] for start in range(0, len(numbers), room)]
-    sent: list[Broadcast[S]] = []
+    sent: list[Broadcast[Scorer]] = []
     for block in blocks:
         scorer = collect(items.where(F.col("item").between(int(block[0]), int(block[-1]))))
         sent.append(context.broadcast(scorer))
-    return Candidates(tuple(sent), count, scorer.width)
+    return ItemBlocks(tuple(sent), count)
 
 
-__all__ = ["LEAST_ITEMS", "Candidates", "send"]
+__all__ = ["LEAST_ITEMS", "ItemBlocks", "Items", "send_items"]

@@ -1,4 +1,4 @@
-"""Users on their way to the tasks of their buckets: who they are, and the numbers of each."""
+"""The dense vectors of users on their way to the tasks of their buckets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
-from recpipe.spark.interactions import PACKED, Kinds, pieces
-from recpipe.storage.decoded import decoded, files_of
+from recpipe.spark.interactions import PACKED, Kinds, frame_of, pieces
+from recpipe.storage import Stored
+from recpipe.storage.decoded import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,63 +20,71 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.spark.interactions import Arrays
+    from recpipe.spark.interactions import Arrays, Interactions
 
-KINDS = Kinds(np.int32, np.float32)
+VECTOR_KINDS = Kinds(np.int32, np.float32)
+"""The types of packed vectors, and of packed users: numbers, and what goes with each."""
+
+_COLUMNS = ("user", "factors", "bias")
 
 
-class People(NamedTuple):
-    """Users in a task.
+class UserVectors(NamedTuple):
+    """Vectors in a task.
 
     Args:
-        users: (n,) distinct, ascending.
-        numbers: (n, width) of each.
+        known: (n,) whether the user has one.
+        numbers: (n, width) of each, zeros for users without.
     """
 
-    users: NDArray[np.int32]
+    known: NDArray[np.bool_]
     numbers: NDArray[np.float32]
 
-    def of(self, users: NDArray[np.int32], *, unknown_too: bool) -> People:
-        """These of `users`, distinct and ascending; who is not known has zeros, or is left out."""
-        at = ids.positions(self.users, users)
-        if not unknown_too:
-            return People(users[at >= 0], self.numbers[at[at >= 0]])
-        numbers = np.zeros((len(users), self.numbers.shape[1]), np.float32)
-        numbers[at >= 0] = self.numbers[at[at >= 0]]
-        return People(users, numbers)
 
-
-def people_of(arrays: Arrays, *, width: int) -> People:
-    """In a task: what `packed_people` sent."""
-    order = np.argsort(arrays.keys, kind="stable")
-    return People(arrays.keys[order], arrays.values.reshape(len(order), width)[order])
-
-
-def packed_people(people: DataFrame, *, buckets: int) -> DataFrame:
-    """`pairs.PACKED`: users by bucket, with the factors and then the bias of each, if any.
+def vectors_of(arrays: Arrays, users: NDArray[np.int32], *, width: int) -> UserVectors:
+    """In a task: the vectors of some users of its bucket.
 
     Args:
-        people: (user int, factors array<float>, bias float) or (user int), users distinct.
+        arrays: what `packed_user_vectors` sent, of all users of the bucket.
+        users: distinct, ascending.
+        width: numbers of a vector.
+    """
+    order = np.argsort(arrays.keys, kind="stable")
+    at = ids.positions(arrays.keys[order], users)
+    known = at >= 0
+    numbers = np.zeros((len(users), width), np.float32)
+    numbers[known] = arrays.values.reshape(len(order), width)[order[at[known]]]
+    return UserVectors(known, numbers)
+
+
+def packed_users(users: DataFrame, *, buckets: int) -> DataFrame:
+    """`interactions.PACKED` of (user int, ...): users by bucket, and nothing beside them."""
+    # Whose numbers are long are cast: a task takes their bytes for those of ints.
+    user = F.col("user").cast("int").alias("user")
+    return users.select(user).mapInArrow(partial(_pack, buckets=buckets), PACKED)
+
+
+def packed_user_vectors(vectors: Interactions, *, buckets: int) -> DataFrame:
+    """`interactions.PACKED`: users by bucket, with the factors and then the bias of each.
+
+    Args:
+        vectors: (user int, factors array<float>, bias float), users distinct.
         buckets: how many there are.
     """
     pack = partial(_pack, buckets=buckets)
-    # Whose numbers are long are cast: a task takes their bytes for those of ints.
+    files = vectors.files(_COLUMNS) if isinstance(vectors, Stored) else None
+    if files is not None:
+        return files.mapInArrow(lambda batches: pack(_from_files(batches)), PACKED)
     user = F.col("user").cast("int").alias("user")
-    if "factors" not in people.columns:
-        return people.select(user).mapInArrow(pack, PACKED)
-    files = files_of(people.select("user", "factors", "bias"))
-    if files is None:
-        factors = F.col("factors").cast("array<float>").alias("factors")
-        rows = people.select(user, factors, F.col("bias").cast("float").alias("bias"))
-        return rows.mapInArrow(pack, PACKED)
-    return files.mapInArrow(lambda batches: pack(_from_files(batches)), PACKED)
+    factors = F.col("factors").cast("array<float>").alias("factors")
+    rows = frame_of(vectors).select(user, factors, F.col("bias").cast("float").alias("bias"))
+    return rows.mapInArrow(pack, PACKED)
 
 
 def _from_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    kinds = [("user", pa.int32()), ("factors", pa.list_(pa.float32())), ("bias", pa.float32())]
-    return decoded(batches, kinds)
+    kinds = [pa.int32(), pa.list_(pa.float32()), pa.float32()]
+    return decoded(batches, list(zip(_COLUMNS, kinds, strict=True)))
 
 
 def _pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
@@ -97,4 +106,4 @@ def _numbers(factors: pa.Array, bias: pa.Array) -> NDArray[np.float32]:
     return np.column_stack([values.reshape(len(factors), -1 if len(values) else 0), bias])
 
 
-__all__ = ["KINDS", "People", "packed_people", "people_of"]
+__all__ = ["VECTOR_KINDS", "UserVectors", "packed_user_vectors", "packed_users", "vectors_of"]

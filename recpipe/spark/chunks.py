@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from recpipe.kernels.ids import Counts
     from recpipe.spark.columns import Batches
+    from recpipe.spark.interactions import Interactions
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
@@ -48,7 +49,7 @@ _RATING_BYTES = 4
 
 
 @contextmanager
-def chunked(ratings: DataFrame) -> Iterator[tuple[DataFrame, int]]:
+def chunked(ratings: Interactions) -> Iterator[tuple[DataFrame, int]]:
     """CHUNKS of (user int, item int, rating), let go at the end of the block; how many ratings."""
     chunks = in_chunks(ratings).persist(StorageLevel.MEMORY_AND_DISK)
     try:
@@ -60,7 +61,7 @@ def chunked(ratings: DataFrame) -> Iterator[tuple[DataFrame, int]]:
         chunks.unpersist()
 
 
-def in_chunks(ratings: DataFrame) -> DataFrame:
+def in_chunks(ratings: Interactions) -> DataFrame:
     """CHUNKS of (user int, item int, rating)."""
     return map_pairs(ratings, _gather, CHUNKS, value=Value("rating", "float"))
 

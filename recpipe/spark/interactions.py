@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from weakref import WeakKeyDictionary
+from functools import cached_property, partial, reduce
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recpipe.spark.arrow import VALUE_BYTES, gathered, names_of
-from recpipe.storage.decoded import decoded, files_of
+from recpipe.storage import Stored
+from recpipe.storage.decoded import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,49 +96,80 @@ def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.in
     return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
 
 
-def mapped(frame: DataFrame, work: Work, schema: str) -> DataFrame:
-    """`frame.mapInArrow`, whose pairs `map_pairs` takes from `work` itself.
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """Pairs that a Python function makes, before Spark has made rows of them.
 
     Two functions of Python in one stage take two workers for each task, and what one makes becomes
-    rows of Spark on its way to the other.
+    rows of Spark on its way to the other; `map_pairs` calls the second with what the first makes.
+
+    Args:
+        source: what `work` is given.
+        work: what a task does.
+        schema: of what it makes: user int, item int, ...
+    """
+
+    source: DataFrame
+    work: Work
+    schema: str
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        """The rows, for whoever writes, joins or caches them."""
+        return self.source.mapInArrow(self.work, self.schema)
+
+
+Interactions: TypeAlias = DataFrame | Stored | Mapped
+"""(user int, item int, ...): rows of Spark, a table at rest, or what a function makes."""
+
+
+def mapped(frame: DataFrame, work: Work, schema: str) -> Mapped:
+    """Like `frame.mapInArrow`; a following `map_pairs` runs in the same worker.
 
     Args:
         frame: what `work` is given.
         work: what a task does; it makes no nulls, and the same again if it runs again.
         schema: of what it makes: user int, item int, ...
     """
-    rows = frame.mapInArrow(work, schema)
-    _origins[rows] = frame, work
-    return rows
+    return Mapped(frame, work, schema)
 
 
-_origins: WeakKeyDictionary[DataFrame, tuple[DataFrame, Work]] = WeakKeyDictionary()
+def frame_of(rows: Interactions) -> DataFrame:
+    """The rows as Spark's own, to filter, join or cache."""
+    return rows if isinstance(rows, DataFrame) else rows.frame
 
 
-def map_pairs(rows: DataFrame, work: Work, schema: str, *, value: Value | None = None) -> DataFrame:
+def map_pairs(
+    rows: Interactions, work: Work, schema: str, *, value: Value | None = None
+) -> DataFrame:
     """`work` on batches of (PAIR, value), as `mapInArrow` does; the way in is the shortest.
 
+    Of a table at rest tasks decode the files, where `Stored.files` gives them; what a Python
+    function makes goes on in the same worker; else rows come from Spark.
+
     Args:
-        rows: (user int, item int, ...), without nulls.
+        rows: (user int, item int, ...), users and items without nulls.
         work: what a task does.
         schema: of what it makes.
         value: a column of `rows` that goes with the pairs.
     """
-    if rows in _origins and rows.storageLevel == StorageLevel.NONE:
-        source, made_by = _origins[rows]
-        take = partial(_from_rows, value=value)
-        return source.mapInArrow(lambda batches: work(take(made_by(batches))), schema)
-    if value is not None and value.missing == "skip":
-        rows = rows.where(F.col(value.name).isNotNull())
-    elif value is not None and value.missing is not None:
-        rows = rows.withColumn(value.name, F.coalesce(value.name, F.lit(value.missing)))
+    if isinstance(rows, Mapped):
+        take, made_by = partial(_from_rows, value=value), rows.work
+        return rows.source.mapInArrow(lambda batches: work(take(made_by(batches))), schema)
     beside = [] if value is None else [value]
-    files = files_of(rows.select("user", "item", *[column.name for column in beside]))
-    if files is not None:
-        read = partial(_from_files, value=value)
-        return files.mapInArrow(lambda batches: work(read(batches)), schema)
+    # Decoded values must all be there, so a column that lacks some comes from Spark.
+    if isinstance(rows, Stored) and (value is None or value.missing is None):
+        files = rows.files(["user", "item", *[column.name for column in beside]])
+        if files is not None:
+            read = partial(_from_files, value=value)
+            return files.mapInArrow(lambda batches: work(read(batches)), schema)
+    frame = frame_of(rows)
+    if value is not None and value.missing == "skip":
+        frame = frame.where(F.col(value.name).isNotNull())
+    elif value is not None and value.missing is not None:
+        frame = frame.withColumn(value.name, F.coalesce(value.name, F.lit(value.missing)))
     columns = [column.column().alias("value") for column in beside]
-    return rows.select(_pair_of(), *columns).mapInArrow(work, schema)
+    return frame.select(_pair_of(), *columns).mapInArrow(work, schema)
 
 
 def _from_files(
@@ -188,7 +218,7 @@ def _paired(rows: pa.RecordBatch, value: Value | None) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=[PAIR, "value"][: len(columns)])
 
 
-def packed(pairs: DataFrame, *, buckets: int, value: Value | None = None) -> DataFrame:
+def packed(pairs: Interactions, *, buckets: int, value: Value | None = None) -> DataFrame:
     """PACKED: pairs by bucket, which is the user's number modulo `buckets`.
 
     Args:
@@ -306,6 +336,7 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 
 __all__ = [
-    "HELD", "PACKED", "PAIR", "Arrays", "Kinds", "Value", "arrays_of", "buckets_for",
-    "map_pairs", "mapped", "packed", "pieces", "rows_of", "together", "unpaired",
+    "HELD", "PACKED", "PAIR", "Arrays", "Interactions", "Kinds", "Mapped", "Value", "arrays_of",
+    "buckets_for", "frame_of", "map_pairs", "mapped", "packed", "pieces", "rows_of", "together",
+    "unpaired",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from recpipe.spark.interactions import (
     Value,
     arrays_of,
     buckets_for,
+    frame_of,
     packed,
     together,
     unpaired,
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
+    from recpipe.spark.interactions import Interactions
+
     Places = Callable[[int], Sequence[int | None]]
 
 
-def cuts_of(ratings: DataFrame, places: Places, *, cuts: int) -> tuple[DataFrame, int]:
+def cuts_of(ratings: Interactions, places: Places, *, cuts: int) -> tuple[DataFrame, int]:
     """(user, _first, _cut0, _item0, _cut1, ...), persisted, and how many users there are.
 
     `_first` is a user's first instant, `_cut<i>` and `_item<i>` are those of the user's row at
@@ -44,7 +47,8 @@ def cuts_of(ratings: DataFrame, places: Places, *, cuts: int) -> tuple[DataFrame
             then item.
         cuts: how many places it gives.
     """
-    buckets = buckets_for(ratings.sparkSession)
+    spark = frame_of(ratings).sparkSession
+    buckets = buckets_for(spark)
     pairs = packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
     found = (
         together([pairs], buckets=buckets)
@@ -52,7 +56,7 @@ def cuts_of(ratings: DataFrame, places: Places, *, cuts: int) -> tuple[DataFrame
         .persist()
     )
     try:
-        with narrow_rows(ratings.sparkSession):
+        with narrow_rows(spark):
             return found, found.count()
     except BaseException:
         found.unpersist()

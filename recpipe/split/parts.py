@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
+    from recpipe.storage import Stored
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 
@@ -27,6 +29,7 @@ class SplitParts:
         test: the ratings to judge by.
         fold: the number of the fold from 0; None without folds.
         cutoffs: the first instant (UTC) of validation and test, where one instant cuts all rows.
+        stored: the parts by name as tables at rest, once they are written.
     """
 
     train: DataFrame
@@ -34,6 +37,7 @@ class SplitParts:
     test: DataFrame
     fold: int | None = None
     cutoffs: Mapping[str, datetime] = field(default_factory=dict)
+    stored: Mapping[str, Stored] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "split" if self.fold is None else f"split, fold {self.fold}"
@@ -45,7 +49,13 @@ class SplitParts:
     def map(self, change: Callable[[str, DataFrame], DataFrame]) -> SplitParts:
         """The same fold with `change(name, frame)` in place of each frame."""
         changed = {name: change(name, frame) for name, frame in self.named()}
-        return SplitParts(**changed, fold=self.fold, cutoffs=self.cutoffs)
+        return SplitParts(
+            changed[TRAIN],
+            changed[VALIDATION],
+            changed[TEST],
+            fold=self.fold,
+            cutoffs=self.cutoffs,
+        )
 
     def tagged(self, *columns: str) -> DataFrame:
         """The rows of all parts: `columns`, and the part's name in the column `part`."""

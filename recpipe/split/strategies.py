@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.errors import InputError, UsageError
+from recpipe.spark.interactions import frame_of
 from recpipe.split.cuts import cuts_of
 from recpipe.split.parts import TEST, TRAIN, VALIDATION
 from recpipe.split.places import SortedColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
 
     from recpipe.split.cuts import Places
     from recpipe.split.settings import Split
+    from recpipe.storage import Stored
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,31 +65,34 @@ class Assignment:
     kept: Sequence[DataFrame] = ()
 
 
-def assign(ratings: DataFrame, settings: Split, *, seed: int) -> Assignment:
+def assign(source: DataFrame | Stored, settings: Split, *, seed: int) -> Assignment:
     """Decide the part of every row by the strategy of the settings; no row is left out.
 
     Raises:
         InputError: if there are no ratings.
         UsageError: if explicit instants are not in order.
     """
+    ratings = frame_of(source)
     match settings.strategy:
         case "global_time" if settings.validation_from and settings.test_from:
             assigned = _at_instants(ratings, settings.validation_from, settings.test_from)
         case "global_time":
             assigned = _global_time(ratings, _boundaries(settings.fractions))
         case "user_fraction":
-            assigned = _user_fraction(ratings, _boundaries(settings.fractions))
+            assigned = _user_fraction(source, _boundaries(settings.fractions))
         case "last_n":
-            assigned = _last(ratings, settings.last_n)
+            assigned = _last(source, settings.last_n)
         case "leave_one_out":
-            assigned = _last(ratings, 1)
+            assigned = _last(source, 1)
         case "random":
             assigned = _random(ratings, _boundaries(settings.fractions), seed=seed)
         case "k_fold":
             assigned = _k_fold(ratings, settings.folds, seed=seed)
         case "k_fold_users":
             held_out = exact(settings.held_out_fraction)
-            assigned = _k_fold_users(ratings, settings.folds, held_out, seed=seed)
+            assigned = _k_fold_users(source, settings.folds, held_out, seed=seed)
+        case "auto":
+            raise ValueError("auto is no strategy: `splitter.split` chooses one")
     return assigned
 
 
@@ -106,8 +111,30 @@ def _boundaries(fractions: tuple[float, float, float]) -> tuple[Fraction, Fracti
 
 def _global_time(ratings: DataFrame, boundaries: Sequence[Fraction]) -> Assignment:
     micros = ratings.select(F.unix_micros("rated_at").alias("at"))
-    validation_from, test_from = _cut(SortedColumn.of(micros, "at"), boundaries)
+    column = SortedColumn.of(micros, "at")
+    validation_from, test_from = _apart(column, *_cut(column, boundaries))
     return _at_instants(ratings, _instant(validation_from), _instant(test_from))
+
+
+def _apart(column: SortedColumn, validation_from: int, test_from: int) -> tuple[int, int]:
+    """The cuts, moved where instants are so few that a part would be empty.
+
+    Where both cuts fall on one instant, such as one of three days, validation begins at the instant
+    before; where train would be empty, at the second of all. With less than three instants a part
+    stays empty.
+    """
+
+    def nearest(condition: str, choose: Callable[[str], Column], otherwise: int) -> int:
+        found = column.frame.where(condition).agg(choose(column.name)).collect()[0][0]
+        return otherwise if found is None else int(found)
+
+    if validation_from == test_from:
+        validation_from = nearest(f"{column.name} < {test_from}", F.max, test_from)
+    if validation_from == column.lowest:
+        validation_from = nearest(f"{column.name} > {column.lowest}", F.min, validation_from)
+    if test_from <= validation_from:
+        test_from = nearest(f"{column.name} > {validation_from}", F.min, validation_from)
+    return validation_from, test_from
 
 
 def _at_instants(ratings: DataFrame, validation_from: datetime, test_from: datetime) -> Assignment:
@@ -149,21 +176,22 @@ def _by_cuts(value: Column, validation_from: Column, test_from: Column) -> Colum
 # -- the latest of each user ------------------------------------------------------------------
 
 
-def _user_fraction(ratings: DataFrame, boundaries: Sequence[Fraction]) -> Assignment:
+def _user_fraction(ratings: DataFrame | Stored, boundaries: Sequence[Fraction]) -> Assignment:
     part = F.when(_held_out(1), TEST).when(_held_out(0), VALIDATION).otherwise(F.lit(TRAIN))
     return _cut_by_user(ratings, partial(_shares, boundaries), [Fold(part)], cuts=len(boundaries))
 
 
 def _cut_by_user(
-    ratings: DataFrame, places: Places, folds: Sequence[Fold], *, cuts: int
+    ratings: DataFrame | Stored, places: Places, folds: Sequence[Fold], *, cuts: int
 ) -> Assignment:
     """The ratings, each with what `cuts_of` found of its user."""
     found, users = cuts_of(ratings, places, cuts=cuts)
+    rows = frame_of(ratings)
     if users <= _SENT_USERS:
-        frame, kept = ratings.join(F.broadcast(found), "user"), [found]
+        frame, kept = rows.join(F.broadcast(found), "user"), [found]
     else:
         # The join is a shuffle, and the parts are read from it one after the other.
-        frame = ratings.join(found, "user").persist()
+        frame = rows.join(found, "user").persist()
         kept = [found, frame]
     return Assignment(frame, folds, by_user=True, kept=kept)
 
@@ -180,7 +208,7 @@ def _held_out(cut: int) -> Column:
     return (F.col("rated_at") >= at) & (at > F.col("_first"))
 
 
-def _last(ratings: DataFrame, n: int) -> Assignment:
+def _last(ratings: DataFrame | Stored, n: int) -> Assignment:
     part = F.when(_from_place(0), TEST).when(_from_place(1), VALIDATION).otherwise(F.lit(TRAIN))
     return _cut_by_user(ratings, partial(_from_end, n), [Fold(part)], cuts=2)
 
@@ -211,9 +239,11 @@ def _k_fold(ratings: DataFrame, folds: int, *, seed: int) -> Assignment:
     return Assignment(ratings, [Fold(part, number=i) for i, part in enumerate(parts)])
 
 
-def _k_fold_users(ratings: DataFrame, folds: int, held_out: Fraction, *, seed: int) -> Assignment:
+def _k_fold_users(
+    ratings: DataFrame | Stored, folds: int, held_out: Fraction, *, seed: int
+) -> Assignment:
     key = _user_hash(seed)
-    users = ratings.select("user_id").distinct().select(key.alias("key")).persist()
+    users = frame_of(ratings).select("user_id").distinct().select(key.alias("key")).persist()
     try:
         ring = _ring(SortedColumn.of(users, "key"), folds)
     finally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from recpipe import split as splits
 from recpipe.errors import CheckError, UsageError
 from recpipe.feedback import Scale
+from recpipe.stages.table import stages_from
 from recpipe.storage import Runs, Tables
 from recpipe.storage.runs import FAILED, REFUSED, RUNNING
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import Times
     from recpipe.runtime.progress import Progress
     from recpipe.settings import Settings
-    from recpipe.storage import Folder, Run
+    from recpipe.split.settings import Split
+    from recpipe.storage import Folder, Run, Stored
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Context:
     models_dir: Folder | None = None
     folds: dict[str, list[splits.SplitParts]] = field(default_factory=dict)
 
+    @property
+    def end(self) -> datetime:
+        """The end of the day that the run stands for: what lists of all ratings are made for."""
+        return datetime.combine(self.run_date, time(), UTC) + timedelta(days=1)
+
     @cached_property
     def tables(self) -> Tables:
         return Tables(self.root)
@@ -55,24 +63,13 @@ class Context:
         return Runs(self.root)
 
 
-_WRITES = {
-    "split": ("split",),
-    "train": ("models", "fallbacks"),
-    "evaluate": ("metrics", "chosen"),
-    "recommend": ("final", "recommended"),
-    "publish": ("gates", "output"),
-}
-"""The sections of the manifest by the stage that writes them, in the order of the stages."""
-
-
 @contextmanager
 def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[None]:
     """Show a stage and keep its seconds in the manifest, or there say how it ended.
 
     What this and later stages wrote before is forgotten: it rests on what is now done again.
     """
-    order = list(_WRITES)
-    run.forget(*[section for later in order[order.index(name) :] for section in _WRITES[later]])
+    run.forget(*[section for later in stages_from(name) for section in later.writes])
     run.record(status=RUNNING, stage=name)
     try:
         with context.progress.stage(name, detail) as timer:
@@ -90,12 +87,37 @@ def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[N
 
 def table(context: Context, run: Run, name: str) -> DataFrame:
     """A table at the version that the run is pinned to."""
-    return context.tables.read(name, version=run.manifest["tables"][name])
+    return stored(context, run, name).frame
 
 
-def scale(run: Run) -> Scale:
-    """The valid ratings of the release that was ingested."""
-    return Scale.model_validate(run.manifest["input"]["rating_scale"])
+def stored(context: Context, run: Run, name: str) -> Stored:
+    """`table`, as a handle: for whoever wants its columns as arrays."""
+    return context.tables.stored(name, version=run.manifest["tables"][name])
+
+
+def scale(run: Run) -> Scale | None:
+    """The valid ratings of what was ingested; None for implicit feedback."""
+    found = run.manifest["input"]["rating_scale"]
+    return None if found is None else Scale.model_validate(found)
+
+
+def times(run: Run) -> Times:
+    """What instants the ratings have."""
+    found: Times = run.manifest["input"].get("times", "some")
+    return found
+
+
+def unrated(context: Context, run: Run) -> DataFrame | None:
+    """contracts.UNRATED: what users have seen and not rated; None where there is nothing."""
+    if "unrated" not in run.manifest["tables"]:
+        return None
+    return table(context, run, "unrated")
+
+
+def split_settings(context: Context, run: Run) -> Split:
+    """The settings of the split, with the strategy that was followed."""
+    strategy = run.manifest["split"]["strategy"]
+    return context.settings.split.model_copy(update={"strategy": strategy})
 
 
 def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.SplitParts]:
@@ -124,9 +146,12 @@ def _checked_folds(context: Context, run: Run) -> list[splits.SplitParts]:
     folds = []
     for fold in run.manifest["split"]["folds"]:
         place = of_fold(run.folder / "split", fold)
-        train, validation, test = (place.read_table(name) for name in splits.PARTS)
-        parts = splits.SplitParts(train, validation, test, fold=fold, cutoffs=cutoffs)
-        splits.check_no_leak(parts, context.settings.split)
+        stored = {name: place.stored(name) for name in splits.PARTS}
+        train, validation, test = (part.frame for part in stored.values())
+        parts = splits.SplitParts(
+            train, validation, test, fold=fold, cutoffs=cutoffs, stored=stored
+        )
+        splits.check_no_leak(parts, split_settings(context, run))
         folds.append(parts)
     return folds
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recpipe import evaluation
 from recpipe.contracts import EVALUATION
-from recpipe.ranking.seen import gathered
+from recpipe.feedback import liked_from
+from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.arrow import narrow_rows
-from recpipe.stages.context import Context, folds_of, stage
+from recpipe.stages.context import Context, folds_of, scale, stage, unrated
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from pyspark.sql import DataFrame
+    from datetime import datetime
 
     from recpipe import split as splits
     from recpipe.models.base import FittedModel
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
@@ -42,11 +46,34 @@ def evaluate(context: Context, run: Run) -> None:
                 name: load(context, run.manifest["models"][name]["folds"][number]["path"])
                 for name in names
             }
-            rows += _judge(context, run, models, parts, "validation", seen=parts.train)
-            seen = parts.train.unionByName(parts.validation)
-            rows += _judge(context, run, models, parts, "test", seen=seen)
+            for part, before in (
+                ("validation", [parts.train]),
+                ("test", [parts.train, parts.validation]),
+            ):
+                seen = _seen(context, run, before, until=parts.cutoffs.get(f"{part}_from"))
+                rows += _judge(context, run, models, parts, part, seen=seen)
         run.folder.write_json("metrics.json", evaluation.document(rows))
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
+
+
+def _seen(
+    context: Context, run: Run, rated: Sequence[DataFrame], *, until: datetime | None
+) -> DataFrame:
+    """(user, item) that are no candidates: what was rated before, or seen without a rating.
+
+    Args:
+        context: of the stage.
+        run: whose source it is.
+        rated: the parts that come before the one that is judged.
+        until: what was seen at this instant or later does not count, where one cuts all ratings.
+    """
+    frames = [part.select("user", "item") for part in rated]
+    more = unrated(context, run)
+    if more is not None:
+        if until is not None:
+            more = more.where(F.col("rated_at").isNull() | (F.col("rated_at") < F.lit(until)))
+        frames.append(more.select("user", "item"))
+    return reduce(DataFrame.unionByName, frames)
 
 
 def _judge(
@@ -60,32 +87,35 @@ def _judge(
 ) -> list[evaluation.MetricRow]:
     """Metrics of every model on one part of one fold."""
     settings = context.settings.evaluate
-    every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
-    threshold = None if every_item else settings.relevance_threshold
-    held_out = getattr(parts, part)
+    every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
+    threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
+    held_out = parts.stored[part]
     with ExitStack() as stack:
 
         def kept(frame: DataFrame) -> DataFrame:
             stack.callback(frame.persist().unpersist)
             return frame
 
-        users = kept(evaluation.judged_users(held_out, relevance_threshold=threshold))
+        users = kept(evaluation.judged_users(held_out.frame, relevance_threshold=threshold))
         judged = users.count()
         # Crosses to Python once for all models, and without the users who are not judged.
-        left_out = gathered(seen.join(users, "user", "left_semi"), users=judged)
-        asked = gathered(held_out)
+        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=judged)
+        asked = packed_pairs(held_out)
         for each in (left_out, asked):
-            kept(each.pairs)
-        lists = {}
+            kept(each.rows)
+        lists: dict[str, Interactions] = {}
+        first = parts.cutoffs.get(f"{part}_from", context.end)
+        instant = int(first.timestamp()) * 1_000_000
         for name, model in models.items():
             with context.progress.stage("rank", f"{name}, {part}"):
-                ranked = model.recommend(users, n=max(settings.ks), seen=left_out)
+                ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
+                lists[name] = ranked
                 if part == "test":
                     place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                    ranked = ranked.select(*EVALUATION.columns)
+                    rows = ranked.frame.select(*EVALUATION.columns)
                     with narrow_rows(users.sparkSession):
-                        ranked = place.write_table(table, ranked, contract=EVALUATION)
-                lists[name] = ranked
+                        place.write_table(table, rows, contract=EVALUATION)
+                    lists[name] = place.stored(table)
         with context.progress.stage("judge", part):
             predictions = {name: model.predict(asked) for name, model in models.items()}
             rating = partial(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
 from recpipe.models import registry
+from recpipe.models.data import ItemFeatures, TrainingData, UserFeatures
 from recpipe.runtime import signals
-from recpipe.stages.context import Context, scale
+from recpipe.stages.context import Context, scale, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     from pyspark.sql import DataFrame
 
     from recpipe.models.base import FittedModel, Model
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
@@ -23,27 +27,57 @@ FALLBACK = "sgd"
 """The model that takes the place of one that cannot be fitted."""
 
 
-def new_model(context: Context, run: Run, name: str) -> Model:
+def new_model(context: Context, name: str) -> Model:
     """The model of that name by the settings of the run."""
-    return registry.build(name, dict(context.settings), scale=scale(run))
+    return registry.build(name, dict(context.settings))
 
 
-def fit(
+def parts_of(model: Model, trained: Sequence[str]) -> tuple[str, ...]:
+    """The models that the fit of a model is handed fitted, of those that are trained."""
+    return registry.parts_of(model.name, model.sections(), trained)
+
+
+def training_data(
     context: Context,
-    model: Model,
-    ratings: DataFrame,
-    folder: Folder,
+    run: Run,
+    ratings: Interactions,
     *,
-    validation: DataFrame | None = None,
-) -> dict[str, Any]:
+    as_of: datetime,
+    validation: Interactions | None = None,
+    fitted: Mapping[str, FittedModel] | None = None,
+) -> TrainingData:
+    """What a fit may see of a run.
+
+    Args:
+        context: of the stage.
+        run: whose tables hold what is known of items and users.
+        ratings: to be fitted.
+        as_of: the instant before which everything is known.
+        validation: held out, or None.
+        fitted: models for a model that scores by them.
+    """
+
+    def known(name: str) -> DataFrame | None:
+        return table(context, run, name) if name in run.manifest["tables"] else None
+
+    return TrainingData(
+        ratings=ratings,
+        validation=validation,
+        items=ItemFeatures(known, as_of),
+        users=UserFeatures(known),
+        fitted=fitted or {},
+        scale=scale(run),
+        as_of=as_of,
+    )
+
+
+def fit(context: Context, model: Model, data: TrainingData, folder: Folder) -> dict[str, Any]:
     """Fit a model, save it to the folder, and return what the manifest says of it."""
     with (
         context.progress.stage("fit", model.name) as timer,
         context.root.scratch(model.name) as scratch,
     ):
-        fitted = model.fit(
-            ratings, validation=validation, scratch=scratch, seed=context.settings.seed
-        )
+        fitted = model.fit(data, scratch=scratch, seed=context.settings.seed)
         folder.delete()
         fitted.save(folder)
         if context.models_dir is not None:
@@ -59,8 +93,8 @@ def fit(
 
 def load(context: Context, path: str) -> FittedModel:
     """The fitted model at a path relative to the root."""
-    fitted: Any = registry.load(context.root / path)
-    return replace(fitted, max_broadcast_mb=context.settings.recommend.max_broadcast_mb)  # type: ignore[no-any-return]
+    limit = context.settings.recommend.max_broadcast_mb
+    return registry.load(context.root / path, max_broadcast_mb=limit)
 
 
 def fitted_models(run: Run) -> list[str]:
@@ -72,12 +106,35 @@ def fitted_models(run: Run) -> list[str]:
 
 def fall_back(context: Context, run: Run, name: str, error: Exception) -> None:
     """Note that `sgd` takes the place of a model; raise where settings do not allow it."""
-    wanted = name in context.settings.train.fallback_for and name != FALLBACK
-    # Settings that make no sense are no failure of a fit.
-    if not wanted or isinstance(error, UsageError) or signals.received():
+    if not has_fallback(context, run, name) or _ends_all(error):
         raise error
-    said = f"{type(error).__name__}: {error}".splitlines()[0]
-    logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, said)
+    logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, _said(error))
     logger.debug("the fit of %s failed", name, exc_info=error)
-    entry = {"failed": name, "used": FALLBACK, "error": said}
+    entry = {"failed": name, "used": FALLBACK, "error": _said(error)}
     run.record(fallbacks=[*run.manifest["fallbacks"], entry])
+
+
+def has_fallback(context: Context, run: Run, name: str) -> bool:
+    """Whether `sgd` takes the place of a model that fails: it learns from ratings alone."""
+    wanted = name in context.settings.train.fallback_for and name != FALLBACK
+    return wanted and scale(run) is not None
+
+
+def go_on_without(context: Context, run: Run, name: str, error: Exception) -> None:
+    """Note that a model failed; raise where the run is to end with it."""
+    settings = context.settings
+    wanted = settings.train.on_failure == "stop" or settings.publish.model == name
+    if wanted or _ends_all(error):
+        raise error
+    logger.warning("%s could not be fitted; going on without it: %s", name, _said(error))
+    logger.debug("the fit of %s failed", name, exc_info=error)
+    run.record(failed=[*run.manifest["failed"], {"model": name, "error": _said(error)}])
+
+
+def _ends_all(error: Exception) -> bool:
+    """Whether an error is no failure of one fit: settings that make no sense, or a signal."""
+    return isinstance(error, UsageError) or signals.received() is not None
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,13 +1,12 @@
-"""Check the lists, export them, and replace one pointer; then the page about it."""
+"""Check the lists, export them, and replace one pointer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from recpipe import publish as publishing
-from recpipe import report as reporting
 from recpipe.errors import UsageError
-from recpipe.stages.context import Context, folds_of, stage, table
+from recpipe.stages.context import Context, folds_of, stage, table, unrated
 from recpipe.storage.runs import FINISHED
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ def publish(context: Context, run: Run) -> None:
             lists,
             ratings=table(context, run, "ratings"),
             n=context.settings.recommend.n,
-            no_leak=lambda: (
-                f"{len(folds_of(context, run, check=True))} split(s), checked as they lie there"
-            ),
+            unrated=unrated(context, run),
+            no_leak=lambda: _no_leak(context, run),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])
             gate.hold()
@@ -39,24 +37,8 @@ def publish(context: Context, run: Run) -> None:
     run.record(status=FINISHED)
 
 
-def report(context: Context, run: Run) -> str:
-    """A page that a person opens; returns where it is. Belongs to finished runs as well."""
-    with context.progress.stage("report"):
-        metrics = run.folder.read_json("metrics.json") if run.folder.exists("metrics.json") else {}
-        page = reporting.render(run.manifest, metrics=metrics, people=_people(context, run))
-        run.folder.write_text("report.html", page)
-    return run.folder.path("report.html")
-
-
-def _people(context: Context, run: Run) -> list[publishing.Profile]:
-    """Three people of few, middling and many ratings, with what the run recommends to them."""
-    if "recommended" not in run.manifest:
-        return []
-    ratings = table(context, run, "ratings")
-    titled = "movies" in run.manifest["tables"]
-    return publishing.profiles(
-        (run.folder / "recommendations").read_table(run.manifest["recommended"]),
-        publishing.typical_users(ratings),
-        ratings=ratings,
-        movies=table(context, run, "movies") if titled else None,
-    )
+def _no_leak(context: Context, run: Run) -> str:
+    """What was looked at; a leak is raised."""
+    folds = folds_of(context, run, check=True)
+    what = "the split" if len(folds) == 1 else f"all {len(folds)} folds of the split"
+    return f"read {what} back from the run and found no leak"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
 from recpipe.models.registry import spec_of
-from recpipe.stages.context import Context, stage, table
-from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model
+from recpipe.stages.context import Context, stage, stored, table, unrated
+from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model, parts_of, training_data
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from recpipe.models.base import FittedModel, Model
-    from recpipe.storage import Run
+    from recpipe.models.base import FittedModel
+    from recpipe.storage import Run, Stored
 
 FILLER = "popularity"
 """The model that fills short lists and serves cold users."""
@@ -30,26 +29,22 @@ def recommend(context: Context, run: Run) -> None:
         # What an earlier try noted, but not what `train` did: models that it could not fit.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
-        ratings = table(context, run, "ratings")
-        name, model = _final_model(context, run, ratings)
-
-        def filler() -> FittedModel:
-            if name == FILLER and settings.recommend.refit:
-                return model
-            return _refit(context, run, new_model(context, run, FILLER), ratings)
-
+        ratings = stored(context, run, "ratings")
+        refits = _Refits(context, run, ratings)
+        name, model = _final_model(refits)
         with (
             context.progress.stage("rank", f"{name}, all users"),
             context.root.scratch("lists") as scratch,
         ):
             lists = recommending.recommend_all(
                 model,
-                filler,
+                lambda: refits.of(FILLER),
                 ratings=ratings,
                 n=settings.recommend.n,
-                source=name,
                 scratch=scratch,
                 most_users=run.manifest["input"]["users"]["total"],
+                unrated=unrated(context, run),
+                instant=int(context.end.timestamp()) * 1_000_000,
             )
             output = recommending.to_output(
                 lists,
@@ -61,23 +56,57 @@ def recommend(context: Context, run: Run) -> None:
         run.record(recommended=name)
 
 
-def _final_model(context: Context, run: Run, ratings: DataFrame) -> tuple[str, FittedModel]:
+def _final_model(refits: _Refits) -> tuple[str, FittedModel]:
     """Name and model of the lists; `sgd` where the chosen one cannot be fitted again."""
+    context, run = refits.context, refits.run
     name = run.manifest["chosen"]["model"]
-    judged = _judged_model(context, run, name)
     if not context.settings.recommend.refit:
-        return name, judged
+        return name, _judged_model(context, run, name)
     try:
-        return name, _refit(context, run, judged.refit(), ratings)
+        return name, refits.of(name)
     except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
         fall_back(context, run, name, error)
-    known = FALLBACK in run.manifest["models"]
-    again = (
-        _judged_model(context, run, FALLBACK).refit()
-        if known
-        else new_model(context, run, FALLBACK)
-    )
-    return FALLBACK, _refit(context, run, again, ratings)
+    return FALLBACK, refits.of(FALLBACK)
+
+
+@dataclass(frozen=True)
+class _Refits:
+    """Models fitted again on all ratings, each once.
+
+    Args:
+        context: of the stage.
+        run: whose models they are.
+        ratings: all of them.
+    """
+
+    context: Context
+    run: Run
+    ratings: Stored
+    fitted: dict[str, FittedModel] = field(default_factory=dict)
+
+    def of(self, name: str) -> FittedModel:
+        """A model with what validation has decided, if it was judged; else by its settings."""
+        if name not in self.fitted:
+            self.fitted[name] = self._fit(name)
+        return self.fitted[name]
+
+    def _fit(self, name: str) -> FittedModel:
+        context, run = self.context, self.run
+        judged = name in run.manifest["models"]
+        model = (
+            _judged_model(context, run, name).refit_config if judged else new_model(context, name)
+        )
+        parts = parts_of(model, list(run.manifest["models"]))
+        data = training_data(
+            context,
+            run,
+            self.ratings,
+            as_of=context.end,
+            fitted={part: self.of(part) for part in parts},
+        )
+        entry = fit(context, model, data, run.folder / "final" / name)
+        run.add("final", {name: entry})
+        return load(context, entry["path"])
 
 
 def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
@@ -93,9 +122,3 @@ def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
         )
     place = spec_of(name).representative_fold([fit["info"] for fit in folds])
     return load(context, folds[place]["path"])
-
-
-def _refit(context: Context, run: Run, model: Model, ratings: DataFrame) -> FittedModel:
-    entry = fit(context, model, ratings, run.folder / "final" / model.name)
-    run.add("final", {model.name: entry})
-    return load(context, entry["path"])

@@ -2,39 +2,93 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from recpipe.stages.context import Context, folds_of, of_fold, stage
-from recpipe.stages.fit import FALLBACK, fall_back, fit, new_model
+from recpipe.errors import UsageError
+from recpipe.models.registry import spec_of
+from recpipe.stages.context import Context, folds_of, of_fold, scale, stage
+from recpipe.stages.fit import (
+    FALLBACK,
+    fall_back,
+    fit,
+    go_on_without,
+    has_fallback,
+    load,
+    new_model,
+    parts_of,
+    training_data,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recpipe import split as splits
     from recpipe.storage import Run
 
+logger = logging.getLogger(__name__)
+
 
 def train(context: Context, run: Run) -> None:
-    """Every model of `train.models`, fitted on train; `sgd` in place of those that fail."""
+    """Every model of `train.models`, fitted on train; what fails does not end the run."""
     with stage(context, run, "train"):
-        run.record(models={}, fallbacks=[])
+        run.record(models={}, fallbacks=[], failed=[])
         folds = folds_of(context, run)
-        waiting: list[str] = list(context.settings.train.models)
+        waiting = _in_order(context, run)
+        last: Exception | None = None
         while waiting:
             name = waiting.pop(0)
             try:
                 fits = [_train_one(context, run, name, parts) for parts in folds]
             except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
+                last = error
+                if not has_fallback(context, run, name):
+                    go_on_without(context, run, name, error)
+                    continue
                 fall_back(context, run, name, error)
                 if FALLBACK not in run.manifest["models"] and FALLBACK not in waiting:
                     waiting.append(FALLBACK)
             else:
                 run.add("models", {name: {"folds": fits}})
+        if last is not None and not run.manifest["models"]:
+            raise last
+
+
+def _in_order(context: Context, run: Run) -> list[str]:
+    """The models in the order of the settings, but for those that need others fitted: last.
+
+    Raises:
+        UsageError: if none of them can learn from the feedback of the source.
+    """
+    names: Sequence[str] = context.settings.train.models
+    if scale(run) is None:
+        left_out = [name for name in names if spec_of(name).predicts_ratings]
+        names = [name for name in names if name not in left_out]
+        if left_out:
+            logger.info("train: implicit feedback, so without %s", ", ".join(left_out))
+        if not names or context.settings.publish.model in left_out:
+            raise UsageError(
+                f"the feedback is implicit, and {', '.join(left_out)} predict ratings",
+                hint="fit als_implicit, ease or popularity, or set ingest.feedback=explicit",
+            )
+    return sorted(names, key=lambda name: bool(parts_of(new_model(context, name), names)))
 
 
 def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) -> dict[str, Any]:
-    return fit(
+    trained: dict[str, Any] = run.manifest["models"]
+    model = new_model(context, name)
+    place = of_fold(run.folder / "models" / name, parts.fold)
+    fold = parts.fold or 0
+    fitted = {
+        part: load(context, trained[part]["folds"][fold]["path"])
+        for part in parts_of(model, list(trained))
+    }
+    data = training_data(
         context,
-        new_model(context, run, name),
-        parts.train,
-        of_fold(run.folder / "models" / name, parts.fold),
-        validation=parts.validation,
+        run,
+        parts.stored["train"],
+        as_of=parts.cutoffs.get("validation_from", context.end),
+        validation=parts.stored["validation"],
+        fitted=fitted,
     )
+    return fit(context, model, data, place)

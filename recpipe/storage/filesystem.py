@@ -41,6 +41,13 @@ class FileSystem(Protocol):
         """Bytes of a file."""
         ...
 
+    def sizes(self, path: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of everything directly below a folder, by one listing, in no order.
+
+        What is said of a folder in it has no meaning.
+        """
+        ...
+
     def sha256(self, path: str) -> str:
         """Hex digest of a file's bytes, read as a stream."""
         ...
@@ -156,6 +163,11 @@ class LocalFileSystem:
     def size(self, path: str) -> int:
         return self._path(path).stat().st_size
 
+    def sizes(self, path: str) -> Iterator[tuple[str, int]]:
+        with os.scandir(self._path(path)) as entries:
+            for entry in entries:
+                yield entry.name, entry.stat().st_size
+
     def sha256(self, path: str) -> str:
         with self._path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -268,6 +280,11 @@ class HadoopFileSystem:
     def size(self, path: str) -> int:
         with _told_in_python(path):
             return int(self._fs.getFileStatus(self._path(path)).getLen())
+
+    def sizes(self, path: str) -> Iterator[tuple[str, int]]:
+        with _told_in_python(path):
+            for status in self._fs.listStatus(self._path(path)):
+                yield status.getPath().getName(), int(status.getLen())
 
     def sha256(self, path: str) -> str:
         with self._opened(path) as stream:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recpipe.errors import InputError, UsageError
 from recpipe.storage.encoded import write_files
 from recpipe.storage.filesystem import absolute, file_system, literal, walk
+from recpipe.storage.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -212,6 +213,16 @@ class Folder:
             )
         reader = self.spark.read
         return (reader if schema is None else reader.schema(schema)).parquet(literal(path))
+
+    def stored(self, name: str, *, schema: str | None = None, version: int | None = None) -> Stored:
+        """A complete table as a handle: its rows, or its files for tasks to decode.
+
+        The arguments and errors are those of `read_table`.
+        """
+        frame = self.read_table(name, version=version, schema=schema)
+        path = self.path(name)
+        delta = self.fs.exists(f"{path}/{_DELTA_LOG}")
+        return Stored(frame, None if delta else path, self.fs)
 
     def read_parquet(self, name: str = "") -> DataFrame:
         """Parquet files that something else vouches for, such as a pointer to their folder."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from recpipe.contracts import Table
     from recpipe.storage.folder import Folder
+    from recpipe.storage.stored import Stored
 
 _CURRENT = "CURRENT.json"
 
@@ -75,23 +76,23 @@ class Tables:
         Raises:
             UsageError: if it is not there.
         """
-        versions = self.versions()
-        if version is not None:
-            return self._read(name, version)
-        if name not in versions:
+        return self.stored(name, version=version).frame
+
+    def stored(self, name: str, *, version: int | None = None) -> Stored:
+        """`read`, as a handle: the rows of the table, or its files for tasks to decode."""
+        if version is None:
+            version = self.versions().get(name)
+        if version is None:
             raise UsageError(
                 f"{self.folder.uri}: no table {name}", hint="the source that was ingested had none"
             )
-        return self._read(name, versions[name])
+        if self.current()["format"] == "delta":
+            return self.folder.stored(name, version=version)
+        return (self.folder / name).stored(_folder_name(version))
 
     def location(self, name: str) -> str:
         """The folder of a Parquet table at its current version, relative to that of all tables."""
         return f"{name}/{_folder_name(self.versions()[name])}"
-
-    def _read(self, name: str, version: int) -> DataFrame:
-        if self.current()["format"] == "delta":
-            return self.folder.read_table(name, version=version)
-        return (self.folder / name).read_table(_folder_name(version))
 
     def check_format(self) -> None:
         """Raise UsageError if the tables already here are of the other format."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,16 +8,18 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, MissingError, UsageError
+from recpipe.errors import FitError, MissingError
 from recpipe.feedback import Scale
 from recpipe.kernels.als import initial_factors
 from recpipe.models import registry
-from recpipe.models.als.block.fold_in import fold_in
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
+from recpipe.models.als.block.packing import Rows
+from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.mllib import preferences
 from recpipe.models.als.settings import BlockAls as Explicit
 from recpipe.models.als.settings import BlockAlsImplicit as Implicit
-from recpipe.models.baselines.simple import Popularity
+from recpipe.models.data import TrainingData
+from recpipe.spark.interactions import Interactions, frame_of
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -63,21 +64,20 @@ def train(spark: SparkSession, pairs: list[tuple[int, int, float]]) -> DataFrame
 
 def explicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
     settings = Explicit(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
-    return BlockAls(settings, SCALE).fit(
-        train, validation=None, scratch=scratch / str(next(fits)), seed=42
-    )
+    data = TrainingData(ratings=train, scale=SCALE)
+    return BlockAls(settings).fit(data, scratch=scratch / str(next(fits)), seed=42)
 
 
 def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
     settings = Implicit(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
-    return BlockAlsImplicit(settings, SCALE).fit(
-        train, validation=None, scratch=scratch / str(next(fits)), seed=42
-    )
+    data = TrainingData(ratings=train, scale=SCALE)
+    return BlockAlsImplicit(settings).fit(data, scratch=scratch / str(next(fits)), seed=42)
 
 
-def factors(frame: DataFrame, key: str) -> Arrays:
-    rows = frame.select(key, "factors").toPandas().sort_values(key)
-    return rows[key].to_numpy(), np.array(rows["factors"].tolist(), dtype=np.float64)
+def factors(rows: Interactions | None, key: str) -> Arrays:
+    assert rows is not None
+    table = frame_of(rows).select(key, "factors").toPandas().sort_values(key)
+    return table[key].to_numpy(), np.array(table["factors"].tolist(), dtype=np.float64)
 
 
 def bits(model: FactorModel) -> list[bytes]:
@@ -130,11 +130,11 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
 ) -> None:
     own = {"below": below, "confidence": "rating", "alpha": 4.0, "preference_from": 3.0}
     model = implicit(scratch, train, regularization=0.05, **own)
-    fed = preferences(train, settings=Implicit(**own), scale=SCALE).collect()
+    fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=Implicit(**own)).collect()
     p, q = alternated([tuple(row) for row in fed], regularization=0.05, alpha=4.0)
     np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
     np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
-    assert not model.predict(train).count(), "what it scores are not ratings"
+    assert not model.predict(train).frame.count(), "what it scores are not ratings"
 
 
 def test_order_and_partitions_of_the_input_do_not_change_a_bit(
@@ -150,10 +150,8 @@ def test_order_and_partitions_of_the_input_do_not_change_a_bit(
 
 def test_another_seed_is_another_model(spark: SparkSession, scratch: Folder) -> None:
     train = spark.createDataFrame([(u, i, 3.0) for u in range(5) for i in range(4)], RATINGS)
-    model = BlockAls(Explicit(rank=2, iterations=1), SCALE)
-    one, two = (
-        model.fit(train, validation=None, scratch=scratch / str(seed), seed=seed) for seed in (1, 2)
-    )
+    model, data = BlockAls(Explicit(rank=2, iterations=1)), TrainingData(ratings=train)
+    one, two = (model.fit(data, scratch=scratch / str(seed), seed=seed) for seed in (1, 2))
     one_users = factors(one.user_factors, "user")[1]
     assert not np.allclose(one_users, factors(two.user_factors, "user")[1])
 
@@ -217,8 +215,8 @@ def test_every_iteration_lowers_the_objective(
 def test_conjugate_gradients_come_to_the_same_fit(scratch: Folder, train: DataFrame) -> None:
     exact = explicit(scratch, train, iterations=8, blocks=1)
     steps = explicit(scratch, train, iterations=8, blocks=1, solver="cg")
-    expected = exact.predict(train).withColumnRenamed("prediction", "expected")
-    apart = steps.predict(train).join(expected, ["user", "item"])
+    expected = exact.predict(train).frame.withColumnRenamed("prediction", "expected")
+    apart = steps.predict(train).frame.join(expected, ["user", "item"])
     assert apart.agg(F.max(F.abs(F.col("prediction") - F.col("expected")))).collect()[0][0] < 0.1
 
 
@@ -227,10 +225,10 @@ def test_unknown_users_and_items_predict_nothing(
 ) -> None:
     model = explicit(scratch, train)
     asked = spark.createDataFrame([(3, 2), (1, 2), (3, 1)], "user int, item int")
-    assert [(row.user, row.item) for row in model.predict(asked).collect()] == [(3, 2)]
+    assert [(row.user, row.item) for row in model.predict(asked).frame.collect()] == [(3, 2)]
     nobody = spark.createDataFrame([(1,)], "user int")
     seen = spark.createDataFrame([], "user int, item int")
-    assert not model.recommend(nobody, n=3, seen=seen).collect()
+    assert not model.recommend(nobody, n=3, seen=seen).frame.collect()
 
 
 def test_a_saved_model_is_the_same_when_loaded(
@@ -242,48 +240,38 @@ def test_a_saved_model_is_the_same_when_loaded(
         model.save(folder)
         again = registry.load(folder)
         assert bits(again) == bits(model)  # type: ignore[arg-type]
-        assert again.refit() == model.refit()
-
-
-def test_a_folded_in_user_gets_the_factors_of_the_fit(
-    spark: SparkSession, scratch: Folder, train: DataFrame
-) -> None:
-    for fit in (explicit, implicit):
-        model = fit(scratch, train)
-        new = train.withColumn("user", F.col("user") + 1_000_000)
-        unknown = spark.createDataFrame([(1_000_000, 1, 5.0), (7, 1, 5.0)], RATINGS)
-        folded = fold_in(model, new.unionAll(unknown).repartition(3))
-        users, p = factors(folded, "user")
-        expected_users, expected = factors(model.user_factors, "user")
-        assert (users == expected_users + 1_000_000).all(), "user 7 rated no known item"
-        np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-5)
+        assert again.refit_config == model.refit_config
 
 
 @pytest.mark.parametrize("below", ["explicit", "disliked"])
-def test_a_row_is_solved_as_mllib_solves_it(scratch: Folder, train: DataFrame, below: str) -> None:
+def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> None:
+    fed, theirs = train, dict[str, Any]()
+    ours: BlockAls | BlockAlsImplicit = BlockAls(Explicit(rank=RANK, regularization=0.07))
+    if below != "explicit":
+        own = Implicit(
+            rank=RANK, regularization=0.07, below="disliked", alpha=4.0, preference_from=3.0
+        )
+        ours, theirs = BlockAlsImplicit(own), {"implicitPrefs": True, "alpha": 4.0}
+        fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=own)
     # MLlib's last half-iteration solves users from the items that it hands back.
-    own: dict[str, Any] = {}
-    if below == "explicit":
-        ours = explicit(scratch, train, regularization=0.07, iterations=1)
-        fed = train
-    else:
-        own = {"below": below, "alpha": 4.0, "preference_from": 3.0}
-        ours = implicit(scratch, train, regularization=0.07, iterations=1, **own)
-        fed = preferences(train, settings=Implicit(**own), scale=SCALE)
-        own = {"implicitPrefs": True, "alpha": 4.0}
-    theirs = ALS(rank=RANK, maxIter=2, regParam=0.07, seed=1, **own).fit(fed)
-    items = theirs.itemFactors.select(
-        F.col("id").alias("item"), F.col("features").alias("factors"), F.lit(0.0).alias("bias")
+    found = ALS(rank=RANK, maxIter=2, regParam=0.07, seed=1, **theirs).fit(fed)
+    (users, p), (items, q) = (
+        factors(frame.withColumnsRenamed({"id": side, "features": "factors"}), side)
+        for frame, side in ((found.userFactors, "user"), (found.itemFactors, "item"))
     )
-    folded = factors(fold_in(replace(ours, item_factors=items), train), "user")[1]
-    expected = theirs.userFactors.withColumnsRenamed({"id": "user", "features": "factors"})
-    np.testing.assert_allclose(folded, factors(expected, "user")[1], rtol=1e-3, atol=1e-4)
-
-
-def test_only_our_own_als_folds_in(scratch: Folder, train: DataFrame) -> None:
-    model = Popularity().fit(train, validation=None, scratch=scratch, seed=1)
-    with pytest.raises(UsageError, match="popularity: no fold-in"):
-        fold_in(model, train)
+    plan = Solve("block_als", ours.objective(), "cholesky", cg_steps=1, seed=0)
+    other = np.zeros((len(items), plan.width), np.float32)
+    other[:, :RANK] = q
+    rated = fed.toPandas()
+    rows = Rows.of(
+        np.searchsorted(users, rated["user"]).astype(np.int32),
+        np.searchsorted(items, rated["item"]).astype(np.int32),
+        rated["rating"].to_numpy(np.float32),
+        rows=len(users),
+    )
+    solved, singular = plan.rows(rows, other, plan.gram(other).astype(np.float32), None)
+    assert singular == -1
+    np.testing.assert_allclose(solved[:, :RANK], p, rtol=1e-3, atol=1e-4)
 
 
 def test_no_rating_is_no_fit(scratch: Folder, train: DataFrame) -> None:

@@ -18,6 +18,7 @@ from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
 from recpipe.models.als.settings import BlockAls as Explicit
 from recpipe.models.als.settings import BlockAlsImplicit as Implicit
+from recpipe.models.data import TrainingData
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.rings import kill_a_worker
@@ -51,9 +52,9 @@ def train(spark: SparkSession) -> DataFrame:
 
 def plan_of(*, implicit: bool, solver: Any = "cholesky") -> Solve:
     if implicit:
-        objective = BlockAlsImplicit(Implicit(rank=RANK), SCALE).objective()
+        objective = BlockAlsImplicit(Implicit(rank=RANK)).objective()
     else:
-        objective = BlockAls(Explicit(rank=RANK), SCALE).objective()
+        objective = BlockAls(Explicit(rank=RANK)).objective()
     return Solve("block_als", objective, solver, cg_steps=3, seed=11)
 
 
@@ -163,4 +164,5 @@ def test_tasks_that_do_not_reach_each_other_are_named(packed: Packed) -> None:
 
 def fitted(spark: SparkSession, folder: Path, train: DataFrame, own: Explicit) -> Any:
     scratch = Folder(spark, folder) / "scratch"
-    return BlockAls(own, SCALE).fit(train, validation=None, scratch=scratch, seed=1)
+    data = TrainingData(ratings=train, scale=SCALE)
+    return BlockAls(own).fit(data, scratch=scratch, seed=1)

@@ -10,20 +10,20 @@ import pyarrow as pa
 import pytest
 
 from recpipe.spark.arrow import names_of
-from recpipe.spark.interactions import Value, map_pairs, mapped
+from recpipe.spark.interactions import Interactions, Mapped, Value, map_pairs, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     Batches = Iterator[pa.RecordBatch]
 
 MADE = "user int, item int, place int, number int, score float"
 
 
-def made(spark: SparkSession) -> DataFrame:
+def made(spark: SparkSession) -> Mapped:
     """Some rows, one of them of the lowest ids; `place` is the process that made them."""
 
     def make(batches: Batches) -> Batches:
@@ -39,7 +39,7 @@ def made(spark: SparkSession) -> DataFrame:
     return mapped(spark.range(0, 5, 1, 2), make, MADE)
 
 
-def pairs_of(rows: DataFrame, value: Value | None) -> list[tuple[object, ...]]:
+def pairs_of(rows: Interactions, value: Value | None) -> list[tuple[object, ...]]:
     """What a function is given of some rows, with the process that it runs in."""
 
     def look(batches: Batches) -> Batches:
@@ -58,7 +58,7 @@ def pairs_of(rows: DataFrame, value: Value | None) -> list[tuple[object, ...]]:
 )
 def test_they_are_those_that_spark_s_rows_give(spark: SparkSession, value: Value | None) -> None:
     rows = made(spark)
-    direct, by_spark = (pairs_of(frame, value) for frame in (rows, rows.select("*")))
+    direct, by_spark = (pairs_of(each, value) for each in (rows, rows.frame))
     assert len(direct) == 5
     assert [row[0] for row in direct] == [row[0] for row in by_spark]
     if value is None or value.name != "place":
@@ -68,7 +68,7 @@ def test_they_are_those_that_spark_s_rows_give(spark: SparkSession, value: Value
 def test_both_functions_run_in_one_worker(spark: SparkSession) -> None:
     direct = pairs_of(made(spark), Value("place", "int"))
     assert all(made_in == here for _, made_in, here in direct)
-    by_spark = pairs_of(made(spark).select("*"), Value("place", "int"))
+    by_spark = pairs_of(made(spark).frame, Value("place", "int"))
     assert not any(made_in == here for _, made_in, here in by_spark)
 
 
@@ -82,7 +82,7 @@ def test_of_rows_that_are_cached_nothing_is_made_again(spark: SparkSession, tmp_
             ids = pa.array(batch.column(0).to_numpy().astype(np.int32))
             yield pa.RecordBatch.from_arrays([ids, ids], names=["user", "item"])
 
-    rows = mapped(spark.range(0, 5, 1, 1), make, "user int, item int").persist()
+    rows = mapped(spark.range(0, 5, 1, 1), make, "user int, item int").frame.persist()
     try:
         assert rows.count() == 5
         assert len(pairs_of(rows, None)) == 5

@@ -10,6 +10,8 @@ from recpipe.errors import FitError
 from recpipe.feedback import Scale
 from recpipe.models.als.mllib import ExplicitAls, ImplicitAls, block_count, preferences
 from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
+from recpipe.models.data import TrainingData
+from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
 from tests.caching import cached
 
@@ -31,21 +33,21 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 def explicit(scratch: Folder, train: DataFrame, *, nmf: bool = False, **own: Any) -> FactorModel:
     settings = AlsExplicit(**{"rank": 2, "iterations": 5, "regularization": 0.001, **own})
-    model = ExplicitAls(Als(), settings, Scale(min=-9, max=9), non_negative=nmf)
-    return model.fit(train, validation=None, scratch=scratch, seed=42)
+    data = TrainingData(ratings=train, scale=Scale(min=-9, max=9))
+    return ExplicitAls(Als(), settings, non_negative=nmf).fit(data, scratch=scratch, seed=42)
 
 
 def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
     settings = AlsImplicit(**{"rank": 2, "iterations": 5, "regularization": 0.01, **own})
-    model = ImplicitAls(Als(), settings, ONE_TO_FIVE)
-    return model.fit(train, validation=None, scratch=scratch, seed=42)
+    data = TrainingData(ratings=train, scale=ONE_TO_FIVE)
+    return ImplicitAls(Als(), settings).fit(data, scratch=scratch, seed=42)
 
 
 def rmse(model: FactorModel, pairs: DataFrame) -> float:
     error = F.col("prediction") - F.col("rating")
     row = (
         model.predict(pairs)
-        .join(pairs, ["user", "item"])
+        .frame.join(pairs, ["user", "item"])
         .agg(F.sqrt(F.avg(error * error)), F.count("*"))
         .collect()[0]
     )
@@ -83,7 +85,8 @@ def test_non_negative_factors_are_not_negative_and_still_explain(
     fitted = explicit(scratch, train, nmf=True, iterations=10)
     assert fitted.name == "nmf"
     for factors in (fitted.user_factors, fitted.item_factors):
-        assert factors.select(F.min(F.array_min("factors"))).collect()[0][0] >= 0
+        assert factors is not None
+        assert frame_of(factors).select(F.min(F.array_min("factors"))).collect()[0][0] >= 0
     assert rmse(fitted, others) < 0.05
 
 
@@ -91,9 +94,9 @@ def test_cold_users_and_items_are_not_predicted(spark: SparkSession, scratch: Fo
     train = spark.createDataFrame([(0, 0, 4.0), (0, 1, 2.0), (1, 0, 4.0)], RATINGS)
     fitted = explicit(scratch, train)
     asked = spark.createDataFrame([(1, 1), (1, 9), (9, 1)], "user int, item int")
-    assert [(r.user, r.item) for r in fitted.predict(asked).collect()] == [(1, 1)]
+    assert [(r.user, r.item) for r in fitted.predict(asked).frame.collect()] == [(1, 1)]
     users = spark.createDataFrame([(1,), (9,)], "user int")
-    found = fitted.recommend(users, n=5, seen=train).collect()
+    found = fitted.recommend(users, n=5, seen=train).frame.collect()
     assert [(r.user, r.item) for r in found] == [(1, 1)]
 
 
@@ -117,7 +120,7 @@ def test_a_checkerboard_is_completed_and_again_by_a_second_run(
 
     def lists(folder: str) -> dict[int, list[int]]:
         fitted = implicit(scratch / folder, train)
-        rows = fitted.recommend(users, n=3, seen=train).orderBy("user", "rank").collect()
+        rows = fitted.recommend(users, n=3, seen=train).frame.orderBy("user", "rank").collect()
         found: dict[int, list[int]] = {}
         for row in rows:
             found.setdefault(row.user, []).append(row.item)
@@ -133,8 +136,9 @@ def test_implicit_predicts_no_ratings_and_knows_no_user_without_a_liked_item(
 ) -> None:
     train = spark.createDataFrame([(0, 0, 5.0), (0, 1, 4.0), (1, 1, 5.0), (2, 0, 1.0)], RATINGS)
     fitted = implicit(scratch, train, preference_from=3.0)
-    assert fitted.predict(train).collect() == []
-    assert sorted(r.user for r in fitted.user_factors.collect()) == [0, 1]
+    assert fitted.predict(train).frame.collect() == []
+    assert fitted.user_factors is not None
+    assert sorted(r.user for r in frame_of(fitted.user_factors).collect()) == [0, 1]
 
 
 ROWS = [(0, 1, 1.0), (0, 2, 3.0), (0, 3, 5.0)]
@@ -154,7 +158,9 @@ def test_ratings_become_preference_and_confidence_on_purpose(
     spark: SparkSession, own: dict[str, Any], fed: dict[int, float]
 ) -> None:
     ratings = spark.createDataFrame(ROWS, RATINGS)
-    found = preferences(ratings, settings=AlsImplicit(**own), scale=ONE_TO_FIVE)
+    found = preferences(
+        TrainingData(ratings=ratings, scale=ONE_TO_FIVE), settings=AlsImplicit(**own)
+    )
     assert found.dtypes == [("user", "int"), ("item", "int"), ("rating", "float")]
     assert {r.item: r.rating for r in found.collect()} == {
         k: pytest.approx(v) for k, v in fed.items()
@@ -164,7 +170,9 @@ def test_ratings_become_preference_and_confidence_on_purpose(
 def test_strengths_of_a_scale_below_zero_are_positive(spark: SparkSession) -> None:
     ratings = spark.createDataFrame([(0, 1, -10.0), (0, 2, 10.0)], RATINGS)
     own = AlsImplicit(confidence="rating", preference_from=-10)
-    found = preferences(ratings, settings=own, scale=Scale(min=-10, max=10, step=1))
+    found = preferences(
+        TrainingData(ratings=ratings, scale=Scale(min=-10, max=10, step=1)), settings=own
+    )
     strengths = {r.item: r.rating for r in found.collect()}
     assert strengths == {1: pytest.approx(1 / 21), 2: pytest.approx(1.0)}
 
@@ -194,6 +202,7 @@ def test_nothing_to_fit_is_a_failed_fit(spark: SparkSession, scratch: Folder) ->
 
 
 def test_what_mllib_refuses_is_a_failed_fit(spark: SparkSession, scratch: Folder) -> None:
-    model = ExplicitAls(Als(intermediate_storage_level="NONE"), AlsExplicit(), Scale())
+    model = ExplicitAls(Als(intermediate_storage_level="NONE"), AlsExplicit())
+    data = TrainingData(ratings=spark.createDataFrame(ROWS, RATINGS))
     with pytest.raises(FitError, match="als_explicit: "):
-        model.fit(spark.createDataFrame(ROWS, RATINGS), validation=None, scratch=scratch, seed=42)
+        model.fit(data, scratch=scratch, seed=42)

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recpipe.errors import FitError
-from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.baselines.biases import Biases
 from recpipe.models.baselines.settings import Biases as BiasesSettings
+from recpipe.models.data import TrainingData
+from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 
 def fit(name: str, train: DataFrame, scratch: Folder, *, seed: int = 42) -> FittedModel:
-    model = registry.build(name, {})
-    return model.fit(train, validation=None, scratch=scratch, seed=seed)
+    data = TrainingData(ratings=train)
+    return registry.build(name, {}).fit(data, scratch=scratch, seed=seed)
 
 
 def listed(fitted: FittedModel, train: DataFrame, *users: int, n: int = 10) -> dict[int, list[int]]:
     asked = train.sparkSession.createDataFrame([(user,) for user in users], "user int")
-    rows = fitted.recommend(asked, n=n, seen=train).orderBy("user", "rank").collect()
+    rows = fitted.recommend(asked, n=n, seen=train).frame.orderBy("user", "rank").collect()
     found: dict[int, list[int]] = {}
     for row in rows:
         found.setdefault(row.user, []).append(row.item)
@@ -50,7 +51,7 @@ def predicted(
     fitted: FittedModel, train: DataFrame, *pairs: tuple[int, int]
 ) -> dict[object, float]:
     asked = train.sparkSession.createDataFrame(pairs, "user int, item int")
-    return {(row.user, row.item): row.prediction for row in fitted.predict(asked).collect()}
+    return {(row.user, row.item): row.prediction for row in fitted.predict(asked).frame.collect()}
 
 
 def test_popularity_ranks_unseen_items_by_count_for_cold_users_too(
@@ -59,7 +60,7 @@ def test_popularity_ranks_unseen_items_by_count_for_cold_users_too(
     fitted = fit("popularity", train, scratch)
     assert listed(fitted, train, 0, 2, 77) == {0: [9], 2: [7], 77: [5, 7, 9]}
     asked = train.sparkSession.createDataFrame([(77,)], "user int")
-    scores = fitted.recommend(asked, n=3, seen=train).orderBy("rank").collect()
+    scores = fitted.recommend(asked, n=3, seen=train).frame.orderBy("rank").collect()
     assert [row.score for row in scores] == [3, 2, 1]
     assert predicted(fitted, train, (0, 9)) == {}
 
@@ -82,9 +83,10 @@ def test_random_lists_the_items_of_train_by_seed(train: DataFrame, scratch: Fold
 
 def test_biases_are_the_regularised_optimum(train: DataFrame, scratch: Folder) -> None:
     own = BiasesSettings(user_regularization=2, item_regularization=1)
-    fitted = Biases(own, Scale()).fit(train, validation=None, scratch=scratch, seed=1)
-    user = {row.user: row.bias for row in fitted.user_factors.collect()}
-    item = {row.item: row.bias for row in fitted.item_factors.collect()}
+    fitted = Biases(own).fit(TrainingData(ratings=train), scratch=scratch, seed=1)
+    assert fitted.user_factors is not None
+    user = {row.user: row.bias for row in frame_of(fitted.user_factors).collect()}
+    item = {row.item: row.bias for row in frame_of(fitted.item_factors).collect()}
     assert (sorted(user), sorted(item)) == ([0, 1, 2], [5, 7, 9])
     # At the optimum the penalised residuals of every user and item sum to zero.
     left = {(u, i): r - 3.5 - user[u] - item[i] for u, i, r in TRAIN}
@@ -106,7 +108,7 @@ def test_biases_do_not_depend_on_the_order_of_rows(
 ) -> None:
     turned = spark.createDataFrame(TRAIN[::-1], RATINGS).repartition(5)
     one, two = (
-        sorted(map(tuple, fit("biases", frame, scratch / name).user_factors.collect()))  # type: ignore[attr-defined]
+        sorted(map(tuple, frame_of(fit("biases", frame, scratch / name).user_factors).collect()))  # type: ignore[attr-defined]
         for name, frame in (("one", train), ("two", turned))
     )
     assert one == two
@@ -137,5 +139,5 @@ def test_saved_and_loaded_baselines_give_the_same_lists(
     scratch.delete()
     loaded = registry.load(folder)
     assert loaded.name == name
-    assert loaded.refit() == registry.build(name, {})
+    assert loaded.refit_config == registry.build(name, {})
     assert listed(loaded, train, 0, 1, 2, 77) == before

@@ -10,12 +10,12 @@ import pytest
 from recpipe.errors import ContractError, FitError, InputError, UsageError
 from recpipe.evaluation import ranking_metrics, rating_metrics
 from recpipe.models import registry
-from recpipe.models.baselines.simple import Popularity
+from recpipe.models.baselines.popularity import Popularity
 from recpipe.models.factors import FactorModel
+from recpipe.ranking.engine import LISTS
 from recpipe.ranking.item_blocks import LEAST_ITEMS
-from recpipe.ranking.lists import LISTS
-from recpipe.ranking.seen import gathered
-from recpipe.spark.interactions import mapped
+from recpipe.ranking.pairs import packed_pairs
+from recpipe.spark.interactions import Interactions, Mapped, mapped
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def model(
             ),
             "rank": 2,
             "mean": 3.0,
-            "again": Popularity(),
+            "refit_config": Popularity(),
             **rest,
         },
     )
@@ -66,8 +66,8 @@ def pairs(spark: SparkSession, *rows: tuple[int, int]) -> DataFrame:
     return spark.createDataFrame(rows, "user int, item int")
 
 
-def predictions(frame: DataFrame) -> dict[tuple[int, int], float]:
-    return {(row.user, row.item): row.prediction for row in frame.collect()}
+def predictions(found: Mapped) -> dict[tuple[int, int], float]:
+    return {(row.user, row.item): row.prediction for row in found.frame.collect()}
 
 
 def test_a_prediction_is_mean_and_biases_and_dot_of_known_pairs(spark: SparkSession) -> None:
@@ -91,7 +91,7 @@ def test_predictions_are_clipped_to_the_scale_and_scores_are_not(spark: SparkSes
     found = predictions(clipped.predict(asked))
     assert found == {(0, 10): 4.75, (0, 20): 5.0, (1, 20): 1.0}
     best = clipped.recommend(pairs(spark, (0, 0)).select("user"), n=1, seen=pairs(spark, (0, 10)))
-    assert [(row.item, row.score) for row in best.collect()] == [(20, 6.5)]
+    assert [(row.item, row.score) for row in best.frame.collect()] == [(20, 6.5)]
 
 
 def test_a_sigmoid_link_gives_ratings_in_predictions_and_lists(spark: SparkSession) -> None:
@@ -100,21 +100,23 @@ def test_a_sigmoid_link_gives_ratings_in_predictions_and_lists(spark: SparkSessi
     found = predictions(bounded.predict(pairs(spark, (0, 20))))
     assert found == {(0, 20): pytest.approx(expected)}
     best = bounded.recommend(pairs(spark, (0, 0)).select("user"), n=1, seen=pairs(spark, (0, 10)))
-    assert [(row.item, row.score) for row in best.collect()] == [(20, pytest.approx(expected))]
+    assert [(row.item, row.score) for row in best.frame.collect()] == [
+        (20, pytest.approx(expected))
+    ]
 
 
 def test_a_pair_is_predicted_as_often_as_it_is_asked(spark: SparkSession) -> None:
     rows = [(3.0, 10, 0, "a"), (4.0, 10, 0, "b")]
     asked = spark.createDataFrame(rows, "bias float, item int, user int, factors string")
-    found = model(spark).predict(asked)
+    found = model(spark).predict(asked).frame
     assert found.schema.simpleString() == "struct<user:int,item:int,prediction:float>"
     assert sorted(map(tuple, found.collect())) == 2 * [(0, 10, 4.75)]
 
 
-def test_pairs_that_are_gathered_are_predicted_the_same(spark: SparkSession) -> None:
+def test_pairs_that_are_packed_are_predicted_the_same(spark: SparkSession) -> None:
     asked = pairs(spark, (0, 10), (0, 20), (1, 20), (1, 99), (9, 10))
     fitted = model(spark)
-    assert predictions(fitted.predict(gathered(asked))) == predictions(fitted.predict(asked))
+    assert predictions(fitted.predict(packed_pairs(asked))) == predictions(fitted.predict(asked))
 
 
 def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
@@ -143,24 +145,24 @@ def test_lists_and_predictions_are_judged_the_same_whether_or_not_they_become_ro
     lists = fitted.recommend(pairs(spark, (0, 0), (1, 0)), n=2, seen=pairs(spark, (0, 20)))
     predicted = fitted.predict(held_out)
 
-    def judged(lists: DataFrame, predicted: DataFrame) -> list[MetricRow]:
+    def judged(lists: Interactions, predicted: Interactions) -> list[MetricRow]:
         ranking = ranking_metrics(
             {"m": lists}, held_out, ks=[1, 2], relevance_threshold=3.0, split="test"
         )
         return ranking + rating_metrics({"m": predicted}, held_out, split="test")
 
-    rows = judged(lists.select("*"), predicted.select("*"))
+    rows = judged(lists.frame, predicted.frame)
     assert judged(lists, predicted) == rows
     assert {row.metric for row in rows} >= {"rmse", "ndcg"}
     # One that recommends an item twice is refused either way.
-    twice = mapped(lists, lambda batches: (b.take([0, 0]) for b in batches if len(b)), LISTS)
-    for wrong in (twice, twice.select("*")):
+    twice = mapped(lists.frame, lambda batches: (b.take([0, 0]) for b in batches if len(b)), LISTS)
+    for wrong in (twice, twice.frame):
         with pytest.raises(ContractError, match="have an item more than once"):
             judged(wrong, predicted)
 
 
 def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:
-    found = model(spark, predicts_ratings=False).predict(pairs(spark, (0, 10)))
+    found = model(spark, rates=False).predict(pairs(spark, (0, 10))).frame
     assert (found.columns, found.collect()) == (["user", "item", "prediction"], [])
 
 
@@ -168,10 +170,10 @@ def test_scores_of_lists_are_the_predictions(spark: SparkSession) -> None:
     fitted = model(spark)
     users = spark.createDataFrame([(0,), (1,), (9,)], "user int")
     listed = fitted.recommend(users, n=3, seen=pairs(spark))
-    assert {(r.user, r.item): r.score for r in listed.collect()} == pytest.approx(
-        predictions(fitted.predict(listed.select("user", "item")))
+    assert {(r.user, r.item): r.score for r in listed.frame.collect()} == pytest.approx(
+        predictions(fitted.predict(listed.frame.select("user", "item")))
     )
-    assert listed.select("user").distinct().count() == 2  # user 9 is unknown
+    assert listed.frame.select("user").distinct().count() == 2  # user 9 is unknown
 
 
 def test_an_unknown_user_gets_the_order_of_item_biases_where_the_model_says_so(
@@ -179,17 +181,20 @@ def test_an_unknown_user_gets_the_order_of_item_biases_where_the_model_says_so(
 ) -> None:
     users = spark.createDataFrame([(9,)], "user int")
     listed = model(spark, unknown="zero").recommend(users, n=3, seen=pairs(spark, (9, 20)))
-    assert [(r.item, r.score) for r in listed.orderBy("rank").collect()] == [(10, 3.25), (30, 2.75)]
+    assert [(r.item, r.score) for r in listed.frame.orderBy("rank").collect()] == [
+        (10, 3.25),
+        (30, 2.75),
+    ]
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        ({"items": [(1, [1.0, math.nan], 0.0)]}, "item factors: 1 of 1 rows"),
-        ({"users": [(1, [1.0, math.inf], 0.0)]}, "user factors: 1 of 1 rows"),
-        ({"users": [(1, [1.0, 1e30], 0.0)]}, "user factors: 1 of 1 rows"),
-        ({"items": [*ITEMS, (1, [1.0, 1.0], math.nan)]}, "item factors: 1 of 4 rows"),
-        ({"items": [(1, [1.0], 0.0)]}, "item factors: 1 of 1 rows"),
+        ({"items": [(1, [1.0, math.nan], 0.0)]}, "1 of 1 rows of item factors"),
+        ({"users": [(1, [1.0, math.inf], 0.0)]}, "1 of 1 rows of user factors"),
+        ({"users": [(1, [1.0, 1e30], 0.0)]}, "1 of 1 rows of user factors"),
+        ({"items": [*ITEMS, (1, [1.0, 1.0], math.nan)]}, "1 of 4 rows of item factors"),
+        ({"items": [(1, [1.0], 0.0)]}, "1 of 1 rows of item factors"),
         ({"items": []}, "no item"),
         ({"mean": math.nan}, "mean is nan"),
     ],
@@ -210,11 +215,11 @@ def test_a_loaded_model_is_the_saved_one(spark: SparkSession, tmp_path: Path) ->
     fields = ("name", "rank", "mean", "users", "items", "scale", "link", "unknown", "details")
     assert [getattr(loaded, f) for f in fields] == [getattr(saved, f) for f in fields]
     assert loaded.info() == saved.info()
-    assert loaded.refit() == Popularity()
+    assert loaded.refit_config == Popularity()
     asked = pairs(spark, (0, 10), (1, 20), (1, 99))
     assert predictions(loaded.predict(asked)) == predictions(saved.predict(asked))
     users = spark.createDataFrame([(0,), (1,)], "user int")
-    ours, theirs = (m.recommend(users, n=2, seen=asked).collect() for m in (loaded, saved))
+    ours, theirs = (m.recommend(users, n=2, seen=asked).frame.collect() for m in (loaded, saved))
     assert sorted(map(tuple, ours)) == sorted(map(tuple, theirs))
 
 
@@ -227,7 +232,14 @@ def test_a_model_whose_save_did_not_end_is_not_loaded(spark: SparkSession, tmp_p
 
 
 @pytest.mark.parametrize(
-    "spoil", [{"kind": "forest"}, {"name": "x"}, {"settings": {"als": 1}}, {"scale": "wide"}]
+    "spoil",
+    [
+        {"name": "ease"},
+        {"name": "x"},
+        {"name": "biases", "settings": {"als": 1}},
+        {"scale": "wide"},
+        {"users": "many"},
+    ],
 )
 def test_a_manifest_of_another_make_is_refused(
     spark: SparkSession, tmp_path: Path, spoil: dict[str, Any]

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recpipe.models import registry
+from recpipe.models.data import TrainingData
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def frame(spark: SparkSession, rows: pd.DataFrame) -> DataFrame:
 
 
 def fit(name: str, train: DataFrame, scratch: Folder) -> FittedModel:
-    model = registry.build(name, {})
-    return model.fit(train, validation=None, scratch=scratch, seed=42)
+    data = TrainingData(ratings=train)
+    return registry.build(name, {}).fit(data, scratch=scratch, seed=42)
 
 
 def test_rmse_of_random_rows(spark: SparkSession, ratings: pd.DataFrame, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_rmse_of_random_rows(spark: SparkSession, ratings: pd.DataFrame, tmp_pat
     test = frame(spark, ratings.iloc[order[test_from:]]).persist()
     found: dict[str, tuple[float, float]] = {}
     for name in ("mean", "biases", "als_explicit"):
-        predicted = fit(name, train, Folder(spark, tmp_path) / name).predict(test)
+        predicted = fit(name, train, Folder(spark, tmp_path) / name).predict(test).frame
         predicted = predicted.join(test, ["user", "item"])
         error = F.col("prediction") - F.col("rating")
         row = predicted.agg(F.sqrt(F.avg(error * error)), F.count("*")).collect()[0]
@@ -83,7 +84,7 @@ def test_implicit_beats_popularity_on_the_item_left_out(
     for name in ("popularity", "als_implicit"):
         fitted = fit(name, train, Folder(spark, tmp_path) / name)
         users = spark.createDataFrame(last[["user"]])
-        lists = fitted.recommend(users, n=10, seen=seen).toPandas()
+        lists = fitted.recommend(users, n=10, seen=seen).frame.toPandas()
         hits = last.merge(lists, on=["user", "item"])
         ndcg[name] = float((1 / np.log2(hits["rank"] + 1)).sum()) / len(last)
     train.unpersist()

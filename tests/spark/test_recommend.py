@@ -6,61 +6,59 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chispa import assert_df_equality
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from recpipe.contracts import RECOMMENDATIONS
-from recpipe.ranking.seen import Gathered
+from recpipe.models.baselines.popularity import Popularity
+from recpipe.models.factors import FactorModel
 from recpipe.recommend import recommend_all, to_output
+from recpipe.spark.columns import factor_schema
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.models.base import Model
+    from recpipe.spark.interactions import Mapped
 
 POPULARITY = {10: 9.0, 11: 8.0, 12: 7.0, 13: 6.0, 14: 5.0, 15: 4.0}
+INSTANT = 1_600_000_000_000_000
 
 
-@dataclass
-class Scores:
-    """A model that is a table: the same scores for every user that it knows."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores(FactorModel):
+    """The same scores for every user that it knows; it notes who is asked for, and when."""
 
-    name: str
-    scores: Mapping[int, float]
-    knows: frozenset[int] | None = None
     asked: list[int] = field(default_factory=list)
+    instants: list[int | None] = field(default_factory=list)
 
-    def recommend(self, users: DataFrame, *, n: int, seen: DataFrame | Gathered) -> DataFrame:
-        assert not isinstance(seen, Gathered)
-        self.asked += [row["user"] for row in users.collect()]
-        if self.knows is not None:
-            users = users.where(F.col("user").isin(*self.knows))
-        spark = users.sparkSession
-        scored = spark.createDataFrame(list(self.scores.items()), "item int, score float")
-        order = Window.partitionBy("user").orderBy(F.desc("score"), "item")
-        return (
-            users.crossJoin(scored)
-            .join(seen, ["user", "item"], "left_anti")
-            .withColumn("rank", F.row_number().over(order))
-            .where(F.col("rank") <= n)
-            .select("user", "item", "rank", "score")
-        )
+    def recommend(self, users: DataFrame, **rest: Any) -> Mapped:
+        self.asked.extend(row["user"] for row in users.collect())
+        self.instants.append(rest["instant"])
+        return super().recommend(users, **rest)
 
-    def predict(self, pairs: DataFrame | Gathered) -> DataFrame:
-        raise NotImplementedError
 
-    def refit(self) -> Model:
-        raise NotImplementedError
-
-    def save(self, folder: Folder) -> None:
-        raise NotImplementedError
-
-    def info(self) -> Mapping[str, Any]:
-        raise NotImplementedError
+def model_of(
+    spark: SparkSession, name: str, scores: Mapping[int, float], *, knows: Iterable[int] = ()
+) -> Scores:
+    """Knows everybody, or those that are named."""
+    none: list[float] = []
+    by_user = [(user, none, 0.0) for user in knows]
+    by_item = [(item, none, score) for item, score in scores.items()]
+    return Scores(
+        name=name,
+        refit_config=Popularity(),
+        user_factors=spark.createDataFrame(by_user, factor_schema("user")) if by_user else None,
+        item_factors=spark.createDataFrame(by_item, factor_schema("item")),
+        rank=0,
+        mean=0.0,
+        users=len(by_user),
+        items=len(by_item),
+        rates=False,
+        unknown="skip" if by_user else "zero",
+    )
 
 
 @pytest.fixture
@@ -78,15 +76,15 @@ def lists_of(
     most_users: int | None = None,
 ) -> tuple[dict[int, list[tuple[int, int, str]]], Scores]:
     ratings = spark.createDataFrame(rated, "user int, item int")
-    fallback = Scores("popularity", POPULARITY)
+    fallback = model_of(spark, "popularity", POPULARITY)
     frame = recommend_all(
         model,
         lambda: fallback,
         ratings=ratings,
         n=n,
-        source="sgd",
         scratch=scratch,
         most_users=most_users,
+        instant=INSTANT,
     )
     found: dict[int, list[tuple[int, int, str]]] = {}
     for row in frame.orderBy("user", "rank").collect():
@@ -97,7 +95,7 @@ def lists_of(
 def test_full_lists_are_the_models_own_and_the_fallback_is_not_asked(
     spark: SparkSession, scratch: Folder
 ) -> None:
-    model = Scores("sgd", {12: 3.0, 13: 2.0, 14: 1.0})
+    model = model_of(spark, "sgd", {12: 3.0, 13: 2.0, 14: 1.0})
 
     found, fallback = lists_of(spark, scratch, model, [(1, 12), (2, 10)], n=2)
 
@@ -113,7 +111,7 @@ def test_full_lists_for_fewer_users_than_there_are_hide_no_short_one(
     spark: SparkSession, scratch: Folder, most_users: int
 ) -> None:
     # Two of three users have a full list; a fourth is known from an older source.
-    model = Scores("sgd", {14: 3.0, 15: 2.0}, knows=frozenset({1, 2}))
+    model = model_of(spark, "sgd", {14: 3.0, 15: 2.0}, knows={1, 2})
 
     found, fallback = lists_of(
         spark, scratch, model, [(1, 11), (2, 13), (3, 10)], n=2, most_users=most_users
@@ -121,12 +119,13 @@ def test_full_lists_for_fewer_users_than_there_are_hide_no_short_one(
 
     assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2, 3: 2}
     assert fallback.asked == [3]
+    assert model.instants == fallback.instants == [INSTANT]
 
 
 def test_lists_for_every_user_there_can_be_are_not_looked_at_again(
     spark: SparkSession, scratch: Folder
 ) -> None:
-    model = Scores("sgd", {14: 3.0, 15: 2.0})
+    model = model_of(spark, "sgd", {14: 3.0, 15: 2.0})
 
     found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13)], n=2, most_users=2)
 
@@ -139,7 +138,7 @@ def test_cold_users_and_short_lists_are_filled_up_with_unseen_items_that_are_not
     spark: SparkSession, scratch: Folder
 ) -> None:
     # User 1 has a full list, user 2 one place short of three, user 3 is unknown to the model.
-    model = Scores("sgd", {14: 3.0, 10: 2.0, 13: 1.0}, knows=frozenset({1, 2}))
+    model = model_of(spark, "sgd", {14: 3.0, 10: 2.0, 13: 1.0}, knows={1, 2})
 
     found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13), (2, 11), (3, 10)], n=3)
 
@@ -155,7 +154,7 @@ def test_cold_users_and_short_lists_are_filled_up_with_unseen_items_that_are_not
 def test_a_user_who_rated_nearly_everything_gets_what_is_left(
     spark: SparkSession, scratch: Folder
 ) -> None:
-    model = Scores("sgd", {10: 3.0})
+    model = model_of(spark, "sgd", {10: 3.0})
 
     found, _ = lists_of(spark, scratch, model, [(1, 11), (1, 12), (1, 13)], n=4)
 

@@ -13,6 +13,7 @@ from recpipe.errors import FitError, MissingError
 from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.base import FittedModel, Model
+from recpipe.models.data import TrainingData
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.settings import Sgd as SgdSettings
 from recpipe.storage import Folder
@@ -34,7 +35,7 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Iterator[Folder]:
 
 
 def model(**settings: Any) -> Sgd:
-    return Sgd(SgdSettings(**{"rank": 4, **settings}), Scale())
+    return Sgd(SgdSettings(**{"rank": 4, **settings}))
 
 
 def checkerboard(spark: SparkSession, *, size: int = 24) -> DataFrame:
@@ -47,7 +48,7 @@ def checkerboard(spark: SparkSession, *, size: int = 24) -> DataFrame:
 
 def rmse(fitted: FittedModel, ratings: DataFrame) -> float:
     error = F.avg((F.col("rating") - F.col("prediction")) ** 2)
-    found = fitted.predict(ratings).join(ratings, ["user", "item"])
+    found = fitted.predict(ratings).frame.join(ratings, ["user", "item"])
     return math.sqrt(found.agg(error).collect()[0][0])
 
 
@@ -56,7 +57,9 @@ def test_a_checkerboard_is_completed(spark: SparkSession, scratch: Folder) -> No
     hidden = (F.col("user") * 7 + F.col("item") * 3) % 5 == 0
     settings = {"epochs": 30, "learning_rate": 0.1, "initial_scale": 0.5, "regularization": 0.01}
 
-    fitted = model(**settings).fit(board.where(~hidden), validation=None, scratch=scratch, seed=1)
+    fitted = model(**settings).fit(
+        TrainingData(ratings=board.where(~hidden)), scratch=scratch, seed=1
+    )
 
     assert rmse(fitted, board.where(hidden)) < 0.35
     assert fitted.info()["blocks"] == 1
@@ -68,10 +71,10 @@ def test_a_bounded_model_predicts_inside_the_scale_by_its_link(
     board = checkerboard(spark)
 
     fitted = model(bounded=True, epochs=30, learning_rate=0.1, regularization=0.001).fit(
-        board, validation=None, scratch=scratch, seed=1
+        TrainingData(ratings=board), scratch=scratch, seed=1
     )
 
-    ends = fitted.predict(board).agg(F.min("prediction"), F.max("prediction")).collect()[0]
+    ends = fitted.predict(board).frame.agg(F.min("prediction"), F.max("prediction")).collect()[0]
     assert 0.5 < ends[0] < 1.6
     assert 4.4 < ends[1] < 5.0
     assert fitted.info()["learning_curve"][-1]["train_rmse"] == pytest.approx(
@@ -85,14 +88,14 @@ def test_the_validation_error_of_the_best_epoch_is_that_of_the_fitted_model(
     board = checkerboard(spark, size=12)
     noisy = board.withColumn("rating", F.col("rating") + (F.hash("user", "item") % 3).cast("float"))
     held_out = (F.col("user") * 5 + F.col("item")) % 4 == 0
-    wide = Sgd(
-        SgdSettings(rank=8, epochs=40, learning_rate=0.1, regularization=0.0, patience=2),
-        Scale(min=-9, max=14),  # nothing is clipped
+    own = SgdSettings(rank=8, epochs=40, learning_rate=0.1, regularization=0.0, patience=2)
+    data = TrainingData(
+        ratings=noisy.where(~held_out),
+        validation=noisy.where(held_out),
+        scale=Scale(min=-9, max=14),  # nothing is clipped
     )
 
-    fitted = wide.fit(
-        noisy.where(~held_out), validation=noisy.where(held_out), scratch=scratch, seed=3
-    )
+    fitted = Sgd(own).fit(data, scratch=scratch, seed=3)
 
     info = fitted.info()
     curve = info["learning_curve"]
@@ -103,7 +106,7 @@ def test_the_validation_error_of_the_best_epoch_is_that_of_the_fitted_model(
     assert best == curve[info["best_epoch"] - 1]["validation_rmse"]
     assert rmse(fitted, noisy.where(held_out)) == pytest.approx(best, rel=1e-4)
     assert info["validation_ratings"] == 36
-    again = fitted.refit()
+    again = fitted.refit_config
     assert isinstance(again, Sgd)
     assert (again.settings.epochs, again.settings.patience) == (info["best_epoch"], 0)
     assert again.settings.learning_rate == 0.1
@@ -114,11 +117,13 @@ def test_a_saved_model_is_loaded_with_the_same_factors_and_fits_again_to_the_sam
 ) -> None:
     board = checkerboard(spark, size=8)
     folder = Folder(spark, tmp_path / "model")
-    fitted = model(epochs=3).fit(board, validation=None, scratch=scratch, seed=5)
+    fitted = model(epochs=3).fit(TrainingData(ratings=board), scratch=scratch, seed=5)
     fitted.save(folder)
 
     loaded = registry.load(folder)
-    refitted = loaded.refit().fit(board, validation=None, scratch=scratch / "again", seed=5)
+    refitted = loaded.refit_config.fit(
+        TrainingData(ratings=board), scratch=scratch / "again", seed=5
+    )
 
     assert (loaded.name, loaded.info()) == ("sgd", fitted.info())
     expected = lists(loaded, board)
@@ -129,7 +134,7 @@ def test_a_saved_model_is_loaded_with_the_same_factors_and_fits_again_to_the_sam
 def lists(fitted: FittedModel, board: DataFrame) -> list[tuple[Any, ...]]:
     none = board.select("user", "item").limit(0)
     rows = fitted.recommend(board.select("user").distinct(), n=3, seen=none)
-    return sorted(tuple(row) for row in rows.collect())
+    return sorted(tuple(row) for row in rows.frame.collect())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ def test_the_exchange_is_the_one_that_is_set_or_else_the_ring_where_it_has_its_s
     caplog.set_level("INFO")
 
     fitted = model(blocks=blocks, exchange=exchange, epochs=1).fit(
-        checkerboard(spark, size=6), validation=None, scratch=scratch, seed=1
+        TrainingData(ratings=checkerboard(spark, size=6)), scratch=scratch, seed=1
     )
 
     assert fitted.info()["exchange"] == taken
@@ -166,7 +171,7 @@ def test_a_ring_asked_for_by_name_that_has_no_slots_is_refused(
     before = cached(spark)
     with pytest.raises(MissingError, match=r"sgd\.exchange = ring: 3 blocks need 3 slots at once"):
         model(blocks=3, exchange="ring").fit(
-            checkerboard(spark, size=6), validation=None, scratch=scratch, seed=1
+            TrainingData(ratings=checkerboard(spark, size=6)), scratch=scratch, seed=1
         )
     assert cached(spark) <= before
 
@@ -177,10 +182,12 @@ def test_every_user_and_item_of_train_has_finite_factors_and_no_other_does(
     train = spark.createDataFrame([(7, 100, 4.0), (9, 5, 2.0), (7, 5, 3.0)], SCHEMA)
     validation = spark.createDataFrame([(8, 5, 1.0), (9, 100, 3.0)], SCHEMA)
 
-    fitted = model(blocks=2, epochs=2).fit(train, validation=validation, scratch=scratch, seed=1)
+    fitted = model(blocks=2, epochs=2).fit(
+        TrainingData(ratings=train, validation=validation), scratch=scratch, seed=1
+    )
 
     pairs = [(u, i, 0.0) for u in (7, 8, 9) for i in (5, 6, 100)]
-    predicted = fitted.predict(spark.createDataFrame(pairs, SCHEMA)).collect()
+    predicted = fitted.predict(spark.createDataFrame(pairs, SCHEMA)).frame.collect()
     assert {(row.user, row.item) for row in predicted} == {(7, 5), (7, 100), (9, 5), (9, 100)}
     assert all(np.isfinite(row.prediction) for row in predicted)
 
@@ -188,14 +195,16 @@ def test_every_user_and_item_of_train_has_finite_factors_and_no_other_does(
 def test_one_rating_is_enough_to_fit(spark: SparkSession, scratch: Folder) -> None:
     train = spark.createDataFrame([(0, 0, 4.0)], SCHEMA)
 
-    fitted = model().fit(train, validation=None, scratch=scratch, seed=1)
+    fitted = model().fit(TrainingData(ratings=train), scratch=scratch, seed=1)
 
     assert rmse(fitted, train) < 0.1
 
 
 def test_no_rating_is_refused(spark: SparkSession, scratch: Folder) -> None:
     with pytest.raises(FitError, match="no rating to fit"):
-        model().fit(spark.createDataFrame([], SCHEMA), validation=None, scratch=scratch, seed=1)
+        model().fit(
+            TrainingData(ratings=spark.createDataFrame([], SCHEMA)), scratch=scratch, seed=1
+        )
 
 
 def test_a_fit_leaves_nothing_cached_and_no_setting_changed_whether_it_succeeds_or_not(
@@ -205,9 +214,11 @@ def test_a_fit_leaves_nothing_cached_and_no_setting_changed_whether_it_succeeds_
     before = spark.conf.get("spark.sql.adaptive.enabled")
     board = checkerboard(spark, size=8)
 
-    model(blocks=2, epochs=2).fit(board, validation=board, scratch=scratch, seed=1)
+    model(blocks=2, epochs=2).fit(
+        TrainingData(ratings=board, validation=board), scratch=scratch, seed=1
+    )
     with pytest.raises(FitError, match="learning rate 10000"):
-        model(blocks=2, learning_rate=1e4).fit(board, validation=None, scratch=scratch, seed=1)
+        model(blocks=2, learning_rate=1e4).fit(TrainingData(ratings=board), scratch=scratch, seed=1)
 
     assert cached(spark) <= there
     assert spark.conf.get("spark.sql.adaptive.enabled") == before
@@ -232,7 +243,9 @@ def test_defaults_reach_the_expected_error_on_real_ratings(
     train = ratings.where("draw < 0.7")
     validation = ratings.where("draw >= 0.7 AND draw < 0.8")
 
-    fitted = Sgd(SgdSettings(), Scale()).fit(train, validation=validation, scratch=scratch, seed=42)
+    fitted = Sgd(SgdSettings()).fit(
+        TrainingData(ratings=train, validation=validation), scratch=scratch, seed=42
+    )
 
     assert rmse(fitted, ratings.where("draw >= 0.8")) <= 0.87
     assert fitted.info()["blocks"] == 1

@@ -21,8 +21,8 @@ from recpipe.errors import FitError, MissingError
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
-from recpipe.ranking.item_blocks import send
-from recpipe.ranking.scorers import FactorScorer
+from recpipe.ranking.factor_scorer import FactorScorer
+from recpipe.ranking.item_blocks import send_items
 from recpipe.storage import Folder
 from tests.caching import cached
 from tests.rings import kill_a_worker
@@ -216,7 +216,7 @@ def refusal(spark: SparkSession) -> tuple[int, str] | None:
     collect = partial(FactorScorer.of, rank=15, mean=0.0)
     items = spark.range(100_000).toDF("item")
     try:
-        send(items, collect, count=100_000, item_bytes=64, limit_mb=1, what="items")
+        send_items(items, collect, count=100_000, item_bytes=64, limit_mb=1, what="items")
     except MissingError as error:
         return error.exit_code, error.hint
     return None

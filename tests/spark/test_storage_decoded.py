@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,20 +13,22 @@ from pyspark.sql import functions as F
 
 from recpipe.spark.interactions import PACKED, Value, map_pairs, packed
 from recpipe.storage import Folder
-from recpipe.storage.decoded import decoded, files_of
-from recpipe.storage.filesystem import literal
+from recpipe.storage.decoded import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
+
+    from recpipe.spark.interactions import Interactions
+    from recpipe.storage import Stored
 
 ROWS = 1_500_000
 """Whose files are large enough to be handed over."""
 
 
-def written(spark: SparkSession, folder: Folder) -> DataFrame:
+def written(spark: SparkSession, folder: Folder) -> Stored:
     """The table `ratings`, with ids on both sides of zero."""
     rows = spark.range(0, ROWS, 1, 3).select(
         F.expr("cast(pmod(xxhash64(id), 50000) - 25000 as int)").alias("user"),
@@ -33,18 +36,17 @@ def written(spark: SparkSession, folder: Folder) -> DataFrame:
         F.expr("cast(pmod(id, 10) / 2 as float)").alias("rating"),
         F.timestamp_seconds("id").alias("rated_at"),
     )
-    return folder.write_table("ratings", rows)
+    folder.write_table("ratings", rows)
+    return folder.stored("ratings")
 
 
 @pytest.fixture(scope="module")
-def table(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def table(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Stored:
     """`written`, in a folder whose name is full of patterns."""
-    folder = Folder(spark, tmp_path_factory.mktemp("root") / "a [b]% {c}?*")
-    written(spark, folder)
-    return folder
+    return written(spark, Folder(spark, tmp_path_factory.mktemp("root") / "a [b]% {c}?*"))
 
 
-def summed(rows: DataFrame) -> tuple[float, ...]:
+def summed(rows: Interactions) -> tuple[float, ...]:
     """Rows, and sums that tell one set of rows from another."""
 
     def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -62,22 +64,20 @@ def summed(rows: DataFrame) -> tuple[float, ...]:
     return tuple(table[name].to_numpy().sum() for name in table)
 
 
-def test_tasks_decode_the_rows_that_spark_reads(table: Folder) -> None:
-    held_to_spark(table.read_table("ratings"))
+def test_tasks_decode_the_rows_that_spark_reads(table: Stored) -> None:
+    held_to_spark(table)
 
 
-def held_to_spark(stored: DataFrame) -> None:
+def held_to_spark(stored: Stored) -> None:
     """Fail unless `stored` goes by its files, and with the same rows as by Spark."""
-    assert files_of(stored.select("user", "item", "rating")) is not None
-    by_spark = stored.where(F.col("rating") > -1)
-    assert files_of(by_spark) is None
+    assert stored.files(["user", "item", "rating"]) is not None
     found = summed(stored)
-    assert found == summed(by_spark)
+    assert found == summed(stored.frame)
     assert found[0] == ROWS
 
 
-def test_what_is_packed_from_files_is_what_is_packed_from_rows(table: Folder) -> None:
-    def buckets(rows: DataFrame) -> dict[int, np.ndarray]:
+def test_what_is_packed_from_files_is_what_is_packed_from_rows(table: Stored) -> None:
+    def buckets(rows: Interactions) -> dict[int, np.ndarray]:
         found = packed(rows, buckets=5).toArrow()
         assert found.schema.names == [field.split()[0] for field in PACKED.split(", ")]
         pairs: dict[int, list[np.ndarray]] = {bucket: [] for bucket in range(5)}
@@ -85,77 +85,89 @@ def test_what_is_packed_from_files_is_what_is_packed_from_rows(table: Folder) ->
             pairs[bucket.as_py()].append(np.frombuffer(some.as_py(), np.int64))
         return {bucket: np.sort(np.concatenate(some)) for bucket, some in pairs.items()}
 
-    stored = table.read_table("ratings")
-    one, other = buckets(stored), buckets(stored.where("user > -30000"))
+    one, other = buckets(table), buckets(table.frame)
     for bucket, pairs in one.items():
         assert np.array_equal(pairs, other[bucket])
         assert set((pairs >> 32) % 5) == {bucket}
 
 
-def test_no_more_files_are_opened_than_hold_the_table(table: Folder) -> None:
-    files = files_of(table.read_table("ratings"))
+def test_the_files_are_those_that_hold_the_table(table: Stored) -> None:
+    files = table.files(["user"])
     assert files is not None
     names = {path.name for path in files_in(table)}
     assert {row["path"].rsplit("/", 1)[1] for row in files.select("path").collect()} == names
 
 
-def files_in(table: Folder) -> list[Path]:
+def files_in(table: Stored) -> list[Path]:
     from pathlib import Path
 
-    return list(Path(table.path("ratings").removeprefix("file://")).glob("*.parquet"))
+    return list(Path(str(table.path).removeprefix("file://")).glob("*.parquet"))
 
 
-def test_a_frame_of_some_files_of_a_folder_is_left_to_spark(
-    table: Folder, spark: SparkSession
+def test_a_name_that_the_table_has_in_another_case_or_not_at_all_is_left_to_spark(
+    table: Stored,
 ) -> None:
-    first = min(path.name for path in files_in(table))
-    folder = literal(table.path("ratings"))
-    assert files_of(spark.read.parquet(folder), least_bytes=0) is not None
-    some = spark.read.option("pathGlobFilter", first).parquet(folder)
-    assert files_of(some, least_bytes=0) is None
-    below = spark.read.option("recursiveFileLookup", "true").parquet(f"{folder}/..")
-    assert below.count() == ROWS
-    assert files_of(below, least_bytes=0) is None
+    assert table.files(["USER"]) is None
+    assert table.files(["user", "stars"]) is None
 
 
-def test_a_name_in_another_case_is_left_to_spark(table: Folder) -> None:
-    assert files_of(table.read_table("ratings").select("USER")) is None
+def test_rows_of_few_bytes_come_from_spark(table: Stored) -> None:
+    assert table.files(["user"], least_bytes=1 << 30) is None
 
 
-def test_rows_that_are_not_those_of_files_come_from_spark(
-    table: Folder, spark: SparkSession, tmp_path: Path
+def test_tables_that_are_more_than_files_of_one_folder_come_from_spark(
+    table: Stored, spark: SparkSession, tmp_path: Path
 ) -> None:
-    stored = table.read_table("ratings")
-    assert files_of(stored.select("item", "user").select("user")) is not None
-    assert files_of(stored, least_bytes=1 << 30) is None
-    other: dict[str, DataFrame] = {
-        "renamed": stored.withColumnRenamed("item", "user_").select("user_"),
-        "computed": stored.withColumn("user", F.col("user") + 1),
-        "chosen": stored.where("user > 0"),
-        "some": stored.limit(10),
-        "two tables": stored.unionAll(stored),
-        "once": stored.distinct(),
-        "no file": spark.range(10),
-    }
-    for name, frame in other.items():
-        assert files_of(frame, least_bytes=0) is None, name
-    few = stored.limit(100)
-    few.write.partitionBy("rating").parquet(str(tmp_path / "parts"))
-    assert files_of(spark.read.parquet(str(tmp_path / "parts")), least_bytes=0) is None
-    few.write.orc(str(tmp_path / "orc"))
-    assert files_of(spark.read.orc(str(tmp_path / "orc")), least_bytes=0) is None
+    few = table.frame.limit(100)
+    folder = Folder(spark, tmp_path)
+    folder.write_table("whole", few)
+    assert folder.stored("whole").files(["user"], least_bytes=0) is not None
+    folder.write_table("parts", few, partition_by=["rating"])
+    assert folder.stored("parts").files(["user"], least_bytes=0) is None
     delta = Folder(spark, tmp_path / "delta", format="delta")
-    assert files_of(delta.write_table("t", few), least_bytes=0) is None
+    delta.write_table("t", few)
+    stored = delta.stored("t")
+    assert stored.files(["user"], least_bytes=0) is None
+    assert stored.frame.count() == 100
+    delta.write_table("t", few.limit(1))
+    assert delta.stored("t", version=0).frame.count() == 100
 
 
-def test_a_cached_table_is_not_read_again(table: Folder) -> None:
-    stored = table.read_table("ratings").select("user", "item").persist()
-    try:
-        assert files_of(stored) is None
-        assert files_of(stored.select("item")) is None
-    finally:
-        stored.unpersist()
-    assert files_of(table.read_table("ratings").select("user", "item")) is not None
+@pytest.mark.parametrize("files", [1, 300])
+def test_too_few_and_too_many_files_come_from_spark(
+    spark: SparkSession, tmp_path: Path, files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(spark, tmp_path)
+    folder.write_table("t", spark.range(0, 1000, 1, 1).select(F.col("id").alias("user")))
+    (made,) = files_in(folder.stored("t"))
+    for number in range(1, files):
+        shutil.copy(made, made.with_name(f"part-{number}.parquet"))
+    # One file keeps one core at work, and a cluster has many.
+    monkeypatch.setattr(type(spark.sparkContext), "defaultParallelism", 9)
+    assert folder.stored("t").files(["user"], least_bytes=0) is None
+
+
+@pytest.mark.parametrize("missing", ["skip", 0])
+def test_a_column_that_lacks_values_comes_from_spark(
+    spark: SparkSession, tmp_path: Path, missing: Literal["skip", 0]
+) -> None:
+    folder = Folder(spark, tmp_path)
+    rows = spark.range(0, ROWS, 1, 3).selectExpr(
+        "cast(id as int) AS user",
+        "cast(pmod(xxhash64(id), 100000) as int) AS item",
+        "cast(if(id % 2 = 0, 1, null) as float) AS rating",
+    )
+    folder.write_table("t", rows)
+    stored = folder.stored("t")
+    assert stored.files(["user", "item", "rating"]) is not None
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_pydict({"rows": pa.array([len(batch)], pa.int32())})
+
+    value = Value("rating", "float", missing=missing)
+    found = map_pairs(stored, count, "rows int", value=value).agg(F.sum("rows")).collect()[0][0]
+    assert found == (ROWS // 2 if missing == "skip" else ROWS)
 
 
 @pytest.mark.parametrize(
@@ -163,28 +175,32 @@ def test_a_cached_table_is_not_read_again(table: Folder) -> None:
     [
         ("parquet.crypto.factory.class", "org.apache.parquet.crypto.DecryptionPropertiesFactory"),
         ("spark.sql.files.ignoreCorruptFiles", "true"),
-        ("spark.sql.files.openCostInBytes", str(100 << 20)),
+        ("spark.sql.files.openCostInBytes", "100m"),
         ("spark.sql.files.maxPartitionNum", "1"),
         ("spark.sql.sources.binaryFile.maxLength", "1000"),
     ],
 )
 def test_settings_that_a_task_could_not_keep_leave_the_rows_to_spark(
-    table: Folder, spark: SparkSession, name: str, value: str
+    table: Stored, spark: SparkSession, name: str, value: str
 ) -> None:
-    stored = table.read_table("ratings")
     spark.conf.set(name, value)
     try:
-        assert files_of(stored.select("user", "item")) is None
+        assert table.files(["user", "item"]) is None
     finally:
         spark.conf.unset(name)
-    assert files_of(stored.select("user", "item")) is not None
+    assert table.files(["user", "item"]) is not None
 
 
-def test_keys_given_to_a_reader_leave_the_rows_to_spark(table: Folder, spark: SparkSession) -> None:
-    factory = "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory"
-    reader = spark.read.option("parquet.crypto.factory.class", factory)
-    schema = table.read_table("ratings").schema
-    assert files_of(reader.schema(schema).parquet(literal(table.path("ratings")))) is None
+def test_encryption_that_the_store_s_own_settings_ask_for_leaves_the_rows_to_spark(
+    table: Stored, spark: SparkSession
+) -> None:
+    name = "parquet.crypto.factory.class"
+    conf: Any = spark.sparkContext._jsc.hadoopConfiguration()  # noqa: SLF001 - as core-site.xml does
+    conf.set(name, "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory")
+    try:
+        assert table.files(["user", "item"]) is None
+    finally:
+        conf.unset(name)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from recpipe.errors import UsageError
-from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.base import Model
 from recpipe.settings import Settings
@@ -20,12 +19,11 @@ def test_every_model_is_built_by_its_name_and_from_its_sections_alone(name: str)
         "biases": {"user_regularization": 1.5},
     }
     settings = dict(Settings.model_validate(tree))
-    scale = Scale(min=1, max=5, step=1)
-    model = registry.build(name, settings, scale=scale)
+    model = registry.build(name, settings)
     assert isinstance(model, Model)
     assert model.name == name
     own = registry.SPECS[name].sections
-    assert registry.build(name, {key: settings[key] for key in own}, scale=scale) == model
+    assert registry.build(name, {key: settings[key] for key in own}) == model
 
 
 def test_an_unknown_model_is_a_wrong_usage() -> None:

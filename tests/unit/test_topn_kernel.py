@@ -250,39 +250,51 @@ def test_places_undo_items() -> None:
     assert ids.places(items).tolist() == [-1, -1, 0, -1, 1, -1, -1, 2]
 
 
-def hashed(seed: int, users: list[int], items: list[int]) -> list[dict[int, float]]:
-    """The score of every user for every item."""
-    top = kernel.Top.empty(len(users), len(items))
-    nothing = seen_of([[] for _ in users])
-    numbers = np.array(users, np.int32), np.array(items, np.int32)
-    kernel.best_of_hashes(seed, *numbers, nothing, top)
-    return [dict(row) for row in lists_of(top)]
-
-
 @settings(deadline=None)
-@given(seed=st.integers(-(2**63), 2**64 - 1))
-def test_hashes_depend_on_seed_user_and_item_alone(seed: int) -> None:
-    whole = hashed(seed, [0, 1, 2, 7], [0, 1, 5, 9])
-    assert hashed(seed, [7, 1], [1, 9]) == [
-        {item: whole[row][item] for item in (1, 9)} for row in (3, 1)
-    ]
-    scores = [score for row in whole for score in row.values()]
-    assert all(0 <= score < 1 for score in scores)
-    assert len(set(scores)) == 16
-    assert hashed(seed + 1, [0], [0]) != hashed(seed, [0], [0])
+@given(
+    st.data(),
+    st.integers(1, 6),
+    st.lists(st.integers(0, 50), unique=True, max_size=40),
+    st.integers(1, 7),
+)
+def test_scores_that_are_there_become_the_lists_of_a_full_sort_a_few_rows_at_a_time(
+    data: st.DataObject, rows: int, numbers: list[int], k: int
+) -> None:
+    items = np.array(sorted(numbers), np.int32)
+    few = st.sampled_from([-1.5, 0.0, 0.5, 2.0])
+    scores = data.draw(hnp.arrays(np.float32, (rows, len(items)), elements=few))
+    seen = data.draw(
+        st.lists(st.lists(st.integers(0, 60), max_size=9), min_size=rows, max_size=rows)
+    )
+    cut, block = data.draw(st.integers(0, rows)), data.draw(st.integers(0, len(items)))
+    top = kernel.Top.empty(rows, k)
+    for part in (slice(0, block), slice(block, None)):
+        for first, last in ((0, cut), (cut, rows)):
+            some = np.ascontiguousarray(scores[first:last, part])
+            kernel.best_of_scores(some, items[part], seen_of(seen), top, first=first)
+    assert lists_of(top) == reference(scores, items, seen, k=k)
 
 
-def test_hashes_are_uniform() -> None:
-    rows = hashed(42, list(range(200)), list(range(500)))
-    out = np.array([[row[item] for item in range(500)] for row in rows])
-    counts, _ = np.histogram(out, bins=10, range=(0, 1))
-    assert counts == pytest.approx(10_000, rel=0.05)
-    assert out.mean(axis=0) == pytest.approx(0.5, abs=0.12)
-    assert abs(np.corrcoef(out[:, 0], out[:, 1])[0, 1]) < 0.25
+def test_scores_that_are_there_are_left_out_where_they_are_nan_or_minus_infinity() -> None:
+    scores = np.array([[np.nan, -np.inf, 1.0]], np.float32)
+    top = kernel.Top.empty(1, 3)
+    kernel.best_of_scores(scores, np.array([1, 2, 10**9], np.int32), seen_of([[]]), top)
+    assert lists_of(top) == [[(10**9, 1.0)]]
 
 
-def test_hashes_leave_out_what_was_seen() -> None:
-    top = kernel.Top.empty(2, 3)
-    users, items = np.array([4, 5], np.int32), np.array([1, 2, 3], np.int32)
-    kernel.best_of_hashes(1, users, items, seen_of([[2, 2, 99], [1, 2, 3]]), top)
-    assert [{item for item, _ in row} for row in lists_of(top)] == [{1, 3}, set()]
+@pytest.mark.parametrize("rank", [0, 1, 33])
+@pytest.mark.parametrize(("users", "items"), [(1, 1), (7, 17), (300, 600)])
+def test_all_products_have_the_bits_of_the_scores_of_lists(
+    users: int, items: int, rank: int
+) -> None:
+    rng = np.random.default_rng(rank)
+    p, q = (rng.normal(size=(n, rank)).astype(np.float32) for n in (users, items))
+    base, bias = (rng.normal(size=n).astype(np.float32) for n in (users, items))
+    panels = kernel.Panels.of(np.arange(items, dtype=np.int32), q, bias)
+    top = kernel.Top.empty(users, items)
+    kernel.best_of_products(panels, p, base, seen_of([[] for _ in range(users)]), top)
+    scores = kernel.all_products(panels, p, base)
+    assert scores.shape == (users, items)
+    row, item, listed = top.filled()
+    assert len(row) == users * items
+    assert (scores[row, item] == listed).all()

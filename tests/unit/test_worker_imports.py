@@ -18,8 +18,9 @@ PRINT = "print(*(m.rpartition('.')[2] for m in sys.modules if m.startswith('recp
             "recpipe.models.als.block.ring, recpipe.models.als.block.solving",
             {"als", "als_gradients", "ids", "normal_equations", "rows", "tiles"},
         ),
+        ("recpipe.ranking.engine", {"ids", "pairs", "runs"}),
         (
-            "recpipe.ranking.lists",
+            "recpipe.ranking.engine, recpipe.ranking.factor_scorer",
             {"best", "ids", "pairs", "runs", "score_bounds", "tiles", "topn"},
         ),
     ],

@@ -18,18 +18,21 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
 from recpipe.spark.checkpoints import set_checkpoint_dir
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from recpipe.feedback import Scale
     from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
     from recpipe.models.blocks import Blocks
+    from recpipe.models.data import TrainingData
+    from recpipe.sections import Section
     from recpipe.storage import Folder
 
 _WORK_OF_A_BLOCK = 150_000_000
@@ -45,35 +48,32 @@ class ExplicitAls:
     Args:
         shared: what all MLlib models share.
         own: rank, iterations, regularization.
-        scale: of the ratings; predictions are clipped to it.
         non_negative: whether factors are held at or above 0 (NNLS), as in non-negative matrix
             factorisation.
     """
 
     shared: Als
     own: AlsExplicit
-    scale: Scale
     non_negative: bool = False
 
     @property
     def name(self) -> str:
         return "nmf" if self.non_negative else "als_explicit"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol; `validation` is not looked at."""
-        del validation
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`."""
+        ratings = frame_of(data.ratings).select("user", "item", "rating")
         return _fit(
             self,
-            train.select("user", "item", "rating"),
+            ratings,
             {"nonnegative": self.non_negative},
+            data=data,
             scratch=scratch,
             seed=seed,
-            predicts_ratings=True,
+            rates=True,
         )
 
-    def sections(self) -> Mapping[str, Any]:
+    def sections(self) -> Mapping[str, Section]:
         return _sections(self)
 
 
@@ -88,49 +88,49 @@ class ImplicitAls:
     Args:
         shared: what all MLlib models share.
         own: rank, iterations, regularization, alpha, and what counts as liked.
-        scale: of the ratings, for strengths.
     """
 
     shared: Als
     own: AlsImplicit
-    scale: Scale
 
     name: ClassVar[str] = "als_implicit"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol; `validation` is not looked at.
-
-        A user without a liked rating gets no factors, and so no list.
-        """
-        del validation
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`. A user without a liked rating gets no factors, and so no list."""
         return _fit(
             self,
-            preferences(train, settings=self.own, scale=self.scale),
+            preferences(data, settings=self.own),
             {"implicitPrefs": True, "alpha": self.own.alpha},
+            data=data,
             scratch=scratch,
             seed=seed,
-            predicts_ratings=False,
+            rates=False,
         )
 
-    def sections(self) -> Mapping[str, Any]:
+    def sections(self) -> Mapping[str, Section]:
         return _sections(self)
 
 
-def preferences(ratings: DataFrame, *, settings: AlsImplicit, scale: Scale) -> DataFrame:
+def preferences(data: TrainingData, *, settings: AlsImplicit) -> DataFrame:
     """(user, item, rating): what MLlib is fed, for `ImplicitAls`.
 
     Liked ratings, those from `preference_from`, become their strength, which is 1 or, with
-    `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. What
-    becomes of the others is `below`: `unobserved` leaves them out, so that they weigh as little as
-    an item never rated; `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
+    `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. The
+    strength of implicit feedback is then ln(1 + value). What becomes of the other ratings is
+    `below`: `unobserved` leaves them out, so that they weigh as little as an item never rated;
+    `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
     """
-    liked = F.col("rating") >= settings.preference_from
+    ratings, rating = frame_of(data.ratings), F.col("rating")
+    lowest = liked_from(settings.preference_from, data.scale)
+    liked = F.lit(True) if lowest is None else rating >= F.lit(lowest).cast("float")
     strength: Column = F.lit(1.0)
     if settings.confidence == "rating":
-        span = scale.max - scale.min + scale.step
-        strength = (F.col("rating") - (scale.min - scale.step)) / span
+        scale = data.scale
+        if scale is None:
+            strength = F.log1p(F.greatest(rating, F.lit(0.0)))
+        else:
+            step = scale.step or 0.0
+            strength = (rating - (scale.min - step)) / (scale.max - scale.min + step)
     if settings.below == "unobserved":
         ratings = ratings.where(liked)
     fed = F.when(liked, strength).otherwise(-1.0).cast("float")
@@ -154,9 +154,10 @@ def _fit(
     ratings: DataFrame,
     parameters: Mapping[str, Any],
     *,
+    data: TrainingData,
     scratch: Folder,
     seed: int,
-    predicts_ratings: bool,
+    rates: bool,
 ) -> FactorModel:
     spark, own, shared = ratings.sparkSession, model.own, model.shared
     ratings = ratings.persist(StorageLevel.MEMORY_AND_DISK)
@@ -198,9 +199,9 @@ def _fit(
                 user_factors=_factors("user", fitted.userFactors),
                 item_factors=_factors("item", fitted.itemFactors),
                 rank=own.rank,
-                again=model,
-                scale=(model.scale.min, model.scale.max),
-                predicts_ratings=predicts_ratings,
+                refit_config=model,
+                scale=data.bounds,
+                rates=rates,
                 details={
                     "blocks": blocks,
                     "iterations": own.iterations,
@@ -237,12 +238,8 @@ def _released(spark: SparkSession) -> Iterator[None]:
                 rdd.unpersist(False)
 
 
-def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Any]:
-    return {
-        "als": model.shared.model_dump(mode="json"),
-        model.name: model.own.model_dump(mode="json"),
-        "ingest": {"rating_scale": model.scale.model_dump(mode="json")},
-    }
+def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Section]:
+    return {"als": model.shared, model.name: model.own}
 
 
 __all__ = ["ExplicitAls", "ImplicitAls", "block_count", "preferences"]

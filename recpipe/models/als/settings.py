@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from recpipe.feedback import LikedFrom
 from recpipe.models.blocks import Blocks
 from recpipe.sections import Section
 
@@ -59,9 +60,9 @@ class AlsImplicit(Section):
     """L2 penalty of a row of factors, multiplied by its number of positives."""
     alpha: float = Field(3.0, ge=0)
     """Growth of confidence with strength: confidence = 1 + alpha * strength."""
-    preference_from: float = 4.0
-    """Ratings at or above it are liked: preference 1. Where every row is a liking, such as a
-    purchase, give the lowest rating."""
+    preference_from: LikedFrom = "auto"
+    """Ratings at or above it are liked: preference 1. auto: the top quarter of the scale, such as 4
+    of 1 to 5 or 8 of 1 to 10. With implicit feedback every row is liked."""
     below: Literal["unobserved", "disliked"] = "unobserved"
     """Ratings below `preference_from`: as if never rated, or not liked with confidence."""
     confidence: Literal["constant", "rating"] = "constant"

@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 def _als_explicit(given: Sections) -> Model:
     from recpipe.models.als.mllib import ExplicitAls
 
-    return ExplicitAls(given.of(Als), given.of(AlsExplicit), given.scale)
+    return ExplicitAls(given.of(Als), given.of(AlsExplicit))
 
 
 def _nmf(given: Sections) -> Model:
     from recpipe.models.als.mllib import ExplicitAls
 
-    return ExplicitAls(given.of(Als), given.of(Nmf), given.scale, non_negative=True)
+    return ExplicitAls(given.of(Als), given.of(Nmf), non_negative=True)
 
 
 def _als_implicit(given: Sections) -> Model:
     from recpipe.models.als.mllib import ImplicitAls
 
-    return ImplicitAls(given.of(Als), given.of(AlsImplicit), given.scale)
+    return ImplicitAls(given.of(Als), given.of(AlsImplicit))
 
 
 def _block_als(given: Sections) -> Model:
     from recpipe.models.als.block.model import BlockAls as Model
 
-    return Model(given.of(BlockAls), given.scale)
+    return Model(given.of(BlockAls))
 
 
 def _block_als_implicit(given: Sections) -> Model:
     from recpipe.models.als.block.model import BlockAlsImplicit as Model
 
-    return Model(given.of(BlockAlsImplicit), given.scale)
+    return Model(given.of(BlockAlsImplicit))
 
 
 SPECS = (

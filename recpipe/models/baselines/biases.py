@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from pyspark import StorageLevel
@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.kernels import biases as kernel
 from recpipe.models.factors import FactorModel
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.feedback import Scale
     from recpipe.models.baselines.settings import Biases as Settings
+    from recpipe.models.data import TrainingData
+    from recpipe.sections import Section
     from recpipe.storage import Folder
 
 _RATINGS_OF_A_PART = 2_000_000
@@ -38,22 +40,19 @@ class Biases:
 
     Args:
         own: the two regularizations, in pseudo-ratings.
-        scale: of the ratings; predictions are clipped to it.
     """
 
     own: Settings
-    scale: Scale
     name: ClassVar[str] = "biases"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol; nothing is random, and `validation` is not looked at.
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`; nothing is random.
 
         Item biases pass through the driver, users never do: one small job a step of conjugate
         gradients, over ratings packed once by user.
         """
-        del validation, seed
+        del seed
+        train = frame_of(data.ratings)
         first = train.agg(F.count(F.lit(1)), F.avg("rating"), F.max("item")).collect()[0]
         count, mean, width = int(first[0]), first[1], int(first[2] or 0) + 1
         if not count:
@@ -71,8 +70,8 @@ class Biases:
                 item_factors=solver.item_factors(item_biases),
                 rank=0,
                 mean=float(mean),
-                again=self,
-                scale=(self.scale.min, self.scale.max),
+                refit_config=self,
+                scale=data.bounds,
                 unknown="zero",
                 details={"ratings": count, "parts": parts, "steps": steps},
             )
@@ -83,11 +82,8 @@ class Biases:
         finally:
             packed.unpersist()
 
-    def sections(self) -> Mapping[str, Any]:
-        return {
-            "biases": self.own.model_dump(mode="json"),
-            "ingest": {"rating_scale": self.scale.model_dump(mode="json")},
-        }
+    def sections(self) -> Mapping[str, Section]:
+        return {"biases": self.own}
 
 
 class _Solver:

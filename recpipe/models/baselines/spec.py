@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def _popularity(_given: Sections) -> Model:
-    from recpipe.models.baselines.simple import Popularity
+    from recpipe.models.baselines.popularity import Popularity
 
     return Popularity()
 
 
-def _mean(given: Sections) -> Model:
-    from recpipe.models.baselines.simple import Mean
+def _mean(_given: Sections) -> Model:
+    from recpipe.models.baselines.popularity import Mean
 
-    return Mean(given.scale)
+    return Mean()
 
 
 def _random(_given: Sections) -> Model:
-    from recpipe.models.baselines.simple import Random
+    from recpipe.models.baselines.random import Random
 
     return Random()
 
@@ -34,13 +34,13 @@ def _random(_given: Sections) -> Model:
 def _biases(given: Sections) -> Model:
     from recpipe.models.baselines.biases import Biases as Model
 
-    return Model(given.of(Biases), given.scale)
+    return Model(given.of(Biases))
 
 
 def _load_random(folder: Folder, options: LoadOptions) -> FittedModel:
-    from recpipe.models.baselines.simple import RandomModel
+    from recpipe.models.baselines.random import RandomModel
 
-    return RandomModel.load(folder, options.manifest, again=options.refit_config)
+    return RandomModel.load(folder, options)
 
 
 SPECS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from recpipe.distributed import PeerLostError, obstacle
 from recpipe.errors import FitError, MissingError
@@ -18,17 +18,18 @@ from recpipe.models.sgd.packing import factors_by_id, pack
 from recpipe.models.sgd.placing import placed
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.models.sgd.units import HIGHEST, LOWEST, PLAIN, Units
 from recpipe.spark.chunks import chunked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import DataFrame
-
-    from recpipe.feedback import Scale
+    from recpipe.models.data import TrainingData
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.models.sgd.settings import Sgd as SgdSettings
+    from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -44,19 +45,16 @@ class Sgd:
     to the bit, whatever the timing, the placement or the retries.
 
     Args:
-        settings: `sgd`.
-        scale: of the ratings; predictions are clipped to it or, with `bounded`, squeezed into it.
+        settings: `sgd`. Predictions are clipped to the scale of the ratings or, with `bounded`,
+            squeezed into it.
     """
 
     settings: SgdSettings
-    scale: Scale
 
     name: ClassVar[str] = "sgd"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol. With `validation` the factors are those of its best epoch.
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`. With a validation part the factors are those of its best epoch.
 
         Raises:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
@@ -64,34 +62,45 @@ class Sgd:
                 ring was asked for and cannot run here.
             PeerLostError: if the ring was asked for and its tasks do not reach each other.
         """
-        packed = self._pack(train, validation)
+        units = Units.of(data.scale)
+        packed = self._pack(data.ratings, data.validation, units)
         try:
             plan = self._plan(packed, seed=seed)
-            check_memory(train.sparkSession, plan)
+            check_memory(packed.cells.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
-                return self._fitted(packed, plan, exchange, trained, scratch=scratch)
+                return self._fitted(packed, plan, exchange, trained, data, scratch=scratch)
             finally:
                 trained.release()
         finally:
             packed.release()
 
     def _fitted(
-        self, packed: Packed, plan: Plan, exchange: Exchange, trained: Trained, *, scratch: Folder
+        self,
+        packed: Packed,
+        plan: Plan,
+        exchange: Exchange,
+        trained: Trained,
+        data: TrainingData,
+        *,
+        scratch: Folder,
     ) -> FactorModel:
         progress = trained.progress
         best = progress.curve[progress.best - 1]
         log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
-        users, items = factors_by_id(packed, trained.factors, rank=plan.rank)
+        units = Units.of(data.scale)
+        # What passes a sigmoid has no units: the sigmoid ends on the scale of the ratings.
+        size = 1.0 if plan.span else units.size
+        users, items = factors_by_id(packed, trained.factors, rank=plan.rank, size=size)
         return FactorModel.fitted(
             scratch,
             name=self.name,
             user_factors=users,
             item_factors=items,
             rank=plan.rank,
-            mean=plan.offset,
-            again=self._again(progress.best),
-            scale=(self.scale.min, self.scale.max),
+            mean=plan.offset if plan.span else units.mean(plan.offset),
+            refit_config=self._refit_config(progress.best),
+            scale=data.bounds,
             link="sigmoid" if plan.span else "identity",
             details={
                 "blocks": plan.grid.blocks,
@@ -99,22 +108,19 @@ class Sgd:
                 "epochs": len(progress.curve),
                 "best_epoch": progress.best,
                 "stopped_early": progress.stopped_early,
-                "learning_curve": progress.report(),
+                "learning_curve": progress.report(size=units.size),
                 "ratings": packed.train_rows,
                 "validation_ratings": packed.validation_rows,
                 "seed": plan.seed,
             },
         )
 
-    def sections(self) -> Mapping[str, Any]:
-        return {
-            "sgd": self.settings.model_dump(mode="json"),
-            "ingest": {"rating_scale": self.scale.model_dump(mode="json")},
-        }
+    def sections(self) -> Mapping[str, Section]:
+        return {"sgd": self.settings}
 
-    def _again(self, epochs: int) -> Sgd:
+    def _refit_config(self, epochs: int) -> Sgd:
         """For a fit without validation: as many epochs as were best, and all of them."""
-        return Sgd(self.settings.model_copy(update={"epochs": epochs, "patience": 0}), self.scale)
+        return Sgd(self.settings.model_copy(update={"epochs": epochs, "patience": 0}))
 
     def _trained(self, packed: Packed, plan: Plan, scratch: Folder) -> tuple[Exchange, Trained]:
         """The exchange that carried the factors, and what came of it."""
@@ -147,7 +153,9 @@ class Sgd:
             return SparkExchange(), reason
         return RingExchange(), "there is a slot for each block"
 
-    def _pack(self, train: DataFrame, validation: DataFrame | None) -> Packed:
+    def _pack(
+        self, train: Interactions, validation: Interactions | None, units: Units = PLAIN
+    ) -> Packed:
         with chunked(train) as (chunks, ratings):
             if not ratings:
                 raise FitError("sgd: no rating to fit", hint="look at the split")
@@ -156,18 +164,18 @@ class Sgd:
                     self.settings.blocks,
                     ratings=ratings,
                     rank=self.settings.rank,
-                    cores=train.sparkSession.sparkContext.defaultParallelism,
+                    cores=chunks.sparkSession.sparkContext.defaultParallelism,
                 )
             )
             items, users = placed(chunks, grid, ratings=ratings)
-            return pack(chunks, validation, grid=grid, items=items, users=users)
+            return pack(chunks, validation, grid=grid, items=items, users=users, units=units)
 
     def _plan(self, packed: Packed, *, seed: int) -> Plan:
         own = self.settings
         low = span = 0.0
         offset = packed.mean
-        if own.bounded and self.scale.max > self.scale.min:
-            low, span = self.scale.min, self.scale.max - self.scale.min
+        if own.bounded:
+            low, span = LOWEST, HIGHEST - LOWEST
             share = min(max((packed.mean - low) / span, 0.01), 0.99)
             offset = math.log(share / (1 - share))
         return Plan(

@@ -18,7 +18,7 @@ def _sgd(given: Sections) -> Model:
     # Its kernels are compiled on import: other models need not wait for them.
     from recpipe.models.sgd.model import Sgd as Model
 
-    return Model(given.of(Sgd), given.scale)
+    return Model(given.of(Sgd))
 
 
 def _middle_by_epochs(folds: Sequence[Mapping[str, Any]]) -> int:

@@ -24,18 +24,21 @@ from recpipe.models.als.block.whole import Whole
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pyspark.sql import DataFrame
 
-    from recpipe.feedback import Scale
     from recpipe.models.als.block.choice import Choice
     from recpipe.models.als.block.exchange import Exchange
     from recpipe.models.als.block.packing import Packed
     from recpipe.models.als.settings import BlockAls as ExplicitSettings
     from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
+    from recpipe.models.data import TrainingData
+    from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -50,36 +53,31 @@ class BlockAls:
 
     Args:
         settings: `block_als`.
-        scale: of the ratings; predictions are clipped to it. None: they are not.
     """
 
     settings: ExplicitSettings
-    scale: Scale | None
 
     name: ClassVar[str] = "block_als"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
-        """See the protocol; `validation` is not looked at. A pair that occurs twice counts twice.
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`. A pair that occurs twice counts twice.
 
         Raises:
             FitError: if there is no rating, or too little regularization to determine a row.
             MissingError: if a guard refuses: ratings of a block, factors in a worker.
         """
-        del validation
-        return _fit(self, train, scratch=scratch, seed=seed)
+        return _fit(self, data, scratch=scratch, seed=seed)
 
     def objective(self) -> Objective:
         own = self.settings
         return Objective(own.rank, own.regularization, own.scale_by_count, False, 0.0)
 
-    def fed(self, ratings: DataFrame) -> DataFrame:
+    def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: all of them, as they are."""
-        return ratings
+        return data.ratings
 
-    def sections(self) -> Mapping[str, Any]:
-        return _sections(self)
+    def sections(self) -> Mapping[str, Section]:
+        return {self.name: self.settings}
 
 
 @dataclass(frozen=True)
@@ -91,33 +89,26 @@ class BlockAlsImplicit:
 
     Args:
         settings: `block_als_implicit`.
-        scale: of the ratings, for strengths; None: ratings are strengths already.
     """
 
     settings: ImplicitSettings
-    scale: Scale | None
 
     name: ClassVar[str] = "block_als_implicit"
 
-    def fit(
-        self, train: DataFrame, *, validation: DataFrame | None, scratch: Folder, seed: int
-    ) -> FactorModel:
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
         """See `BlockAls.fit`. A user without a liked rating gets no factors, and so no list."""
-        del validation
-        return _fit(self, train, scratch=scratch, seed=seed)
+        return _fit(self, data, scratch=scratch, seed=seed)
 
     def objective(self) -> Objective:
         own = self.settings
         return Objective(own.rank, own.regularization, own.scale_by_count, True, own.alpha)
 
-    def fed(self, ratings: DataFrame) -> DataFrame:
+    def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
-        if self.scale is None:
-            return ratings
-        return preferences(ratings, settings=self.settings, scale=self.scale)
+        return preferences(data, settings=self.settings)
 
-    def sections(self) -> Mapping[str, Any]:
-        return _sections(self)
+    def sections(self) -> Mapping[str, Section]:
+        return {self.name: self.settings}
 
 
 AnyBlockAls = BlockAls | BlockAlsImplicit
@@ -140,13 +131,13 @@ class Factors:
 
 @contextmanager
 def factorised(
-    model: AnyBlockAls, train: DataFrame, *, scratch: Folder | None, seed: int
+    model: AnyBlockAls, fed: Interactions, *, scratch: Folder | None, seed: int
 ) -> Iterator[Factors]:
     """The factors of a fit, for the length of a block.
 
     Args:
         model: the settings.
-        train: (user, item, rating).
+        fed: (user, item, rating): ratings, or preferences as MLlib is fed them.
         scratch: for factors that are too large to broadcast; None where there is no place.
         seed: of the first factors.
 
@@ -155,10 +146,10 @@ def factorised(
     """
     own = model.settings
     plan = Solve(model.name, model.objective(), own.solver, own.cg_steps, seed)
-    spark = train.sparkSession
+    spark = frame_of(fed).sparkSession
     with ExitStack() as undo:
         undo.enter_context(_in_words(model.name))
-        found = undo.enter_context(counted(model.fed(train), name=model.name))
+        found = undo.enter_context(counted(fed, name=model.name))
         cores = spark.sparkContext.defaultParallelism
         blocks = number_of_blocks(own.blocks, ratings=found.ratings, rank=own.rank, cores=cores)
         choice = choose(spark, own, plan, found, blocks=blocks)
@@ -224,17 +215,17 @@ def _by_spark(packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: 
     return ByBlock(packed, plan, scratch=scratch, limit_mb=limit_mb)
 
 
-def _fit(model: AnyBlockAls, train: DataFrame, *, scratch: Folder, seed: int) -> FactorModel:
-    with factorised(model, train, scratch=scratch, seed=seed) as found:
+def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+    with factorised(model, model.fed(data), scratch=scratch, seed=seed) as found:
         return FactorModel.fitted(
             scratch,
             name=model.name,
             user_factors=found.users,
             item_factors=found.items,
             rank=model.settings.rank,
-            again=model,
-            scale=None if model.scale is None else (model.scale.min, model.scale.max),
-            predicts_ratings=not model.objective().implicit,
+            refit_config=model,
+            scale=data.bounds,
+            rates=not model.objective().implicit,
             details=found.details,
         )
 
@@ -245,11 +236,6 @@ def _in_words(name: str) -> Iterator[None]:
         yield
     except (Py4JError, PySparkException) as error:
         raise FitError(f"{name}: {failures.summary(error)}", hint=failures.hint(error)) from error
-
-
-def _sections(model: AnyBlockAls) -> Mapping[str, Any]:
-    scale = {} if model.scale is None else {"rating_scale": model.scale.model_dump(mode="json")}
-    return {model.name: model.settings.model_dump(mode="json"), "ingest": scale}
 
 
 __all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]

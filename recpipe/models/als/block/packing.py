@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from recpipe.kernels.ids import Counts
     from recpipe.spark.columns import Batches
+    from recpipe.spark.interactions import Interactions
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
@@ -179,7 +180,7 @@ class Counted:
 
 
 @contextmanager
-def counted(ratings: DataFrame, *, name: str) -> Iterator[Counted]:
+def counted(ratings: Interactions, *, name: str) -> Iterator[Counted]:
     """Read the ratings once; their chunks are let go at the end of the block.
 
     Args:

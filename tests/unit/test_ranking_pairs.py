@@ -6,19 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.ranking import seen
-from recpipe.ranking.seen import runs_of, seen_by
+from recpipe.ranking.pairs import Runs, pack, runs_of, seen_by
 from recpipe.spark.arrow import VALUE_BYTES
 
 _id = st.integers(0, 2**31 - 1) | st.integers(0, 5)
 _any = _id | st.sampled_from([-3, -(2**31)])
 
 
-def sent(pairs: list[tuple[int, int]], buckets: int) -> list[seen.Runs]:
+def sent(pairs: list[tuple[int, int]], buckets: int) -> list[Runs]:
     """What each bucket receives."""
     column = np.array([(user << 32) | (item & 0xFFFFFFFF) for user, item in pairs], np.int64)
     batches = [pa.RecordBatch.from_arrays([pa.array(column)], names=["pair"])] if pairs else []
-    rows = [row for batch in seen.pack(iter(batches), buckets=buckets) for row in batch.to_pylist()]
+    rows = [row for batch in pack(iter(batches), buckets=buckets) for row in batch.to_pylist()]
     for row in rows:
         assert max(len(row["keys"]), len(row["values"])) <= VALUE_BYTES
     mine = [[row for row in rows if row["bucket"] == bucket] for bucket in range(buckets)]
@@ -26,7 +25,7 @@ def sent(pairs: list[tuple[int, int]], buckets: int) -> list[seen.Runs]:
     return [runs_of([row["keys"] for row in b], [row["values"] for row in b]) for b in mine]
 
 
-def of(runs: seen.Runs, users: list[int]) -> list[list[int]]:
+def of(runs: Runs, users: list[int]) -> list[list[int]]:
     """The items of each of some users."""
     found = seen_by(np.array(users, np.int32), runs)
     assert found.offsets[-1] == len(found.items)

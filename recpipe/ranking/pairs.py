@@ -1,6 +1,7 @@
-"""Pairs in runs by bucket of users on their way to a task, such as what each has seen, and in it.
+"""Pairs of users and items on their way to the tasks of their users' buckets, and in a task.
 
-A run is a user and how many items follow. Where users have many items and no item needs more than
+Such pairs are what users have seen, and those that a prediction is asked for. They travel in runs:
+a run is a user and how many items follow. Where users have many items and no item needs more than
 16 bits, a pair costs little more than two bytes on its way.
 """
 
@@ -14,9 +15,15 @@ import numpy as np
 from recpipe.kernels import ids
 from recpipe.kernels import runs as kernel
 from recpipe.kernels.pairs import NONE, by_bucket, users_of
-from recpipe.spark.arrow import VALUE_BYTES
-from recpipe.spark.arrow import gathered as held_together
-from recpipe.spark.interactions import HELD, PACKED, buckets_for, map_pairs, rows_of
+from recpipe.spark.arrow import VALUE_BYTES, gathered
+from recpipe.spark.interactions import (
+    HELD,
+    PACKED,
+    buckets_for,
+    frame_of,
+    map_pairs,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.kernels.best import Seen
+    from recpipe.spark.interactions import Interactions
 
 _NARROW = np.uint16
 _DENSE = 2
@@ -35,20 +43,23 @@ _PIECE = VALUE_BYTES // 8
 more than `VALUE_BYTES`."""
 
 
-class Gathered(NamedTuple):
-    """Pairs as `top_n` and `predictions` send them.
+class PackedPairs(NamedTuple):
+    """Pairs that are packed by bucket of users, once for many models.
 
     Args:
-        pairs: `pairs.PACKED`, not yet shuffled; `runs_of` reads it.
+        rows: `interactions.PACKED`, not yet shuffled; `runs_of` reads it. Persist it where many
+            models are asked.
         buckets: of users, in which lists and predictions are made as well.
+        source: what was packed.
     """
 
-    pairs: DataFrame
+    rows: DataFrame
     buckets: int
+    source: Interactions
 
 
 class Runs(NamedTuple):
-    """What a bucket has of `Gathered` pairs.
+    """What a bucket has of `PackedPairs`.
 
     Args:
         users: (runs,) whose the next items are; a user may have several runs.
@@ -61,24 +72,25 @@ class Runs(NamedTuple):
     items: NDArray[np.uint16 | np.int32]
 
 
-def gathered(pairs: DataFrame | Gathered, *, users: int | None = None) -> Gathered:
-    """Pairs (user, item, ...), packed: persist `pairs` of it where many models are asked.
+def packed_pairs(pairs: Interactions | PackedPairs, *, users: int | None = None) -> PackedPairs:
+    """Pairs (user int, item int, ...) by bucket; what is packed already comes back as it is.
 
     Args:
-        pairs: what is gathered already comes back as it is.
-        users: how many are asked about at most, where that is known.
+        pairs: without nulls.
+        users: how many users are asked about at most, where that is known.
     """
-    if isinstance(pairs, Gathered):
+    if isinstance(pairs, PackedPairs):
         return pairs
     buckets = buckets_of(pairs, users=users)
-    return Gathered(map_pairs(pairs, partial(pack, buckets=buckets), PACKED), buckets)
+    rows = map_pairs(pairs, partial(pack, buckets=buckets), PACKED)
+    return PackedPairs(rows, buckets, pairs)
 
 
-def buckets_of(pairs: DataFrame | Gathered, *, users: int | None = None) -> int:
-    """Those of `gathered`, before it is asked."""
-    if isinstance(pairs, Gathered):
+def buckets_of(pairs: Interactions | PackedPairs, *, users: int | None = None) -> int:
+    """How many buckets `packed_pairs` makes, without packing them."""
+    if isinstance(pairs, PackedPairs):
         return pairs.buckets
-    return buckets_for(pairs.sparkSession, users=users)
+    return buckets_for(frame_of(pairs).sparkSession, users=users)
 
 
 def runs_of(keys: list[bytes], values: list[bytes]) -> Runs:
@@ -116,7 +128,7 @@ def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.Reco
         batches: of pairs, in one column.
         buckets: how many there are; a user's is its number modulo that.
     """
-    for held in held_together(batches, rows=HELD):
+    for held in gathered(batches, rows=HELD):
         pairs = np.concatenate([batch.column(0).to_numpy() for batch in held])
         yield _by_bucket(pairs, buckets)
 
@@ -166,4 +178,4 @@ def _no_longer_than(
     return np.repeat(users, times), cut
 
 
-__all__ = ["Gathered", "Runs", "buckets_of", "gathered", "pack", "runs_of", "seen_by"]
+__all__ = ["PackedPairs", "Runs", "buckets_of", "pack", "packed_pairs", "runs_of", "seen_by"]

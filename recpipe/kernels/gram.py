@@ -1,0 +1,104 @@
+"""Products of a sparse matrix with its own transpose, and of sparse rows with a dense matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import float32, float64, int64, njit, types, void
+
+from recpipe.kernels.best import INTS, VECTOR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LONGS = types.Array(int64, 1, "C", readonly=True)
+
+
+def gram_rows(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    rows: slice,
+    *,
+    width: int,
+) -> NDArray[np.float64]:
+    """(rows, width) some rows of X'X, on the diagonal and right of it; zeros left of it.
+
+    Args:
+        offsets: (n + 1,) where in `columns` each row of X starts.
+        columns: of each value, ascending within a row.
+        values: of X, in compressed rows.
+        rows: of the result.
+        width: columns of X.
+    """
+    found = np.zeros((rows.stop - rows.start, width))
+    _gram_rows(offsets, columns, values, rows.start, rows.stop, found)
+    return found
+
+
+def sparse_product(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[Any],
+    dense: NDArray[Any],
+) -> NDArray[Any]:
+    """(n, width) X W. A row of the result is summed in the order of its values, whatever the rest.
+
+    Args:
+        offsets: (n + 1,) where in `columns` each row of X starts.
+        columns: rows of W; a negative one adds nothing.
+        values: of X, in compressed rows.
+        dense: (m, width) W, of the type of `values`.
+    """
+    found = np.zeros((len(offsets) - 1, dense.shape[1]), dense.dtype)
+    _sparse_product(offsets, columns, values, dense, found)
+    return found
+
+
+@njit(void(_LONGS, INTS, VECTOR, int64, int64, float64[:, ::1]), cache=True, nogil=True)
+def _gram_rows(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    first: int,
+    last: int,
+    found: NDArray[np.float64],
+) -> None:
+    for row in range(len(offsets) - 1):
+        for a in range(offsets[row], offsets[row + 1]):
+            if first <= columns[a] < last:
+                value = float64(values[a])
+                for b in range(a, offsets[row + 1]):
+                    found[columns[a] - first, columns[b]] += value * values[b]
+
+
+@njit(
+    [
+        void(
+            _LONGS,
+            INTS,
+            types.Array(kind, 1, "C", readonly=True),
+            types.Array(kind, 2, "C", readonly=True),
+            kind[:, ::1],
+        )
+        for kind in (float32, float64)
+    ],
+    cache=True,
+    nogil=True,
+)
+def _sparse_product(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[Any],
+    dense: NDArray[Any],
+    found: NDArray[Any],
+) -> None:
+    for row in range(len(offsets) - 1):
+        for at in range(offsets[row], offsets[row + 1]):
+            if columns[at] >= 0:
+                for k in range(dense.shape[1]):
+                    found[row, k] += values[at] * dense[columns[at], k]
+
+
+__all__ = ["gram_rows", "sparse_product"]

@@ -1,0 +1,138 @@
+"""A shuffle of the items for every user: what a model without any knowledge reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from recpipe.errors import FitError, InputError
+from recpipe.models.base import FittedModel
+from recpipe.models.spec import MANIFEST
+from recpipe.ranking.engine import Scoring
+from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.scorer import DenseScorer
+from recpipe.ranking.user_batch import UserInputs
+from recpipe.spark.interactions import frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.models.data import TrainingData
+    from recpipe.models.spec import LoadOptions
+    from recpipe.ranking.item_blocks import ItemBlocks
+    from recpipe.ranking.user_batch import UserBatch
+    from recpipe.sections import Section
+    from recpipe.storage import Folder
+
+_ITEMS = "items"
+
+
+@dataclass(frozen=True)
+class Random:
+    """Every user's own shuffle of the items, from a hash of seed, user and item."""
+
+    name: ClassVar[str] = "random"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> RandomModel:
+        """See `Model.fit`."""
+        items = frame_of(data.ratings).select("item").distinct()
+        items = scratch.write_table(f"{self.name}-items", items)
+        count = items.count()
+        if not count:
+            raise FitError(f"{self.name}: no item was fitted", hint="are there ratings in train?")
+        return RandomModel(name=self.name, refit_config=self, items=items, count=count, seed=seed)
+
+    def sections(self) -> Mapping[str, Section]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RandomModel(FittedModel):
+    """`Random`, once it knows its items and its seed; it knows every user.
+
+    Args:
+        items: one column `item`, distinct.
+        count: rows of `items`.
+        seed: of the hash.
+    """
+
+    items: DataFrame
+    count: int
+    seed: int
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.items.sparkSession
+
+    def _scoring(self) -> Scoring:
+        return Scoring(self._send, UserInputs(), everyone=True)
+
+    def _send(self) -> ItemBlocks:
+        def collect(items: DataFrame) -> RandomScorer:
+            ids = items.toArrow().column("item").to_numpy().astype(np.int32)
+            return RandomScorer(np.sort(ids), self.seed)
+
+        return send_items(
+            self.items,
+            collect,
+            count=self.count,
+            item_bytes=4,
+            limit_mb=self.max_broadcast_mb,
+            what=f"random: {self.count} items",
+        )
+
+    def info(self) -> Mapping[str, Any]:
+        return {"items": self.count, "seed": self.seed}
+
+    def _save(self, folder: Folder) -> Mapping[str, Any]:
+        folder.write_table(_ITEMS, self.items)
+        return {"items": self.count, "seed": self.seed}
+
+    @classmethod
+    def load(cls, folder: Folder, options: LoadOptions) -> RandomModel:
+        """The model that `save` wrote; `registry.load` reads the manifest.
+
+        Raises:
+            InputError: if the manifest lacks something.
+            UsageError: if the table is missing.
+        """
+        manifest = options.manifest
+        try:
+            return cls(
+                name=manifest["name"],
+                refit_config=options.refit_config,
+                max_broadcast_mb=options.max_broadcast_mb,
+                items=folder.read_table(_ITEMS),
+                count=int(manifest["items"]),
+                seed=int(manifest["seed"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder.path(MANIFEST)}: not a random model ({error!r})", hint="fit it again"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class RandomScorer(DenseScorer):
+    """Scores in [0, 1) that depend on nothing but the seed, the user and the item.
+
+    Args:
+        items: (I,) item numbers, ascending.
+        seed: of the hash; any integer.
+    """
+
+    items: NDArray[np.int32]
+    seed: int
+
+    def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
+        from recpipe.kernels.hashes import uniform
+
+        return uniform(self.seed, batch.users, self.items)
+
+
+__all__ = ["Random", "RandomModel", "RandomScorer"]

@@ -1,0 +1,1 @@
+"""One model of several: a weighted sum of the scores of fitted models."""

@@ -1,0 +1,168 @@
+"""The blend: a weighted sum of the scores of fitted models, each on one scale per user."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recpipe.errors import FitError, InputError
+from recpipe.models.base import FittedModel
+from recpipe.models.blend.scorer import BlendItems, Part
+from recpipe.models.blend.weights import forward_selection, questions
+from recpipe.models.spec import MANIFEST
+from recpipe.ranking.engine import Scoring
+from recpipe.ranking.user_batch import UserInputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyspark.sql import SparkSession
+
+    from recpipe.models.blend.settings import Blend as Settings
+    from recpipe.models.data import TrainingData
+    from recpipe.models.spec import LoadOptions
+    from recpipe.sections import Section
+    from recpipe.storage import Folder
+
+log = logging.getLogger(__name__)
+
+_PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A weighted sum of scores: see `scorer.BlendScorer` for their scale.
+
+    Args:
+        settings: `blend`.
+    """
+
+    settings: Settings
+
+    name: ClassVar[str] = "blend"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> BlendModel:
+        """See `Model.fit`. The parts are `data.fitted`; the weights are found on `data.validation`.
+
+        Models that the weights leave out are no part of the fitted blend.
+
+        Raises:
+            FitError: if there is no model to blend, or no validation part to find weights on.
+        """
+        del scratch
+        if not data.fitted:
+            raise FitError(
+                "blend: no model to blend", hint="name other models in train.models as well"
+            )
+        weights = self.settings.weights or self._found(data, seed)
+        kept = {name: weight for name, weight in weights.items() if weight > 0}
+        missing = [name for name in kept if name not in data.fitted]
+        if missing:
+            raise FitError(f"blend: {missing[0]} was not fitted", hint="set blend.models")
+        log.info("blend: %s", ", ".join(f"{weight:.2f} {name}" for name, weight in kept.items()))
+        fixed = {"models": tuple(kept), "weights": kept}
+        return BlendModel(
+            name=self.name,
+            refit_config=Blend(self.settings.model_copy(update=fixed)),
+            parts={name: data.fitted[name] for name in kept},
+            weights=kept,
+        )
+
+    def _found(self, data: TrainingData, seed: int) -> dict[str, float]:
+        """The weight of each fitted model, on validation."""
+        if data.validation is None:
+            raise FitError("blend: no validation part to find weights on", hint="set blend.weights")
+        own, names = self.settings, list(data.fitted)
+        equal = {name: 1 / len(names) for name in names}
+        whole = _scoring(data.fitted, equal)
+        asked = questions(
+            whole.items,
+            whole.inputs,
+            relevant=data.liked(data.validation, own.preference_from).select("user", "item"),
+            seen=data.ratings,
+            max_users=own.max_users,
+            seed=seed,
+        )
+        if asked is None:
+            log.warning("blend: no relevant item in validation; all models weigh the same")
+            return equal
+        found = forward_selection(asked, steps=own.steps, k=own.k)
+        return dict(zip(names, found.tolist(), strict=True))
+
+    def sections(self) -> Mapping[str, Section]:
+        return {"blend": self.settings}
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    items: BlendItems
+    inputs: UserInputs
+    everyone: bool
+
+
+def _scoring(parts: Mapping[str, FittedModel], weights: Mapping[str, float]) -> _Whole:
+    """The items of all parts, sent, and what their scorers need of users."""
+    scorings = {name: model.scoring for name, model in parts.items()}
+    sent = tuple(Part(s.items(), s.everyone, weights[name]) for name, s in scorings.items())
+    return _Whole(
+        BlendItems.of(sent),
+        UserInputs(parts=tuple(s.inputs for s in scorings.values())),
+        any(s.everyone for s in scorings.values()),
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BlendModel(FittedModel):
+    """Fitted models and the weights of their scores.
+
+    Args:
+        parts: by name, at least one.
+        weights: of each part, above 0.
+    """
+
+    parts: Mapping[str, FittedModel]
+    weights: Mapping[str, float]
+
+    @property
+    def spark(self) -> SparkSession:
+        return next(iter(self.parts.values())).spark
+
+    def _scoring(self) -> Scoring:
+        whole = _scoring(self.parts, self.weights)
+        return Scoring(lambda: whole.items, whole.inputs, everyone=whole.everyone)
+
+    def info(self) -> Mapping[str, Any]:
+        return {"weights": dict(self.weights)}
+
+    def _save(self, folder: Folder) -> Mapping[str, Any]:
+        """A copy of every part: a saved blend needs no other folder."""
+        for name, part in self.parts.items():
+            part.save(folder / _PARTS / name)
+        return {"weights": dict(self.weights)}
+
+    @classmethod
+    def load(cls, folder: Folder, options: LoadOptions) -> BlendModel:
+        """The model that `save` wrote; `registry.load` reads the manifest.
+
+        Raises:
+            InputError: if the manifest lacks something.
+            UsageError: if a part is missing.
+        """
+        manifest = options.manifest
+        try:
+            weights = {name: float(weight) for name, weight in manifest["weights"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{folder.path(MANIFEST)}: not a blend ({error!r})", hint="fit it again"
+            ) from error
+        return cls(
+            name=manifest["name"],
+            refit_config=options.refit_config,
+            max_broadcast_mb=options.max_broadcast_mb,
+            parts={name: options.load_part(folder / _PARTS / name) for name in weights},
+            weights=weights,
+        )
+
+
+__all__ = ["Blend", "BlendModel"]

@@ -1,0 +1,172 @@
+"""The weights of a blend, found on validation by forward selection.
+
+Beginning with no model, the one whose scores help most is added once more, again and again, and a
+model may be added many times (Caruana et al. 2004): the shares are the weights. They cannot be
+negative, there are few of them, and the first step alone is the best single model, so that the
+blend is never worse than that on the users it was found on.
+
+References:
+    Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew and Alex Ksikes. Ensemble Selection from
+    Libraries of Models. ICML 2004.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from recpipe.kernels import ids
+from recpipe.ranking.pairs import packed_pairs, runs_of, seen_by
+from recpipe.spark.columns import arrow_row
+from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    from recpipe.models.blend.scorer import BlendItems
+    from recpipe.ranking.user_batch import InputShape, UserInputs
+    from recpipe.spark.interactions import Interactions
+
+    Batches = Iterator[pa.RecordBatch]
+
+_CANDIDATES = 100
+"""The best items of each part among which a blend finds its own best."""
+_USERS_AT_ONCE = 64
+
+_QUESTIONS = "user int, relevant int, hits binary, scores binary"
+"""Of a user: how many items are relevant, for each candidate whether it is (bool), and its standard
+score by each part (float32). Candidates are in the order of their numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What weights are found on.
+
+    Args:
+        scores: (users, candidates, parts) standard scores; -inf where a user has fewer candidates.
+        hits: (users, candidates) whether the candidate is relevant.
+        relevant: (users,) how many items are relevant.
+    """
+
+    scores: NDArray[np.float32]
+    hits: NDArray[np.bool_]
+    relevant: NDArray[np.int32]
+
+    def ndcg(self, weights: NDArray[np.float64], *, k: int) -> float:
+        """The mean NDCG within k places of the weighted sum of scores."""
+        blended = self.scores @ weights.astype(np.float32)
+        # Stable: equal scores stay in the order of the numbers of their items.
+        best = np.argsort(-blended, axis=1, kind="stable")[:, :k]
+        gains = 1 / np.log2(np.arange(2, k + 2))
+        found = np.take_along_axis(self.hits, best, axis=1) @ gains[: best.shape[1]]
+        ideal = np.cumsum(gains)[np.minimum(self.relevant, k) - 1]
+        return float((found / ideal).mean())
+
+
+def forward_selection(questions: Questions, *, steps: int, k: int) -> NDArray[np.float64]:
+    """(parts,) the weights that reached the best NDCG on the way; they sum to 1.
+
+    Args:
+        questions: at least one user.
+        steps: models that are added, one after the other.
+        k: places of a list that count.
+    """
+    parts = questions.scores.shape[2]
+    counts, best, reached = np.zeros(parts), np.zeros(parts), -1.0
+    for _ in range(steps):
+        tried = [questions.ndcg(counts + added, k=k) for added in np.eye(parts)]
+        chosen = int(np.argmax(tried))
+        counts[chosen] += 1
+        if tried[chosen] > reached:
+            best, reached = counts / counts.sum(), tried[chosen]
+    return best
+
+
+def questions(
+    items: BlendItems,
+    inputs: UserInputs,
+    *,
+    relevant: DataFrame,
+    seen: Interactions,
+    max_users: int,
+    seed: int,
+) -> Questions | None:
+    """What validation users ask of the parts; None if there is no such user.
+
+    A user's candidates are the best items of each part and the relevant ones, without the seen.
+
+    Args:
+        items: of the blend.
+        inputs: of the blend.
+        relevant: (user int, item int), one row a pair.
+        seen: (user int, item int, ...) pairs that are no candidates.
+        max_users: how many users are drawn at most.
+        seed: of the draw.
+    """
+    spark = relevant.sparkSession
+    users = relevant.select("user").distinct()
+    drawn = users.orderBy(F.xxhash64("user", F.lit(seed)), "user").limit(max_users)
+    asked = relevant.join(F.broadcast(drawn), "user", "left_semi")
+    left_out = frame_of(seen).join(F.broadcast(drawn), "user", "left_semi")
+    buckets = buckets_for(spark, users=max_users)
+    frames = [
+        packed_pairs(frame.select("user", "item"), users=max_users).rows
+        for frame in (asked, left_out)
+    ]
+    work = partial(_asked, items=items, shape=inputs.shape)
+    rows = (
+        together([*frames, *inputs.packed(buckets=buckets)], buckets=buckets)
+        .mapInArrow(work, _QUESTIONS)
+        .collect()
+    )
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row["user"])
+    parts = len(inputs.parts)
+    most = max(len(row["hits"]) for row in rows)
+    scores = np.full((len(rows), most, parts), -np.inf, np.float32)
+    hits = np.zeros((len(rows), most), bool)
+    for at, row in enumerate(rows):
+        own = np.frombuffer(row["scores"], np.float32).reshape(-1, parts)
+        scores[at, : len(own)] = own
+        hits[at, : len(own)] = np.frombuffer(row["hits"], bool)
+    return Questions(scores, hits, np.array([row["relevant"] for row in rows], np.int32))
+
+
+def _asked(batches: Batches, *, items: BlendItems, shape: InputShape) -> Batches:
+    """_QUESTIONS of the users of one bucket."""
+    wanted, left_out, *arrays = arrays_of(batches, [runs_of, runs_of, *shape.readers()])
+    batch = shape.batch(ids.distinct(wanted.users), arrays, instant=None)
+    scorer, parts = items.scorer, len(shape.parts)
+    relevant, seen = (seen_by(batch.users, runs) for runs in (wanted, left_out))
+    for rows in batch.slices(_USERS_AT_ONCE):
+        some = batch.at(rows)
+        scores = np.stack([scorer.standard_scores(some, p) for p in range(parts)], axis=2)
+        for row in range(rows.start, rows.stop):
+            liked = relevant.items[relevant.offsets[row] : relevant.offsets[row + 1]]
+            known = seen.items[seen.offsets[row] : seen.offsets[row + 1]]
+            own = scores[row - rows.start]
+            own[np.isin(scorer.items, known)] = -np.inf
+            hits = np.isin(scorer.items, liked)
+            chosen = _candidates(own, hits)
+            yield arrow_row(_QUESTIONS, batch.users[row], len(liked), hits[chosen], own[chosen])
+
+
+def _candidates(scores: NDArray[np.float32], hits: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The places of the best items of each part and of the hits, ascending; none that was seen."""
+    chosen = hits.copy()
+    few = min(_CANDIDATES, len(scores))
+    for own in scores.T:
+        chosen[np.argpartition(-own, few - 1)[:few]] = True
+    return np.flatnonzero(chosen & np.isfinite(scores).all(axis=1))
+
+
+__all__ = ["Questions", "forward_selection", "questions"]

@@ -1,0 +1,243 @@
+"""EASE: item-item ridge regression with a zero diagonal, in closed form (Steck 2019).
+
+X has a row a user and a column an item. The weights B minimise
+
+    |X - X B|^2 + lambda |B|^2   with   B_jj = 0
+
+and are, with P = (X'X + lambda I)^-1,
+
+    B_ij = - P_ij / P_jj   for i != j.
+
+The score of item j for a user is the sum of x_i B_ij over the items i of the user's history: a user
+who was not there at the fit is scored as well, from a history alone.
+
+Where there are fewer users than items, P need not be made. With the Cholesky factor C of
+XX' + lambda I and Y = C^-1 X, whose columns are y_j, Woodbury's identity gives
+
+    P = (I - Y'Y) / lambda,   so that   B_ij = y_i . y_j / (1 - y_j . y_j)   for i != j:
+
+a matrix of users in place of one of items, and weights of as many factors as there are users.
+
+References:
+    Harald Steck. Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from recpipe.errors import FitError, InputError
+from recpipe.models.base import FittedModel
+from recpipe.models.linear.gram import check_room, gram_matrix
+from recpipe.models.linear.weights import (
+    FACTORS,
+    WEIGHTS,
+    FactorWeights,
+    ItemWeights,
+    factor_weights,
+    item_weights,
+)
+from recpipe.models.spec import MANIFEST
+from recpipe.ranking.engine import Scoring
+from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.user_batch import UserInputs
+from recpipe.runtime.parallel import run_all
+from recpipe.spark.columns import factor_schema
+from recpipe.spark.interactions import frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.models.data import TrainingData
+    from recpipe.models.linear.settings import Ease as Settings
+    from recpipe.models.spec import LoadOptions
+    from recpipe.ranking.item_blocks import ItemBlocks
+    from recpipe.ranking.scorer import Scorer
+    from recpipe.sections import Section
+    from recpipe.storage import Folder, Stored
+
+_WEIGHTS, _VECTORS, _HISTORIES = "weights", "vectors", "histories"
+_X = "user int, item int, value float"
+
+
+@dataclass(frozen=True)
+class Ease:
+    """EASE with its settings.
+
+    Args:
+        settings: `ease`.
+    """
+
+    settings: Settings
+
+    name: ClassVar[str] = "ease"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> EaseModel:
+        """See `Model.fit`; nothing is random. A user without a liking gets no list.
+
+        Raises:
+            FitError: if there is nothing to fit.
+            MissingError: if the driver cannot hold the matrix of items or of users, whichever are
+                fewer.
+        """
+        del seed
+        scratch.write_table(_HISTORIES, self._fed(data))
+        histories = scratch.stored(_HISTORIES)
+        rows = histories.frame
+        items, item_pairs = _sizes(rows, "item")
+        users, user_pairs = _sizes(rows, "user")
+        if not len(items):
+            raise FitError("ease: no liking to fit", hint="look at train and preference_from")
+        by_users = len(users) < len(items)
+        side, what = (users, "users") if by_users else (items, "items")
+        check_room(len(side), what=what, limit_mb=self.settings.max_matrix_mb, model=self.name)
+        penalty = self._penalty(len(users))
+        vectors: DataFrame | None = None
+        if by_users:
+            turned = rows.select(F.col("item").alias("user"), F.col("user").alias("item"), "value")
+            gram = gram_matrix(turned, users, users=len(items), pairs=item_pairs)
+            vectors, weights = factor_weights(turned, users, gram, penalty=penalty)
+            scratch.write_table(_VECTORS, vectors)
+        else:
+            gram = gram_matrix(rows, items, users=len(users), pairs=user_pairs)
+            weights = item_weights(rows.sparkSession, items, gram, penalty)
+        scratch.write_table(_WEIGHTS, weights)
+        return EaseModel(
+            name=self.name,
+            refit_config=self,
+            weights=scratch.stored(_WEIGHTS),
+            histories=histories,
+            vectors=scratch.stored(_VECTORS) if by_users else None,
+            items=len(items),
+            users=len(users),
+            penalty=penalty,
+        )
+
+    def _penalty(self, users: int) -> float:
+        """lambda: more users, more of it."""
+        own = self.settings.regularization
+        return float(min(max(users / 10, 50), 1000)) if own == "auto" else own
+
+    def _fed(self, data: TrainingData) -> DataFrame:
+        """(user int, item int, value float): the matrix X."""
+        if self.settings.values == "likings":
+            rows, value = data.liked(data.ratings, self.settings.preference_from), F.lit(1.0)
+        else:
+            rows, value = frame_of(data.ratings), F.col("rating")
+        # A value of 0 is as good as none.
+        return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
+
+    def sections(self) -> Mapping[str, Section]:
+        return {"ease": self.settings}
+
+
+def _sizes(rows: DataFrame, side: str) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
+    """The numbers of one side, ascending, and the sum of the squares of their pairs."""
+    table: pa.Table = rows.groupBy(side).agg(F.count(F.lit(1)).alias("pairs")).toArrow()
+    pairs = table.column("pairs").to_numpy()
+    return np.sort(table.column(side).to_numpy().astype(np.int32)), int((pairs * pairs).sum())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EaseModel(FittedModel):
+    """The weights of EASE, and the histories from which users are scored.
+
+    Args:
+        weights: `weights.WEIGHTS`, or `weights.FACTORS` where there are vectors.
+        histories: (user int, item int, value float): the matrix X.
+        vectors: (user int, factors array<float>, bias float) where users were fewer than items.
+        items: rows of `weights`.
+        users: users of `histories`.
+        penalty: lambda of the fit.
+    """
+
+    weights: Stored
+    histories: Stored
+    vectors: Stored | None
+    items: int
+    users: int
+    penalty: float
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.weights.frame.sparkSession
+
+    @property
+    def _width(self) -> int:
+        """Numbers of an item."""
+        return self.items if self.vectors is None else self.users
+
+    def _scoring(self) -> Scoring:
+        known = UserInputs(
+            vectors=self.vectors,
+            width=0 if self.vectors is None else self.users + 1,
+            histories=self.histories,
+        )
+        return Scoring(self._send, known, users=self.users)
+
+    def _send(self) -> ItemBlocks:
+        collect: Callable[[DataFrame], Scorer]
+        if self.vectors is None:
+            numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
+            collect = partial(ItemWeights.of, rows=np.sort(numbers))
+        else:
+            collect = partial(FactorWeights.of, rank=self.users)
+        return send_items(
+            self.weights.frame,
+            collect,
+            count=self.items,
+            item_bytes=4 * self._width,
+            limit_mb=self.max_broadcast_mb,
+            what=f"ease: weights of {self.items} items",
+        )
+
+    def info(self) -> Mapping[str, Any]:
+        matrix = "items" if self.vectors is None else "users"
+        sizes = {"items": self.items, "users": self.users, "regularization": self.penalty}
+        return {**sizes, "matrix": matrix}
+
+    def _save(self, folder: Folder) -> Mapping[str, Any]:
+        tables = {_WEIGHTS: self.weights, _HISTORIES: self.histories}
+        if self.vectors is not None:
+            tables[_VECTORS] = self.vectors
+        run_all([partial(folder.write_table, n, table.frame) for n, table in tables.items()])
+        return self.info()
+
+    @classmethod
+    def load(cls, folder: Folder, options: LoadOptions) -> EaseModel:
+        """The model that `save` wrote; `registry.load` reads the manifest.
+
+        Raises:
+            InputError: if the manifest lacks something.
+            UsageError: if a table is missing.
+        """
+        manifest = options.manifest
+        try:
+            by_users = manifest["matrix"] == "users"
+            vectors = folder.stored(_VECTORS, schema=factor_schema("user")) if by_users else None
+            return cls(
+                name=manifest["name"],
+                refit_config=options.refit_config,
+                max_broadcast_mb=options.max_broadcast_mb,
+                weights=folder.stored(_WEIGHTS, schema=FACTORS if by_users else WEIGHTS),
+                histories=folder.stored(_HISTORIES, schema=_X),
+                vectors=vectors,
+                items=int(manifest["items"]),
+                users=int(manifest["users"]),
+                penalty=float(manifest["regularization"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder.path(MANIFEST)}: not an ease model ({error!r})", hint="fit it again"
+            ) from error
+
+
+__all__ = ["Ease", "EaseModel"]

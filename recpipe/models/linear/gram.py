@@ -1,0 +1,133 @@
+"""The Gram matrix of a sparse matrix of users and items, summed over blocks of users."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recpipe.errors import MissingError
+from recpipe.kernels import ids
+from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
+from recpipe.spark.columns import arrow_row, as_array
+from recpipe.spark.interactions import arrays_of, together, unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark import Broadcast
+    from pyspark.sql import DataFrame
+
+    Batches = Iterator[pa.RecordBatch]
+
+_TILE_BYTES = 32 << 20
+"""Of the rows of the matrix that a task makes, and hands on, at a time."""
+_MOST_BLOCKS = 64
+_FEW_ROWS = 256
+
+_TILES = "first int, source int, sums binary"
+"""Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
+
+
+def check_room(count: int, *, what: str, limit_mb: int, model: str) -> None:
+    """Refuse a matrix that the driver cannot hold.
+
+    Args:
+        count: rows and columns.
+        what: they stand for.
+        limit_mb: the most MiB; 0: half of the memory that is free on this machine.
+        model: for the error.
+
+    Raises:
+        MissingError: naming what it takes and what there is.
+    """
+    import psutil
+
+    needed = count * count * 8 / 2**20
+    limit = limit_mb or psutil.virtual_memory().available / 2 / 2**20
+    if needed > limit:
+        source = f"{model}.max_matrix_mb = {limit_mb}" if limit_mb else "half of the free memory"
+        raise MissingError(
+            f"{model}: the matrix of {count} {what} takes {needed:,.0f} MiB on the driver, and"
+            f" {source} is {limit:,.0f} MiB",
+            hint=f"give the driver more memory, raise {model}.max_matrix_mb, or leave out {model}",
+        )
+
+
+def gram_matrix(
+    rows: DataFrame, columns: NDArray[np.int32], *, users: int, pairs: int
+) -> NDArray[np.float64]:
+    """(n, n) X'X, on the diagonal and above; zeros below.
+
+    X has a row a user and a column for each of `columns`. Every task sums the products of one block
+    of users, some rows of the matrix at a time; no array of users x items is ever made. Sums are
+    taken in the order of users within a block and then of blocks, which come from the data alone,
+    so that the bits do not depend on the machine.
+
+    Args:
+        rows: (user int, item int, value float), one row a pair; cheap to read again.
+        columns: every item of `rows`, ascending.
+        users: how many there are.
+        pairs: the sum over users of the square of their items: the number of products.
+    """
+    spark = rows.sparkSession
+    width = len(columns)
+    # A block costs the numbers of its matrix on their way, and saves a share of the products.
+    blocks = int(min(max(1, users // _FEW_ROWS), max(1, pairs // (width * width)), _MOST_BLOCKS))
+    step = max(1, _TILE_BYTES // (8 * width))
+    sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)
+    tiles = (
+        together([packed_histories(rows, buckets=blocks)], buckets=blocks)
+        .mapInArrow(partial(_block_tiles, columns=sent, step=step), _TILES)
+        .repartitionById(max(1, min(-(-width // step), 2 * blocks)), "first")
+        .mapInArrow(_summed, _TILES)
+    )
+    matrix = np.zeros((width, width))
+    # A partition at a time: all at once may be more than spark.driver.maxResultSize.
+    for row in tiles.toLocalIterator(prefetchPartitions=True):
+        tile = np.frombuffer(row["sums"]).reshape(-1, width)
+        matrix[row["first"] : row["first"] + len(tile)] = tile
+    sent.destroy()
+    return matrix
+
+
+def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], step: int) -> Batches:
+    """_TILES of one block of users; rows without a product are left out."""
+    from pyspark import TaskContext
+
+    from recpipe.kernels.gram import gram_rows
+
+    (arrays,) = arrays_of(batches, [HISTORY_KINDS])
+    if not len(arrays.keys):
+        return
+    histories = histories_of(arrays, ids.distinct(unpaired(arrays.keys)[0]))
+    context = TaskContext.get()
+    source = context.partitionId() if context else 0
+    items = columns.value
+    at = ids.positions(items, histories.items)
+    for first in range(0, len(items), step):
+        rows = slice(first, min(first + step, len(items)))
+        sums = gram_rows(histories.offsets, at, histories.values, rows, width=len(items))
+        if sums.any():
+            yield arrow_row(_TILES, first, source, sums)
+
+
+def _summed(batches: Batches) -> Batches:
+    """_TILES of all blocks: the rows from each `first` on, added up in the order of blocks."""
+    parts: dict[int, list[tuple[int, pa.Scalar]]] = {}
+    for batch in batches:
+        first, source, sums = batch.columns
+        for at in range(len(batch)):
+            parts.setdefault(first[at].as_py(), []).append((source[at].as_py(), sums[at]))
+    for first, found in sorted(parts.items()):
+        found.sort(key=lambda part: part[0])
+        total = as_array(found[0][1], np.float64).copy()
+        for _, sums in found[1:]:
+            total += as_array(sums, np.float64)
+        yield arrow_row(_TILES, first, -1, total)
+
+
+__all__ = ["check_room", "gram_matrix"]

@@ -1,0 +1,28 @@
+"""The specs of linear models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recpipe.models.linear.settings import Ease
+from recpipe.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from recpipe.models.base import FittedModel, Model
+    from recpipe.models.spec import LoadOptions, Sections
+    from recpipe.storage import Folder
+
+
+def _ease(given: Sections) -> Model:
+    from recpipe.models.linear.ease import Ease as Model
+
+    return Model(given.of(Ease))
+
+
+def _load_ease(folder: Folder, options: LoadOptions) -> FittedModel:
+    from recpipe.models.linear.ease import EaseModel
+
+    return EaseModel.load(folder, options)
+
+
+SPECS = (ModelSpec(name="ease", sections={"ease": Ease}, build=_ease, load=_load_ease),)

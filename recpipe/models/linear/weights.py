@@ -1,0 +1,246 @@
+"""The weights of EASE: from a Gram matrix to a table, and from a table to scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from recpipe.errors import FitError
+from recpipe.kernels import ids
+from recpipe.kernels import topn as kernel
+from recpipe.ranking.factor_scorer import matrix_of
+from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
+from recpipe.ranking.scorer import DenseScorer
+from recpipe.spark.arrow import names_of
+from recpipe.spark.columns import as_array, factor_rows, factor_schema
+from recpipe.spark.interactions import arrays_of, buckets_for, together, unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from pyspark import Broadcast
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.ranking.user_batch import UserBatch
+
+    Batches = Iterator[pa.RecordBatch]
+    Ints = NDArray[np.int32]
+    Doubles = NDArray[np.float64]
+
+WEIGHTS = "item int, weights binary"
+"""A row an item j: the float32 weights B_ij of all items i, ascending."""
+
+FACTORS = f"{factor_schema('item')}, own float"
+"""A row an item j: the factors y_j / (1 - y_j . y_j), and as `own` the weight that the formula has
+for the item itself, which the diagonal of zeros takes away again."""
+
+_BLOCK_BYTES = 64 << 20
+"""Of the weights that the driver makes at a time."""
+
+
+# -- a matrix of items ------------------------------------------------------------------------
+
+
+def item_weights(spark: SparkSession, items: Ints, gram: Doubles, penalty: float) -> DataFrame:
+    """WEIGHTS of a Gram matrix of items.
+
+    The matrix is inverted in place. Its columns wait on the disks of driver and executors, some to
+    a block, and become rows in tasks.
+
+    Args:
+        spark: the session.
+        items: (n,) ascending, whose rows and columns the matrix has.
+        gram: (n, n) X'X on the diagonal and above; used up.
+        penalty: added to the diagonal.
+
+    Raises:
+        FitError: if it cannot be inverted in the precision of float64.
+    """
+    inverse = _inverted(gram, penalty)
+    step = max(1, _BLOCK_BYTES // (8 * len(items)))
+    blocks: list[Broadcast[tuple[Ints, NDArray[np.float32]]]] = []
+    for first in range(0, len(items), step):
+        own = np.arange(first, min(first + step, len(items)))
+        # Only what lies above the diagonal is filled.
+        columns = np.where(np.arange(len(items)) >= own[:, None], inverse[own], inverse[:, own].T)
+        weights = columns / -columns[np.arange(len(own)), own][:, None]
+        weights[np.arange(len(own)), own] = 0
+        blocks.append(spark.sparkContext.broadcast((items[own], weights.astype(np.float32))))
+    numbers = spark.range(0, len(blocks), 1, len(blocks))
+    return numbers.mapInArrow(partial(_weight_rows, blocks=blocks), WEIGHTS)
+
+
+def _inverted(gram: Doubles, penalty: float) -> Doubles:
+    """The inverse of a symmetric matrix + penalty I, in its own memory, filled where it is."""
+    from scipy.linalg import lapack
+
+    gram[np.diag_indices(len(gram))] += penalty
+    # To LAPACK, which goes by columns, the upper triangle by rows is the lower one.
+    lower, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=0)
+    if not failed:
+        lower, failed = lapack.dpotri(lower, lower=1, overwrite_c=1)
+    if failed:
+        raise FitError("ease: the matrix of items is singular", hint="raise ease.regularization")
+    inverse: Doubles = lower.T
+    return inverse
+
+
+def _weight_rows(
+    batches: Batches, *, blocks: list[Broadcast[tuple[Ints, NDArray[np.float32]]]]
+) -> Batches:
+    for batch in batches:
+        for number in batch.column("id").to_pylist():
+            items, weights = blocks[number].value
+            rows = [row.tobytes() for row in weights]
+            columns = [pa.array(items), pa.array(rows, pa.binary())]
+            yield pa.RecordBatch.from_arrays(columns, names=names_of(WEIGHTS))
+
+
+@dataclass(frozen=True, eq=False)
+class ItemWeights(DenseScorer):
+    """Scores of a block of items by their weights.
+
+    Args:
+        items: (I,) of the block, ascending.
+        rows: (n,) all items, ascending: what a history may hold.
+        weights: (n, I) B, the columns of the block.
+    """
+
+    items: Ints
+    rows: Ints
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, block: DataFrame, *, rows: Ints) -> ItemWeights:
+        """The scorer of some rows of WEIGHTS, brought to the driver."""
+        table = block.select("item", "weights").toArrow().combine_chunks().sort_by("item")
+        columns = [as_array(weights, np.float32) for weights in table.column("weights")]
+        items = table.column("item").to_numpy()
+        return cls(items, rows, np.ascontiguousarray(np.stack(columns, axis=1)))
+
+    def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
+        from recpipe.kernels.gram import sparse_product
+
+        assert batch.histories is not None  # noqa: S101 - what the model asks for
+        offsets, items, values = batch.histories
+        return sparse_product(offsets, ids.positions(self.rows, items), values, self.weights)
+
+
+# -- a matrix of users ------------------------------------------------------------------------
+
+
+def factor_weights(
+    turned: DataFrame, users: Ints, gram: Doubles, *, penalty: float
+) -> tuple[DataFrame, DataFrame]:
+    """Vectors of users and FACTORS of items, from a Gram matrix of users.
+
+    With C C' = XX' + penalty I, the factors of an item are y = C^-1 x, for its column x of X, and
+    the vector of a user is the sum of those of the user's items: a column of C^-1 XX', which is
+    C' - penalty C^-1.
+
+    Args:
+        turned: (user int, item int, value float) with the item in place of the user: X'.
+        users: (n,) ascending, whose rows and columns the matrix has.
+        gram: (n, n) XX' on the diagonal and above; used up.
+        penalty: added to the diagonal.
+
+    Returns:
+        (user int, factors array<float>, bias float), and FACTORS.
+
+    Raises:
+        FitError: if the matrix cannot be factorised in the precision of float64.
+    """
+    from scipy.linalg import lapack
+
+    spark = turned.sparkSession
+    gram[np.diag_indices(len(gram))] += penalty
+    factor, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=1)
+    inverse, singular = lapack.dtrtri(factor, lower=1) if not failed else (factor, failed)
+    if failed or singular:
+        raise FitError("ease: the matrix of users is singular", hint="raise ease.regularization")
+    context = spark.sparkContext
+    vectors = np.ascontiguousarray((factor.T - penalty * inverse).T, np.float32)
+    of_users = context.broadcast((users, vectors))
+    of_items = context.broadcast((users, np.ascontiguousarray(inverse.T)))
+    buckets = buckets_for(spark)
+    packed = together([packed_histories(turned, buckets=buckets)], buckets=buckets)
+    return (
+        spark.range(0, len(users), 1, max(1, min(buckets, len(users)))).mapInArrow(
+            partial(_user_rows, sent=of_users), factor_schema("user")
+        ),
+        packed.mapInArrow(partial(_item_rows, sent=of_items), FACTORS),
+    )
+
+
+def _user_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, NDArray[np.float32]]]) -> Batches:
+    users, vectors = sent.value
+    for batch in batches:
+        at = batch.column("id").to_numpy()
+        yield factor_rows("user", users[at], vectors[at], np.zeros(len(at), np.float32))
+
+
+def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Batches:
+    from recpipe.kernels.gram import sparse_product
+
+    (arrays,) = arrays_of(batches, [HISTORY_KINDS])
+    if not len(arrays.keys):
+        return
+    users, inverse = sent.value
+    items = ids.distinct(unpaired(arrays.keys)[0])
+    # Its rows are items here, and what they hold are users.
+    histories = histories_of(arrays, items)
+    at = ids.positions(users, histories.items)
+    y = sparse_product(histories.offsets, at, histories.values.astype(np.float64), inverse)
+    norms = np.einsum("jk,jk->j", y, y)
+    factors = (y / (1 - norms)[:, None]).astype(np.float32)
+    rows = factor_rows("item", items, factors, np.zeros(len(items), np.float32))
+    own = pa.array((norms / (1 - norms)).astype(np.float32))
+    yield pa.RecordBatch.from_arrays([*rows.columns, own], names=names_of(FACTORS))
+
+
+@dataclass(frozen=True, eq=False)
+class FactorWeights(DenseScorer):
+    """Scores of a block of items by factors, less what each would have of itself.
+
+    Args:
+        panels: of the items.
+        own: (I,) the weight of each item for itself, which is to be 0.
+    """
+
+    panels: kernel.Panels
+    own: NDArray[np.float32]
+
+    @property
+    def items(self) -> Ints:  # type: ignore[override]
+        return self.panels.items
+
+    @classmethod
+    def of(cls, block: DataFrame, *, rank: int) -> FactorWeights:
+        """The scorer of some rows of FACTORS, brought to the driver."""
+        table = block.select("item", "factors", "own").toArrow().combine_chunks().sort_by("item")
+        factors = matrix_of(table.column("factors").combine_chunks(), rank)
+        items, own = (table.column(name).to_numpy() for name in ("item", "own"))
+        return cls(kernel.Panels.of(items, factors, np.zeros(len(items), np.float32)), own)
+
+    def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
+        assert batch.vectors is not None  # noqa: S101 - what the model asks for
+        assert batch.histories is not None  # noqa: S101
+        factors = np.ascontiguousarray(batch.vectors[:, :-1])
+        none = np.zeros(len(factors), np.float32)
+        scores = kernel.all_products(self.panels, factors, none)
+        offsets, items, values = batch.histories
+        columns = ids.positions(self.items, items)
+        here: Any = columns >= 0
+        rows = np.repeat(np.arange(len(factors)), np.diff(offsets))
+        scores[rows[here], columns[here]] -= values[here] * self.own[columns[here]]
+        return scores
+
+
+__all__ = [
+    "FACTORS", "WEIGHTS", "FactorWeights", "ItemWeights", "factor_weights", "item_weights",
+]  # fmt: skip

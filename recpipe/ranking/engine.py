@@ -1,0 +1,261 @@
+"""Lists of the best items of every user, and predictions of pairs: one engine for every model.
+
+Users fall into buckets, which meet what the scorer needs to know of them and what they have seen in
+one task each; the items are sent to the workers once (`item_blocks`). No score is kept but the
+best: no frame of users x items anywhere, nothing that grows with ratings or users on the driver,
+and in a worker one bucket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from recpipe.kernels import ids
+from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of, seen_by
+from recpipe.ranking.scorer import Pairs
+from recpipe.ranking.user_vectors import VECTOR_KINDS, packed_users
+from recpipe.runtime.parallel import run_all
+from recpipe.spark.arrow import names_of
+from recpipe.spark.interactions import (
+    Kinds,
+    Value,
+    arrays_of,
+    mapped,
+    packed,
+    together,
+    unpaired,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.ranking.item_blocks import Items
+    from recpipe.ranking.user_batch import InputShape, UserInputs
+    from recpipe.spark.interactions import Interactions, Mapped, Reader
+
+LISTS = "user int, item int, rank int, score float"
+"""The schema of lists."""
+
+PREDICTIONS = "user int, item int, prediction float"
+"""The schema of predictions."""
+
+_PAIRS_AT_ONCE = 1 << 16
+"""Pairs that a scorer is given at once: at rank 64 their factors take 64 MiB."""
+
+_INSTANT_KINDS = Kinds(np.int64, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """What the engine needs of a fitted model.
+
+    Args:
+        items: sends the scorers of all items to the workers; asked while the rest is planned, and
+            may be asked again.
+        inputs: what the scorers need to know of users.
+        everyone: whether users and items of whom the model knows nothing get scores as well.
+        users: how many users the model knows, where it does not score everyone.
+    """
+
+    items: Callable[[], Items]
+    inputs: UserInputs
+    everyone: bool = False
+    users: int | None = None
+
+
+def top_n(
+    scoring: Scoring,
+    users: DataFrame | None,
+    *,
+    n: int,
+    seen: Interactions | PackedPairs,
+    instant: int | None = None,
+) -> Mapped:
+    """LISTS: the n best items of every user that the user has not seen.
+
+    Order is total: score descending, then item ascending. Equal inputs give equal lists, however
+    users fall into buckets and items into blocks. Write the lists within `arrow.narrow_rows`.
+
+    Args:
+        scoring: of the model.
+        users: (user int, ...), distinct, who get a list; None: all whom the model knows. Users of
+            whom it knows nothing get none unless `scoring.everyone`.
+        n: places a user. Where fewer items are left the list is shorter.
+        seen: (user, item) pairs to leave out; repeated pairs and unknown users and items do no
+            harm.
+        instant: that the lists are made for, in microseconds since 1970.
+
+    Raises:
+        ValueError: if n < 1.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, not {n}")
+    # `users` is a frame of unknown size: what the model knows bounds how many get a list.
+    most = None if scoring.everyone else scoring.users
+    buckets = buckets_of(seen, users=most)
+
+    def frames() -> list[DataFrame]:
+        known = scoring.inputs.packed(buckets=buckets)
+        return known if users is None else [*known, packed_users(users, buckets=buckets)]
+
+    work: list[Callable[[], Any]] = [
+        scoring.items,
+        lambda: packed_pairs(seen, users=most).rows,
+        frames,
+    ]
+    items, left_out, known = run_all(work)
+    lists = partial(
+        _lists,
+        items=items,
+        n=n,
+        shape=scoring.inputs.shape,
+        asked=users is not None,
+        everyone=scoring.everyone,
+        instant=instant,
+    )
+    return mapped(together([left_out, *known], buckets=buckets), lists, LISTS)
+
+
+def _lists(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    items: Items,
+    n: int,
+    shape: InputShape,
+    asked: bool,
+    everyone: bool,
+    instant: int | None,
+) -> Iterator[pa.RecordBatch]:
+    """The lists of the users of one bucket."""
+    readers: list[Reader] = [runs_of, *shape.readers(), *([VECTOR_KINDS] if asked else [])]
+    runs, *arrays = arrays_of(batches, readers)
+    users = ids.distinct(arrays.pop().keys) if asked else shape.known_users(arrays)
+    batch = shape.batch(users, arrays, instant=instant)
+    if asked and not everyone:
+        batch = batch.where(batch.known)
+    if not len(batch.users):
+        return
+    from recpipe.kernels import topn as kernel
+
+    seen = seen_by(batch.users, runs)
+    top = kernel.Top.empty(len(batch.users), min(n, items.count))
+    for scorer in items.scorers():
+        scorer.update_top(batch, seen, top)
+    row, listed, scores = top.filled()
+    shown = scorer.shown(scores)
+    if shown is not scores:
+        # What people see may tie where the scores did not: order such items by number.
+        order = np.lexsort((listed, -shown, row))
+        listed, shown = listed[order], shown[order]
+    starts = np.cumsum(top.sizes) - top.sizes
+    ranks = np.arange(1, len(row) + 1) - np.repeat(starts, top.sizes)
+    yield _rows(LISTS, batch.users[row], listed, ranks.astype(np.int32), shown)
+
+
+def predict(scoring: Scoring, pairs: Interactions | PackedPairs) -> Mapped:
+    """PREDICTIONS: a row for each pair whose user and item the model knows, or for each pair.
+
+    A prediction depends on nothing but the pair and, if the model asks for it, its instant. A pair
+    that is asked for twice is predicted twice.
+
+    Args:
+        scoring: of a model that predicts ratings.
+        pairs: (user int, item int, ...), with rated_at where the model asks for instants.
+    """
+    buckets = buckets_of(pairs)
+    instants = scoring.inputs.instants
+    if instants:
+        # Pairs that are packed have left their instants behind.
+        source = pairs.source if isinstance(pairs, PackedPairs) else pairs
+        asked = packed(source, buckets=buckets, value=Value("rated_at", "micros"))
+    else:
+        asked = packed_pairs(pairs).rows
+    frames = [asked, *scoring.inputs.packed(buckets=buckets)]
+    predicted = partial(
+        _predicted,
+        items=scoring.items(),
+        shape=scoring.inputs.shape,
+        everyone=scoring.everyone,
+        instants=instants,
+    )
+    return mapped(together(frames, buckets=buckets), predicted, PREDICTIONS)
+
+
+def _predicted(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    items: Items,
+    shape: InputShape,
+    everyone: bool,
+    instants: bool,
+) -> Iterator[pa.RecordBatch]:
+    """The predictions of one bucket."""
+    first = _INSTANT_KINDS if instants else runs_of
+    pairs, *arrays = arrays_of(batches, [first, *shape.readers()])
+    at: NDArray[np.int64] | None = None
+    if instants:
+        (asked, wanted), at = unpaired(pairs.keys), pairs.values
+    else:
+        asked, wanted = np.repeat(pairs.users, pairs.sizes), pairs.items.astype(np.int32)
+    if not len(asked):
+        return
+    batch = shape.batch(ids.distinct(asked), arrays, instant=None)
+    rows = ids.positions(batch.users, asked)
+    scores = np.empty(len(asked))
+    unknown = np.ones(len(asked), bool)
+    for scorer in items.scorers():
+        columns = ids.positions(scorer.items, wanted)
+        for some in _pieces(np.flatnonzero(columns >= 0)):
+            scores[some] = scorer.score(batch, _of(rows, columns, at, some))
+        unknown &= columns < 0
+    # All blocks say the same of an item that none of them has.
+    columns = np.full(len(asked), -1, np.int32)
+    for some in _pieces(np.flatnonzero(unknown)) if everyone else ():
+        scores[some] = scorer.score(batch, _of(rows, columns, at, some))
+    kept: Any = slice(None) if everyone else ~unknown & batch.known[rows]
+    ratings = scorer.ratings(scores[kept]).astype(np.float32)
+    yield _rows(PREDICTIONS, asked[kept], wanted[kept], ratings)
+
+
+def _pieces(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(places), _PAIRS_AT_ONCE):
+        yield places[start : start + _PAIRS_AT_ONCE]
+
+
+def _of(
+    rows: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    instants: NDArray[np.int64] | None,
+    some: NDArray[np.int64],
+) -> Pairs:
+    return Pairs(rows[some], columns[some], None if instants is None else instants[some])
+
+
+def _rows(schema: str, *columns: NDArray[Any]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    arrays = [pa.array(column) for column in columns]
+    return pa.RecordBatch.from_arrays(arrays, names=names_of(schema))
+
+
+def no_predictions(spark: SparkSession) -> Mapped:
+    """PREDICTIONS of a model that predicts no ratings: no row."""
+    columns = [field.split() for field in PREDICTIONS.split(", ")]
+    none = spark.range(0, 0, 1, 1).select(*[F.lit(0).cast(kind).alias(n) for n, kind in columns])
+    return mapped(none, _same, PREDICTIONS)
+
+
+def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return batches
+
+
+__all__ = ["LISTS", "PREDICTIONS", "Scoring", "no_predictions", "predict", "top_n"]

@@ -1,0 +1,85 @@
+"""A run that starts, and one that goes on: its tables and settings are pinned."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import date
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from recpipe.errors import UsageError
+from recpipe.models.registry import SPECS
+from recpipe.runtime import provenance
+from recpipe.stages.table import stages_before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from recpipe.stages.context import Context
+    from recpipe.stages.table import Stage
+    from recpipe.storage import Run
+
+logger = logging.getLogger(__name__)
+
+
+def start(context: Context, run_id: str) -> Run:
+    """A run of that id, pinned to the tables as they are now.
+
+    Raises:
+        UsageError: if there are no tables, or the run is finished.
+    """
+    current = context.tables.current()
+    logger.info("run %s", run_id)
+    return context.runs.start(
+        run_id,
+        {
+            "run_date": context.run_date.isoformat(),
+            "code_version": provenance.code_version(),
+            "versions": provenance.library_versions(context.root.spark),
+            "settings": context.settings.model_dump(mode="json"),
+            "settings_hash": context.settings.hash(),
+            "seed": context.settings.seed,
+            "input": current["source"],
+            "tables": context.tables.versions(),
+        },
+    )
+
+
+def resume(context: Context, run: Run, stage: str) -> Context:
+    """The context of a later stage of a run: its settings are recorded, what is done stays.
+
+    Raises:
+        UsageError: if settings have changed that an earlier stage has read.
+    """
+    before = run.manifest["settings"]
+    after = context.settings.model_dump(mode="json")
+    for earlier in stages_before(stage):
+        for setting in settings_read_by(earlier):
+            if _at(before, setting) != _at(after, setting):
+                raise _changed(run, earlier, setting)
+    run.record(settings=after, settings_hash=context.settings.hash())
+    run.folder.write_json("settings.json", after)
+    return replace(context, run_date=date.fromisoformat(run.manifest["run_date"]))
+
+
+def settings_read_by(stage: Stage) -> Iterable[str]:
+    """The settings that a stage is the first to read, as `section` or `section.key`."""
+    models = SPECS.values() if stage.fits_models else ()
+    return dict.fromkeys((*stage.reads, *(name for spec in models for name in spec.sections)))
+
+
+def _at(settings: Mapping[str, Any], name: str) -> Any:
+    return reduce(lambda section, key: section[key], name.split("."), settings)
+
+
+def _changed(run: Run, stage: Stage, setting: str) -> UsageError:
+    if stage.subject == "unfinished run":
+        return UsageError(
+            f"run {run.id}: `{stage.name}` was run with other settings of `{setting}`",
+            hint=f"run `{stage.name}` again with these, or leave them as they were",
+        )
+    return UsageError(
+        f"run {run.id} was started with other settings of `{setting}`",
+        hint="start another run with `recpipe split`, or leave them as they were",
+    )
