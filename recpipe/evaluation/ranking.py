@@ -16,7 +16,7 @@ from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, 
 from recpipe.errors import ContractError
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from recpipe import evaluation
 from recpipe.contracts import EVALUATION
 from recpipe.ranking.seen import gathered
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.stages.context import Context, folds_of, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 

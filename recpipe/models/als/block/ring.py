@@ -23,7 +23,7 @@ from recpipe.distributed.stage import joined
 from recpipe.models.als.block.exchange import frame_of
 from recpipe.models.als.block.packing import ITEM, USER, rows_of
 from recpipe.spark.columns import arrow_row, as_array
-from recpipe.spark.plans import plain_plans
+from recpipe.spark.held import plain_plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
