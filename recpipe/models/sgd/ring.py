@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from recpipe.distributed import admitted, obstacle, shared_keys
+from recpipe.distributed import Keys, admitted, obstacle
 from recpipe.errors import MissingError
 from recpipe.models.sgd.algorithm import Epoch, Progress
 from recpipe.models.sgd.exchange import FACTORS, Trained
@@ -70,7 +70,7 @@ class RingExchange:
             raise MissingError(
                 f"sgd.exchange = ring: {reason}", hint="set sgd.exchange to auto or spark"
             )
-        keys = shared_keys(spark, "sgd", silence=self.silence)
+        keys = Keys.fresh("sgd", silence=self.silence)
         progress = Progress(plan)
         checkpoint = ""
         seconds: list[float] = []
