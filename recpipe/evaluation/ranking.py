@@ -18,7 +18,7 @@ from recpipe.evaluation.metrics import RANKING
 from recpipe.evaluation.metrics.base import RankedLists
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import MetricRow, settled
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:

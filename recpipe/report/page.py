@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from recpipe.feedback import Scale, liked_from
 from recpipe.report import numbers
 from recpipe.report.curve import learning_curve
 from recpipe.report.scores import Scores, Table, lists_of, ratings_of
@@ -38,8 +39,7 @@ def render(
     """
     scores = Scores(metrics.get("rows") or (), order=_section(manifest, "models"))
     k = _shown_k(manifest, scores)
-    liked_from = _section(_section(manifest, "settings"), "evaluate").get("relevance_threshold")
-    liked_from = liked_from if numbers.is_number(liked_from) else None
+    lowest = _liked_from(manifest)
     return _template().render(
         run=manifest,
         verdict=verdict(manifest, scores),
@@ -55,8 +55,8 @@ def render(
         splits=_splits(manifest),
         cutoffs=_section(_section(manifest, "split"), "cutoffs"),
         models=list(_models(manifest)),
-        people=[(person, _liked(person, liked_from)) for person in people],
-        liked_from=liked_from,
+        people=[(person, _liked(person, lowest)) for person in people],
+        liked_from=lowest,
         settings=list(_flat(_section(manifest, "settings"))),
         timings=_section(manifest, "timings"),
         versions=_section(manifest, "versions"),
@@ -103,15 +103,25 @@ def _tables(
     return [(part.capitalize(), tables) for part, tables in found if tables]
 
 
-def _liked(person: Profile, liked_from: float | None) -> list[Rated]:
+def _liked_from(manifest: Mapping[str, Any]) -> float | None:
+    """The lowest rating that counts as liked; None where every row does, or nobody knows."""
+    evaluate = _section(_section(manifest, "settings"), "evaluate")
+    setting: Any = evaluate.get("relevance_threshold")
+    scale = _section(manifest, "input").get("rating_scale")
+    if setting == "auto" or numbers.is_number(setting):
+        return liked_from(setting, Scale.model_validate(scale) if scale else None)
+    return None
+
+
+def _liked(person: Profile, lowest: float | None) -> list[Rated]:
     """What a person likes most; where it is not known from which rating on that is, the best rated.
 
     Args:
         person: with the best ratings, the best first.
-        liked_from: the lowest rating that says so.
+        lowest: rating that says so.
     """
     best = person.best[:_HISTORY]
-    return [rated for rated in best if liked_from is None or rated.rating >= liked_from]
+    return [rated for rated in best if lowest is None or (rated.rating or 0) >= lowest]
 
 
 def _splits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
