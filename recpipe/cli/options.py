@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from recpipe.stages.context import Context
 
 
+_RATING_BYTES = 30
+"""Of a rating as text, in the releases of MovieLens."""
+
+
 def _run_date(_context: click.Context, _option: click.Parameter, value: str | None) -> date | None:
     if value is None:
         return None
@@ -143,12 +147,19 @@ def format_at(root: str) -> dict[str, Any]:
 
 
 def _input_bytes(options: Options) -> int | None:
-    """Bytes of what a stage begins with, the source or the tables there, if they lie on a disk."""
-    from recpipe.storage import local_size
+    """About how many bytes of text a stage begins with: the source, or the tables that are there.
+
+    None where that is not known, such as on a store.
+    """
+    from recpipe.datasets.catalogue import release
+    from recpipe.runtime.input_size import text_bytes
+    from recpipe.spark.session import SMALL_BYTES
+    from recpipe.storage.filesystem import absolute, local_path
 
     if options.dataset is not None:
-        return None
-    return local_size(options.source or f"{options.root}/tables")
+        return release(options.dataset).ratings * _RATING_BYTES
+    place = local_path(absolute(options.source or f"{options.root}/tables"))
+    return None if place is None else text_bytes(place, enough=SMALL_BYTES)
 
 
 @contextmanager

@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 # One thread a Python worker: Spark already runs one worker a core, and sets OMP's alone.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _GIB = 1 << 30
-_SMALL_BYTES = 40 << 20
-"""Input up to which a run is over before the JVM's second compiler has paid for itself: of text,
+SMALL_BYTES = 40 << 20
+"""Input as text up to which a run is over before the JVM's second compiler has paid for itself:
 some 1.6 million ratings."""
 # Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
-# it again and again.
+# it again and again. docs/operations.md explains the flags.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 _CANCEL_SECONDS = 5
 _DEATH_SECONDS = 2
@@ -86,8 +86,8 @@ def spark_session(
         name: the application's name, as Spark's pages show it.
         delta: whether tables are Delta tables.
         verbose: whether Spark's log is shown.
-        input_bytes: size of what will be read, where it is known: a JVM of ours is then started
-            for a short life or a long one.
+        input_bytes: size of what will be read, as text, where it is known: up to `SMALL_BYTES` a
+            JVM of ours is started for a short life, else for a long one.
         exit_seconds: how long a JVM of ours is given to end.
 
     Raises:
@@ -164,7 +164,7 @@ def _local_configuration(
     if local:
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    short_lived = local and input_bytes is not None and input_bytes <= _SMALL_BYTES
+    short_lived = local and input_bytes is not None and input_bytes <= SMALL_BYTES
     if options := java_options(short_lived=short_lived):
         conf["spark.driver.extraJavaOptions"] = options
     if short_lived:

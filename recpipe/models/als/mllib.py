@@ -22,6 +22,7 @@ from recpipe.errors import FitError
 from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
+from recpipe.spark.checkpoints import set_checkpoint_dir
 from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
@@ -241,7 +242,7 @@ def _alone(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]
         # Without a folder MLlib leaves checkpoints out in silence, and past some thirty iterations
         # the lineage overflows the stack. Never set back: setting one makes a folder in it, and so
         # would bring back the scratch of an earlier fit, for good.
-        context.setCheckpointDir(scratch.path("checkpoints"))
+        set_checkpoint_dir(spark, scratch.path("checkpoints"))
         java.setCallSite(site)
         try:
             yield
