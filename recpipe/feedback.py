@@ -94,7 +94,7 @@ class Meaning:
     reason: str
 
 
-def meaning_of(
+def meaning_of(  # noqa: PLR0911 - one return for each conclusion, in their order
     values: Mapping[float, int],
     *,
     feedback: Literal["auto", "explicit", "implicit"] = "auto",

@@ -69,7 +69,7 @@ class TimeForm:
     floats: bool = False
 
 
-def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:
+def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:  # noqa: PLR0911 - one for each form
     """How a column of instants is written, by the majority of some of its values.
 
     None where they are no instants and all the same, 0 for instance: the source has no times.
@@ -118,7 +118,7 @@ def is_instant(text: str) -> bool:
     return bool(re.fullmatch(_NUMBER, text)) and _unit(float(text)) is not None
 
 
-def instant(column: Column | str, form: TimeForm, period: Period) -> Column:
+def instant(column: Column | str, form: TimeForm, period: Period) -> Column:  # noqa: PLR0911 - one for each unit
     """A timestamp as text to an instant; null if it is not one, before 1990, or from 2100 on."""
     value = F.col(column) if isinstance(column, str) else column
     if form.unit == "text":

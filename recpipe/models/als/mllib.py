@@ -127,8 +127,9 @@ def preferences(ratings: DataFrame, *, settings: AlsImplicit, scale: Scale) -> D
     liked = F.col("rating") >= settings.preference_from
     strength: Column = F.lit(1.0)
     if settings.confidence == "rating":
-        span = scale.max - scale.min + scale.step
-        strength = (F.col("rating") - (scale.min - scale.step)) / span
+        step = scale.step or 0.0
+        span = scale.max - scale.min + step
+        strength = (F.col("rating") - (scale.min - step)) / span
     if settings.below == "unobserved":
         ratings = ratings.where(liked)
     fed = F.when(liked, strength).otherwise(-1.0).cast("float")
