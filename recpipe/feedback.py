@@ -157,7 +157,7 @@ def _standard(values: Mapping[float, int]) -> Scale | None:
         step = 0.5
     else:
         return None
-    if set(values) <= {0, 1} and step == 1:
+    if set(values) == {0, 1}:
         return Scale(min=0, max=1, step=1)
     least = 0.0 if low == 0 else step
     few = sum(values.values()) < _FEW_ROWS

@@ -295,7 +295,7 @@ def test_parquet_may_write_instants_in_any_way(
     pq.write_table(pa.table(columns, names), tmp_path / "r.parquet")
     with judged_parquet(spark, tmp_path / "r.parquet", tmp_path / "root") as frame:
         shown = frame.select("user_id", F.unix_seconds("rated_at"), "reason", "file")
-        found = columns.orderBy("place").collect()
+        found = shown.orderBy("place").collect()
     assert [tuple(row) for row in found] == [
         ("1", seconds, None, 0),
         (None, None, "missing field", 0),

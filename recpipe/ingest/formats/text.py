@@ -70,8 +70,8 @@ class TextFormat:
         if not text.lines:
             return Look(None, reason="empty")
         return (
-            _by_header(sample, text, marks)
-            or _by_number(sample, text, marks)
+            _by_number(sample, text, marks)
+            or _by_header(sample, text, marks)
             or _by_shape(sample, text, marks)
             or _unknown(sample, text)
         )
