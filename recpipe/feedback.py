@@ -221,7 +221,12 @@ def _median(values: Mapping[float, int]) -> float:
 
 def _observed(values: Mapping[float, int]) -> Scale:
     low, high = min(values), max(values)
-    return Scale(min=low, max=high, step=_step(sorted(values)))
+    step = _step(sorted(values))
+    if step is not None:
+        stepped = Scale(min=round(low, _MAX_DECIMALS), max=round(high, _MAX_DECIMALS), step=step)
+        if all(stepped.holds(value) for value in values):
+            return stepped
+    return Scale(min=low, max=high, step=None)
 
 
 def _step(values: list[float]) -> float | None:

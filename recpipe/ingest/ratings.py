@@ -258,7 +258,8 @@ def latest(
         .withColumn("superseded", F.lead(F.lit(True), 1, False).over(within))
     )
     if kept != "latest":
-        of_pair = Window.partitionBy("pair", "user")
+        # In one order, so that sums are the same to the bit.
+        of_pair = within.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
         value = F.sum(F.col("rating").cast("double")) if kept == "sum" else F.count(F.lit(1))
         ranked = ranked.withColumn("rating", value.over(of_pair).cast("float"))
     seen = Observation()

@@ -58,6 +58,7 @@ _HARMLESS = frozenset({
     ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".html", ".htm", ".md", ".py", ".sh", ".pl",
     ".c", ".java", ".ipynb", ".crc", ".md5", ".sha256", ".ico", ".rst", ".r", ".m",
 })  # fmt: skip
+_SHEETS = frozenset({".xlsx", ".xls", ".ods"})
 _SHOWN = 5
 
 
@@ -141,6 +142,8 @@ def look_at(sample: Sample, marks: Marks) -> Look:  # noqa: PLR0911 - one for ea
         look = known.look(sample, marks)
         if look is not None:
             return look
+    if sample.suffix in _SHEETS:
+        return Look(None, reason="is a spreadsheet: save it as CSV first", may_rate=True)
     for magic, what in _MAGIC:
         if sample.head.startswith(magic):
             hint = "a zip in a zip" if sample.compressed and what == "a zip" else what

@@ -118,7 +118,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("bad-part/empty", {}, ["part-00001.parquet has 0 bytes"]),
     ("bad-part/tsv", {}, ["feb.csv has item, rating, user", "rated"]),
     ("nested-zip/archive.zip", {}, ["ml.zip is a zip in a zip"]),
-    ("nested-zip", {}, ["gzinside.zip is a zip: unpack it first"]),
+    ("nested-zip", {}, ["archive.zip is a zip: unpack it first"]),
 ]  # fmt: skip
 
 IN_WHOLE = {"events", "play-hours", "float-ids", "backfill", "load-dates", "tiny", "delta"}
