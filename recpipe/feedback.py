@@ -94,7 +94,7 @@ class Meaning:
     reason: str
 
 
-def meaning_of(
+def meaning_of(  # noqa: PLR0911 - one return for each conclusion, in their order
     values: Mapping[float, int],
     *,
     feedback: Literal["auto", "explicit", "implicit"] = "auto",
@@ -157,7 +157,7 @@ def _standard(values: Mapping[float, int]) -> Scale | None:
         step = 0.5
     else:
         return None
-    if set(values) <= {0, 1} and step == 1:
+    if set(values) == {0, 1}:
         return Scale(min=0, max=1, step=1)
     least = 0.0 if low == 0 else step
     few = sum(values.values()) < _FEW_ROWS
@@ -221,7 +221,12 @@ def _median(values: Mapping[float, int]) -> float:
 
 def _observed(values: Mapping[float, int]) -> Scale:
     low, high = min(values), max(values)
-    return Scale(min=low, max=high, step=_step(sorted(values)))
+    step = _step(sorted(values))
+    if step is not None:
+        stepped = Scale(min=round(low, _MAX_DECIMALS), max=round(high, _MAX_DECIMALS), step=step)
+        if all(stepped.holds(value) for value in values):
+            return stepped
+    return Scale(min=low, max=high, step=None)
 
 
 def _step(values: list[float]) -> float | None:

@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
-from recpipe.evaluation.rows import COMMON, LOWER_IS_BETTER, settled
+from recpipe.evaluation.metrics import metric_at
+from recpipe.evaluation.rows import COMMON, settled
 from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def choose(
 
     Args:
         rows: of all models; those of other splits and metrics are ignored.
-        metric: `name@k`, `rmse` or `mae`.
+        metric: its name, with `@k` for a metric of lists.
         models: the fitted models in the order of `train.models`.
         named: the model that `publish.model` names, or None for `auto`.
         split: the part that decides.
@@ -89,7 +90,7 @@ def choose(
             f"publish.model {named} was not fitted", hint=f"fitted: {', '.join(models)}"
         )
     values, users = _on(rows, metric=metric, split=split)
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = metric_at(metric)[0].sign
     # sorted() is stable, so equal values stay in the order of `models`.
     ranking = sorted(
         (model for model in models if model in values and SPECS[model].selectable),
@@ -114,7 +115,7 @@ def choose(
         users=users.get(model, 0),
         automatic=named is None,
     )
-    return replace(choice, warnings=tuple(_warnings(choice, best=ranking[0] if ranking else None)))
+    return replace(choice, warnings=tuple(_warnings(choice, ranking)))
 
 
 def _on(
@@ -122,7 +123,7 @@ def _on(
 ) -> tuple[dict[str, float], dict[str, int]]:
     """The value and users of every model, over folds; a model that lacks a fold is left out."""
     judged = [row for row in rows if row.name == metric and row.split == split]
-    if metric in LOWER_IS_BETTER:
+    if metric_at(metric)[0].on_common_pairs:
         common = [row for row in rows if row.name == metric and row.split == split + COMMON]
         judged = common or judged
     folds = {row.fold for row in judged}
@@ -135,12 +136,26 @@ def _on(
     return values, users
 
 
-def _warnings(choice: Choice, *, best: str | None) -> Iterator[str]:
+def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
+    """What to know of a choice.
+
+    Args:
+        choice: the choice.
+        ranking: the models that could be chosen, the best first.
+    """
     if choice.value is None:
         yield f"{choice.model} has no {choice.metric} on validation: nothing speaks for it"
     elif choice.users < FEW_USERS:
         yield f"the choice rests on {choice.users} users, fewer than {FEW_USERS}"
-    if best is not None and SPECS[best].baseline:
-        yield f"the baseline {best} is the best by {choice.metric}: no other model earns its cost"
-    if best is not None and best != choice.model and choice.lead is not None and choice.lead < 0:
+    if not ranking:
+        return
+    best = ranking[0]
+    others = [name for name in ranking if not SPECS[name].baseline]
+    if SPECS[best].baseline and others:
+        yield (
+            f"the baseline {best} is the best by {choice.metric}: {', '.join(others)}"
+            f" {'takes' if len(others) == 1 else 'take'} longer to fit and"
+            f" {'is' if len(others) == 1 else 'are'} no better"
+        )
+    if best != choice.model and choice.lead is not None and choice.lead < 0:
         yield f"{choice.model} was named in publish.model, but {best} is better"

@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from recpipe.ingest.layout import HEAD_BYTES
@@ -54,6 +55,7 @@ class Cells:
     escape: str = '"'
 
 
+@lru_cache(maxsize=4)
 def text_of(head: bytes) -> Text | None:
     """The text that these bytes begin; None if they are no text."""
     if b"\0" in head:
@@ -65,10 +67,9 @@ def text_of(head: bytes) -> Text | None:
         content = head.decode("latin-1")
     content = content.removeprefix(_BOM).removeprefix(_BOM.encode().decode("latin-1"))
     line_end = "\r" if "\n" not in content and "\r" in content.rstrip("\r") else "\n"
-    cut = len(head) >= HEAD_BYTES
-    lines = content.split(line_end)
-    if cut and len(lines) > 1:
-        content = content[: -len(lines.pop())]
+    if len(head) >= HEAD_BYTES and line_end in content:
+        content = content[: content.rindex(line_end) + 1]
+    lines = content.split(line_end, 2 * _SAMPLED_LINES)[: 2 * _SAMPLED_LINES]
     kept = [line.rstrip("\r") for line in lines if line.strip()]
     return Text(kept[:_SAMPLED_LINES], content, line_end, latin1)
 

@@ -120,7 +120,7 @@ def _replace_all(
             for kind, context in _others(work, types).items()
         }
         users, items = (found.result() for found in ids)
-        written, rated_counts = _replace_ratings(replacement, reading, types, users, items)
+        written, rated_counts, times = _replace_ratings(replacement, reading, types, users, items)
         _write_unrated(replacement, rated, written, types, users, items)
         beside_them = {kind: found.result() for kind, found in others.items()}
         _write_rejected(replacement, rated, [other.staged for other in beside_them.values()])
@@ -133,7 +133,7 @@ def _replace_all(
             format=opened.release.name,
             meaning=reading.meaning,
             repeated=reading.repeated,
-            times=_times(written),
+            times=times,
             columns=opened.release.columns,
             ignored=opened.release.ignored,
             files=_files(opened, files.result(), rated, beside_them.values()),
@@ -305,7 +305,7 @@ def _extend_ids(
 
 def _replace_ratings(
     replacement: Replacement, reading: Reading, types: _IdTypes, users: _Ids, items: _Ids
-) -> tuple[DataFrame, RowCounts]:
+) -> tuple[DataFrame, RowCounts, Times]:
     rated = reading.rated
     good = None if rated.good is None else types.cast(rated.good)
     numbers = None
@@ -316,16 +316,17 @@ def _replace_ratings(
         written = replacement.write_encoded(RATINGS, table.files, ids=LongType())
     else:
         written = replacement.write(RATINGS, table.rows)
+    kept, first_at, last_at = RATINGS.measure(written, F.min("rated_at"), F.max("rated_at"))
     counts = RowCounts(
         rows=rated.rows,
-        kept=RATINGS.count(written),
+        kept=int(kept),
         rejected=rated.refused,
         superseded=table.superseded(),
         reasons=rated.rejected,
         unrated=rated.unrated,
         later=rated.later,
     )
-    return written, _added_up(RATINGS, counts)
+    return written, _added_up(RATINGS, counts), _times(first_at, last_at)
 
 
 def _write_unrated(
@@ -345,9 +346,8 @@ def _write_unrated(
     UNRATED.count(replacement.write(UNRATED, left.select(*UNRATED.columns)))
 
 
-def _times(ratings: DataFrame) -> Times:
-    """What the instants of the ratings are; the files' own statistics answer."""
-    first, last = ratings.agg(F.min("rated_at"), F.max("rated_at")).collect()[0]
+def _times(first: object, last: object) -> Times:
+    """What the instants of ratings are, from the first of them to the last."""
     if first is None:
         return "none"
     return "one_instant" if first == last else "some"

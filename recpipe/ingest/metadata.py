@@ -299,7 +299,9 @@ def _or_null(layout: Layout, name: str) -> Column:
 
 def _id(layout: Layout, name: str, kind: DataType) -> Column:
     value = F.trim(_at(layout, name))
-    return value.try_cast("bigint") if isinstance(kind, LongType) else value
+    # Written as 1.0, as those of the ratings may be.
+    whole = F.regexp_replace(value, r"^(-?[0-9]+)\.0*$", "$1")
+    return whole.try_cast("bigint") if isinstance(kind, LongType) else value
 
 
 def _present(layout: Layout, *names: str) -> list[Rule]:

@@ -30,7 +30,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "movieid", "itemid", "item", "movie", "iid", "parentasin", "asin", "productid", "product",
         "bookid", "trackid", "animeid", "isbn", "artistid", "songid", "recipeid", "gameid", "appid",
         "businessid", "articleid", "beerid", "jokeid", "venueid", "locationid", "poiid", "placeid",
-        "newsid", "videoid", "filmid", "showid", "courseid", "projectid", "workid", "sku", "mangaid",
+        "newsid", "videoid", "filmid", "showid", "courseid", "projectid", "workid", "sku",
+        "mangaid",
     ),
     "rating": (
         "rating", "overall", "stars", "starrating", "score", "bookrating", "reviewoverall",

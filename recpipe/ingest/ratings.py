@@ -62,9 +62,9 @@ def judged_groups(
     *,
     rules: Rules,
 ) -> DataFrame:
-    """The rows of files of several layouts as (user_id, item_id, rating, rated_at, file, block,
-    place, reason, raw, number).
+    """The rows of files of several layouts, each with the reason why it is no rating.
 
+    The columns are user_id, item_id, rating, rated_at, file, block, place, reason, raw, number.
     Ids are strings; the value columns are null unless `reason` is null, those but the rating
     also where it is `UNRATED`. `number` is the value as it stands, where it is a number.
     """
@@ -154,7 +154,6 @@ def judged_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
     if "rating" in fields and rules.scale is None:
         ids.append("rating")
     missing = reduce(or_, [F.coalesce(F.col(name) == "", F.lit(True)) for name in ids])
-    later = F.lit(False)
     good = F.col("whole") & F.col("sound") & (F.col("user") != "") & (F.col("item") != "")
     checks = [
         Rule(ENCODING, ~F.col("sound")),
@@ -164,13 +163,12 @@ def judged_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         Rule(OFF_SCALE, ~unrated & ~on_scale),
     ]
     if layout.form is not None:
+        # Numbers that only say what came first are no instants that could be late.
+        ordered = layout.form.unit == "order"
         later = F.col("rated_at") >= F.lit(rules.period.end)
-        if layout.form.unit == "order":
-            later = F.lit(False)
-            in_time = F.isnotnull("rated_at")
-        else:
-            in_time = in_period("rated_at", rules.period)
-        checks += [Rule(OUT_OF_RANGE, F.isnull("rated_at")), Rule(LATER, later)]
+        checks.append(Rule(OUT_OF_RANGE, F.isnull("rated_at")))
+        checks.extend([] if ordered else [Rule(LATER, later)])
+        in_time = F.isnotnull("rated_at") if ordered else in_period("rated_at", rules.period)
         good = good & in_time
     checks.append(Rule(UNRATED, unrated))
     judged = judge(
@@ -260,7 +258,8 @@ def latest(
         .withColumn("superseded", F.lead(F.lit(True), 1, False).over(within))
     )
     if kept != "latest":
-        of_pair = Window.partitionBy("pair", "user")
+        # In one order, so that sums are the same to the bit.
+        of_pair = within.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
         value = F.sum(F.col("rating").cast("double")) if kept == "sum" else F.count(F.lit(1))
         ranked = ranked.withColumn("rating", value.over(of_pair).cast("float"))
     seen = Observation()

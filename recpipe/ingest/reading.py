@@ -69,7 +69,7 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         InputError: if its instants cannot be read, or a file is damaged.
     """
     with (
-        error_in_words(source.uri, "what its beginning says"),
+        error_in_words(source.uri, "what its beginning says", files=True),
         nanoseconds_as_numbers(scratch.spark),
     ):
         groups, values = _completed(source, settings, scratch)

@@ -19,11 +19,12 @@ from recpipe.feedback import Scale
 from recpipe.ingest.dialect import is_wide
 from recpipe.ingest.formats import FORMATS, Look, Marks
 from recpipe.ingest.formats.text import DATA
-from recpipe.ingest.layout import Kind, Layout, Sample
 from recpipe.ingest.names import is_count, known_names, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from recpipe.ingest.layout import Kind, Layout, Sample
 
 WHOLE_STARS = Scale(min=1.0, max=5.0, step=1.0)
 HALF_STARS = Scale(min=0.5, max=5.0, step=0.5)
@@ -57,6 +58,7 @@ _HARMLESS = frozenset({
     ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".html", ".htm", ".md", ".py", ".sh", ".pl",
     ".c", ".java", ".ipynb", ".crc", ".md5", ".sha256", ".ico", ".rst", ".r", ".m",
 })  # fmt: skip
+_SHEETS = frozenset({".xlsx", ".xls", ".ods"})
 _SHOWN = 5
 
 
@@ -130,7 +132,7 @@ def classify(sample: Sample) -> tuple[Kind, Layout] | None:
     return None if look.kind is None else (look.kind, look.layout)
 
 
-def look_at(sample: Sample, marks: Marks) -> Look:
+def look_at(sample: Sample, marks: Marks) -> Look:  # noqa: PLR0911 - one for each thing it can be
     """What a file is, by the first format that knows it."""
     if sample.fault:
         return Look(None, reason=sample.fault, may_rate=True)
@@ -140,6 +142,8 @@ def look_at(sample: Sample, marks: Marks) -> Look:
         look = known.look(sample, marks)
         if look is not None:
             return look
+    if sample.suffix in _SHEETS:
+        return Look(None, reason="is a spreadsheet: save it as CSV first", may_rate=True)
     for magic, what in _MAGIC:
         if sample.head.startswith(magic):
             hint = "a zip in a zip" if sample.compressed and what == "a zip" else what
@@ -190,8 +194,8 @@ def recognise(samples: Sequence[Sample], *, source: str, marks: Marks | None = N
     read = {path for part in parts.values() for path in part.paths}
     for one in seen:
         if one.sample.path not in read:
-            kind = one.look.kind
-            beside = f"{kind}, not read beside these ratings" if kind else one.look.reason
+            held = one.look.kind
+            beside = f"{held}, not read beside these ratings" if held else one.look.reason
             ignored.setdefault(one.sample.path, beside)
     values = _values(ratings)
     name, scale = _family(parts, ratings[0], half_stars=any(v % 1 == 0.5 for v in values))  # noqa: PLR2004 - half a star
@@ -336,9 +340,9 @@ def _family(
         return f"MovieLens {name} (.dat{dates})", scale
     if layout.header is None and layout.delimiter == "\t" and not half_stars and four:
         return f"MovieLens 100k (u.data{dates})", WHOLE_STARS
-    if sorted(map(plain, first.look.names)) == ["movieid", "rating", "timestamp", "userid"]:
-        if layout.delimiter == "," and layout.header is not None:
-            return f"MovieLens 20m, 25m, 32m or latest (.csv{dates})", HALF_STARS
+    movielens = ["movieid", "rating", "timestamp", "userid"]
+    if layout.delimiter == "," and sorted(map(plain, first.look.names)) == movielens:
+        return f"MovieLens 20m, 25m, 32m or latest (.csv{dates})", HALF_STARS
     kind = {"\t": "TSV", " ": "Text with blanks between its fields"}.get(layout.delimiter, "CSV")
     header = "a header" if layout.header is not None else "no header"
     with_what = "with" if layout.header is not None else "and"

@@ -35,8 +35,9 @@ class FileReport:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of the rows of a table's files: rows = kept + rejected + superseded + unrated +
-    later.
+    """What became of the rows of a table's files.
+
+    rows = kept + rejected + superseded + unrated + later.
 
     Args:
         rows: in the source.

@@ -114,7 +114,7 @@ class Source:
         ]
 
     def fingerprint(self) -> dict[str, tuple[int, str]]:
-        """Size and SHA-256 of every file that is read, by its name; of a Delta table, of its log."""
+        """Size and SHA-256 of every file that is read, by its name; of a Delta table, its log's."""
         return {name: self._digest(name, uri) for name, uri in sorted(self.uris.items())}
 
     def _digest(self, name: str, uri: str) -> tuple[int, str]:

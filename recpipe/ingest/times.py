@@ -29,10 +29,9 @@ ORDER = "order"
 
 PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _MICROSECONDS = 10**6
-_NUMBER = r"[-+]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?"
-_ISO = r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}"
-_COMPACT_DATE = r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
-_MAX_INTEGER_DIGITS = 18
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_ISO = re.compile(r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}")
+_COMPACT_DATE = re.compile(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class TimeForm:
     floats: bool = False
 
 
-def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:
+def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:  # noqa: PLR0911 - one for each form
     """How a column of instants is written, by the majority of some of its values.
 
     None where they are no instants and all the same, 0 for instance: the source has no times.
@@ -80,8 +79,9 @@ def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:
     """
     values = list(values)
     given = [value.strip() for value in values if value.strip()]
-    numbers = sorted(float(v) for v in given if re.fullmatch(_NUMBER, v))
-    floats = any(re.search(r"[.eE]", v) for v in given if re.fullmatch(_NUMBER, v))
+    numeric = [v for v in given if _NUMBER.fullmatch(v)]
+    numbers = sorted(map(float, numeric))
+    floats = any(not v.lstrip("-+").isdigit() for v in numeric)
     if time_format:
         if time_format == ORDER:
             return TimeForm("order", floats=floats)
@@ -89,7 +89,7 @@ def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:
     if not given:
         return None if values else TimeForm("seconds")
     if len(numbers) * 2 >= len(given):
-        if sum(bool(re.fullmatch(_COMPACT_DATE, v)) for v in given) * 2 > len(given):
+        if sum(bool(_COMPACT_DATE.fullmatch(v)) for v in given) * 2 > len(given):
             return TimeForm("pattern", pattern="yyyyMMdd")
         unit = _unit(numbers[len(numbers) // 2])
         if unit is not None:
@@ -97,7 +97,7 @@ def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:
         if len(set(given)) == 1 and numbers[0] <= 0:
             return None
         return TimeForm("numbers", floats=floats)
-    iso = sum(bool(re.match(_ISO, v)) for v in given)
+    iso = sum(bool(_ISO.match(v)) for v in given)
     return TimeForm("text" if iso * 2 >= len(given) else "words")
 
 
@@ -113,18 +113,18 @@ def _unit(value: float) -> TimeUnit | None:
 def is_instant(text: str) -> bool:
     """Whether a text can only be meant as an instant: an ISO date, or a number of a known unit."""
     text = text.strip()
-    if re.match(_ISO, text):
+    if _ISO.match(text):
         return True
-    return bool(re.fullmatch(_NUMBER, text)) and _unit(float(text)) is not None
+    return bool(_NUMBER.fullmatch(text)) and _unit(float(text)) is not None
 
 
-def instant(column: Column | str, form: TimeForm, period: Period) -> Column:
+def instant(column: Column | str, form: TimeForm, period: Period) -> Column:  # noqa: PLR0911 - one for each unit
     """A timestamp as text to an instant; null if it is not one, before 1990, or from 2100 on."""
     value = F.col(column) if isinstance(column, str) else column
     if form.unit == "text":
         # The cast alone takes a bare year and a time of today for timestamps as well.
         dashed = F.regexp_replace(value, r"^(\d{4})/(\d{2})/(\d{2})", "$1-$2-$3")
-        read = F.when(F.rlike(value, F.lit(f"^{_ISO}")), dashed.try_cast("timestamp"))
+        read = F.when(F.rlike(value, F.lit(f"^{_ISO.pattern}")), dashed.try_cast("timestamp"))
         return F.when((read >= F.lit(period.first)) & (read < F.lit(period.far)), read)
     if form.unit == "pattern":
         read = F.try_to_timestamp(value, F.lit(form.pattern))
@@ -150,7 +150,7 @@ def instant(column: Column | str, form: TimeForm, period: Period) -> Column:
 
 def _as_float(value: Column) -> Column:
     # Java reads "4f" and "4.0d" as numbers; nobody else does.
-    return F.when(F.rlike(value, F.lit(rf"^\s*{_NUMBER}\s*$")), value.try_cast("double"))
+    return F.when(F.rlike(value, F.lit(rf"^\s*{_NUMBER.pattern}\s*$")), value.try_cast("double"))
 
 
 def in_period(column: str, period: Period) -> Column:

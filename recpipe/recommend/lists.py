@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:

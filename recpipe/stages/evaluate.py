@@ -15,7 +15,7 @@ from recpipe.contracts import EVALUATION
 from recpipe.feedback import liked_from
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.stages.context import Context, folds_of, scale, stage, unrated
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 

@@ -12,9 +12,9 @@ from recpipe import ingest as package
 from recpipe.ingest.fast import parsing, passes, staging
 from recpipe.ingest.fast.lines import read_raw_lines
 from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
-from recpipe.ingest.formats import HALF_STARS, recognise
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.ratings import judged_lines
+from recpipe.ingest.recognition import HALF_STARS, recognise
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.times import Period
 from recpipe.storage import Folder, Tables

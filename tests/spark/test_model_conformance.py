@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ from recpipe.errors import FitError
 from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
+from recpipe.ranking.pairs import packed_pairs
 from recpipe.settings import Settings
+from recpipe.spark.interactions import mapped
 from recpipe.storage import Folder
+from tests.clock import Clock, micros
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,15 +39,18 @@ EVERYBODY = {"popularity", "mean", "random", "biases", "blend"}
 """Models that have a list for a user of whom they know nothing."""
 SMALL: dict[str, dict[str, Any]] = {
     "als": {"blocks": 2},
-    "als_explicit": {"rank": 4, "iterations": 3},
-    "als_implicit": {"rank": 4, "iterations": 3},
-    "nmf": {"rank": 4, "iterations": 3},
+    "als_explicit": {"rank": 4, "iterations": 2},
+    "als_implicit": {"rank": 4, "iterations": 2},
+    "nmf": {"rank": 4, "iterations": 2},
     "block_als": {"rank": 4, "iterations": 3},
     "block_als_implicit": {"rank": 4, "iterations": 3},
     "sgd": {"rank": 4, "epochs": 6},
     "blend": {"models": PARTS},
 }
 N = 5
+LATER = datetime(2021, 1, 1, tzinfo=UTC)
+List = list[tuple[int, float]]
+Rating = tuple[int, int, float, datetime]
 each_model = pytest.mark.parametrize("name", registry.SPECS)
 
 
@@ -54,9 +60,9 @@ def sections(**changes: dict[str, Any]) -> dict[str, Section]:
     return dict(Settings.model_validate(tree))
 
 
-def rated(users: int, items: int, *, seed: int = 1) -> list[tuple[int, int, float, datetime]]:
+def rated(users: int, items: int) -> list[Rating]:
     """Half of all pairs, rated by two tastes; every user likes something."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     rows = []
     for user in range(users):
         mine = rng.choice(items, max(1, items // 2), replace=False)
@@ -69,30 +75,65 @@ def rated(users: int, items: int, *, seed: int = 1) -> list[tuple[int, int, floa
     return rows
 
 
+def held_out(rows: list[Rating]) -> list[Rating]:
+    """Of every user the first unrated item of the user's taste, where there is one."""
+    pairs, items = {row[:2] for row in rows}, sorted({row[1] for row in rows})
+    found = []
+    for user in sorted({row[0] for row in rows}):
+        liked = [i for i in items if (user // 2 + i // 3) % 2 == 0 and (user, i) not in pairs]
+        found += [(user, item, 5.0, LATER) for item in liked[:1]]
+    return found
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model fitted on TRAIN says, asked once for all tests."""
+
+    everything: dict[int, List]
+    """All items of every user by rank, nothing left out."""
+    unseen: dict[int, List]
+    """N items of every user by rank, without SEEN."""
+    predictions: dict[tuple[int, int], float]
+
+
 @dataclass(frozen=True)
 class House:
     """What fits here are made with."""
 
     spark: SparkSession
     folder: Path
+    fits: dict[tuple[str, str], FittedModel] = field(default_factory=dict)
+    asked: dict[str, Answers] = field(default_factory=dict)
 
-    def fit(
-        self, name: str, rows: list[Any], *, seed: int = 7, place: str = "", **changes: Any
-    ) -> FittedModel:
+    def data(self, rows: list[Rating], **rest: Any) -> TrainingData:
         frame = self.spark.createDataFrame(rows, RATINGS)
-        given = sections(**changes)
-        fitted = {}
-        if name == "blend":
-            fitted = {part: self.fit(part, rows, place=f"{place}-part") for part in PARTS}
-        held_out = self.spark.createDataFrame(rows[::3], RATINGS) if name == "blend" else None
-        data = TrainingData(
-            ratings=frame,
-            validation=held_out,
-            fitted=fitted,
-            scale=Scale(min=1, max=5, step=1),
-        )
-        scratch = Folder(self.spark, self.folder) / f"{name}-{seed}-{place}"
-        return registry.build(name, given).fit(data, scratch=scratch, seed=seed)
+        return TrainingData(ratings=frame, scale=Scale(min=1, max=5, step=1), **rest)
+
+    def fit(self, name: str, rows: list[Rating], *, place: str, **changes: Any) -> FittedModel:
+        """Once for a name and a place, so that a blend takes the parts that others have fitted."""
+        if (name, place) not in self.fits:
+            rest: dict[str, Any] = {}
+            if name == "blend":
+                rest["fitted"] = {part: self.fit(part, rows, place=place) for part in PARTS}
+                rest["validation"] = self.spark.createDataFrame(held_out(rows), RATINGS)
+            model = registry.build(name, sections(**changes))
+            scratch = Folder(self.spark, self.folder) / f"{name}-{place}"
+            self.fits[name, place] = model.fit(self.data(rows, **rest), scratch=scratch, seed=7)
+        return self.fits[name, place]
+
+    def fitted(self, name: str) -> FittedModel:
+        return self.fit(name, TRAIN, place="train")
+
+    def answers(self, name: str) -> Answers:
+        if name not in self.asked:
+            model, asked = self.fitted(name), [*USERS, UNKNOWN]
+            pairs = [(user, item) for user in USERS[:6] for item in ITEMS]
+            self.asked[name] = Answers(
+                lists_of(model, asked, [], n=100),
+                lists_of(model, asked, SEEN),
+                predictions_of(model, pairs + UNKNOWN_PAIRS),
+            )
+        return self.asked[name]
 
 
 @pytest.fixture(scope="module")
@@ -103,28 +144,27 @@ def house(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Hous
 TRAIN = rated(30, 24)
 USERS = sorted({row[0] for row in TRAIN})
 ITEMS = sorted({row[1] for row in TRAIN})
-_fitted: dict[str, FittedModel] = {}
-
-
-def fitted(house: House, name: str) -> FittedModel:
-    """Fitted on TRAIN once for all tests."""
-    if name not in _fitted:
-        _fitted[name] = house.fit(name, TRAIN)
-    return _fitted[name]
-
-
-List = list[tuple[int, float]]
+UNKNOWN, NO_ITEM = 999, 777
+UNKNOWN_PAIRS = [(USERS[0], NO_ITEM), (UNKNOWN, ITEMS[0]), (UNKNOWN, NO_ITEM)]
+HAS_THREE_LEFT, HAS_NONE_LEFT = USERS[0], USERS[1]
+LEFT = ITEMS[4:7]
+SEEN = sorted(
+    {row[:2] for row in TRAIN if row[0] != HAS_THREE_LEFT}
+    | {(HAS_THREE_LEFT, item) for item in ITEMS if item not in LEFT}
+    | {(HAS_NONE_LEFT, item) for item in ITEMS}
+    # What no model knows does no harm.
+    | {*UNKNOWN_PAIRS, (555, NO_ITEM)}
+)
 
 
 def lists_of(
-    model: FittedModel, users: list[int], seen: list[Any] = TRAIN, *, n: int = N
+    model: FittedModel, users: list[int], seen: list[tuple[int, int]], *, n: int = N
 ) -> dict[int, List]:
     """(item, score) of every user by rank."""
     spark = model.spark
     asked = spark.createDataFrame([(user,) for user in users], "user int")
-    left_out = spark.createDataFrame([row[:2] for row in seen], "user int, item int")
-    instant = int(datetime(2021, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-    rows = model.recommend(asked, n=n, seen=left_out, instant=instant).frame.collect()
+    left_out = spark.createDataFrame(seen, "user int, item int")
+    rows = model.recommend(asked, n=n, seen=left_out, instant=micros(LATER)).frame.collect()
     found: dict[int, List] = {}
     for row in sorted(rows, key=lambda row: (row.user, row["rank"])):
         found.setdefault(row.user, []).append((row.item, row.score))
@@ -135,9 +175,8 @@ def lists_of(
 def predictions_of(
     model: FittedModel, pairs: list[tuple[int, int]]
 ) -> dict[tuple[int, int], float]:
-    at = datetime(2021, 1, 1, tzinfo=UTC)
     asked = model.spark.createDataFrame(
-        [(*pair, at) for pair in pairs], "user int, item int, rated_at timestamp"
+        [(*pair, LATER) for pair in pairs], "user int, item int, rated_at timestamp"
     )
     rows = model.predict(asked).frame.collect()
     found = {(row.user, row.item): row.prediction for row in rows}
@@ -146,102 +185,100 @@ def predictions_of(
 
 
 @each_model
-def test_every_user_gets_n_unseen_items_in_total_order(house: House, name: str) -> None:
-    found = lists_of(fitted(house, name), USERS)
-    seen = {row[:2] for row in TRAIN}
-    assert sorted(found) == USERS
-    for user, places in found.items():
-        items = [item for item, _ in places]
-        assert len(set(items)) == len(items) == N
-        assert not seen & {(user, item) for item in items}
-        assert set(items) <= set(ITEMS)
+def test_every_user_gets_all_items_in_total_order_where_nothing_was_seen(
+    house: House, name: str
+) -> None:
+    found = house.answers(name).everything
+    assert sorted(set(found) - {UNKNOWN}) == USERS
+    for places in found.values():
+        assert sorted(item for item, _ in places) == ITEMS
         assert all(np.isfinite(score) for _, score in places)
         assert places == sorted(places, key=lambda place: (-place[1], place[0]))
 
 
 @each_model
-def test_where_fewer_items_are_left_the_list_has_all_of_them(house: House, name: str) -> None:
-    user = USERS[0]
-    known = {item for item, _ in lists_of(fitted(house, name), [user], [], n=100)[user]}
-    assert len(known) >= len(ITEMS) // 2
-    left = sorted(known)[:3]
-    seen = [(user, item) for item in ITEMS if item not in left]
-    assert sorted(i for i, _ in lists_of(fitted(house, name), [user], seen)[user]) == left
+def test_every_user_gets_the_n_best_of_the_items_that_were_not_seen(
+    house: House, name: str
+) -> None:
+    answers, seen = house.answers(name), set(SEEN)
+    assert sorted(set(answers.unseen) - {UNKNOWN}) == sorted({*USERS} - {HAS_NONE_LEFT})
+    for user, places in answers.unseen.items():
+        # To the bit: a score does not depend on what else is asked.
+        every = [place for place in answers.everything[user] if (user, place[0]) not in seen]
+        assert places == every[:N]
+        assert len(places) == (3 if user == HAS_THREE_LEFT else N)
+    assert sorted(item for item, _ in answers.unseen[HAS_THREE_LEFT]) == LEFT
 
 
 @each_model
 def test_predictions_are_finite_and_on_the_scale_or_none(house: House, name: str) -> None:
-    pairs = [(user, item) for user in USERS[:6] for item in ITEMS]
-    found = predictions_of(fitted(house, name), pairs)
+    found = house.answers(name).predictions
     if not registry.SPECS[name].predicts_ratings:
         assert not found
         return
-    assert set(found) == set(pairs)
+    assert set(found) - {*UNKNOWN_PAIRS} == {(user, item) for user in USERS[:6] for item in ITEMS}
     assert all(1 <= rating <= 5 for rating in found.values())
     assert name == "mean" or len(set(found.values())) > 5
 
 
 @each_model
-def test_unknown_users_and_items_do_no_harm(house: House, name: str) -> None:
-    model = fitted(house, name)
-    known, unknown = USERS[0], 999
-    seen = [*TRAIN, (known, 777), (unknown, ITEMS[0]), (unknown, 777), (555, 777)]
-    found = lists_of(model, [known, unknown], seen)
-    assert found.pop(known) == lists_of(model, [known])[known]
-    if name in EVERYBODY:
-        assert len(found[unknown]) == N
-        assert ITEMS[0] not in {item for item, _ in found[unknown]}
-    else:
-        assert not found
-    pairs = [(known, 777), (unknown, ITEMS[0]), (unknown, 777)]
-    predicted = predictions_of(model, pairs)
-    assert all(1 <= rating <= 5 for rating in predicted.values())
-    assert not predicted or name in {"mean", "biases"}
+def test_unknown_users_and_items_are_served_by_those_who_can(house: House, name: str) -> None:
+    answers = house.answers(name)
+    served = name in EVERYBODY
+    assert (UNKNOWN in answers.everything, UNKNOWN in answers.unseen) == (served, served)
+    if served:
+        assert len(answers.unseen[UNKNOWN]) == N
+    predicted = {*UNKNOWN_PAIRS} & {*answers.predictions}
+    assert predicted == ({*UNKNOWN_PAIRS} if name in {"mean", "biases"} else set())
 
 
 @each_model
 def test_one_seed_makes_one_model(house: House, name: str) -> None:
-    once = lists_of(fitted(house, name), USERS)
-    again = lists_of(house.fit(name, TRAIN[::-1], place="again"), USERS)
+    once = house.answers(name).everything
+    again = lists_of(house.fit(name, TRAIN[::-1], place="again"), USERS, [], n=100)
     if name not in MLLIB:
-        assert again == once
+        assert again == {user: once[user] for user in USERS}
         return
-    for user, places in once.items():
-        scores = [score for _, score in places]
-        assert [score for _, score in again[user]] == pytest.approx(scores, abs=1e-4)
+    for user in USERS:
+        expected = dict(once[user])
+        assert dict(again[user]) == pytest.approx(expected, abs=1e-4)
 
 
 @each_model
 def test_one_user_and_one_item_are_enough(house: House, name: str) -> None:
-    rows = [(0, 0, 5.0, datetime(2020, 1, 1, tzinfo=UTC))]
-    model = house.fit(name, rows, place="one")
-    assert lists_of(model, [0], rows) == {}
+    model = house.fit(name, rated(1, 1), place="one")
     assert [item for item, _ in lists_of(model, [0], [])[0]] == [0]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name, spec in registry.SPECS.items() if name in SMALL and "rank" in SMALL[name]],
-)
-@pytest.mark.parametrize("shape", [(4, 9), (9, 4)])
-def test_a_rank_above_users_or_items_is_no_fault(
-    house: House, name: str, shape: tuple[int, int]
-) -> None:
-    rows = rated(*shape)
-    changes: dict[str, Any] = {name: {"rank": 12}}
-    model = house.fit(name, rows, place=f"rank-{shape[0]}", **changes)
-    found = lists_of(model, sorted({row[0] for row in rows}), rows, n=2)
-    assert len(found) == shape[0]
+@pytest.mark.parametrize("name", [name for name in registry.SPECS if "rank" in SMALL.get(name, {})])
+def test_a_rank_above_users_and_items_is_no_fault(house: House, name: str) -> None:
+    rows, changes = rated(4, 9), {name: {"rank": 12}}
+    found = lists_of(house.fit(name, rows, place="rank", **changes), [0, 2, 4, 6], [], n=2)
+    assert len(found) == 4
     assert all(np.isfinite(score) for places in found.values() for _, score in places)
 
 
 @each_model
-def test_no_rating_is_refused_in_words(house: House, name: str) -> None:
-    if name == "blend":
-        pytest.xfail("its parts refuse first")
-    with pytest.raises(FitError, match=f"{name}.*to fit|no item was fitted") as refusal:
-        house.fit(name, [], place="none")
+def test_nothing_to_fit_is_refused_in_words(house: House, name: str) -> None:
+    # A blend is fitted from models: without any it has nothing, as others without ratings.
+    words = "blend: no model to blend" if name == "blend" else f"{name}.*to fit|no item was fitted"
+    scratch = Folder(house.spark, house.folder) / f"{name}-none"
+    with pytest.raises(FitError, match=words) as refusal:
+        registry.build(name, sections()).fit(house.data([]), scratch=scratch, seed=7)
     assert refusal.value.hint
+
+
+def test_a_blend_of_which_validation_says_nothing_weighs_its_parts_equally(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = {part: house.fitted(part) for part in PARTS}
+    nothing = house.spark.createDataFrame([], RATINGS)
+    data = house.data(TRAIN, validation=nothing, fitted=parts)
+    scratch = Folder(house.spark, house.folder) / "blend-equal"
+    model = registry.build("blend", sections()).fit(data, scratch=scratch, seed=7)
+    assert model.info()["weights"] == {part: 1 / len(PARTS) for part in PARTS}
+    assert "no relevant item in validation" in caplog.text
+    assert len(lists_of(model, USERS, [])) == len(USERS)
 
 
 LOAD = """
@@ -250,14 +287,15 @@ from pyspark.sql import SparkSession
 from recpipe.models import registry
 from recpipe.storage import Folder
 
-spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
-names, users, seen, n = json.loads(sys.argv[2])
-asked = spark.createDataFrame([(u,) for u in users], "user int")
-left_out = spark.createDataFrame(seen, "user int, item int")
+builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+spark = builder.config("spark.sql.shuffle.partitions", "5").getOrCreate()
+names, users, instant = json.loads(sys.argv[2])
+asked = spark.createDataFrame([(u,) for u in users], "user int").persist()
+nothing = spark.createDataFrame([], "user int, item int")
 for name in names:
     model = registry.load(Folder(spark, sys.argv[1]) / name)
     again = registry.build(name, model.refit_config.sections())
-    rows = model.recommend(asked, n=n, seen=left_out, instant=1609459200000000).frame.collect()
+    rows = model.recommend(asked, n=100, seen=nothing, instant=instant).frame.collect()
     lists = sorted((r.user, r["rank"], r.item, r.score) for r in rows)
     print("LOADED", json.dumps([name, again == model.refit_config, model.info(), lists]))
 """
@@ -266,8 +304,8 @@ for name in names:
 def test_saved_models_give_the_same_lists_in_a_fresh_process(house: House, tmp_path: Path) -> None:
     names = list(registry.SPECS)
     for name in names:
-        fitted(house, name).save(Folder(house.spark, tmp_path) / name)
-    given = json.dumps([names, USERS, [row[:2] for row in TRAIN], N])
+        house.fitted(name).save(Folder(house.spark, tmp_path) / name)
+    given = json.dumps([names, USERS, micros(LATER)])
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(tmp_path), given],
         capture_output=True, text=True, check=False, timeout=300,
@@ -276,13 +314,75 @@ def test_saved_models_give_the_same_lists_in_a_fresh_process(house: House, tmp_p
     lines = [line.removeprefix("LOADED ") for line in done.stdout.splitlines() if "LOADED" in line]
     assert [json.loads(line)[0] for line in lines] == names
     for name, same_config, info, rows in map(json.loads, lines):
-        model = fitted(house, name)
         assert same_config, name
-        assert info == json.loads(json.dumps(dict(model.info()))), name
-        lists = lists_of(model, USERS)
+        assert info == json.loads(json.dumps(dict(house.fitted(name).info()))), name
+        lists = house.answers(name).everything
         expected = [
             [user, rank, item, score]
-            for user, places in sorted(lists.items())
-            for rank, (item, score) in enumerate(places, 1)
+            for user in USERS
+            for rank, (item, score) in enumerate(lists[user], 1)
         ]
         assert rows == expected, name
+
+
+# -- a scorer that asks for the instant -------------------------------------------------------
+
+
+@pytest.mark.parametrize("blocks", [((3, 7, 8, 22),), ((3, 7), (8, 22))])
+def test_a_scorer_is_told_the_instant_for_which_lists_are_made(
+    spark: SparkSession, blocks: tuple[tuple[int, ...], ...]
+) -> None:
+    clock = Clock.of(spark, *blocks)
+    users = spark.createDataFrame([(1,), (2,)], "user int")
+    seen = spark.createDataFrame([(2, 8)], "user int, item int")
+    for hour, due in ((6, {1: [7, 8], 2: [7, 3]}), (23, {1: [22, 8], 2: [22, 7]})):
+        instant = micros(datetime(1969, 5, 1, hour, 59, 59, 999_999, tzinfo=UTC))
+        for left_out in (seen, packed_pairs(seen)):
+            rows = clock.recommend(users, n=2, seen=left_out, instant=instant).frame.collect()
+            places = sorted((row.user, row["rank"], row.item) for row in rows)
+            assert {u: [item for user, _, item in places if user == u] for u in (1, 2)} == due
+
+
+def test_a_scorer_is_told_the_instant_of_every_pair_that_is_predicted(spark: SparkSession) -> None:
+    first, second = (
+        datetime(2020, 3, 1, 17, 4, 9, 123_457, tzinfo=UTC),
+        datetime(1969, 12, 31, 22, 59, 58, 1, tzinfo=UTC),
+    )
+    # Items 2 and 5 are of different blocks, 9 of none; a pair is asked for at two instants.
+    rows = [(u, i, at) for u in range(40) for i in (2, 5, 9) for at in (first, second)]
+    asked = spark.createDataFrame(rows, "user int, item int, rated_at timestamp")
+    clock = Clock.of(spark, (1, 2), (4, 5))
+    due = sorted(
+        (u, i, float(micros(at) % 10_000_000 if i == 2 else micros(at) // 3_600_000_000))
+        for u, i, at in rows
+        if i != 9
+    )
+    moved = mapped(asked, lambda batches: batches, "user int, item int, rated_at timestamp")
+    for pairs in (asked, packed_pairs(asked), packed_pairs(asked, users=40), moved):
+        found = sorted(map(tuple, clock.predict(pairs).frame.where("item != 9").collect()))
+        assert found == due
+
+
+def test_a_blend_tells_its_parts_the_instant(house: House) -> None:
+    """At the instant of the lists the clock alone finds what is held out; at another it fails."""
+    spark, hours = house.spark, tuple(range(24))
+    train = [(u, i, 5.0, LATER) for u in range(12) for i in (5, 6, (5 + u) % 24)]
+    hidden = [(u, 17, 5.0, LATER) for u in range(12)]
+    as_of = datetime(2021, 7, 1, 17, tzinfo=UTC)
+    ratings = sorted(set(train))
+    popular = house.fit("popularity", ratings, place="hours")
+    data = house.data(
+        ratings,
+        validation=spark.createDataFrame(hidden, RATINGS),
+        fitted={"popularity": popular, "clock": Clock.of(spark, hours)},
+        as_of=as_of,
+    )
+    scratch = Folder(spark, house.folder) / "blend-hours"
+    model = registry.build("blend", {}).fit(data, scratch=scratch, seed=7)
+    assert model.info()["weights"] == {"clock": 1.0}
+    users = spark.createDataFrame([(3,), (99,)], "user int")
+    nothing = spark.createDataFrame([], "user int, item int")
+    for hour in (0, 17):
+        at = micros(as_of.replace(hour=hour))
+        rows = model.recommend(users, n=1, seen=nothing, instant=at).frame.collect()
+        assert sorted((row.user, row.item) for row in rows) == [(3, hour), (99, hour)]

@@ -13,6 +13,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -198,8 +199,13 @@ def _renamed(
 
 
 @contextmanager
-def error_in_words(uri: str, what: str) -> Iterator[None]:
+def error_in_words(uri: str, what: str, *, files: bool = False) -> Iterator[None]:
     """What Spark throws while it opens or reads a source becomes InputError, in one line.
+
+    Args:
+        uri: of the source.
+        what: it should be.
+        files: whether only that becomes one which Spark says of a file that it cannot read.
 
     Raises:
         InputError: naming `uri`, or the file that Spark names.
@@ -208,12 +214,14 @@ def error_in_words(uri: str, what: str) -> Iterator[None]:
         yield
     except (PySparkException, Py4JJavaError) as error:
         words = str(error.java_exception if isinstance(error, Py4JJavaError) else error)
-        named = re.search(
-            r"FAILED_READ_FILE[^]]*\]\s*Encountered error while reading file (\S+?)\.\s", words
-        )
+        named = re.search(r"FAILED_READ_FILE\S*\s.*?reading file (\S+?)\.?\s", words)
+        if files and named is None:
+            raise
         said = next(filter(None, map(str.strip, words.splitlines())), type(error).__name__)
+        cause = re.findall(r"Caused by: (?:\S+\.)?(\w+(?:Exception|Error): .*)", words)
         raise InputError(
-            f"{named[1] if named else uri}: cannot be read as {what}: {said[:300]}",
+            f"{unquote(named[1]) if named else uri}: cannot be read as {what}:"
+            f" {(cause[-1] if cause and named else said)[:300]}",
             hint="is it whole?",
         ) from error
 

@@ -92,7 +92,7 @@ class StagedRatings:
 
     @property
     def seen(self) -> DataFrame | None:
-        """(user_id, item_id, rated_at) of the rows that are not rated, ids strings; None without."""
+        """(user_id, item_id, rated_at) of rows that are not rated, ids strings; None without."""
         return self.judged.seen if self.judged and self.judged.unrated else None
 
     def histogram(self, numbers: int = 100_000) -> dict[float, int]:

@@ -25,7 +25,7 @@ ROW = (*RATING_COLUMNS, "whole", "sound", "row", "raw", *POSITION)
 complete, whether its fields are UTF-8, whether it is a row at all (no header, not blank), the line
 as it stands, and where it was."""
 
-_WHOLE = re.compile(r"\s*-?[0-9]+\.0*\s*")
+_WHOLE = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
 _COMMA = re.compile(r"\s*-?[0-9]+,[0-9]+\s*")
 _POINT = re.compile(r"\s*-?[0-9]+\.[0-9]+\s*")
 
@@ -149,7 +149,7 @@ def rating_look(
 
 def _is_whole(values: Sequence[str]) -> bool:
     written = [value for value in values if value.strip()]
-    return bool(written) and all(_WHOLE.fullmatch(value) for value in written)
+    return any("." in v for v in written) and all(_WHOLE.fullmatch(v) for v in written)
 
 
 def placed_row(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from recpipe.errors import MissingError
 from recpipe.ingest.fast.lines import error_in_words, read_delta
-from recpipe.ingest.formats.base import Look, Marks
 from recpipe.ingest.formats.parquet import look_by_schema, typed_rows
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.ingest.formats.base import Look, Marks
     from recpipe.ingest.layout import Layout, Sample
 
 LOG = "_delta_log"

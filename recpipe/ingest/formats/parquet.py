@@ -140,6 +140,9 @@ def typed_rows(rows: DataFrame, schema: StructType, layout: Layout, *, source: s
     def at(name: str) -> Column:
         column, kind, called = found[name]
         text = _texts(name, column, kind)
+        if isinstance(kind, _TIMES) and layout.time == "nanoseconds":
+            # INT96, which Arrow takes for nanoseconds, and Spark for what it has.
+            text = F.concat(_micros(column), F.lit("000"))
         if text is None:
             raise InputError(
                 f"{source}: column {called} is {kind.simpleString()}",
@@ -159,6 +162,11 @@ def typed_rows(rows: DataFrame, schema: StructType, layout: Layout, *, source: s
     )
 
 
+def _micros(column: Column) -> Column:
+    """An instant or a day as microseconds since 1970, in text."""
+    return F.unix_micros(column.cast("timestamp")).cast("string")
+
+
 @contextmanager
 def nanoseconds_as_numbers(spark: SparkSession) -> Iterator[None]:
     """Spark, which has no instants of nanoseconds, reads them as numbers while the block lasts."""
@@ -170,7 +178,7 @@ def nanoseconds_as_numbers(spark: SparkSession) -> Iterator[None]:
         spark.conf.set(_NANOSECONDS, str(before))
 
 
-def _texts(name: str, column: Column, kind: DataType) -> Column | None:
+def _texts(name: str, column: Column, kind: DataType) -> Column | None:  # noqa: PLR0911 - one for each type
     """A typed column as text; None where the type cannot be that of the field."""
     if isinstance(kind, (StringType, IntegralType)):
         return column.cast("string")
@@ -189,5 +197,5 @@ def _texts(name: str, column: Column, kind: DataType) -> Column | None:
     if name == "rating" and isinstance(kind, BooleanType):
         return column.cast("int").cast("string")
     if name == "timestamp" and isinstance(kind, _TIMES):
-        return F.unix_micros(column.cast("timestamp")).cast("string")
+        return _micros(column)
     return None

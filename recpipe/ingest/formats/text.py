@@ -70,8 +70,8 @@ class TextFormat:
         if not text.lines:
             return Look(None, reason="empty")
         return (
-            _by_header(sample, text, marks)
-            or _by_number(sample, text, marks)
+            _by_number(sample, text, marks)
+            or _by_header(sample, text, marks)
             or _by_shape(sample, text, marks)
             or _unknown(sample, text)
         )
@@ -307,7 +307,9 @@ def _is_rating(row: Sequence[str], columns: Sequence[str], marks: Marks) -> bool
         return False
     cell = dict(zip(columns, row, strict=True))
     if "rating" in cell and _number(cell["rating"]) is None:
-        return False
+        # Seen and not rated: the instant says that these are ratings all the same.
+        unrated = not cell["rating"].strip()
+        return unrated and is_instant(cell.get("timestamp", ""))
     if "timestamp" not in cell:
         return True
     if "rating" not in cell:

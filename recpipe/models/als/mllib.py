@@ -7,12 +7,13 @@ does (Zhou et al. 2008). It has no biases: the factors carry them.
 from __future__ import annotations
 
 import math
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from py4j.protocol import Py4JError
-from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
@@ -22,6 +23,7 @@ from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
 from recpipe.spark.checkpoints import set_checkpoint_dir
+from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ def _fit(
     rates: bool,
 ) -> FactorModel:
     spark, own, shared = ratings.sparkSession, model.own, model.shared
-    ratings = ratings.persist(StorageLevel.MEMORY_AND_DISK)
+    ratings = cached(ratings)
     try:
         count = ratings.count()
         if not count:
@@ -187,11 +189,7 @@ def _fit(
             coldStartStrategy="drop",
             **parameters,
         )
-        # Without a folder MLlib leaves checkpoints out in silence, and past some thirty iterations
-        # the lineage overflows the stack. Never set back: setting one makes a folder in it, and so
-        # would bring back the scratch of an earlier fit, for good.
-        set_checkpoint_dir(spark, scratch.path("checkpoints"))
-        with _released(spark):
+        with _alone(spark, scratch, name=model.name):
             fitted = als.fit(ratings)
             return FactorModel.fitted(
                 scratch,
@@ -225,17 +223,34 @@ def _factors(side: str, factors: DataFrame) -> DataFrame:
     )
 
 
+_FITS = Lock()
+"""The checkpoint directory is the context's: one fit of MLlib at a time."""
+
+
 @contextmanager
-def _released(spark: SparkSession) -> Iterator[None]:
-    """Release what MLlib cached inside the block: it hands out no handle on those RDDs."""
-    java: Any = spark.sparkContext._jsc  # noqa: SLF001
-    before = set(java.getPersistentRDDs())
-    try:
-        yield
-    finally:
-        for number, rdd in dict(java.getPersistentRDDs()).items():
-            if number not in before:
-                rdd.unpersist(False)
+def _alone(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]:
+    """No other fit of MLlib is in the block; what this one cached is released at its end.
+
+    MLlib hands out no handle on the RDDs that it caches, of which some stay after a fit, and all
+    after one that fails. Where an RDD was made is in its description, and Spark lets a thread say
+    what stands there.
+    """
+    context = spark.sparkContext
+    java: Any = context._jsc  # noqa: SLF001 - nothing public sets a call site or lists what is cached
+    site = f"{name} {uuid.uuid4().hex}"
+    with _FITS:
+        # Without a folder MLlib leaves checkpoints out in silence, and past some thirty iterations
+        # the lineage overflows the stack. Never set back: setting one makes a folder in it, and so
+        # would bring back the scratch of an earlier fit, for good.
+        set_checkpoint_dir(spark, scratch.path("checkpoints"))
+        java.setCallSite(site)
+        try:
+            yield
+        finally:
+            java.clearCallSite()
+            for rdd in dict(java.getPersistentRDDs()).values():
+                if rdd.toString().endswith(f" at {site}"):
+                    rdd.unpersist(False)
 
 
 def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Section]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _CANDIDATES = 100
 """The best items of each part among which a blend finds its own best."""
 _USERS_AT_ONCE = 64
+NO_CANDIDATE = -1e30
+"""The score of what is no candidate: below all others, and 0 where it is weighed by 0."""
 
 _QUESTIONS = "user int, relevant int, hits binary, scores binary"
 """Of a user: how many items are relevant, for each candidate whether it is (bool), and its standard
@@ -51,7 +53,7 @@ class Questions:
     """What weights are found on.
 
     Args:
-        scores: (users, candidates, parts) standard scores; -inf where a user has fewer candidates.
+        scores: (users, candidates, parts) standard scores; NO_CANDIDATE where a user has fewer.
         hits: (users, candidates) whether the candidate is relevant.
         relevant: (users,) how many items are relevant.
     """
@@ -81,12 +83,14 @@ def forward_selection(questions: Questions, *, steps: int, k: int) -> NDArray[np
     """
     parts = questions.scores.shape[2]
     counts, best, reached = np.zeros(parts), np.zeros(parts), -1.0
-    for _ in range(steps):
-        tried = [questions.ndcg(counts + added, k=k) for added in np.eye(parts)]
+    for step in range(1, steps + 1):
+        # As shares: in float32 their sums may tie where those of counts do not.
+        shares = [(counts + added) / step for added in np.eye(parts)]
+        tried = [questions.ndcg(weights, k=k) for weights in shares]
         chosen = int(np.argmax(tried))
         counts[chosen] += 1
         if tried[chosen] > reached:
-            best, reached = counts / counts.sum(), tried[chosen]
+            best, reached = shares[chosen], tried[chosen]
     return best
 
 
@@ -98,6 +102,7 @@ def questions(
     seen: Interactions,
     max_users: int,
     seed: int,
+    instant: int,
 ) -> Questions | None:
     """What validation users ask of the parts; None if there is no such user.
 
@@ -110,6 +115,7 @@ def questions(
         seen: (user int, item int, ...) pairs that are no candidates.
         max_users: how many users are drawn at most.
         seed: of the draw.
+        instant: that the parts are asked for, in microseconds since 1970.
     """
     spark = relevant.sparkSession
     users = relevant.select("user").distinct()
@@ -121,7 +127,7 @@ def questions(
         packed_pairs(frame.select("user", "item"), users=max_users).rows
         for frame in (asked, left_out)
     ]
-    work = partial(_asked, items=items, shape=inputs.shape)
+    work = partial(_asked, items=items, shape=inputs.shape, instant=instant)
     rows = (
         together([*frames, *inputs.packed(buckets=buckets)], buckets=buckets)
         .mapInArrow(work, _QUESTIONS)
@@ -132,7 +138,7 @@ def questions(
     rows.sort(key=lambda row: row["user"])
     parts = len(inputs.parts)
     most = max(len(row["hits"]) for row in rows)
-    scores = np.full((len(rows), most, parts), -np.inf, np.float32)
+    scores = np.full((len(rows), most, parts), NO_CANDIDATE, np.float32)
     hits = np.zeros((len(rows), most), bool)
     for at, row in enumerate(rows):
         own = np.frombuffer(row["scores"], np.float32).reshape(-1, parts)
@@ -141,10 +147,10 @@ def questions(
     return Questions(scores, hits, np.array([row["relevant"] for row in rows], np.int32))
 
 
-def _asked(batches: Batches, *, items: BlendItems, shape: InputShape) -> Batches:
+def _asked(batches: Batches, *, items: BlendItems, shape: InputShape, instant: int) -> Batches:
     """_QUESTIONS of the users of one bucket."""
     wanted, left_out, *arrays = arrays_of(batches, [runs_of, runs_of, *shape.readers()])
-    batch = shape.batch(ids.distinct(wanted.users), arrays, instant=None)
+    batch = shape.batch(ids.distinct(wanted.users), arrays, instant=instant)
     scorer, parts = items.scorer, len(shape.parts)
     relevant, seen = (seen_by(batch.users, runs) for runs in (wanted, left_out))
     for rows in batch.slices(_USERS_AT_ONCE):
@@ -169,4 +175,4 @@ def _candidates(scores: NDArray[np.float32], hits: NDArray[np.bool_]) -> NDArray
     return np.flatnonzero(chosen & np.isfinite(scores).all(axis=1))
 
 
-__all__ = ["Questions", "forward_selection", "questions"]
+__all__ = ["NO_CANDIDATE", "Questions", "forward_selection", "questions"]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
 from recpipe.kernels.ids import by_group
@@ -24,6 +23,7 @@ from recpipe.models.sgd.cells import Block, Cell, Ratings
 from recpipe.models.sgd.units import PLAIN, Units
 from recpipe.spark.chunks import chunks_of, in_chunks
 from recpipe.spark.columns import arrow_row, arrow_rows, as_array, factor_rows, factor_schema
+from recpipe.spark.held import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,12 +108,11 @@ def pack(
     shuffled = split(chunks, validation=False)
     if validation is not None:
         shuffled = shuffled.unionAll(split(in_chunks(validation), validation=True))
-    cells = (
+    cells = cached(
         # A row for each block, so that one without ratings has its cells too.
         shuffled.unionAll(_one_a_block(shuffled, grid.blocks))
         .repartitionById(grid.blocks, "block")
         .mapInArrow(partial(_pack_block, grid=grid, items=items), CELLS)
-        .persist(StorageLevel.MEMORY_AND_DISK)
     )
     with released_on_failure(cells):
         # Sums are taken in one order, whatever order the rows come in.

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpipe.errors import InputError
-from recpipe.ingest.formats import HALF_STARS, WHOLE_STARS, recognise
 from recpipe.ingest.layout import HEAD_BYTES, Layout, Sample
+from recpipe.ingest.recognition import HALF_STARS, WHOLE_STARS, recognise
 
 CSV = "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n"
 AMAZON = "A39HTATAQ9V7YF,0205616461,5.0,1369699200\nA3JM6GV9MNOF9X,0558925278,3.0,1355443200\n"
@@ -155,7 +155,7 @@ def test_a_file_half_of_whose_lines_are_broken_is_still_recognised() -> None:
         ([sample("ratings.csv", CSV, "utf-16")], "UTF-16"),
         ([sample("ratings.csv", CSV, "utf-16-le")], "UTF-16"),
         ([Sample("ratings.csv.gz", b"\x1f\x8b\x08\x00rest")], "gzip"),
-        ([sample("triples.csv", "1,2,3\n4,5,6\n")], "no ratings in triples.csv"),
+        ([sample("pairs.csv", "1,2\n4,5\n")], "its columns are 1 \\(1\\), 2 \\(2\\)"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(samples: list[Sample], message: str) -> None:

@@ -1,0 +1,284 @@
+"""EASE against its closed form in NumPy."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from recpipe.errors import FitError, MissingError
+from recpipe.models import registry
+from recpipe.models.data import TrainingData
+from recpipe.models.linear import gram, weights
+from recpipe.models.linear.ease import Ease, EaseModel
+from recpipe.models.linear.settings import Ease as Settings
+from recpipe.ranking import item_blocks
+from recpipe.storage import Folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+RATINGS = "user int, item int, rating float"
+PENALTY = 3.0
+SHAPES = {"items": (40, 15), "users": (15, 40)}
+"""Users and items, by what the matrix is of."""
+Rows = list[tuple[int, int, float]]
+Lists = dict[int, list[tuple[int, float]]]
+fits = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def scratch(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return Folder(spark, tmp_path_factory.mktemp("ease"))
+
+
+def rated(users: int, items: int, *, share: float = 0.4, seed: int = 1) -> Rows:
+    """Some pairs, rated 0.1 to 5.0; ids have gaps, and the last item's number is huge."""
+    rng = np.random.default_rng(seed)
+    there, stars = rng.random((users, items)) < share, rng.integers(1, 51, (users, items)) / 10
+    number = [*range(0, 3 * (items - 1), 3), 2_000_000_000]
+    # float32, as the ratings of tables are.
+    return [
+        (2 * int(u), number[int(i)], float(np.float32(stars[u, i]))) for u, i in np.argwhere(there)
+    ]
+
+
+def fit(scratch: Folder, rows: Rows | DataFrame, **own: Any) -> EaseModel:
+    frame = scratch.spark.createDataFrame(rows, RATINGS) if isinstance(rows, list) else rows
+    settings = Settings(**{"regularization": PENALTY, **own})
+    place = scratch / str(next(fits))
+    return Ease(settings).fit(TrainingData(ratings=frame), scratch=place, seed=1)
+
+
+@dataclass(frozen=True)
+class Closed:
+    """EASE as the paper has it.
+
+    Args:
+        users: (n,) with a value.
+        items: (m,) with a value.
+        x: (n, m) values.
+        weights: (m, m) B.
+    """
+
+    users: list[int]
+    items: list[int]
+    x: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows, *, values: str, preference_from: float = 4.0) -> Closed:
+        if values == "likings":
+            rows = [(u, i, 1.0) for u, i, r in rows if r >= np.float32(preference_from)]
+        users, u = np.unique([row[0] for row in rows], return_inverse=True)
+        items, i = np.unique([row[1] for row in rows], return_inverse=True)
+        x = np.zeros((len(users), len(items)))
+        x[u, i] = [row[2] for row in rows]
+        p = np.linalg.inv(x.T @ x + PENALTY * np.eye(len(items)))
+        b = -p / np.diag(p)
+        np.fill_diagonal(b, 0)
+        return cls(users.tolist(), items.tolist(), x, b)
+
+    def scores(self) -> dict[int, dict[int, float]]:
+        found = (self.x @ self.weights).tolist()
+        return {
+            user: dict(zip(self.items, row, strict=True))
+            for user, row in zip(self.users, found, strict=True)
+        }
+
+
+def weights_of(model: EaseModel) -> tuple[list[int], np.ndarray]:
+    """Items, ascending, and B of the tables of a fitted model."""
+    rows = sorted(model.weights.frame.collect(), key=lambda row: row["item"])
+    items = [row["item"] for row in rows]
+    if model.vectors is None:
+        return items, np.array([np.frombuffer(row["weights"], np.float32) for row in rows]).T
+    factors = np.array([row["factors"] for row in rows])
+    own = np.array([row["own"] for row in rows])
+    # Of y / (1 - y . y) and, as `own`, y . y / (1 - y . y).
+    y = factors / (1 + own)[:, None]
+    b = y @ factors.T
+    assert np.diag(b) == pytest.approx(own, abs=1e-6)
+    np.fill_diagonal(b, 0)
+    return items, b
+
+
+def lists(model: EaseModel, users: list[int], seen: Sequence[Any] = (), *, n: int = 10**6) -> Lists:
+    spark = model.spark
+    asked = spark.createDataFrame([(user,) for user in users], "user int")
+    left_out = spark.createDataFrame([row[:2] for row in seen], "user int, item int")
+    found: Lists = {}
+    for row in sorted(
+        model.recommend(asked, n=n, seen=left_out).frame.collect(),
+        key=lambda row: (row["user"], row["rank"]),
+    ):
+        found.setdefault(row["user"], []).append((row["item"], row["score"]))
+    return found
+
+
+@pytest.mark.parametrize("values", ["likings", "ratings"])
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_weights_and_scores_are_those_of_the_closed_form(
+    scratch: Folder, matrix: str, values: str
+) -> None:
+    rows = rated(*SHAPES[matrix])
+    closed, model = Closed.of(rows, values=values), fit(scratch, rows, values=values)
+    assert model.info() == {
+        "items": len(closed.items), "users": len(closed.users), "matrix": matrix
+    }  # fmt: skip
+    items, found = weights_of(model)
+    assert items == closed.items
+    np.testing.assert_allclose(found, closed.weights, rtol=0, atol=1e-6)
+    # With nothing left out the diagonal of zeros shows: no item speaks for itself.
+    listed = lists(model, [*closed.users, 999])
+    assert sorted(listed) == closed.users
+    for user, due in closed.scores().items():
+        scores = dict(listed[user])
+        assert scores.keys() == due.keys()
+        assert scores == pytest.approx(due, rel=1e-6, abs=1e-6)
+        order = sorted(scores, key=lambda item: (-scores[item], item))
+        assert [item for item, _ in listed[user]] == order
+
+
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_lists_are_the_best_of_the_closed_form_without_the_seen_items(
+    scratch: Folder, matrix: str
+) -> None:
+    rows = rated(*SHAPES[matrix])
+    closed, model = Closed.of(rows, values="likings"), fit(scratch, rows)
+    seen = {row[:2] for row in rows}
+    listed = lists(model, closed.users, rows, n=4)
+    for user, scores in closed.scores().items():
+        left = {item: score for item, score in scores.items() if (user, item) not in seen}
+        best = sorted(left.values(), reverse=True)[:4]
+        assert [score for _, score in listed[user]] == pytest.approx(best, abs=1e-6)
+        assert {item for item, _ in listed[user]} <= set(left)
+
+
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_tiles_and_blocks_change_no_weight(
+    scratch: Folder, matrix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rated(*SHAPES[matrix])
+    closed = Closed.of(rows, values="ratings")
+    whole = bits(fit(scratch, rows, values="ratings"))
+    # Rows of the matrix three at a time: every sum is taken in the order in which it was.
+    monkeypatch.setattr(gram, "_TILE_BYTES", 3 * 8 * 15)
+    monkeypatch.setattr(weights, "_BLOCK_BYTES", 4 * 8 * 15)
+    assert bits(fit(scratch, rows, values="ratings")) == whole
+    # Several blocks of users: sums of sums, so a few digits.
+    monkeypatch.setattr(gram, "_FEW_ROWS", 3)
+    blocks = fit(scratch, rows, values="ratings")
+    np.testing.assert_allclose(weights_of(blocks)[1], closed.weights, rtol=0, atol=1e-6)
+    # Likings are counted, and counts are exact.
+    split = bits(fit(scratch, rows))
+    monkeypatch.undo()
+    assert bits(fit(scratch, rows)) == split
+
+
+def bits(model: EaseModel) -> list[Any]:
+    """Of weights, vectors and lists."""
+    tables = [model.weights, *([model.vectors] if model.vectors else [])]
+    users = [row["user"] for row in model.histories.frame.select("user").distinct().collect()]
+    return [
+        [sorted(map(tuple, table.frame.collect())) for table in tables],
+        sorted(lists(model, users, n=5).items()),
+    ]
+
+
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_partitions_and_the_order_of_rows_change_no_bit(
+    spark: SparkSession, scratch: Folder, matrix: str
+) -> None:
+    rows = rated(*SHAPES[matrix])
+    whole = bits(fit(scratch, rows, values="ratings"))
+    try:
+        spark.conf.set("spark.sql.shuffle.partitions", "7")
+        moved = spark.createDataFrame(rows[::-1], RATINGS).repartition(5)
+        assert bits(fit(scratch, moved, values="ratings")) == whole
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", "2")
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "matrix", "least"), [(700, 600, "items", 400), (300, 1000, "users", 800)]
+)
+def test_items_in_blocks_have_the_lists_of_items_sent_whole(
+    scratch: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    users: int,
+    items: int,
+    matrix: str,
+    least: int,
+) -> None:
+    # A block of items at 4 bytes for each number of the smaller side just passes a MiB.
+    rows = rated(users, items, share=0.05)
+    whole = fit(scratch, rows, preference_from=0.1)
+    assert whole.info()["matrix"] == matrix
+    monkeypatch.setattr(item_blocks, "LEAST_ITEMS", least)
+    split = replace(whole, max_broadcast_mb=1)
+    sent = split.scoring.items()
+    assert isinstance(sent, item_blocks.ItemBlocks)
+    assert len(sent.blocks) == 2
+    some = [0, 2, 10, 2 * users - 2]
+    assert lists(split, some, rows, n=30) == lists(whole, some, rows, n=30)
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "words"),
+    [
+        (1500, 1000, r"matrix of 1000 items takes 8 MiB .*ease\.max_matrix_mb = 1 is 1 MiB"),
+        (800, 1000, r"matrix of 800 users takes 5 MiB .*ease\.max_matrix_mb = 1 is 1 MiB"),
+    ],
+)
+def test_a_matrix_above_the_limit_is_refused_by_both_sizes(
+    scratch: Folder, users: int, items: int, words: str
+) -> None:
+    rows = [(n % users, n % items, 5.0) for n in range(max(users, items))]
+    with pytest.raises(MissingError, match=words) as refused:
+        fit(scratch, rows, max_matrix_mb=1)
+    assert refused.value.exit_code == 5
+    assert "ease.max_matrix_mb" in str(refused.value.hint)
+
+
+def test_a_preference_is_compared_in_the_precision_of_ratings(scratch: Folder) -> None:
+    # The float 3.3 is below the double 3.3.
+    liked = float(np.float32(3.3))
+    rows = [(u, i, liked) for u in range(3) for i in range(2)] + [(0, 9, 3.0), (7, 1, 3.0)]
+    model = fit(scratch, rows, preference_from=3.3)
+    assert model.info() == {"items": 2, "users": 3, "matrix": "items"}
+    # A user without a liking gets no list, and item 9 is in none.
+    assert sorted(lists(model, [0, 1, 2, 7])) == [0, 1, 2]
+
+
+def test_a_rating_of_0_is_no_value(scratch: Folder) -> None:
+    rows = [(u, i, 1.0 + u) for u in range(3) for i in range(2)]
+    with_zeros = [*rows, (0, 5, 0.0), (9, 1, 0.0)]
+    assert bits(fit(scratch, with_zeros, values="ratings")) == bits(
+        fit(scratch, rows, values="ratings")
+    )
+
+
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_a_saved_model_is_loaded_with_its_bits(
+    spark: SparkSession, scratch: Folder, tmp_path: Path, matrix: str
+) -> None:
+    model = fit(scratch, rated(*SHAPES[matrix]), values="ratings")
+    folder = Folder(spark, tmp_path) / "ease"
+    model.save(folder)
+    loaded = registry.load(folder, max_broadcast_mb=9)
+    assert isinstance(loaded, EaseModel)
+    assert (loaded.refit_config, loaded.max_broadcast_mb) == (model.refit_config, 9)
+    assert bits(loaded) == bits(model)
+
+
+def test_nothing_liked_is_a_failed_fit(scratch: Folder) -> None:
+    with pytest.raises(FitError, match="ease: no liking to fit") as refused:
+        fit(scratch, [(0, 0, 3.5), (1, 0, 1.0)])
+    assert "preference_from" in str(refused.value.hint)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from recpipe.kernels.gram import gram_rows, sparse_product
+
+Sparse = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+_values = st.sampled_from([0.0, 1.0, -2.0, 0.5, 3.25, 1e-3, 512.0])
+_dense = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9),
+    elements=_values,
+)
+
+
+def sparse(dense: np.ndarray, kind: type[Any] = np.float32) -> Sparse:
+    """Offsets, columns and values of what is not 0, read-only as Arrow's arrays are."""
+    rows, columns = np.nonzero(dense)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(dense)))])
+    arrays = (
+        offsets.astype(np.int64),
+        columns.astype(np.int32),
+        np.ascontiguousarray(dense[rows, columns], kind),
+    )
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+@settings(deadline=None)
+@given(_dense, st.data())
+def test_gram_rows_are_the_upper_triangle_of_the_product(
+    dense: np.ndarray, data: st.DataObject
+) -> None:
+    width = dense.shape[1]
+    first = data.draw(st.integers(0, width))
+    rows = slice(first, data.draw(st.integers(first, width)))
+    wide = dense.astype(np.float64)
+    found = gram_rows(*sparse(dense), rows, width=width)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, np.triu(wide.T @ wide)[rows], rtol=1e-12)
+
+
+def test_rows_that_are_made_a_few_at_a_time_have_the_same_bits() -> None:
+    rng = np.random.default_rng(1)
+    dense = np.where(rng.random((50, 23)) < 0.4, rng.normal(size=(50, 23)), 0)
+    given = sparse(dense)
+    whole = gram_rows(*given, slice(0, 23), width=23)
+    parts = [gram_rows(*given, slice(at, min(at + 5, 23)), width=23) for at in range(0, 23, 5)]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@settings(deadline=None)
+@given(_dense, st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_a_sparse_product_is_that_of_dense_matrices(
+    kind: type[Any], dense: np.ndarray, width: int, seed: int
+) -> None:
+    other = np.random.default_rng(seed).normal(size=(dense.shape[1], width)).astype(kind)
+    found = sparse_product(*sparse(dense, kind), other)
+    assert found.dtype == kind
+    assert found.shape == (len(dense), width)
+    due, size = (
+        a.astype(np.float64) @ b.astype(np.float64)
+        for a, b in ((dense, other), (abs(dense), abs(other)))
+    )
+    np.testing.assert_array_less(abs(found - due), 10 * np.finfo(kind).eps * size + 1e-30)
+
+
+def test_a_value_without_a_row_of_the_dense_matrix_adds_nothing() -> None:
+    offsets, columns = np.array([0, 2, 3], np.int64), np.array([-1, 1, -1], np.int32)
+    dense = np.array([[1, 2], [3, 4]], np.float32)
+    found = sparse_product(offsets, columns, np.array([9, 2, 9], np.float32), dense)
+    assert found.tolist() == [[6, 8], [0, 0]]
+
+
+def test_a_row_and_a_column_of_a_product_have_the_same_bits_whatever_stands_beside_them() -> None:
+    rng = np.random.default_rng(2)
+    dense = np.where(rng.random((40, 60)) < 0.5, rng.normal(size=(40, 60)), 0)
+    other = rng.normal(size=(60, 35)).astype(np.float32)
+    whole = sparse_product(*sparse(dense), other)
+    for row in (0, 17, 39):
+        alone = sparse_product(*sparse(dense[row : row + 1]), other)
+        assert alone.tobytes() == whole[row].tobytes()
+    for block in (slice(0, 1), slice(3, 20), slice(31, 35)):
+        some = sparse_product(*sparse(dense), np.ascontiguousarray(other[:, block]))
+        assert some.tobytes() == np.ascontiguousarray(whole[:, block]).tobytes()
