@@ -145,7 +145,7 @@ def test_a_named_model_that_was_not_fitted_is_refused() -> None:
 
 
 def test_no_value_at_all_is_refused_rather_than_guessed() -> None:
-    with pytest.raises(UsageError, match="none of .* has ndcg@10"):
+    with pytest.raises(UsageError, match=r"none of .* has ndcg@10"):
         choose([ndcg("random", 0.2)], metric="ndcg@10", models=MODELS)
 
 
