@@ -17,7 +17,7 @@ import psutil
 
 from recpipe.errors import MissingError, RecpipeError
 from recpipe.runtime import signals
-from recpipe.runtime.cache import class_archive
+from recpipe.runtime.cache import class_archive, mark_used
 from recpipe.runtime.jars import delta_jars
 from recpipe.runtime.java import find_java
 from recpipe.spark import failures
@@ -60,6 +60,7 @@ def java_options(*, short_lived: bool) -> str:
     options = [_SHORT_LIVED] if short_lived else []
     archive = class_archive()
     if archive.exists():
+        mark_used(archive)
         # Java warns where an archive does not fit, which is nothing that a user need know.
         options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
     return " ".join(options)

@@ -179,10 +179,11 @@ def _trained(
     """The exchange that carried the factors, and what it holds of users and items."""
     own = model.settings
     log.info(
-        "%s: %d ratings in %d blocks, exchange %s: %s",
+        "%s: %s ratings in %d block%s, exchange %s: %s",
         model.name,
-        packed.ratings,
+        f"{packed.ratings:,}",
         packed.sides[USER].blocks,
+        "" if packed.sides[USER].blocks == 1 else "s",
         "ring" if choice.ring else "spark",
         choice.reason,
     )
