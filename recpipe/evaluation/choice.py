@@ -53,8 +53,9 @@ class Choice:
     def __str__(self) -> str:
         """One line for a person."""
         how = "the best" if self.automatic else "as publish.model says"
-        value = "not judged" if self.value is None else f"{self.metric} {self.value:.4f}"
-        said = f"{self.model} ({how}): {value} on validation"
+        if self.value is None:
+            return f"{self.model}: no {self.metric} on validation"
+        said = f"{self.model} ({how}): {self.metric} {self.value:.4f} on validation"
         if self.runner_up is not None and self.lead is not None:
             side = "ahead of" if self.lead >= 0 else "behind"
             said += f", {abs(self.lead):.4f} {side} {self.runner_up}"
@@ -73,7 +74,8 @@ def choose(
 
     RMSE and MAE are compared over the pairs that all models predict (`<split>_common`), where
     there are such: a model must not win by staying silent on what is hard. Ties go to the model
-    that comes first in `models`.
+    that comes first in `models`, and so does the choice where no list could be evaluated: nothing
+    was held out, or nothing of it was relevant.
 
     Args:
         rows: of all models; those of other splits and metrics are ignored.
@@ -96,12 +98,16 @@ def choose(
         (model for model in models if model in values and SPECS[model].selectable),
         key=lambda model: -sign * values[model],
     )
-    if named is None and not ranking:
+    # Of a handful of ratings nothing can be held out, or nothing of it is relevant: then there are
+    # no lists to compare, and still lists to publish.
+    compared = bool(values) or metric_at(metric)[1] is None
+    others = [] if compared else [model for model in models if SPECS[model].selectable]
+    if named is None and not [*ranking, *others]:
         raise UsageError(
-            f"no model has {metric} on {split}, so none can be chosen",
-            hint="name one in publish.model, or lower evaluate.relevance_threshold",
+            f"none of {', '.join(models)} has {metric} on {split}, so none can be chosen",
+            hint="fit another model, or name one in publish.model",
         )
-    model = named or ranking[0]
+    model = named or [*ranking, *others][0]
     runner_up = next((other for other in ranking if other != model), None)
     lead = None
     if runner_up is not None and model in values:
@@ -144,7 +150,7 @@ def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
         ranking: the models that could be chosen, the best first.
     """
     if choice.value is None:
-        yield f"{choice.model} has no {choice.metric} on validation: nothing speaks for it"
+        yield f"no model was compared: {choice.model} has no {choice.metric} on validation"
     elif choice.users < FEW_USERS:
         yield f"the choice rests on {choice.users} users, fewer than {FEW_USERS}"
     if not ranking:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
 COMMON = "_common"
 """Ends the name of a split that holds only the pairs that every rating model predicts."""
@@ -73,9 +73,20 @@ class MetricRow:
         return {key: row[key] for key in (*order, "fold")}
 
 
-def document(rows: Iterable[MetricRow]) -> dict[str, Any]:
-    """The whole of metrics.json."""
-    return {"definitions": dict(DEFINITIONS), "rows": [row.as_dict() for row in rows]}
+def document(
+    rows: Iterable[MetricRow], *, failed: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """The whole of metrics.json.
+
+    Args:
+        rows: the numbers.
+        failed: models that could not be fitted, and so have none: model and error of each.
+    """
+    return {
+        "definitions": dict(DEFINITIONS),
+        "rows": [row.as_dict() for row in rows],
+        "failed": [dict(entry) for entry in failed],
+    }
 
 
 def settled(value: float) -> float:

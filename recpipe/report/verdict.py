@@ -126,6 +126,8 @@ def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
             f"{entry.get('failed')} could not be fitted and {entry.get('used')} took its place:"
             f" {entry.get('error')}"
         )
+    for entry in manifest.get("failed") or ():
+        yield f"{entry.get('model')} could not be fitted: {entry.get('error')}"
     for gate in manifest.get("gates") or ():
         if gate.get("verdict") == "refused":
             yield f"the gate '{gate.get('gate')}' refused: {gate.get('detail')}"

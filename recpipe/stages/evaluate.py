@@ -38,6 +38,7 @@ def evaluate(context: Context, run: Run) -> None:
     """Judge every fitted model on validation and test, and choose the one to publish."""
     with stage(context, run, "evaluate"):
         names = fitted_models(run)
+        failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
         run.folder.delete("evaluation")
         run.folder.delete("metrics.json")
@@ -52,7 +53,7 @@ def evaluate(context: Context, run: Run) -> None:
             ):
                 seen = _seen(context, run, before, until=parts.cutoffs.get(f"{part}_from"))
                 rows += _judge(context, run, models, parts, part, seen=seen)
-        run.folder.write_json("metrics.json", evaluation.document(rows))
+        run.folder.write_json("metrics.json", evaluation.document(rows, failed=failed))
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
 
 

@@ -130,13 +130,22 @@ def test_a_named_model_without_a_value_is_published_with_a_warning() -> None:
     assert "no ndcg@10" in choice.warnings[0]
 
 
+def test_where_no_list_could_be_evaluated_the_first_model_is_published_with_a_warning() -> None:
+    choice = choose([rmse("sgd", 0.9)], metric="ndcg@10", models=["mean", "sgd", "biases"])
+
+    assert (choice.model, choice.value, choice.automatic) == ("sgd", None, True)
+    assert "no model was compared" in choice.warnings[0]
+    with pytest.raises(UsageError, match="has rmse on validation"):
+        choose([ndcg("popularity", 0.1)], metric="rmse", models=["popularity"])
+
+
 def test_a_named_model_that_was_not_fitted_is_refused() -> None:
     with pytest.raises(UsageError, match="nmf was not fitted"):
         choose([], metric="ndcg@10", models=MODELS, named="nmf")
 
 
 def test_no_value_at_all_is_refused_rather_than_guessed() -> None:
-    with pytest.raises(UsageError, match="no model has ndcg@10"):
+    with pytest.raises(UsageError, match=r"none of .* has ndcg@10"):
         choose([ndcg("random", 0.2)], metric="ndcg@10", models=MODELS)
 
 
