@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -177,13 +177,18 @@ def session(options: Options, name: str) -> Iterator[Context]:
     from recpipe.storage import Folder
 
     shown = progress.Progress()
-    with spark_session(
-        settings.session,
-        name=f"recpipe {name}",
-        delta=settings.storage.format == "delta",
-        verbose=options.verbose,
-        input_bytes=_input_bytes(options),
-    ) as spark:
+    with ExitStack() as stack:
+        # With --verbose Spark's own log is what shows that it starts.
+        with nullcontext() if options.verbose else shown.waiting("starting Spark"):
+            spark = stack.enter_context(
+                spark_session(
+                    settings.session,
+                    name=f"recpipe {name}",
+                    delta=settings.storage.format == "delta",
+                    verbose=options.verbose,
+                    input_bytes=_input_bytes(options),
+                )
+            )
         shown.attach(spark)
         yield Context(
             root=Folder(spark, options.root, format=settings.storage.format),
