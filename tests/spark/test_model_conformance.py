@@ -7,16 +7,20 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
 from recpipe.ranking.pairs import packed_pairs
+from recpipe.runtime.parallel import run_all
 from recpipe.settings import Settings
 from recpipe.spark.interactions import mapped
 from recpipe.storage import Folder
@@ -128,11 +132,9 @@ class House:
         if name not in self.asked:
             model, asked = self.fitted(name), [*USERS, UNKNOWN]
             pairs = [(user, item) for user in USERS[:6] for item in ITEMS]
-            self.asked[name] = Answers(
-                lists_of(model, asked, [], n=100),
-                lists_of(model, asked, SEEN),
-                predictions_of(model, pairs + UNKNOWN_PAIRS),
-            )
+            everything, unseen = lists_of(model, asked, ([], 100), (SEEN, N))
+            predictions = predictions_of(model, pairs + UNKNOWN_PAIRS)
+            self.asked[name] = Answers(everything, unseen, predictions)
         return self.asked[name]
 
 
@@ -158,17 +160,22 @@ SEEN = sorted(
 
 
 def lists_of(
-    model: FittedModel, users: list[int], seen: list[tuple[int, int]], *, n: int = N
-) -> dict[int, List]:
-    """(item, score) of every user by rank."""
+    model: FittedModel, users: list[int], *questions: tuple[list[tuple[int, int]], int]
+) -> list[dict[int, List]]:
+    """(item, score) of every user by rank, for each of several seen pairs and n, in one query."""
     spark = model.spark
     asked = spark.createDataFrame([(user,) for user in users], "user int")
-    left_out = spark.createDataFrame(seen, "user int, item int")
-    rows = model.recommend(asked, n=n, seen=left_out, instant=micros(LATER)).frame.collect()
-    found: dict[int, List] = {}
+    frames = []
+    for number, (seen, n) in enumerate(questions):
+        left_out = spark.createDataFrame(seen, "user int, item int")
+        lists = model.recommend(asked, n=n, seen=left_out, instant=micros(LATER)).frame
+        frames.append(lists.withColumn("question", F.lit(number)))
+    rows = reduce(DataFrame.unionByName, frames).collect()
+    found: list[dict[int, List]] = [{} for _ in questions]
     for row in sorted(rows, key=lambda row: (row.user, row["rank"])):
-        found.setdefault(row.user, []).append((row.item, row.score))
-        assert row["rank"] == len(found[row.user])
+        places = found[row.question].setdefault(row.user, [])
+        places.append((row.item, row.score))
+        assert row["rank"] == len(places)
     return found
 
 
@@ -235,7 +242,7 @@ def test_unknown_users_and_items_are_served_by_those_who_can(house: House, name:
 @each_model
 def test_one_seed_makes_one_model(house: House, name: str) -> None:
     once = house.answers(name).everything
-    again = lists_of(house.fit(name, TRAIN[::-1], place="again"), USERS, [], n=100)
+    (again,) = lists_of(house.fit(name, TRAIN[::-1], place="again"), USERS, ([], 100))
     if name not in MLLIB:
         assert again == {user: once[user] for user in USERS}
         return
@@ -247,13 +254,14 @@ def test_one_seed_makes_one_model(house: House, name: str) -> None:
 @each_model
 def test_one_user_and_one_item_are_enough(house: House, name: str) -> None:
     model = house.fit(name, rated(1, 1), place="one")
-    assert [item for item, _ in lists_of(model, [0], [])[0]] == [0]
+    (found,) = lists_of(model, [0], ([], N))
+    assert [item for item, _ in found[0]] == [0]
 
 
 @pytest.mark.parametrize("name", [name for name in registry.SPECS if "rank" in SMALL.get(name, {})])
 def test_a_rank_above_users_and_items_is_no_fault(house: House, name: str) -> None:
     rows, changes = rated(4, 9), {name: {"rank": 12}}
-    found = lists_of(house.fit(name, rows, place="rank", **changes), [0, 2, 4, 6], [], n=2)
+    (found,) = lists_of(house.fit(name, rows, place="rank", **changes), [0, 2, 4, 6], ([], 2))
     assert len(found) == 4
     assert all(np.isfinite(score) for places in found.values() for _, score in places)
 
@@ -278,12 +286,15 @@ def test_a_blend_of_which_validation_says_nothing_weighs_its_parts_equally(
     model = registry.build("blend", sections()).fit(data, scratch=scratch, seed=7)
     assert model.info()["weights"] == {part: 1 / len(PARTS) for part in PARTS}
     assert "no relevant item in validation" in caplog.text
-    assert len(lists_of(model, USERS, [])) == len(USERS)
+    (found,) = lists_of(model, USERS, ([], N))
+    assert len(found) == len(USERS)
 
 
 LOAD = """
 import json, sys
-from pyspark.sql import SparkSession
+from functools import reduce
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from recpipe.models import registry
 from recpipe.storage import Folder
 
@@ -292,55 +303,70 @@ spark = builder.config("spark.sql.shuffle.partitions", "5").getOrCreate()
 names, users, instant = json.loads(sys.argv[2])
 asked = spark.createDataFrame([(u,) for u in users], "user int").persist()
 nothing = spark.createDataFrame([], "user int, item int")
+frames = []
 for name in names:
     model = registry.load(Folder(spark, sys.argv[1]) / name)
     again = registry.build(name, model.refit_config.sections())
-    rows = model.recommend(asked, n=100, seen=nothing, instant=instant).frame.collect()
-    lists = sorted((r.user, r["rank"], r.item, r.score) for r in rows)
-    print("LOADED", json.dumps([name, again == model.refit_config, model.info(), lists]))
+    lists = model.recommend(asked, n=100, seen=nothing, instant=instant).frame
+    frames.append(lists.withColumn("model", F.lit(name)))
+    print("LOADED", json.dumps([name, again == model.refit_config, model.info()]))
+rows = reduce(DataFrame.unionByName, frames).collect()
+print("LISTS", json.dumps(sorted((r.model, r.user, r["rank"], r.item, r.score) for r in rows)))
 """
 
 
 def test_saved_models_give_the_same_lists_in_a_fresh_process(house: House, tmp_path: Path) -> None:
     names = list(registry.SPECS)
-    for name in names:
-        house.fitted(name).save(Folder(house.spark, tmp_path) / name)
+    place = Folder(house.spark, tmp_path)
+    run_all([partial(house.fitted(name).save, place / name) for name in names])
     given = json.dumps([names, USERS, micros(LATER)])
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(tmp_path), given],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = [line.removeprefix("LOADED ") for line in done.stdout.splitlines() if "LOADED" in line]
-    assert [json.loads(line)[0] for line in lines] == names
-    for name, same_config, info, rows in map(json.loads, lines):
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    loaded = [json.loads(line[1]) for line in lines if line[0] == "LOADED"]
+    assert [name for name, *_ in loaded] == names
+    for name, same_config, info in loaded:
         assert same_config, name
         assert info == json.loads(json.dumps(dict(house.fitted(name).info()))), name
+    (rows,) = (json.loads(line[1]) for line in lines if line[0] == "LISTS")
+    for name in names:
         lists = house.answers(name).everything
         expected = [
-            [user, rank, item, score]
+            [name, user, rank, item, score]
             for user in USERS
             for rank, (item, score) in enumerate(lists[user], 1)
         ]
-        assert rows == expected, name
+        assert [row for row in rows if row[0] == name] == expected
 
 
 # -- a scorer that asks for the instant -------------------------------------------------------
 
 
-@pytest.mark.parametrize("blocks", [((3, 7, 8, 22),), ((3, 7), (8, 22))])
-def test_a_scorer_is_told_the_instant_for_which_lists_are_made(
-    spark: SparkSession, blocks: tuple[tuple[int, ...], ...]
-) -> None:
-    clock = Clock.of(spark, *blocks)
+def test_a_scorer_is_told_the_instant_for_which_lists_are_made(spark: SparkSession) -> None:
     users = spark.createDataFrame([(1,), (2,)], "user int")
     seen = spark.createDataFrame([(2, 8)], "user int, item int")
-    for hour, due in ((6, {1: [7, 8], 2: [7, 3]}), (23, {1: [22, 8], 2: [22, 7]})):
+    whole, split = Clock.of(spark, (3, 7, 8, 22)), Clock.of(spark, (3, 7), (8, 22))
+    packed = packed_pairs(seen)
+    frames = []
+    for hour in (6, 23):
         instant = micros(datetime(1969, 5, 1, hour, 59, 59, 999_999, tzinfo=UTC))
-        for left_out in (seen, packed_pairs(seen)):
-            rows = clock.recommend(users, n=2, seen=left_out, instant=instant).frame.collect()
-            places = sorted((row.user, row["rank"], row.item) for row in rows)
-            assert {u: [item for user, _, item in places if user == u] for u in (1, 2)} == due
+        for clock, left_out in ((whole, seen), (whole, packed), (split, seen)):
+            lists = clock.recommend(users, n=2, seen=left_out, instant=instant).frame
+            frames.append(lists.withColumn("hour", F.lit(hour)))
+    found = sorted(
+        (row.hour, row.user, row["rank"], row.item)
+        for row in reduce(DataFrame.unionByName, frames).collect()
+    )
+    due = {(6, 1): [7, 8], (6, 2): [7, 3], (23, 1): [22, 8], (23, 2): [22, 7]}
+    assert found == sorted(
+        (*key, rank, item)
+        for key, items in due.items()
+        for rank, item in enumerate(items, 1)
+        for _ in range(3)
+    )
 
 
 def test_a_scorer_is_told_the_instant_of_every_pair_that_is_predicted(spark: SparkSession) -> None:
@@ -358,9 +384,12 @@ def test_a_scorer_is_told_the_instant_of_every_pair_that_is_predicted(spark: Spa
         if i != 9
     )
     moved = mapped(asked, lambda batches: batches, "user int, item int, rated_at timestamp")
-    for pairs in (asked, packed_pairs(asked), packed_pairs(asked, users=40), moved):
-        found = sorted(map(tuple, clock.predict(pairs).frame.where("item != 9").collect()))
-        assert found == due
+    frames = [
+        clock.predict(pairs).frame.where("item != 9")
+        for pairs in (asked, packed_pairs(asked), packed_pairs(asked, users=40), moved)
+    ]
+    found = reduce(DataFrame.unionByName, frames).collect()
+    assert sorted(map(tuple, found)) == sorted(due * len(frames))
 
 
 def test_a_blend_tells_its_parts_the_instant(house: House) -> None:
@@ -382,7 +411,9 @@ def test_a_blend_tells_its_parts_the_instant(house: House) -> None:
     assert model.info()["weights"] == {"clock": 1.0}
     users = spark.createDataFrame([(3,), (99,)], "user int")
     nothing = spark.createDataFrame([], "user int, item int")
-    for hour in (0, 17):
-        at = micros(as_of.replace(hour=hour))
-        rows = model.recommend(users, n=1, seen=nothing, instant=at).frame.collect()
-        assert sorted((row.user, row.item) for row in rows) == [(3, hour), (99, hour)]
+    midnight, evening = (
+        model.recommend(users, n=1, seen=nothing, instant=micros(as_of.replace(hour=hour))).frame
+        for hour in (0, 17)
+    )
+    found = sorted((row.user, row.item) for row in midnight.unionByName(evening).collect())
+    assert found == [(3, 0), (3, 17), (99, 0), (99, 17)]

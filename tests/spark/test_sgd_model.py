@@ -222,7 +222,7 @@ def test_a_fit_leaves_nothing_cached_and_no_setting_changed_whether_it_succeeds_
 
     assert cached(spark) <= there
     assert spark.conf.get("spark.sql.adaptive.enabled") == before
-    assert scratch.list() == ["sgd-item_factors", "sgd-user_factors"]
+    assert scratch.list() == ["sgd-item-factors", "sgd-user-factors"]
 
 
 def test_it_is_a_model_of_the_protocol() -> None:
