@@ -27,6 +27,7 @@ from recpipe.kernels.best import (
     least_of,
 )
 from recpipe.kernels.score_bounds import NO_SCREEN, SCREEN, Screen, best_of_bounds
+from recpipe.kernels.splitmix import GOLDEN, mixed
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 
 if TYPE_CHECKING:
@@ -257,12 +258,7 @@ def _best_of_products(
         _best_of_batch(panels, batch, base, hidden, first, top)
 
 
-@njit(uint64(uint64), cache=True, nogil=True)
-def _mix(x: np.uint64) -> np.uint64:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+_mix: Any = njit(uint64(uint64), cache=True, nogil=True)(mixed)
 
 
 @njit(void(uint64, INTS, INTS, INTS, SEEN, TOP), cache=True, nogil=True)
@@ -274,20 +270,19 @@ def _best_of_hashes(
     seen: Seen,
     top: Top,
 ) -> None:
-    step = np.uint64(0x9E3779B97F4A7C15)
     panels = (len(candidates) + LANES - 1) // LANES
     hidden = np.empty(panels, np.uint16)
     scores = np.empty(LANES, np.float32)
     for row in range(len(users)):
         hide(hidden, seen, row, places)
-        start = _mix(_mix(seed + step) + step * (np.uint64(users[row]) + np.uint64(1)))
+        start = _mix(_mix(seed + GOLDEN) + GOLDEN * (np.uint64(users[row]) + np.uint64(1)))
         for panel in range(panels):
             scores[:] = -np.inf
             for lane in range(min(LANES, len(candidates) - panel * LANES)):
                 item = candidates[panel * LANES + lane]
-                mixed = _mix(start + step * (np.uint64(item) + np.uint64(1)))
+                bits = _mix(start + GOLDEN * (np.uint64(item) + np.uint64(1)))
                 # 24 bits: all that float32 tells apart in [0, 1).
-                scores[lane] = np.float32(mixed >> np.uint64(40)) * np.float32(2.0**-24)
+                scores[lane] = np.float32(bits >> np.uint64(40)) * np.float32(2.0**-24)
             _take(scores, panel, candidates, hidden, top, row)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,16 +8,16 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, MissingError, UsageError
+from recpipe.errors import FitError, MissingError
 from recpipe.feedback import Scale
 from recpipe.kernels.als import initial_factors
 from recpipe.models import registry
-from recpipe.models.als.block.fold_in import fold_in
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
+from recpipe.models.als.block.packing import Rows
+from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.mllib import preferences
 from recpipe.models.als.settings import BlockAls as Explicit
 from recpipe.models.als.settings import BlockAlsImplicit as Implicit
-from recpipe.models.baselines.simple import Popularity
 from recpipe.spark.interactions import Interactions, frame_of
 from recpipe.storage import Folder
 
@@ -246,18 +245,20 @@ def test_a_saved_model_is_the_same_when_loaded(
         assert again.refit() == model.refit()
 
 
-def test_a_folded_in_user_gets_the_factors_of_the_fit(
-    spark: SparkSession, scratch: Folder, train: DataFrame
-) -> None:
-    for fit in (explicit, implicit):
-        model = fit(scratch, train)
-        new = train.withColumn("user", F.col("user") + 1_000_000)
-        unknown = spark.createDataFrame([(1_000_000, 1, 5.0), (7, 1, 5.0)], RATINGS)
-        folded = fold_in(model, new.unionAll(unknown).repartition(3))
-        users, p = factors(folded, "user")
-        expected_users, expected = factors(model.user_factors, "user")
-        assert (users == expected_users + 1_000_000).all(), "user 7 rated no known item"
-        np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-5)
+def users_of(model: FactorModel, train: DataFrame, items: DataFrame) -> NDArray[np.float64]:
+    """The factors of the users of `train` by one half-iteration from these items' factors."""
+    again: Any = model.refit()
+    plan = Solve("ours", again.objective(), "cholesky", cg_steps=1, seed=0)
+    ids, values = factors(items, "item")
+    known = np.zeros((len(ids), plan.width), np.float32)
+    known[:, :RANK] = values
+    fed = frame_of(again.fed(train)).toPandas()
+    own = np.unique(fed["user"], return_inverse=True)[1].astype(np.int32)
+    at = np.searchsorted(ids, fed["item"]).astype(np.int32)
+    rows = Rows.of(own, at, fed["rating"].to_numpy(np.float32), rows=own.max() + 1)
+    solved, bad = plan.rows(rows, known, plan.gram(known).astype(np.float32), None)
+    assert bad == -1
+    return solved[:, :RANK].astype(np.float64)
 
 
 @pytest.mark.parametrize("below", ["explicit", "disliked"])
@@ -276,15 +277,9 @@ def test_a_row_is_solved_as_mllib_solves_it(scratch: Folder, train: DataFrame, b
     items = theirs.itemFactors.select(
         F.col("id").alias("item"), F.col("features").alias("factors"), F.lit(0.0).alias("bias")
     )
-    folded = factors(fold_in(replace(ours, item_factors=items), train), "user")[1]
+    found = users_of(ours, train, items)
     expected = theirs.userFactors.withColumnsRenamed({"id": "user", "features": "factors"})
-    np.testing.assert_allclose(folded, factors(expected, "user")[1], rtol=1e-3, atol=1e-4)
-
-
-def test_only_our_own_als_folds_in(scratch: Folder, train: DataFrame) -> None:
-    model = Popularity().fit(train, validation=None, scratch=scratch, seed=1)
-    with pytest.raises(UsageError, match="popularity: no fold-in"):
-        fold_in(model, train)
+    np.testing.assert_allclose(found, factors(expected, "user")[1], rtol=1e-3, atol=1e-4)
 
 
 def test_no_rating_is_no_fit(scratch: Folder, train: DataFrame) -> None:
