@@ -243,6 +243,22 @@ def test_a_saved_model_is_the_same_when_loaded(
         assert again.refit_config == model.refit_config
 
 
+def users_of(model: FactorModel, train: DataFrame, items: DataFrame) -> NDArray[np.float64]:
+    """The factors of the users of `train` by one half-iteration from these items' factors."""
+    again: Any = model.refit_config
+    plan = Solve("ours", again.objective(), "cholesky", cg_steps=1, seed=0)
+    ids, values = factors(items, "item")
+    known = np.zeros((len(ids), plan.width), np.float32)
+    known[:, :RANK] = values
+    fed = frame_of(again.fed(TrainingData(ratings=train, scale=SCALE))).toPandas()
+    own = np.unique(fed["user"], return_inverse=True)[1].astype(np.int32)
+    at = np.searchsorted(ids, fed["item"]).astype(np.int32)
+    rows = Rows.of(own, at, fed["rating"].to_numpy(np.float32), rows=own.max() + 1)
+    solved, bad = plan.rows(rows, known, plan.gram(known).astype(np.float32), None)
+    assert bad == -1
+    return solved[:, :RANK].astype(np.float64)
+
+
 @pytest.mark.parametrize("below", ["explicit", "disliked"])
 def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> None:
     fed, theirs = train, dict[str, Any]()
