@@ -131,6 +131,10 @@ def test_a_file_that_may_hold_ratings_stops_the_source_and_others_are_named() ->
             beside(name, head)
     assert beside("README.txt", b"About, this\ndata\n").ignored.keys() == {"README.txt"}
     assert beside("part-1.csv", b"", committed=True).ignored == {"part-1.csv": "has 0 bytes"}
+    truth = b'{\n  "seed": 42,\n  "users": [1, 2]\n}\n'
+    assert beside("truth.json", truth).ignored.keys() == {"truth.json"}
+    with pytest.raises(InputError, match=r"more\.json"):
+        beside("more.json", b'{\n "all": [\n  {"user": 1, "item": 2}\n ]\n}\n')
     users = b"userId,age,rating\n1,24,4\n2,31,3\n"
     assert beside("users.csv", users).ignored.keys() == {"users.csv"}
 

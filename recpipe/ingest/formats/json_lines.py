@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -13,6 +14,7 @@ from recpipe.ingest.dialect import text_of
 from recpipe.ingest.fast.lines import is_row, read_lines
 from recpipe.ingest.formats.base import Look, Marks, all_columns, placed_row, rates, rating_look
 from recpipe.ingest.layout import Layout
+from recpipe.ingest.names import chosen_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from recpipe.ingest.layout import Sample
 
 _BROKEN = "_broken"
+_KEY = re.compile(r'"([^"\\\n]{1,100})"\s*:')
 
 
 class JsonLinesFormat:
@@ -40,9 +43,7 @@ class JsonLinesFormat:
             return None
         objects = [found for found in map(_object, text.lines) if found is not None]
         if not objects:
-            meant = sample.suffix in {".json", ".jsonl", ".ndjson"}
-            reason = "one JSON document, not an object a line"
-            return Look(None, reason=reason, may_rate=meant) if meant else None
+            return _document(text.content, marks)
         names = tuple(dict.fromkeys(name for found in objects for name in found))
         columns, folders = all_columns(sample, names, marks)
         if not rates(columns, folders):
@@ -94,6 +95,16 @@ class JsonLinesFormat:
 
 
 FORMAT = JsonLinesFormat()
+
+
+def _document(content: str, marks: Marks) -> Look | None:
+    """One JSON object over several lines: a description, unless its keys are those of ratings."""
+    keys = tuple(dict.fromkeys(_KEY.findall(content)))
+    if not keys:
+        return None
+    columns = chosen_columns(keys, marks.columns)
+    reason = "one JSON document, not an object a line"
+    return Look(None, names=keys, reason=reason, may_rate={"user", "item"} <= columns.keys())
 
 
 def _object(line: str) -> dict[str, Any] | None:
