@@ -17,21 +17,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from recpipe.report.numbers import NONE
+from recpipe.report.scores import Scores, ratings_of
+
 MODELS = "mean,biases,popularity,random,als_explicit,nmf,sgd,als_implicit"
 SPLITS = {
     "(a) random 80/20 by row": ["split.strategy=random", "split.fractions=[0.7,0.1,0.2]"],
     "(b) global time": ["split.strategy=global_time"],
     "(c) leave-one-out by time": ["split.strategy=leave_one_out"],
 }
-SHOWN = ("rmse", "mae", "precision", "recall", "ndcg")
+SHOWN = ("precision", "recall", "ndcg")
 
 
 def recpipe(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "recpipe", *arguments], check=True)
 
 
-def judged(root: Path, source: str, overrides: list[str], *, run_id: str) -> Any:
-    """metrics.json of one run up to the judgement: nothing is published."""
+def evaluated(root: Path, source: str, overrides: list[str], *, run_id: str) -> Any:
+    """metrics.json of one run up to `evaluate`: nothing is published."""
     common = ["--root", str(root), *(f"--set={setting}" for setting in overrides)]
     if not (root / "tables").exists():
         recpipe("ingest", "--input", source, *common)
@@ -41,23 +44,17 @@ def judged(root: Path, source: str, overrides: list[str], *, run_id: str) -> Any
     return json.loads((root / "runs" / run_id / "metrics.json").read_text())["rows"]
 
 
-def table(rows: list[dict[str, Any]], *, k: int) -> list[str]:
-    """Lines of a Markdown table: test metrics, one model a line."""
-    cells = {
-        (row["model"], row["metric"]): row
-        for row in rows
-        if row["split"] == "test" and row["k"] in {None, k}
-    }
-    lines = [
-        f"| model | RMSE | MAE | precision@{k} | recall@{k} | NDCG@{k} | users |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for model in MODELS.split(","):
-        shown = [cells.get((model, metric)) for metric in SHOWN]
-        values = [f"{row['value']:.4f}" if row else "-" for row in shown]
-        users = cells[model, "ndcg"]["users"]
-        lines.append(f"| `{model}` | {' | '.join(values)} | {users:,} |")
-    return lines
+def table(scores: Scores, *, k: int) -> list[str]:
+    """A Markdown table of test metrics as `recpipe evaluate` has them, one line a model."""
+    names = [*ratings_of(), *(f"{metric}@{k}" for metric in SHOWN)]
+    found = scores.table("test", names, models=MODELS.split(","))
+    assert found is not None
+    lengths = ["" if name in ratings_of() else f"@{k}" for name in names]
+    heads = [column + at for column, at in zip(found.columns, lengths, strict=True)]
+    lines = [f"| model | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for model, cells in found.rows:
+        lines.append(f"| `{model}` | {' | '.join(c.text.replace(NONE, '-') for c in cells)} |")
+    return [*lines, "", *found.notes]
 
 
 def main() -> None:
@@ -77,13 +74,15 @@ def main() -> None:
         floor = json.loads((Path(source) / "truth.json").read_text())["noise_floor"]
         splits = dict(list(SPLITS.items())[:1])
     for number, (title, overrides) in enumerate(splits.items()):
-        rows = judged(given.work / "root", source, overrides, run_id=f"quality-{number}")
-        print(f"\n{title}\n\n" + "\n".join(table(rows, k=given.k)))
+        rows = evaluated(given.work / "root", source, overrides, run_id=f"quality-{number}")
+        scores = Scores(rows)
+        print(f"\n{title}\n\n" + "\n".join(table(scores, k=given.k)))
         if floor is not None:
             print(f"\nnoise floor: RMSE {floor:.4f}; above it:")
-            for row in rows:
-                if row["split"] == "test" and row["metric"] == "rmse":
-                    print(f"  {row['model']}: {row['value'] / floor - 1:+.1%}")
+            for model in scores.models:
+                rmse = scores.value(model, "rmse", "test")
+                if rmse is not None:
+                    print(f"  {model}: {rmse / floor - 1:+.1%}")
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ class Fit:
 
     def pack(self) -> tuple[Packed, Plan]:
         packed = self.model._pack(self.train, None)
-        return packed, self.model._plan(packed, self.scale, seed=1)
+        return packed, self.model._plan(packed, seed=1)
 
     def whole(self, folder: Folder) -> None:
         with folder.scratch("sgd") as scratch:

@@ -34,7 +34,7 @@ from side_by_side import (
 from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
 from recpipe.settings import load
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.session import spark_session
 from recpipe.storage import Folder
 

@@ -7,7 +7,7 @@ shuffle. A check raises; it never returns a list that a caller may forget.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -114,6 +114,18 @@ class Table:
         Raises:
             ContractError: with the first broken rule and the number of rows that break it.
         """
+        return int(self.measure(frame)[0])
+
+    def measure(self, frame: DataFrame, *more: Column) -> tuple[Any, ...]:
+        """The rows of a frame, once its schema, nulls and rules are right, and `more` of it.
+
+        Args:
+            frame: the table.
+            *more: aggregates that are found in the same pass.
+
+        Raises:
+            ContractError: with the first broken rule and the number of rows that break it.
+        """
         self.check_schema(frame)
         rules = [
             Check(f"{name} is not null", f"`{name}` IS NOT NULL")
@@ -121,14 +133,17 @@ class Table:
             if name not in self.nullable
         ]
         rules.extend(self.checks)
+        named = [column.alias(f"more {place}") for place, column in enumerate(more)]
         counts = frame.agg(
-            F.count(F.lit(1)), *[_broken(rule).alias(str(i)) for i, rule in enumerate(rules)]
+            F.count(F.lit(1)),
+            *[_broken(rule).alias(str(i)) for i, rule in enumerate(rules)],
+            *named,
         )
-        rows, *broken = counts.collect()[0]
-        for rule, count in zip(rules, broken, strict=True):
+        rows, *found = counts.collect()[0]
+        for rule, count in zip(rules, found, strict=False):
             if count:
                 raise ContractError(f"table {self.name}: {count} rows break '{rule.says}'")
-        return int(rows)
+        return (rows, *found[len(rules) :])
 
 
 def _broken(rule: Check) -> Column:
@@ -146,8 +161,23 @@ _RATING_FIELDS: tuple[tuple[str, DataType], ...] = (
 )
 _FINITE = Check("rating is finite", "NOT isnan(rating) AND abs(rating) < 1e30")
 
-RATINGS = Table("ratings", _RATING_FIELDS, key=("user", "item"), checks=(_FINITE,))
-SPLIT = Table("split", _RATING_FIELDS, key=("user", "item"), checks=(_FINITE,))
+RATINGS = Table(
+    "ratings",
+    _RATING_FIELDS,
+    key=("user", "item"),
+    nullable=("rated_at",),
+    checks=(_FINITE,),
+)
+SPLIT = Table(
+    "split", _RATING_FIELDS, key=("user", "item"), nullable=("rated_at",), checks=(_FINITE,)
+)
+UNRATED = Table(
+    "unrated",
+    tuple(field for field in _RATING_FIELDS if field[0] != "rating"),
+    key=("user", "item"),
+    nullable=("rated_at",),
+)
+"""What was seen and not rated: never recommended again, and no rating to learn from."""
 USERS = Table("users", (("user_id", ID), ("user", _INT)), key=("user_id",))
 ITEMS = Table("items", (("item_id", ID), ("item", _INT)), key=("item_id",))
 MOVIES = Table(
@@ -202,6 +232,7 @@ RECOMMENDATIONS = Table(
 )
 
 INGESTED = (
-    RATINGS, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES, USER_FEATURES, REJECTED,
+    RATINGS, UNRATED, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES, USER_FEATURES,
+    REJECTED,
 )  # fmt: skip
 """Every table that `ingest` may write, in the order of docs/contracts.md."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 T = TypeVar("T")
 Many = Annotated[
     tuple[T, ...],
-    BeforeValidator(lambda given: (given,) if isinstance(given, str | int) else given),
+    BeforeValidator(lambda given: (given,) if isinstance(given, str | int | float) else given),
 ]
 """Several values; a single one, as `--set evaluate.ks=5` gives, is a list of one."""
 

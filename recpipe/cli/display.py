@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recpipe.publish import Profile, Rated, Recommended
-
-_SHOWN = ("rmse", "mae", "precision", "recall", "ndcg", "map", "mrr", "hit_rate")
 
 
 def console() -> Console:
@@ -24,8 +23,10 @@ def console() -> Console:
 
 def metrics_table(
     rows: Iterable[Mapping[str, Any]], *, models: Sequence[str], k: int, chosen: str
-) -> Table:
-    """One line a model: rating metrics and ranking metrics at `k` on test, the mean over folds.
+) -> Group:
+    """A table of test metrics as the report has them, and below it what they rest on.
+
+    It has a line for each model and a column for each metric of ratings and of lists of `k`.
 
     Args:
         rows: the rows of metrics.json.
@@ -33,28 +34,23 @@ def metrics_table(
         k: the length of lists.
         chosen: the model that is published, marked with a star.
     """
-    values: dict[tuple[str, str], list[float]] = {}
-    users: dict[str, dict[int | None, int]] = {}
-    for row in rows:
-        if row["split"] == "test" and row["k"] in {None, k}:
-            values.setdefault((row["model"], row["metric"]), []).append(row["value"])
-            if row["k"] is not None:
-                users.setdefault(row["model"], {})[row["fold"]] = row["users"]
-    table = Table(title=f"Test metrics (lists of {k})", title_justify="left")
-    table.add_column("model")
-    for metric in _SHOWN:
-        table.add_column(metric, justify="right")
-    table.add_column("users", justify="right")
-    for model in models:
-        cells = [_mean(values.get((model, metric), [])) for metric in _SHOWN]
-        counted = f"{sum(users[model].values()):,}" if model in users else ""
+    from recpipe.report.numbers import NONE
+    from recpipe.report.scores import Scores, lists_of, ratings_of
+
+    names = [*ratings_of(), *lists_of(k)]
+    scores = Scores(rows).table("test", names, models=models)
+    notes = [*scores.notes] if scores else ["No metric on test."]
+    if chosen in models:
+        notes.append(f"* {chosen}: the model that was chosen to be published.")
+    table = Table("model")
+    for name in scores.columns if scores else ():
+        table.add_column(name, justify="right")
+    for model, cells in scores.rows if scores else [(model, ()) for model in models]:
         name = f"{model} *" if model == chosen else model
-        table.add_row(name, *cells, counted, style="bold" if model == chosen else "")
-    return table
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):.4f}" if values else "-"
+        style = "bold" if model == chosen else ""
+        table.add_row(name, *(cell.text.replace(NONE, "-") for cell in cells), style=style)
+    title = Text(f"Test metrics (lists of {k})", style="italic")
+    return Group(title, table, *map(Text, notes))
 
 
 def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
@@ -62,7 +58,9 @@ def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
     for name, rated in (("Rated best", profile.best), ("Rated latest", profile.latest)):
         table = Table("rating", "title", "when", title=f"{name} by user {profile.user_id}")
         for row in rated:
-            table.add_row(f"{row.rating:g}", _title(row), f"{row.rated_at:%Y-%m-%d}")
+            rating = "" if row.rating is None else f"{row.rating:g}"
+            day = "" if row.rated_at is None else f"{row.rated_at:%Y-%m-%d}"
+            table.add_row(rating, _title(row), day)
         if rated:
             yield table
     table = Table("rank", "title", "score", "source", title=f"For user {profile.user_id}, {run_id}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from recpipe.settings import Settings
     from recpipe.stages.context import Context
+
+
+_RATING_BYTES = 30
+"""Of a rating as text, in the releases of MovieLens."""
 
 
 def _run_date(_context: click.Context, _option: click.Parameter, value: str | None) -> date | None:
@@ -143,12 +147,19 @@ def format_at(root: str) -> dict[str, Any]:
 
 
 def _input_bytes(options: Options) -> int | None:
-    """Bytes of what a stage begins with, the source or the tables there, if they lie on a disk."""
-    from recpipe.storage import local_size
+    """About how many bytes of text a stage begins with: the source, or the tables that are there.
+
+    None where that is not known, such as on a store.
+    """
+    from recpipe.datasets.catalogue import release
+    from recpipe.runtime.input_size import text_bytes
+    from recpipe.spark.session import SMALL_BYTES
+    from recpipe.storage.filesystem import absolute, local_path
 
     if options.dataset is not None:
-        return None
-    return local_size(options.source or f"{options.root}/tables")
+        return release(options.dataset).ratings * _RATING_BYTES
+    place = local_path(absolute(options.source or f"{options.root}/tables"))
+    return None if place is None else text_bytes(place, enough=SMALL_BYTES)
 
 
 @contextmanager
@@ -166,13 +177,18 @@ def session(options: Options, name: str) -> Iterator[Context]:
     from recpipe.storage import Folder
 
     shown = progress.Progress()
-    with spark_session(
-        settings.session,
-        name=f"recpipe {name}",
-        delta=settings.storage.format == "delta",
-        verbose=options.verbose,
-        input_bytes=_input_bytes(options),
-    ) as spark:
+    with ExitStack() as stack:
+        # With --verbose Spark's own log is what shows that it starts.
+        with nullcontext() if options.verbose else shown.waiting("starting Spark"):
+            spark = stack.enter_context(
+                spark_session(
+                    settings.session,
+                    name=f"recpipe {name}",
+                    delta=settings.storage.format == "delta",
+                    verbose=options.verbose,
+                    input_bytes=_input_bytes(options),
+                )
+            )
         shown.attach(spark)
         yield Context(
             root=Folder(spark, options.root, format=settings.storage.format),

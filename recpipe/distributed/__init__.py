@@ -1,6 +1,6 @@
 """A barrier stage whose tasks talk to each other while they compute."""
 
-from recpipe.distributed.stage import admitted, obstacle, shared_keys
+from recpipe.distributed.stage import admitted, obstacle
 from recpipe.distributed.transport import Keys, PeerLostError, Ring
 
-__all__ = ["Keys", "PeerLostError", "Ring", "admitted", "obstacle", "shared_keys"]
+__all__ = ["Keys", "PeerLostError", "Ring", "admitted", "obstacle"]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark import BarrierTaskContext
 
-from recpipe.distributed.certificate import Certificate, encryption_asked
-from recpipe.distributed.transport import Keys, PeerLostError, Ring
+from recpipe.distributed.transport import PeerLostError, Ring
 from recpipe.errors import MissingError
 
 if TYPE_CHECKING:
@@ -19,7 +18,16 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+    from recpipe.distributed.transport import Keys
+
 _LOOK_SECONDS = 1.0
+_ENCRYPTING = (
+    "spark.network.crypto.enabled",
+    "spark.authenticate.enableSaslEncryption",
+    "spark.ssl.enabled",
+    "spark.ssl.rpc.enabled",
+)
+"""Settings by which what executors say to each other is encrypted, as long as Spark carries it."""
 
 
 def obstacle(spark: SparkSession, *, tasks: int) -> str:
@@ -29,6 +37,9 @@ def obstacle(spark: SparkSession, *, tasks: int) -> str:
     # A local master has nothing to allocate, and Spark does not look at the setting there.
     if dynamic == "true" and not str(context.master).startswith("local"):
         return "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage"
+    for setting in _ENCRYPTING:
+        if str(context.getConf().get(setting, "false")).lower() == "true":
+            return f"{setting} is on, and connections of the ring are not encrypted"
     there = slots(spark)
     return f"{tasks} blocks need {tasks} slots at once, and {there} are there" * (there < tasks)
 
@@ -38,12 +49,6 @@ def slots(spark: SparkSession) -> int:
     context: Any = spark.sparkContext._jsc.sc()  # noqa: SLF001 - nothing public has this number
     profile = context.resourceProfileManager().defaultResourceProfile()
     return int(context.maxNumConcurrentTasks(profile))
-
-
-def shared_keys(spark: SparkSession, name: str, *, silence: float) -> Keys:
-    """What the tasks of a fit of model `name` share; see `Keys`."""
-    certificate = Certificate.fresh(spark) if encryption_asked(spark) else None
-    return Keys.fresh(name, certificate, silence=silence)
 
 
 def joined(keys: Keys) -> Ring:

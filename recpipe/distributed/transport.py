@@ -5,8 +5,8 @@ memory of one kernel into that of the next, with no copy between. Arrow Flight w
 server and a conversion, and cannot be shown the secret of a fit in both directions.
 
 Both ends prove that they know the secret of the fit before anything else is said, and that they
-mean the same gathering of tasks, so nobody from an earlier attempt slips in. With a certificate
-the same goes on inside TLS.
+mean the same gathering of tasks, so nobody from an earlier attempt slips in. What follows is not
+encrypted: where Spark's own connections are, there is no ring (`stage.obstacle`).
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recpipe.distributed.certificate import Certificate
-
     Floats = NDArray[np.float32]
 
 _HEAD = struct.Struct("<BiQ")  # kind, number, bytes that follow
@@ -55,19 +53,18 @@ class Keys:
     Args:
         name: of the model, for errors.
         secret: that both ends of a connection prove to know.
-        certificate: for TLS on every connection; None: not encrypted.
         silence: seconds without a sign of life after which a neighbour counts as lost. One that
             computes, or reads its input, gives such signs.
     """
 
     name: str
     secret: bytes = field(repr=False)
-    certificate: Certificate | None = None
     silence: float = 60.0
 
     @classmethod
-    def fresh(cls, name: str, certificate: Certificate | None, *, silence: float) -> Keys:
-        return cls(name, secrets.token_bytes(32), certificate, silence)
+    def fresh(cls, name: str, *, silence: float) -> Keys:
+        """Those of a new fit, with a secret of its own."""
+        return cls(name, secrets.token_bytes(32), silence)
 
 
 class Ring:
@@ -237,8 +234,8 @@ class Ring:
     # -- connections ------------------------------------------------------------------------
 
     def _dial(self) -> socket.socket:
-        plain = socket.create_connection(self._peers[self._before], timeout=self._keys.silence)
-        connection = self._wrapped(plain, server=False)
+        connection = socket.create_connection(self._peers[self._before], timeout=self._keys.silence)
+        self._hold(connection)
         hello, nonce = struct.pack("<i", self._place), secrets.token_bytes(_NONCE)
         connection.sendall(hello + nonce)
         theirs = _read(connection, _NONCE)
@@ -254,16 +251,16 @@ class Ring:
         end = time.monotonic() + self._keys.silence
         while True:
             self._listener.settimeout(max(end - time.monotonic(), 0.001))
-            plain, _ = self._listener.accept()
-            plain.settimeout(_HELLO_SECONDS)
+            connection, _ = self._listener.accept()
+            connection.settimeout(_HELLO_SECONDS)
             try:
-                connection = self._wrapped(plain, server=True)
+                self._hold(connection)
                 if self._known(connection):
                     connection.settimeout(self._keys.silence)
                     return connection
             except OSError:
                 pass
-            plain.close()
+            connection.close()
 
     def _known(self, connection: socket.socket) -> bool:
         hello, nonce = _read(connection, 4), _read(connection, _NONCE)
@@ -277,19 +274,13 @@ class Ring:
     def _proof(self, role: bytes, *said: bytes) -> bytes:
         return hmac.digest(self._keys.secret, b"".join((role, self._session, *said)), "sha256")
 
-    def _wrapped(self, plain: socket.socket, *, server: bool) -> socket.socket:
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sockets.append(plain)
-        if self._abandoned:  # while the connection was made, so that nobody else closes it
-            plain.close()
-            raise ConnectionError("the task has ended")
-        if self._keys.certificate is None:
-            return plain
-        connection = self._keys.certificate.context(server=server).wrap_socket(
-            plain, server_side=server
-        )
+    def _hold(self, connection: socket.socket) -> None:
+        """To be closed with the ring."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sockets.append(connection)
-        return connection
+        if self._abandoned:  # while the connection was made, so that nobody else closes it
+            connection.close()
+            raise ConnectionError("the task has ended")
 
 
 def _listening(host: str) -> socket.socket:

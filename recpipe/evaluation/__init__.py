@@ -1,7 +1,7 @@
 """How good models are: rating and ranking metrics, and the choice that rests on them."""
 
 from recpipe.evaluation.choice import Choice, choose
-from recpipe.evaluation.ranking import judged_users, ranking_by_user, ranking_metrics
+from recpipe.evaluation.ranking import judged_users, ranking_metrics
 from recpipe.evaluation.rating import rating_metrics
 from recpipe.evaluation.rows import DEFINITIONS, MetricRow, document
 
@@ -12,7 +12,6 @@ __all__ = [
     "choose",
     "document",
     "judged_users",
-    "ranking_by_user",
     "ranking_metrics",
     "rating_metrics",
 ]

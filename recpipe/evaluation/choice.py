@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
-from recpipe.evaluation.rows import COMMON, LOWER_IS_BETTER, settled
+from recpipe.evaluation.metrics import metric_at
+from recpipe.evaluation.rows import COMMON, settled
 from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class Choice:
     def __str__(self) -> str:
         """One line for a person."""
         how = "the best" if self.automatic else "as publish.model says"
-        value = "not judged" if self.value is None else f"{self.metric} {self.value:.4f}"
-        said = f"{self.model} ({how}): {value} on validation"
+        if self.value is None:
+            return f"{self.model}: no {self.metric} on validation"
+        said = f"{self.model} ({how}): {self.metric} {self.value:.4f} on validation"
         if self.runner_up is not None and self.lead is not None:
             side = "ahead of" if self.lead >= 0 else "behind"
             said += f", {abs(self.lead):.4f} {side} {self.runner_up}"
@@ -72,11 +74,12 @@ def choose(
 
     RMSE and MAE are compared over the pairs that all models predict (`<split>_common`), where
     there are such: a model must not win by staying silent on what is hard. Ties go to the model
-    that comes first in `models`.
+    that comes first in `models`, and so does the choice where no list could be evaluated: nothing
+    was held out, or nothing of it was relevant.
 
     Args:
         rows: of all models; those of other splits and metrics are ignored.
-        metric: `name@k`, `rmse` or `mae`.
+        metric: its name, with `@k` for a metric of lists.
         models: the fitted models in the order of `train.models`.
         named: the model that `publish.model` names, or None for `auto`.
         split: the part that decides.
@@ -89,18 +92,22 @@ def choose(
             f"publish.model {named} was not fitted", hint=f"fitted: {', '.join(models)}"
         )
     values, users = _on(rows, metric=metric, split=split)
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = metric_at(metric)[0].sign
     # sorted() is stable, so equal values stay in the order of `models`.
     ranking = sorted(
         (model for model in models if model in values and SPECS[model].selectable),
         key=lambda model: -sign * values[model],
     )
-    if named is None and not ranking:
+    # Of a handful of ratings nothing can be held out, or nothing of it is relevant: then there are
+    # no lists to compare, and still lists to publish.
+    compared = bool(values) or metric_at(metric)[1] is None
+    others = [] if compared else [model for model in models if SPECS[model].selectable]
+    if named is None and not [*ranking, *others]:
         raise UsageError(
-            f"no model has {metric} on {split}, so none can be chosen",
-            hint="name one in publish.model, or lower evaluate.relevance_threshold",
+            f"none of {', '.join(models)} has {metric} on {split}, so none can be chosen",
+            hint="fit another model, or name one in publish.model",
         )
-    model = named or ranking[0]
+    model = named or [*ranking, *others][0]
     runner_up = next((other for other in ranking if other != model), None)
     lead = None
     if runner_up is not None and model in values:
@@ -114,7 +121,7 @@ def choose(
         users=users.get(model, 0),
         automatic=named is None,
     )
-    return replace(choice, warnings=tuple(_warnings(choice, best=ranking[0] if ranking else None)))
+    return replace(choice, warnings=tuple(_warnings(choice, ranking)))
 
 
 def _on(
@@ -122,7 +129,7 @@ def _on(
 ) -> tuple[dict[str, float], dict[str, int]]:
     """The value and users of every model, over folds; a model that lacks a fold is left out."""
     judged = [row for row in rows if row.name == metric and row.split == split]
-    if metric in LOWER_IS_BETTER:
+    if metric_at(metric)[0].on_common_pairs:
         common = [row for row in rows if row.name == metric and row.split == split + COMMON]
         judged = common or judged
     folds = {row.fold for row in judged}
@@ -135,12 +142,26 @@ def _on(
     return values, users
 
 
-def _warnings(choice: Choice, *, best: str | None) -> Iterator[str]:
+def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
+    """What to know of a choice.
+
+    Args:
+        choice: the choice.
+        ranking: the models that could be chosen, the best first.
+    """
     if choice.value is None:
-        yield f"{choice.model} has no {choice.metric} on validation: nothing speaks for it"
+        yield f"no model was compared: {choice.model} has no {choice.metric} on validation"
     elif choice.users < FEW_USERS:
         yield f"the choice rests on {choice.users} users, fewer than {FEW_USERS}"
-    if best is not None and SPECS[best].baseline:
-        yield f"the baseline {best} is the best by {choice.metric}: no other model earns its cost"
-    if best is not None and best != choice.model and choice.lead is not None and choice.lead < 0:
+    if not ranking:
+        return
+    best = ranking[0]
+    others = [name for name in ranking if not SPECS[name].baseline]
+    if SPECS[best].baseline and others:
+        yield (
+            f"the baseline {best} is the best by {choice.metric}: {', '.join(others)}"
+            f" {'takes' if len(others) == 1 else 'take'} longer to fit and"
+            f" {'is' if len(others) == 1 else 'are'} no better"
+        )
+    if best != choice.model and choice.lead is not None and choice.lead < 0:
         yield f"{choice.model} was named in publish.model, but {best} is better"

@@ -1,31 +1,35 @@
 """How good the first k places of every user's list are.
 
 Lists and relevant items go to their users' bucket as a few large arrays, whatever the number of
-models, and one kernel gives every metric at every cut-off from them. What leaves a task is sums.
+models. One kernel finds which places hold a relevant item, each metric makes values of that
+(`metrics`), and what leaves a task is sums.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, StructType
 
 from recpipe.errors import ContractError
+from recpipe.evaluation.metrics import RANKING
+from recpipe.evaluation.metrics.base import RankedLists
 from recpipe.evaluation.packing import Source, bucketed
-from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
-from recpipe.spark.arrow import narrow_rows
+from recpipe.evaluation.rows import MetricRow, settled
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
     from pyspark.sql import DataFrame, Row
 
-    from recpipe.kernels.ranking import Judged
+    from recpipe.evaluation.metrics.base import RankingMetric
+    from recpipe.kernels.ranking import Hits
     from recpipe.spark.interactions import Interactions
 
 _TOTALS = (
@@ -34,6 +38,9 @@ _TOTALS = (
 )
 """Of one model in one bucket. `high` and `low` are sums of `kernels.ranking.totals`, as int64
 arrays of metrics x ks."""
+
+_PLACES = 1 << 16
+"""Places of lists that metrics work on at once: their arrays stay in a core's own cache."""
 
 
 def ranking_metrics(
@@ -45,64 +52,46 @@ def ranking_metrics(
     split: str,
     fold: int | None = None,
     users: int | None = None,
+    metrics: Sequence[RankingMetric] = RANKING,
 ) -> list[MetricRow]:
     """Every ranking metric at every k of every model: one query, one pass over the lists.
 
-    The definitions are `rows.DEFINITIONS`: a user with relevant items and no list scores 0, a user
-    without relevant items does not count, a list shorter than k still divides by k. The sums are
-    exact, so values do not depend on partitions.
+    A user with relevant items and no list scores 0, a user without relevant items does not count,
+    a list shorter than k has no hits beyond its end. The sums are exact, so values do not depend
+    on partitions.
 
     Args:
         lists: by model, (user, item, rank, ...) with ranks from 1; longer lists are cut at max(ks).
         held_out: (user, item, rating, ...), one row a pair.
-        ks: the places that count.
+        ks: the places that count, distinct.
         relevance_threshold: the lowest rating that is relevant; None: every held-out item is.
         split: name of the part, for the rows.
         fold: of k-fold, for the rows.
         users: how many there are in `lists` and `held_out` at most, where that is known.
+        metrics: those that are wanted.
 
     Returns:
         Rows in the order of `lists`, metrics, ks; none if no user has a relevant item.
 
     Raises:
         ContractError: if a list has an item twice or its ranks are not 1, 2, ...
-        ValueError: if a k is below 1.
+        ValueError: if a k is below 1 or repeats.
     """
-    judging = _judging(_totals, lists, ks)
+    if not ks or min(ks) < 1 or len(set(ks)) != len(ks):
+        raise ValueError(f"ks must be distinct numbers from 1, not {list(ks)}")
+    wanted = _Wanted(tuple(metrics), tuple(ks))
     together = _together(lists, held_out, relevance_threshold, users=users)
     found: dict[int, list[Row]] = {}
     with narrow_rows(together.sparkSession):
-        for row in together.mapInArrow(judging, _TOTALS).collect():
+        measure = partial(_measure, models=len(lists), wanted=wanted)
+        for row in together.mapInArrow(measure, _TOTALS).collect():
             found.setdefault(row["model"], []).append(row)
     rows: list[MetricRow] = []
     for place, model in enumerate(lists):
         totals = found.get(place, [])
         _refuse_faults(totals, model=model, split=split)
-        rows += _rows(totals, model, ks=ks, split=split, fold=fold)
+        rows += _rows(totals, model, wanted, split=split, fold=fold)
     return rows
-
-
-def ranking_by_user(
-    lists: Mapping[str, Interactions],
-    held_out: Interactions,
-    *,
-    ks: Sequence[int],
-    relevance_threshold: float | None,
-) -> DataFrame:
-    """(model, user, relevant, `precision@5`, ...): the values whose means are the metrics.
-
-    One row a model and a user with relevant items. The arguments are those of `ranking_metrics`,
-    which also checks the lists; this does not.
-
-    Raises:
-        ValueError: if a k is below 1.
-    """
-    judging = _judging(_by_user, lists, ks)
-    together = _together(lists, held_out, relevance_threshold)
-    known = [("model", StringType()), ("user", IntegerType()), ("relevant", IntegerType())]
-    values = [(name, DoubleType()) for name in _names(ks)]
-    schema = StructType([StructField(*field) for field in (*known, *values)])
-    return together.mapInArrow(judging, schema)
 
 
 def judged_users(held_out: Interactions, *, relevance_threshold: float | None) -> DataFrame:
@@ -122,6 +111,13 @@ def _relevant(held_out: Interactions, threshold: float | None) -> Interactions:
     return frame_of(held_out).where(F.col("rating") >= F.lit(threshold).cast("float"))
 
 
+class _Wanted(NamedTuple):
+    """The numbers that are wanted of each model."""
+
+    metrics: tuple[RankingMetric, ...]
+    ks: tuple[int, ...]
+
+
 def _together(
     lists: Mapping[str, Interactions],
     held_out: Interactions,
@@ -129,52 +125,34 @@ def _together(
     *,
     users: int | None = None,
 ) -> DataFrame:
-    """The relevant pairs and the places of every list, for `_judge`."""
+    """The relevant pairs and the places of every list, for `_measure`."""
     # A rank that is missing is as wrong as one below 1.
     places = [Source(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
     return bucketed([Source(_relevant(held_out, threshold)), *places], users=users)
 
 
-def _judging(
-    shape: Callable[..., Iterator[pa.RecordBatch]],
-    lists: Mapping[str, Interactions],
-    ks: Sequence[int],
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What `mapInArrow` does with what is packed: `shape` says what becomes of what is judged."""
-    if not ks or min(ks) < 1:
-        raise ValueError(f"ks must be numbers from 1, not {list(ks)}")
-    return partial(_judge, shape=shape, models=list(lists), ks=list(ks))
-
-
-def _judge(
-    batches: Iterator[pa.RecordBatch],
-    *,
-    shape: Callable[..., Iterator[pa.RecordBatch]],
-    models: list[str],
-    ks: list[int],
+def _measure(
+    batches: Iterator[pa.RecordBatch], *, models: int, wanted: _Wanted
 ) -> Iterator[pa.RecordBatch]:
-    from recpipe.kernels import ranking as kernel
-
-    relevant, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + len(models)))
-    judged = kernel.judge(relevant.keys, [kernel.Places(*places) for places in lists], ks=ks)
-    if len(judged.users):
-        yield from shape(judged, models=models, ks=ks)
-
-
-def _totals(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.RecordBatch]:
-    """_TOTALS, one row a model."""
-    del ks
+    """In a task: _TOTALS of one bucket, one row a model."""
     import pyarrow as pa
 
     from recpipe.kernels import ranking as kernel
 
+    relevant, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + models))
+    places = [kernel.Places(*arrays) for arrays in lists]
+    found = kernel.find_hits(relevant.keys, places, depth=max(wanted.ks))
+    if not len(found.users):
+        return
     rows: list[dict[str, Any]] = []
-    for place in range(len(models)):
-        high, low = kernel.totals(judged.values[place])
-        row = {"model": place, "high": high.tobytes(), "low": low.tobytes()}
-        row |= {"users": np.count_nonzero(judged.relevant), "rows": judged.relevant.sum()}
+    for model in range(models):
+        high, low = np.sum(
+            [kernel.totals(values) for values in _values(found, model, wanted)], axis=0
+        )
+        row = {"model": model, "high": high.tobytes(), "low": low.tobytes()}
+        row |= {"users": np.count_nonzero(found.relevant), "rows": found.relevant.sum()}
         for name, fault in (("repeats", kernel.REPEATS), ("misranked", kernel.MISRANKED)):
-            users = judged.users[judged.faults[place] & fault > 0]
+            users = found.users[found.faults[model] & fault > 0]
             row |= {name: len(users), f"{name}_user": users[0] if len(users) else None}
         rows.append(row)
     fields = [field.split() for field in _TOTALS.split(", ")]
@@ -183,25 +161,26 @@ def _totals(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.
     yield pa.RecordBatch.from_pylist(rows, schema)
 
 
-def _by_user(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.RecordBatch]:
-    """The columns of `ranking_by_user`."""
-    import pyarrow as pa
+def _values(found: Hits, model: int, wanted: _Wanted) -> Iterator[NDArray[np.float64]]:
+    """(metrics, ks, users) of one model, some users with relevant items at a time.
 
-    counted = judged.relevant > 0
-    users, relevant = judged.users[counted], judged.relevant[counted]
-    for place, model in enumerate(models):
-        values = judged.values[place][counted]
-        columns = values.transpose(0, 2, 1).reshape(len(users), -1).T
-        yield pa.RecordBatch.from_arrays(
-            [pa.array([model] * len(users), pa.string()), pa.array(users), pa.array(relevant)]
-            + [pa.array(column) for column in columns],
-            names=["model", "user", "relevant", *_names(ks)],
-        )
-
-
-def _names(ks: Sequence[int]) -> list[str]:
-    """Of the values of a user, in the order of `ranking_by_user`."""
-    return [f"{metric}@{k}" for k in ks for metric in RANKING_METRICS]
+    Raises:
+        ValueError: if a metric gives a value outside of its range.
+    """
+    ks, order = np.unique(np.asarray(wanted.ks, np.int64), return_inverse=True)
+    step = max(1, _PLACES // len(found.hits[model]))
+    for start in range(0, len(found.users), step):
+        some = slice(start, start + step)
+        counted = found.relevant[some] > 0
+        hits = found.hits[model][:, some][:, counted].astype(np.float64)
+        lists = RankedLists(hits, found.relevant[some][counted])
+        values = np.empty((len(wanted.metrics), len(ks), len(lists.relevant)))
+        for place, metric in enumerate(wanted.metrics):
+            values[place] = metric.values(lists, ks)
+            lowest, highest = metric.range
+            if not ((values[place] >= lowest) & (values[place] <= highest)).all():
+                raise ValueError(f"metric {metric.name}: a value is not in {metric.range}")
+        yield values[:, order]
 
 
 def _refuse_faults(totals: Sequence[Row], *, model: str, split: str) -> None:
@@ -218,7 +197,7 @@ def _refuse_faults(totals: Sequence[Row], *, model: str, split: str) -> None:
 
 
 def _rows(
-    totals: Sequence[Row], model: str, *, ks: Sequence[int], split: str, fold: int | None
+    totals: Sequence[Row], model: str, wanted: _Wanted, *, split: str, fold: int | None
 ) -> list[MetricRow]:
     from recpipe.kernels.ranking import mean
 
@@ -232,7 +211,9 @@ def _rows(
     means = iter([settled(mean(*sums, users)) for sums in zip(high, low, strict=True)])
     rows = sum(row["rows"] for row in totals)
     return [
-        MetricRow(model, metric, k, next(means), users=users, rows=rows, split=split, fold=fold)
-        for metric in RANKING_METRICS
-        for k in ks
+        MetricRow(
+            model, metric.name, k, next(means), users=users, rows=rows, split=split, fold=fold
+        )
+        for metric in wanted.metrics
+        for k in wanted.ks
     ]

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recpipe.errors import ContractError
+from recpipe.evaluation.metrics import RATING
+from recpipe.evaluation.metrics.base import PairSums
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import Row
 
+    from recpipe.evaluation.metrics.base import RatingMetric
+    from recpipe.kernels.rating import Terms
     from recpipe.spark.interactions import Interactions
 
 _FAULTS = {
@@ -33,7 +36,6 @@ _FAULTS = {
 }
 
 _COMPARED = ", ".join(f"{name} binary" for name in Compared._fields)
-_SUMS = ("squared", "absolute")
 
 
 def rating_metrics(
@@ -43,13 +45,14 @@ def rating_metrics(
     split: str,
     fold: int | None = None,
     users: int | None = None,
+    metrics: Sequence[RatingMetric] = RATING,
 ) -> list[MetricRow]:
-    """RMSE, MAE and prediction coverage of every model: one query, one pass over the pairs.
+    """Every rating metric of every model: one query, one pass over the pairs.
 
-    Each model is judged twice: over the pairs that it predicts, and (split `<split>_common`) over
-    those that all of them predict. A model that predicts no pair at all is taken for one that
-    does not predict ratings: it gets no row and does not empty the common set. RMSE and MAE over
-    no pair have no value, hence no row.
+    Each model is evaluated twice: over the pairs that it predicts, and (split `<split>_common`)
+    over those that all of them predict. A model that predicts no pair at all is taken for one that
+    does not predict ratings: it gets no row and does not empty the common set. Errors over no pair
+    have no value, hence no row.
 
     Args:
         predictions: by model, (user, item, prediction, ...): one row a predicted pair.
@@ -57,6 +60,10 @@ def rating_metrics(
         split: name of the part, for the rows.
         fold: of k-fold, for the rows.
         users: how many there are in `held_out` at most, where that is known.
+        metrics: those that are wanted.
+
+    Returns:
+        Rows in the order of `predictions` and metrics, those over common pairs after the others.
 
     Raises:
         ContractError: if a model predicts a pair twice, a pair that is not held out or a number
@@ -65,7 +72,7 @@ def rating_metrics(
     models = list(predictions)
     if not models:
         return []
-    total = _compared(predictions, held_out, users=users)
+    total = _compared(predictions, held_out, metrics=metrics, users=users)
     if total is None:
         return []
     if total.repeated[0]:
@@ -85,62 +92,81 @@ def rating_metrics(
     for place, model in enumerate(models):
         predicted = total.masks >> place & 1 > 0
         if predicted.any():
-            users_reached = int(total.reached[place])
-            row = MetricRow(
-                model, "", None, 0.0, users=users_reached, rows=0, split=split, fold=fold
-            )
-            own += _rows(total, predicted, place, row)
+            row = MetricRow(model, "", None, 0.0, users=0, rows=0, split=split, fold=fold)
+            row = replace(row, users=int(total.reached[place]))
+            own += _rows(total, predicted, place, row, metrics)
             row = replace(row, users=int(total.users[shared].sum()), split=split + COMMON)
-            common += _rows(total, shared, place, row)
+            common += _rows(total, shared, place, row, metrics)
     return own + common
 
 
+def _terms(metrics: Sequence[RatingMetric]) -> list[Terms]:
+    return [metric.terms for metric in metrics if metric.terms is not None]
+
+
 def _compared(
-    predictions: Mapping[str, Interactions], held_out: Interactions, *, users: int | None
+    predictions: Mapping[str, Interactions],
+    held_out: Interactions,
+    *,
+    metrics: Sequence[RatingMetric],
+    users: int | None,
 ) -> Compared | None:
     predicted = [
         Source(rows, Value("prediction", "float", missing="skip")) for rows in predictions.values()
     ]
     together = bucketed([Source(held_out, Value("rating", "float")), *predicted], users=users)
-    compare = partial(_compare, models=len(predicted))
+    terms = _terms(metrics)
+    compare = partial(_compare, models=len(predicted), terms=terms)
     with narrow_rows(together.sparkSession):
         # In the order of the partitions, so that sums are always the same.
         rows = together.mapInArrow(compare, _COMPARED).collect()
-    return kernel.added([_read(row, models=len(predicted)) for row in rows]) if rows else None
+    read = [_read(row, models=len(predicted), terms=len(terms)) for row in rows]
+    return kernel.added(read) if read else None
 
 
-def _compare(batches: Iterator[pa.RecordBatch], *, models: int) -> Iterator[pa.RecordBatch]:
-    """One row of _COMPARED."""
+def _compare(
+    batches: Iterator[pa.RecordBatch], *, models: int, terms: Sequence[Terms]
+) -> Iterator[pa.RecordBatch]:
+    """In a task: one row of _COMPARED."""
     import pyarrow as pa
 
     held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
-    found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
+    found = kernel.compare(
+        kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted], terms=terms
+    )
     arrays = [pa.array([values.tobytes()], pa.binary()) for values in found]
     yield pa.RecordBatch.from_arrays(arrays, names=list(Compared._fields))
 
 
-def _read(row: Row, *, models: int) -> Compared:
+def _read(row: Row, *, models: int, terms: int) -> Compared:
     arrays: dict[str, NDArray[Any]] = {
-        name: np.frombuffer(row[name], np.float64 if name in _SUMS else np.int64)
+        name: np.frombuffer(row[name], np.float64 if name == "sums" else np.int64)
         for name in Compared._fields
     }
-    return Compared(**arrays | {name: arrays[name].reshape(-1, models) for name in _SUMS})
+    groups = len(arrays["masks"])
+    return Compared(**arrays | {"sums": arrays["sums"].reshape(groups, models, terms)})
 
 
 def _rows(
-    total: Compared, groups: NDArray[np.bool_], place: int, row: MetricRow
+    total: Compared,
+    groups: NDArray[np.bool_],
+    place: int,
+    row: MetricRow,
+    metrics: Sequence[RatingMetric],
 ) -> list[MetricRow]:
     """The metrics of the model at `place` over the pairs of `groups`; `row` has all but them."""
-    rows = int(total.pairs[groups].sum())
-    values = {"prediction_coverage": rows / int(total.pairs.sum())}
-    if rows:
-        squared, absolute = (
-            float(sums[groups, place].sum()) for sums in (total.squared, total.absolute)
-        )
-        values = {"rmse": sqrt(squared / rows), "mae": absolute / rows, **values}
-    if not all(isfinite(value) for value in values.values()):
-        raise ContractError(f"{row.split}: a held-out rating is not finite")
+    pairs, predicted = int(total.pairs.sum()), int(total.pairs[groups].sum())
+    of_model = total.sums[groups, place].T
+    sums = iter([float(terms.copy().sum()) for terms in of_model])
+    values: dict[str, float | None] = {}
+    for metric in metrics:
+        of_terms = 0.0 if metric.terms is None else next(sums)
+        try:
+            values[metric.name] = metric.of(PairSums(of_terms, predicted, pairs))
+        except ValueError as error:
+            raise ContractError(f"{row.split}: a held-out rating is not finite") from error
     return [
-        replace(row, metric=metric, value=settled(value), rows=rows)
-        for metric, value in values.items()
+        replace(row, metric=name, value=settled(value), rows=predicted)
+        for name, value in values.items()
+        if value is not None
     ]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from recpipe.evaluation.metrics import METRICS
 
-RATING_METRICS = ("rmse", "mae", "prediction_coverage")
-RANKING_METRICS = ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")
-LOWER_IS_BETTER = frozenset({"rmse", "mae"})
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 COMMON = "_common"
 """Ends the name of a split that holds only the pairs that every rating model predicts."""
@@ -29,21 +27,7 @@ DEFINITIONS: dict[str, str] = {
         "The part that judged. A name that ends in _common is over the pairs that every model that"
         " predicts ratings predicts, so that those models compare."
     ),
-    "rmse": "Root of the mean squared difference of prediction and rating, over predicted pairs.",
-    "mae": "Mean absolute difference of prediction and rating, over predicted pairs.",
-    "prediction_coverage": "Share of the split's pairs that are predicted.",
-    "precision": "Relevant items in the first k places / k, also where the list is shorter.",
-    "recall": "Relevant items in the first k places / the user's relevant items.",
-    "ndcg": (
-        "Sum of 1 / log2(rank + 1) over relevant items in the first k places / the same sum over"
-        " ranks 1 to min(k, the user's relevant items)."
-    ),
-    "map": (
-        "Sum over relevant items in the first k places of the precision at their rank /"
-        " min(k, the user's relevant items)."
-    ),
-    "mrr": "1 / rank of the first relevant item in the first k places; 0 where there is none.",
-    "hit_rate": "1 where a relevant item is in the first k places, else 0.",
+    **{name: metric.definition for name, metric in METRICS.items()},
     "mean": "The value of a ranking metric is its mean over users, each with the same weight.",
 }
 """What metrics.json says of its numbers."""
@@ -89,9 +73,20 @@ class MetricRow:
         return {key: row[key] for key in (*order, "fold")}
 
 
-def document(rows: Iterable[MetricRow]) -> dict[str, Any]:
-    """The whole of metrics.json."""
-    return {"definitions": dict(DEFINITIONS), "rows": [row.as_dict() for row in rows]}
+def document(
+    rows: Iterable[MetricRow], *, failed: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """The whole of metrics.json.
+
+    Args:
+        rows: the numbers.
+        failed: models that could not be fitted, and so have none: model and error of each.
+    """
+    return {
+        "definitions": dict(DEFINITIONS),
+        "rows": [row.as_dict() for row in rows],
+        "failed": [dict(entry) for entry in failed],
+    }
 
 
 def settled(value: float) -> float:

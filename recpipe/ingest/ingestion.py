@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType
 
-from recpipe.contracts import INGESTED, ITEMS, RATINGS, REJECTED, USERS
+from recpipe.contracts import INGESTED, ITEMS, RATINGS, REJECTED, UNRATED, USERS
 from recpipe.errors import CheckError, InputError
 from recpipe.ingest import metadata, ratings
 from recpipe.ingest.archive import Limits
-from recpipe.ingest.fast.lines import Staged, stage
-from recpipe.ingest.fast.passes import Numbers
-from recpipe.ingest.fast.staging import (
-    StagedRatings,
-    is_mostly_whole,
-    latest,
-    stage_judged,
-    stage_lines,
+from recpipe.ingest.fast.lines import (
+    NOT_A_NUMBER,
+    OFF_SCALE,
+    OUT_OF_RANGE,
+    Staged,
+    stage,
 )
+from recpipe.ingest.fast.passes import Numbers
+from recpipe.ingest.fast.staging import StagedRatings, latest
 from recpipe.ingest.ids import check_dense, extend, first
+from recpipe.ingest.reading import Reading, marks_of, read_ratings
 from recpipe.ingest.report import FileReport, IdCounts, IngestReport, RowCounts
 from recpipe.ingest.source import Source, open_source
 from recpipe.ingest.times import Period
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
     from recpipe.contracts import Table
-    from recpipe.feedback import Scale
+    from recpipe.feedback import Times
     from recpipe.ingest.layout import Kind
     from recpipe.ingest.settings import Ingest
     from recpipe.storage import Folder, Replacement, Tables
@@ -62,7 +63,7 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
     Args:
         source: a folder, zip or file on any Hadoop file system (docs/contracts.md).
         tables: of the root.
-        settings: limits, and the rating scale where it is not the release's own.
+        settings: limits, and what the source does not say itself.
         run_date: the last day on which a rating can have been made (UTC).
 
     Raises:
@@ -77,26 +78,32 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
     limits = Limits(settings.zip_max_members, settings.zip_max_bytes, settings.zip_max_ratio)
     with (
         tables.folder.scratch("ingest") as scratch,
-        open_source(source, spark=tables.folder.spark, limits=limits, scratch=scratch) as opened,
+        open_source(
+            source,
+            spark=tables.folder.spark,
+            limits=limits,
+            scratch=scratch,
+            marks=marks_of(settings),
+        ) as opened,
         # Of a small source nearly all the time is Spark planning one job after another.
         ThreadPoolExecutor(_AT_ONCE) as beside,
     ):
         files = beside.submit(opened.fingerprint)
-        scale = settings.rating_scale or opened.release.scale
-        work = _Work(opened, scratch, scale, Period.until(run_date))
-        with closing(_stage_ratings(work)) as rated:
-            return _replace_all(work, rated, tables, settings, files, beside)
+        work = _Work(opened, scratch, Period.until(run_date))
+        reading = read_ratings(opened, settings, period=work.period, scratch=scratch)
+        with closing(reading.rated):
+            return _replace_all(work, reading, tables, settings, files, beside)
 
 
 def _replace_all(
     work: _Work,
-    rated: StagedRatings,
+    reading: Reading,
     tables: Tables,
     settings: Ingest,
     files: Future[dict[str, tuple[int, str]]],
     beside: ThreadPoolExecutor,
 ) -> IngestReport:
-    opened, scratch = work.source, work.scratch
+    opened, scratch, rated = work.source, work.scratch, reading.rated
     _refuse_unusable(rated, opened, settings.max_rejected_share)
     seen = {
         contract.name: rated.ids(contract.columns[0], scratch=scratch)
@@ -113,7 +120,8 @@ def _replace_all(
             for kind, context in _others(work, types).items()
         }
         users, items = (found.result() for found in ids)
-        rated_counts = _replace_ratings(replacement, rated, types, users, items)
+        written, rated_counts, times = _replace_ratings(replacement, reading, types, users, items)
+        _write_unrated(replacement, rated, written, types, users, items)
         beside_them = {kind: found.result() for kind, found in others.items()}
         _write_rejected(replacement, rated, [other.staged for other in beside_them.values()])
         # Titles and tags of another source would name other items.
@@ -123,7 +131,11 @@ def _replace_all(
         report = IngestReport(
             source=opened.uri,
             format=opened.release.name,
-            rating_scale=work.scale,
+            meaning=reading.meaning,
+            repeated=reading.repeated,
+            times=times,
+            columns=opened.release.columns,
+            ignored=opened.release.ignored,
             files=_files(opened, files.result(), rated, beside_them.values()),
             ratings=rated_counts,
             others={other.table: other.counts for other in beside_them.values()},
@@ -159,7 +171,6 @@ def _joined(pool: ThreadPoolExecutor) -> Iterator[Callable[..., Future[Any]]]:
 class _Work:
     source: Source
     scratch: Folder
-    scale: Scale
     period: Period
 
     def uris(self, kind: Kind) -> list[str]:
@@ -189,39 +200,37 @@ class _IdTypes:
         return frame.withColumns({name: frame[name].cast(self.of(name)) for name in ids})
 
 
-def _stage_ratings(work: _Work) -> StagedRatings:
-    part = work.source.release.parts["ratings"]
-    spark, uris, scratch = work.scratch.spark, work.uris("ratings"), work.scratch
-    scale, period = work.scale, work.period
-    if is_mostly_whole(work.source.head("ratings"), part.layout):
-        size = work.source.size("ratings")
-        return stage_lines(
-            uris, part.layout, names=part.paths, size=size, scale=scale, period=period,
-            scratch=scratch,
-        )  # fmt: skip
-    if part.layout.parquet:
-        judged = ratings.judged_rows(
-            spark, uris, source=work.source.uri, scale=scale, period=period
-        )
-    else:
-        judged = ratings.judged_lines(spark, uris, part.layout, scale=scale, period=period)
-    return stage_judged(judged, names=part.paths, scratch=scratch)
-
-
 def _refuse_unusable(rated: StagedRatings, source: Source, max_rejected_share: float) -> None:
-    kept = rated.rows - rated.refused
     if rated.rows == 0:
         raise InputError(f"{source.uri}: no ratings", hint="the file of ratings has no rows")
-    if kept and rated.refused <= max_rejected_share * rated.rows:
+    if rated.kept and rated.refused <= max_rejected_share * rated.rows:
         return
+    if not rated.kept and rated.refused <= max_rejected_share * rated.rows:
+        raise InputError(
+            f"{source.uri}: no rating is left of {rated.rows:,} rows: {rated.later:,} are later"
+            f" than the run date, {rated.unrated:,} are not rated, {rated.refused:,} refused",
+            hint="give a later --run-date, or check ingest.unrated_values",
+        )
     share = rated.refused / rated.rows
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rated.rejected.items())
     raise InputError(
         f"{source.uri}: {rated.refused:,} of {rated.rows:,} rows refused ({share:.2%}), more than"
         f" {max_rejected_share:.2%}: {reasons}; read as {source.release.name}",
-        hint="mend the source, or set ingest.rating_scale or ingest.max_rejected_share",
+        hint=_hint(rated.rejected),
         details=tuple(rated.judged.first_rejects(_SHOWN_REJECTS)) if rated.judged else (),
     )
+
+
+def _hint(rejected: Mapping[str, int]) -> str:
+    """What helps against the reason that most rows are refused for."""
+    most = max(rejected, key=lambda reason: rejected[reason])
+    mend = {
+        OFF_SCALE: "set ingest.rating_scale, or ingest.feedback=implicit if these are no ratings",
+        OUT_OF_RANGE: "say how instants are written by ingest.time_format, or leave them out by"
+        ' ingest.columns.time=""',
+        NOT_A_NUMBER: "name the column of ratings by ingest.columns.rating",
+    }.get(most, "mend the source")
+    return f"{mend}, or raise ingest.max_rejected_share"
 
 
 def _id_types(seen: Mapping[str, DataFrame], tables: Tables, source: Source) -> _IdTypes:
@@ -295,25 +304,53 @@ def _extend_ids(
 
 
 def _replace_ratings(
-    replacement: Replacement, rated: StagedRatings, types: _IdTypes, users: _Ids, items: _Ids
-) -> RowCounts:
+    replacement: Replacement, reading: Reading, types: _IdTypes, users: _Ids, items: _Ids
+) -> tuple[DataFrame, RowCounts, Times]:
+    rated = reading.rated
     good = None if rated.good is None else types.cast(rated.good)
     numbers = None
     if users.numbers is not None and items.numbers is not None:
         numbers = users.numbers, items.numbers
-    table = latest(rated, good, users.table, items.table, numbers)
+    table = latest(rated, good, users.table, items.table, numbers, value=reading.repeated)
     if table.files is not None and replacement.folder.format == "parquet":
         written = replacement.write_encoded(RATINGS, table.files, ids=LongType())
     else:
         written = replacement.write(RATINGS, table.rows)
+    kept, first_at, last_at = RATINGS.measure(written, F.min("rated_at"), F.max("rated_at"))
     counts = RowCounts(
         rows=rated.rows,
-        kept=RATINGS.count(written),
+        kept=int(kept),
         rejected=rated.refused,
         superseded=table.superseded(),
         reasons=rated.rejected,
+        unrated=rated.unrated,
+        later=rated.later,
     )
-    return _added_up(RATINGS, counts)
+    return written, _added_up(RATINGS, counts), _times(first_at, last_at)
+
+
+def _write_unrated(
+    replacement: Replacement,
+    rated: StagedRatings,
+    ratings: DataFrame,
+    types: _IdTypes,
+    users: _Ids,
+    items: _Ids,
+) -> None:
+    """The pairs that were seen and not rated, each once; none of them has a rating as well."""
+    if rated.seen is None:
+        return
+    pairs = types.cast(rated.seen).groupBy("user_id", "item_id").agg(F.max("rated_at"))
+    numbered = pairs.toDF("user_id", "item_id", "rated_at").join(users.table, "user_id")
+    left = numbered.join(items.table, "item_id").join(ratings, ["user", "item"], "left_anti")
+    UNRATED.count(replacement.write(UNRATED, left.select(*UNRATED.columns)))
+
+
+def _times(first: object, last: object) -> Times:
+    """What the instants of ratings are, from the first of them to the last."""
+    if first is None:
+        return "none"
+    return "one_instant" if first == last else "some"
 
 
 @dataclass(frozen=True)
@@ -361,7 +398,8 @@ def _added_up(contract: Table, counts: RowCounts) -> RowCounts:
     if not counts.add_up:
         raise CheckError(
             f"table {contract.name}: {counts.rows} rows in, but {counts.kept} kept +"
-            f" {counts.rejected} rejected + {counts.superseded} superseded",
+            f" {counts.rejected} rejected + {counts.superseded} superseded + {counts.unrated}"
+            f" unrated + {counts.later} later",
             hint="a fault in recpipe, or a source that changed while it was read",
         )
     return counts

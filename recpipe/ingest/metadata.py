@@ -28,7 +28,7 @@ from recpipe.ingest.fast.lines import (
     judge,
     read_lines,
 )
-from recpipe.ingest.times import in_period, instant
+from recpipe.ingest.times import TimeForm, in_period, instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -205,7 +205,7 @@ def _tags(lines: DataFrame, layout: Layout, context: Context) -> tuple[DataFrame
         _id(layout, "user", context.user_id).alias("user_id"),
         _id(layout, "item", context.item_id).alias("item_id"),
         F.trim(_at(layout, "tag")).alias("tag"),
-        instant(F.trim(_at(layout, "timestamp")), layout.time, context.period).alias("tagged_at"),
+        instant(F.trim(_at(layout, "timestamp")), _form(layout), context.period).alias("tagged_at"),
     )
     return frame, [
         *_present(layout, "user", "item", "tag", "timestamp"),
@@ -271,6 +271,10 @@ READERS: Mapping[Kind, Reader] = {
 }
 
 
+def _form(layout: Layout) -> TimeForm:
+    return layout.form or TimeForm("seconds")
+
+
 def _fields(layout: Layout, free_text: str | None) -> Column:
     if layout.delimiter != "::" or free_text is None:
         return fields(layout)
@@ -295,7 +299,9 @@ def _or_null(layout: Layout, name: str) -> Column:
 
 def _id(layout: Layout, name: str, kind: DataType) -> Column:
     value = F.trim(_at(layout, name))
-    return value.try_cast("bigint") if isinstance(kind, LongType) else value
+    # Written as 1.0, as those of the ratings may be.
+    whole = F.regexp_replace(value, r"^(-?[0-9]+)\.0*$", "$1")
+    return whole.try_cast("bigint") if isinstance(kind, LongType) else value
 
 
 def _present(layout: Layout, *names: str) -> list[Rule]:

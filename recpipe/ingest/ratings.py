@@ -1,185 +1,227 @@
-"""Ratings: from lines to checked rows, and from checked rows to one row a (user, item)."""
+"""Ratings: the rules that every row of every format is held to, and one row a (user, item)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import Observation, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ByteType,
-    DateType,
-    IntegerType,
-    LongType,
-    ShortType,
-    StringType,
-    TimestampNTZType,
-    TimestampType,
-)
 
 from recpipe.contracts import RATINGS
-from recpipe.errors import InputError
+from recpipe.feedback import ON_STEP
 from recpipe.ingest.fast.lines import (
     ENCODING,
+    LATER,
     MALFORMED,
     MISSING,
     NOT_A_NUMBER,
     OFF_SCALE,
     OUT_OF_RANGE,
     POSITION,
+    UNRATED,
     Rule,
-    fields,
-    is_row,
     judge,
-    read_lines,
-    read_rows,
 )
-from recpipe.ingest.layout import RATING_COLUMNS, columns_of, time_unit
+from recpipe.ingest.formats import BY_NAME, text
+from recpipe.ingest.layout import NO_PARTITION
 from recpipe.ingest.times import in_period, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
-    from pyspark.sql.types import StructField
 
     from recpipe.feedback import Scale
     from recpipe.ingest.layout import Layout
     from recpipe.ingest.times import Period
 
-_ON_STEP = 1e-6
-"""How far from a step of the scale a rating may be: steps such as 0.1 are no binary fractions."""
-_INTEGERS = (ByteType(), ShortType(), IntegerType(), LongType())
-_TIMES = (TimestampType(), TimestampNTZType(), DateType())
-_SAMPLED_ROWS = 1000
+_WHOLE_ID = r"^(-?[0-9]+)\.0*$"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a good row keeps to.
+
+    Args:
+        scale: the valid ratings; None with implicit feedback, where a value is a strength above 0.
+        period: the valid instants.
+        unrated: values that mean "seen but not rated".
+    """
+
+    scale: Scale | None
+    period: Period
+    unrated: tuple[float, ...] = ()
+
+
+def judged_groups(
+    spark: SparkSession,
+    groups: Sequence[Group],
+    *,
+    rules: Rules,
+) -> DataFrame:
+    """The rows of files of several layouts, each with the reason why it is no rating.
+
+    The columns are user_id, item_id, rating, rated_at, file, block, place, reason, raw, number.
+    Ids are strings; the value columns are null unless `reason` is null, those but the rating
+    also where it is `UNRATED`. `number` is the value as it stands, where it is a number.
+    """
+    return reduce(
+        lambda a, b: a.unionByName(b),
+        [judged_rows(group.read(spark), group.layout, rules=rules) for group in groups],
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files of one layout.
+
+    Args:
+        layout: of all of them.
+        uris: where they are.
+        numbers: of the files, in the order of the source.
+        partitions: what the names of their folders say, a mapping a file.
+    """
+
+    layout: Layout
+    uris: Sequence[str]
+    numbers: Sequence[int]
+    partitions: Sequence[Mapping[str, str]]
+
+    def read(self, spark: SparkSession) -> DataFrame:
+        """Their rows as `formats.ROW`, the columns that the folders give filled in."""
+        rows = BY_NAME[self.layout.format].read(spark, self.uris, self.layout, self.numbers)
+        folders = self.layout.folders
+        if not folders:
+            return rows
+        values = [
+            (number, *[partition.get(name, NO_PARTITION) for name in folders.values()])
+            for number, partition in zip(self.numbers, self.partitions, strict=True)
+        ]
+        schema = ", ".join(["file int", *[f"`{field} of folder` string" for field in folders]])
+        given = spark.createDataFrame(values, schema)
+        joined = rows.join(F.broadcast(given), "file")
+        return joined.withColumns({
+            field: F.col(f"{field} of folder") for field in folders
+        }).select(*rows.columns)  # fmt: skip
 
 
 def judged_lines(
-    spark: SparkSession, uris: Sequence[str], layout: Layout, *, scale: Scale, period: Period
-) -> DataFrame:
-    """Lines of ratings as (user_id, item_id, rating, rated_at, file, block, place, reason, raw).
-
-    Ids are strings; the value columns are null unless `reason` is null.
-    """
-    return judged_text(read_lines(spark, uris), layout, scale=scale, period=period)
-
-
-def judged_text(text: DataFrame, layout: Layout, *, scale: Scale, period: Period) -> DataFrame:
-    """`judged_lines` of lines that were read: (value, file, block, place)."""
-    lines = text.withColumn("fields", fields(layout))
-
-    def at(name: str) -> Column:
-        return F.get("fields", F.lit(layout.columns[name]))
-
-    parsed = lines.select(
-        "value",
-        *POSITION,
-        (F.size("fields") == layout.width).alias("whole"),
-        F.trim(at("user")).alias("user"),
-        F.trim(at("item")).alias("item"),
-        at("rating").alias("rating"),
-        at("timestamp").alias("timestamp"),
-    )
-    rules = [Rule(ENCODING, ~F.is_valid_utf8("value")), Rule(MALFORMED, ~F.col("whole"))]
-    readable = F.when(F.is_valid_utf8("value"), F.col("value")).otherwise(
-        F.decode(F.col("value").cast("binary"), "ISO-8859-1")
-    )
-    timed = parsed.withColumn("rated_at", instant("timestamp", layout.time, period))
-    sound = F.col("whole") & F.is_valid_utf8("value")
-    return _judged(
-        timed, rules, sound=sound, row=is_row(layout), raw=readable, scale=scale, period=period
-    )
-
-
-def judged_rows(
-    spark: SparkSession, uris: Sequence[str], *, source: str, scale: Scale, period: Period
-) -> DataFrame:
-    """Rows of Parquet files, in the shape of `judged_lines`; `raw` is the row as JSON.
-
-    Raises:
-        InputError: if a column is missing or has a type that cannot be read as what it is.
-    """
-    rows, schema = read_rows(spark, uris)
-    names = schema.names
-    columns = columns_of(names, RATING_COLUMNS)
-    if columns is None:
-        raise InputError(
-            f"{source}: columns {', '.join(names)}", hint="needed: user, item, rating, timestamp"
-        )
-    found = [columns[name] for name in RATING_COLUMNS]
-    *ids, _, timestamp = (schema[place] for place in found)
-    _check_types(ids, timestamp, source=source)
-    user, item, rating, time = (F.col(f"column{place}") for place in found)
-    text = time.cast("string")
-    if timestamp.dataType in _TIMES:
-        rated_at = time.cast("timestamp")
-    else:
-        sampled = rows.where(text.isNotNull()).select(text).limit(_SAMPLED_ROWS)
-        unit = time_unit(row[0] for row in sampled.collect())
-        rated_at = instant(text, unit, period)
-    whole = [F.col(f"column{place}").alias(name) for place, name in enumerate(names)]
-    parsed = rows.select(
-        *POSITION,
-        F.trim(user.cast("string")).alias("user"),
-        F.trim(item.cast("string")).alias("item"),
-        rating.cast("string").alias("rating"),
-        text.alias("timestamp"),
-        rated_at.alias("rated_at"),
-        F.to_json(F.struct(*whole), {"ignoreNullFields": "false"}).alias("raw"),
-    )
-    sound = F.is_valid_utf8("user") & F.is_valid_utf8("item")
-    # A null id is a missing field, not an unknown encoding.
-    rules = [Rule(ENCODING, ~F.coalesce(sound, F.lit(True)))]
-    return _judged(
-        parsed, rules, sound=sound, row=F.lit(True), raw=F.col("raw"), scale=scale, period=period
-    )
-
-
-def _judged(
-    parsed: DataFrame,
-    rules: Sequence[Rule],
+    spark: SparkSession,
+    uris: Sequence[str],
+    layout: Layout,
     *,
-    sound: Column,
-    row: Column,
-    raw: Column,
-    scale: Scale,
+    scale: Scale | None,
     period: Period,
 ) -> DataFrame:
-    """Check what every source has: `sound` is the opposite of all of `rules`."""
-    # Java reads "4f" and "4.0d" as numbers; nobody else does.
-    typed = reduce(or_, [F.endswith("rating", F.lit(letter)) for letter in "dDfF"])
-    numbered = parsed.withColumn("number", F.when(~typed, F.col("rating").try_cast("double")))
+    """`judged_groups` of files of one layout, in the order of `uris`."""
+    group = Group(layout, uris, range(len(uris)), [{}] * len(uris))
+    return judged_groups(spark, [group], rules=Rules(scale, period))
+
+
+def judged_text(lines: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
+    """`judged_groups` of lines that were read: (value, file, block, place)."""
+    return judged_rows(text.parsed(lines, layout), layout, rules=rules)
+
+
+def judged_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
+    """`judged_groups` of rows that a format has read (`formats.ROW`)."""
+    fields = layout.fields
+    parsed = rows.select(
+        F.trim(_id("user", layout)).alias("user"),
+        F.trim(_id("item", layout)).alias("item"),
+        F.trim("rating").alias("rating"),
+        F.trim("timestamp").alias("timestamp"),
+        "whole", "sound", "row", "raw", *POSITION,
+    )  # fmt: skip
+    if layout.form is None:
+        rated_at = F.lit(None).cast("timestamp")
+    else:
+        rated_at = instant("timestamp", layout.form, rules.period)
+    numbered = parsed.withColumns({"rated_at": rated_at, "number": _number(layout)})
     number = F.col("number")
-    steps = (number - F.lit(scale.min)) / F.lit(scale.step)
-    on_scale = number.between(scale.min, scale.max) & (F.abs(steps - F.rint(steps)) < _ON_STEP)
-    valid = on_scale & in_period("rated_at", period)
-    missing = [F.coalesce(F.trim(name) == "", F.lit(True)) for name in RATING_COLUMNS]
+    on_scale = _on_scale(number, rules.scale)
+    unrated = F.lit(False)
+    if "rating" in fields and rules.scale is not None:
+        unrated = F.coalesce(F.col("rating") == "", F.lit(True))
+    elif "rating" in fields:
+        unrated = F.coalesce(number == 0, F.lit(False))
+    if rules.unrated and "rating" in fields:
+        unrated = unrated | F.coalesce(number.isin(*rules.unrated), F.lit(False))
+    ids = ["user", "item", *(["timestamp"] if layout.form is not None else [])]
+    if "rating" in fields and rules.scale is None:
+        ids.append("rating")
+    missing = reduce(or_, [F.coalesce(F.col(name) == "", F.lit(True)) for name in ids])
+    good = F.col("whole") & F.col("sound") & (F.col("user") != "") & (F.col("item") != "")
+    checks = [
+        Rule(ENCODING, ~F.col("sound")),
+        Rule(MALFORMED, ~F.col("whole")),
+        Rule(MISSING, missing),
+        Rule(NOT_A_NUMBER, ~unrated & (F.isnan(number) | (F.abs(number) == float("inf")))),
+        Rule(OFF_SCALE, ~unrated & ~on_scale),
+    ]
+    if layout.form is not None:
+        # Numbers that only say what came first are no instants that could be late.
+        ordered = layout.form.unit == "order"
+        later = F.col("rated_at") >= F.lit(rules.period.end)
+        checks.append(Rule(OUT_OF_RANGE, F.isnull("rated_at")))
+        checks.extend([] if ordered else [Rule(LATER, later)])
+        in_time = F.isnotnull("rated_at") if ordered else in_period("rated_at", rules.period)
+        good = good & in_time
+    checks.append(Rule(UNRATED, unrated))
     judged = judge(
         numbered,
-        [
-            *rules,
-            Rule(MISSING, reduce(or_, missing)),
-            Rule(NOT_A_NUMBER, F.isnan(number) | (F.abs(number) == float("inf"))),
-            Rule(OFF_SCALE, ~on_scale),
-            Rule(OUT_OF_RANGE, ~in_period("rated_at", period)),
-        ],
-        row=row,
-        raw=raw,
-        # Which says that its rating and timestamp are not missing.
-        good=sound & (F.col("user") != "") & (F.col("item") != "") & valid,
+        checks,
+        row=F.col("row"),
+        raw=F.col("raw"),
+        # Which says that no field is missing.
+        good=good & on_scale & ~unrated,
     )
-    good = F.isnull("reason")
+    kept = F.isnull("reason") | (F.col("reason") == UNRATED)
     return judged.select(
-        F.when(good, F.col("user")).alias("user_id"),
-        F.when(good, F.col("item")).alias("item_id"),
-        F.when(good, F.col("number").cast("float")).alias("rating"),
-        F.when(good, F.col("rated_at")).alias("rated_at"),
+        F.when(kept, F.col("user")).alias("user_id"),
+        F.when(kept, F.col("item")).alias("item_id"),
+        F.when(F.isnull("reason"), number.cast("float")).alias("rating"),
+        F.when(kept, F.col("rated_at")).alias("rated_at"),
         *POSITION,
         "reason",
         "raw",
+        "number",
     )
+
+
+def _id(name: str, layout: Layout) -> Column:
+    """An id; one that is written as 1.0, as all of its column are, without its point."""
+    column = F.col(name)
+    return F.regexp_replace(column, _WHOLE_ID, "$1") if name in layout.whole else column
+
+
+def _number(layout: Layout) -> Column:
+    """The value of a row; 1 where the source has none."""
+    if "rating" not in layout.fields:
+        return F.lit(1.0)
+    rating = F.col("rating")
+    if layout.decimal_comma:
+        rating = F.replace(rating, F.lit(","), F.lit("."))
+    # Java reads "4f" and "4.0d" as numbers; nobody else does.
+    typed = reduce(or_, [F.endswith("rating", F.lit(letter)) for letter in "dDfF"])
+    number = F.when(~typed, rating.try_cast("double"))
+    if not layout.truth:
+        return number
+    truth = F.lower("rating")
+    return F.when(truth == "true", 1.0).when(truth == "false", 0.0).otherwise(number)
+
+
+def _on_scale(number: Column, scale: Scale | None) -> Column:
+    if scale is None:
+        return F.coalesce((number > 0) & (number < float("inf")), F.lit(False))
+    within = number.between(scale.min, scale.max)
+    if scale.step is None:
+        return within
+    steps = (number - F.lit(scale.min)) / F.lit(scale.step)
+    return within & (F.abs(steps - F.rint(steps)) < ON_STEP)
 
 
 def is_plain_integer(column: Column) -> Column:
@@ -187,13 +229,20 @@ def is_plain_integer(column: Column) -> Column:
     return F.coalesce(column.try_cast("bigint").cast("string") == column, F.lit(False))
 
 
-def latest(ratings: DataFrame, users: DataFrame, items: DataFrame) -> tuple[DataFrame, Observation]:
+Kept = Literal["latest", "sum", "count"]
+"""What becomes of the values of several rows of one pair; the instant is that of the latest."""
+
+
+def latest(
+    ratings: DataFrame, users: DataFrame, items: DataFrame, *, kept: Kept = "latest"
+) -> tuple[DataFrame, Observation]:
     """One row a (user, item), the latest; of several at one instant the last in the source.
 
     Args:
         ratings: (user_id, item_id, rating, rated_at, file, block, place).
         users: (user_id, user), every user of `ratings` among them.
         items: (item_id, item), every item of `ratings` among them.
+        kept: whether its value is that of the latest, the sum of all, or their number.
 
     Returns:
         The table ratings, each file sorted by user and item, and what will know, once it is
@@ -208,16 +257,11 @@ def latest(ratings: DataFrame, users: DataFrame, items: DataFrame) -> tuple[Data
         .repartition("user")
         .withColumn("superseded", F.lead(F.lit(True), 1, False).over(within))
     )
+    if kept != "latest":
+        # In one order, so that sums are the same to the bit.
+        of_pair = within.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+        value = F.sum(F.col("rating").cast("double")) if kept == "sum" else F.count(F.lit(1))
+        ranked = ranked.withColumn("rating", value.over(of_pair).cast("float"))
     seen = Observation()
     observed = ranked.observe(seen, F.count_if("superseded").alias("superseded"))
     return observed.where(~F.col("superseded")).select(*RATINGS.columns), seen
-
-
-def _check_types(ids: Sequence[StructField], timestamp: StructField, *, source: str) -> None:
-    allowed = (StringType(), *_INTEGERS)
-    for field, kinds in [*((one, allowed) for one in ids), (timestamp, (*allowed, *_TIMES))]:
-        if field.dataType not in kinds:
-            raise InputError(
-                f"{source}: column {field.name} is {field.dataType.simpleString()}",
-                hint="ids must be strings or integers; timestamps those, or times",
-            )

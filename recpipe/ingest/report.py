@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recpipe.feedback import Scale
+    from recpipe.feedback import Meaning, Scale, Times
+
+_OURS = {"timestamp": "time"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class FileReport:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of the rows of a table's files: rows = kept + rejected + superseded.
+    """What became of the rows of a table's files.
+
+    rows = kept + rejected + superseded + unrated + later.
 
     Args:
         rows: in the source.
@@ -41,6 +45,8 @@ class RowCounts:
         rejected: refused.
         superseded: valid, but not the latest of their key.
         reasons: refused rows by reason.
+        unrated: of ratings, seen but not rated.
+        later: of ratings, made after the run date.
     """
 
     rows: int
@@ -48,10 +54,13 @@ class RowCounts:
     rejected: int
     superseded: int
     reasons: Mapping[str, int]
+    unrated: int = 0
+    later: int = 0
 
     @property
     def add_up(self) -> bool:
-        return self.rows == self.kept + self.rejected + self.superseded
+        parts = self.kept, self.rejected, self.superseded, self.unrated, self.later
+        return self.rows == sum(parts)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,11 @@ class IngestReport:
     Args:
         source: the URI that was given.
         format: what it was recognised as.
-        rating_scale: the valid ratings.
+        meaning: what the values are, and the valid ratings.
+        repeated: what became of several rows of a pair.
+        times: what the instants are.
+        columns: the names of the columns of the ratings, by field.
+        ignored: files that were not read, and why.
         files: what was read.
         ratings: what became of the ratings.
         others: what became of the rows of the other tables, by name.
@@ -81,13 +94,22 @@ class IngestReport:
 
     source: str
     format: str
-    rating_scale: Scale
+    meaning: Meaning
+    repeated: str
+    times: Times
+    columns: Mapping[str, str]
+    ignored: Mapping[str, str]
     files: tuple[FileReport, ...]
     ratings: RowCounts
     others: Mapping[str, RowCounts]
     users: IdCounts
     items: IdCounts
     versions: Mapping[str, int]
+
+    @property
+    def rating_scale(self) -> Scale | None:
+        """The valid ratings; None with implicit feedback."""
+        return self.meaning.scale
 
     @property
     def fingerprint(self) -> str:
@@ -101,7 +123,13 @@ class IngestReport:
             "path": self.source,
             "format": self.format,
             "fingerprint": self.fingerprint,
-            "rating_scale": self.rating_scale.model_dump(),
+            "feedback": self.meaning.feedback,
+            "feedback_reason": self.meaning.reason,
+            "rating_scale": None if self.rating_scale is None else self.rating_scale.model_dump(),
+            "repeated": self.repeated,
+            "times": self.times,
+            "columns": {_OURS.get(name, name): column for name, column in self.columns.items()},
+            "ignored": [{"name": n, "reason": why} for n, why in self.ignored.items()],
             "files": [asdict(file) for file in self.files],
             "ratings": _counts(self.ratings),
             "others": {name: _counts(counts) for name, counts in self.others.items()},
@@ -112,11 +140,18 @@ class IngestReport:
     def summary(self) -> str:
         """One line for the log."""
         r = self.ratings
+        more = [(r.unrated, "not rated"), (r.later, "later than the run date")]
+        counted = "".join(f" + {count:,} {what}" for count, what in more if count)
+        times = {"none": ", without times", "one_instant": ", all at one instant"}
+        what = "ratings" if self.meaning.feedback == "explicit" else "likings"
+        scale = "" if self.rating_scale is None else f" from {self.rating_scale}"
+        ignored = f"; {len(self.ignored)} files not read" if self.ignored else ""
         return (
-            f"{self.format}: {r.kept:,} ratings of {self.users.total:,} users"
-            f" ({self.users.new:,} new) and {self.items.total:,} items ({self.items.new:,} new);"
+            f"{self.format}: {r.kept:,} {what} of {self.users.total:,} users"
+            f" ({self.users.new:,} new) and {self.items.total:,} items ({self.items.new:,} new)"
+            f"{scale}{times.get(self.times, '')};"
             f" {r.rows:,} rows = {r.kept:,} kept + {r.rejected:,} rejected"
-            f" + {r.superseded:,} superseded"
+            f" + {r.superseded:,} superseded{counted}{ignored}"
         )
 
 

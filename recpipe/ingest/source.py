@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from recpipe.errors import InputError
-from recpipe.ingest.archive import MAGIC, Archive, Limits, open_archive
-from recpipe.ingest.formats import Release, recognise
+from recpipe.ingest.archive import MAGIC, Limits, open_archive
+from recpipe.ingest.dialect import is_wide
+from recpipe.ingest.formats import Marks, delta, parquet
 from recpipe.ingest.layout import HEAD_BYTES, Sample
+from recpipe.ingest.packed import GZIP, narrow_head, plain_copy, unpacked_head
+from recpipe.ingest.ratings import Group
+from recpipe.ingest.recognition import Release, recognise
 from recpipe.storage.filesystem import absolute, file_system, local_path, walk
 
 if TYPE_CHECKING:
@@ -24,6 +29,20 @@ if TYPE_CHECKING:
 
 _MOST_FILES = 10_000
 """Files below a folder above which it cannot be meant as a source."""
+_COMMITTED = "_SUCCESS"
+_ZIPPED_SHARE = 4
+"""Text is about so many times as long as its gzip: for an estimate of its size."""
+
+
+@dataclass
+class _File:
+    """A file of the source: its sample, where its bytes are, and how they have to be unpacked."""
+
+    sample: Sample
+    uri: str
+    fs: FileSystem
+    copied: bool = False
+    known: tuple[int, str] | None = None
 
 
 class Source:
@@ -33,7 +52,9 @@ class Source:
         uri: as given, absolute.
         release: what it was recognised as.
         uris: the place of every file that the release reads, by its name.
-        fs: the file system of those places.
+        fs: the file system of the source.
+        scratch: where the copies are of what had to be unpacked.
+        given: the place of the bytes as they were given, where they were unpacked.
         known: size and SHA-256 of files by name, where they are known already.
     """
 
@@ -44,84 +65,198 @@ class Source:
         uris: Mapping[str, str],
         *,
         fs: FileSystem,
+        scratch: Folder,
+        given: Mapping[str, tuple[FileSystem, str]] | None = None,
         known: Mapping[str, tuple[int, str]] | None = None,
     ) -> None:
         self.uri = uri
         self.release = release
         self.uris = uris
         self._fs = fs
+        self._scratch = scratch
+        self._given = given or {}
         self._known = known or {}
 
+    def store(self, uri: str) -> FileSystem:
+        """The file system of a place: the source's own, or that of the copies."""
+        return self._scratch.fs if uri.startswith(f"{self._scratch.uri}/") else self._fs
+
     def size(self, kind: Kind) -> int:
-        """Bytes of all files of a kind."""
-        return sum(self._fs.size(self.uris[path]) for path in self.release.parts[kind].paths)
+        """Bytes of all files of a kind, of packed ones about what is in them."""
+        paths = self.release.parts[kind].paths
+        return sum(self._size(self.uris[path]) for path in paths)
+
+    def _size(self, uri: str) -> int:
+        store = self.store(uri)
+        if store.is_dir(uri):
+            return 0
+        return store.size(uri) * (_ZIPPED_SHARE if uri.endswith(".gz") else 1)
 
     def head(self, kind: Kind) -> bytes:
         """The beginning of the first file of a kind."""
-        return self._fs.read_head(self.uris[self.release.parts[kind].paths[0]], HEAD_BYTES)
+        uri = self.uris[self.release.parts[kind].paths[0]]
+        if self.store(uri).is_dir(uri):
+            return b""
+        head = self.store(uri).read_head(uri, HEAD_BYTES)
+        return unpacked_head(head) if head.startswith(GZIP) else head
+
+    def groups(self) -> list[Group]:
+        """The files of ratings by their layouts."""
+        part = self.release.parts["ratings"]
+        return [
+            Group(
+                layout,
+                [self.uris[part.paths[place]] for place in places],
+                places,
+                [Sample(part.paths[place], b"").partitions for place in places],
+            )
+            for layout, places in part.groups
+        ]
 
     def fingerprint(self) -> dict[str, tuple[int, str]]:
-        """Size and SHA-256 of every file that is read, by its name."""
-        return {
-            name: self._known.get(name) or (self._fs.size(uri), self._fs.sha256(uri))
-            for name, uri in sorted(self.uris.items())
-        }
+        """Size and SHA-256 of every file that is read, by its name; of a Delta table, its log's."""
+        return {name: self._digest(name, uri) for name, uri in sorted(self.uris.items())}
+
+    def _digest(self, name: str, uri: str) -> tuple[int, str]:
+        if name in self._known:
+            return self._known[name]
+        fs, place = self._given.get(name, (self.store(uri), uri))
+        if fs.is_dir(place):
+            place = list(walk(fs, f"{place}/{delta.LOG}"))[-1]
+        return fs.size(place), fs.sha256(place)
 
 
 @contextmanager
 def open_source(
-    source: str | Path, *, spark: SparkSession, limits: Limits, scratch: Folder
+    source: str | Path,
+    *,
+    spark: SparkSession,
+    limits: Limits,
+    scratch: Folder,
+    marks: Marks | None = None,
 ) -> Iterator[Source]:
-    """Find, recognise and (a zip) unpack a source; what was unpacked goes with `scratch`.
+    """Find, recognise and unpack a source; what was unpacked goes with `scratch`.
+
+    Args:
+        source: a folder, a zip or a file.
+        spark: the session.
+        limits: what archives may unpack to.
+        scratch: where they are unpacked, and where the executors can read.
+        marks: what the settings say about the columns.
 
     Raises:
-        InputError: if it is missing, empty, not recognised or an archive that is refused.
+        InputError: if it is missing, empty, not recognised, holds a file that may hold ratings and
+            cannot be read, or is an archive that is refused.
     """
     uri = absolute(source)
     fs = file_system(uri, spark)
     if not fs.exists(uri):
         raise InputError(f"{uri}: no such file or folder", hint="check --input")
+    if not fs.is_dir(uri) and fs.read_head(uri, len(MAGIC[0])).startswith(MAGIC):
+        with _members(uri, fs, limits, scratch, marks) as opened:
+            yield opened
+        return
     if fs.is_dir(uri):
-        places = _below(fs, uri)
-        samples = [Sample(name, fs.read_head(place, HEAD_BYTES)) for name, place in places.items()]
-        yield _plain(uri, recognise(samples, source=uri), places, fs=fs)
-        return
-    head = fs.read_head(uri, HEAD_BYTES)
-    if not head.startswith(MAGIC):
+        files = _below(fs, uri, spark)
+    else:
         name = PurePosixPath(uri).name
-        release = recognise([Sample(name, head)], source=uri)
-        yield _plain(uri, release, {name: uri}, fs=fs)
-        return
-    with _local_copy(fs, uri) as copy, open_archive(copy, name=uri, limits=limits) as archive:
-        members = archive.members
-        samples = [Sample(name, archive.head(name, HEAD_BYTES)) for name in members]
-        release = recognise(samples, source=uri)
-        uris, known = _unpack(archive, sorted(_read_by(release)), scratch=scratch)
-    yield Source(uri, release, uris, fs=scratch.fs, known=known)
-
-
-def _plain(uri: str, release: Release, places: Mapping[str, str], *, fs: FileSystem) -> Source:
-    uris = {name: places[name] for name in _read_by(release)}
-    return Source(uri, release, uris, fs=fs)
+        files = {name: _looked_at(fs, name, uri)}
+    release = recognise([file.sample for file in files.values()], source=uri, marks=marks)
+    read = {name: files[name] for name in _read_by(release)}
+    uris = {
+        name: _copied(file, scratch, limits, number) if file.copied else file.uri
+        for number, (name, file) in enumerate(read.items())
+    }
+    given = {name: (file.fs, file.uri) for name, file in read.items() if file.copied}
+    yield Source(uri, release, uris, fs=fs, scratch=scratch, given=given)
 
 
 def _read_by(release: Release) -> list[str]:
     return [path for part in release.parts.values() for path in part.paths]
 
 
-def _below(fs: FileSystem, uri: str) -> dict[str, str]:
-    """Every file below a folder by its relative name, without what Spark and macOS hide."""
+def _looked_at(fs: FileSystem, name: str, uri: str, *, committed: bool = False) -> _File:
+    """A file by its beginning, and whether it has to be copied before Spark can read it."""
+    head = fs.read_head(uri, HEAD_BYTES)
+    sample, copied = _sample(name, head)
+    if head.startswith(parquet.MAGIC):
+        tail = fs.read_tail(uri, parquet.FOOTER_BYTES)
+        size = min(parquet.footer_size(tail), fs.size(uri))
+        sample = replace(sample, footer=fs.read_tail(uri, size))
+    # Spark takes the name for what is in a file.
+    copied = copied or uri.endswith(".gz") != head.startswith(GZIP)
+    return _File(replace(sample, committed=committed), uri, fs, copied=copied)
+
+
+def _sample(name: str, head: bytes, *, compressed: bool = False) -> tuple[Sample, bool]:
+    """What is in a file's first bytes, and whether they are not as Spark can read them."""
+    copied = False
+    fault = ""
+    if head.startswith(GZIP):
+        try:
+            head = unpacked_head(head)
+        except InputError as error:
+            fault = error.message
+        copied = head.startswith(parquet.MAGIC)
+    if not fault and is_wide(head) and not head.startswith(parquet.MAGIC):
+        head, copied = narrow_head(head), True
+    return Sample(name, head, fault=fault, compressed=compressed), copied
+
+
+def _below(fs: FileSystem, uri: str, spark: SparkSession) -> dict[str, _File]:
+    """Every file below a folder by its relative name, without what Spark and macOS hide.
+
+    The files of a Delta table are one: its log says which of them are in it.
+    """
     places: dict[str, str] = {}
+    tables: set[str] = set()
+    committed: set[str] = set()
     for place in walk(fs, uri):
         name = place.removeprefix(f"{uri}/")
-        if any(part.startswith((".", "_")) for part in PurePosixPath(name).parts):
+        path = PurePosixPath(name)
+        if delta.LOG in path.parts:
+            tables.add("/".join(path.parts[: path.parts.index(delta.LOG)]))
+        if path.name == _COMMITTED:
+            committed.add(str(path.parent))
+        if any(part.startswith(".") or _hidden(part) for part in path.parts):
             continue
         places[name] = place
         if len(places) > _MOST_FILES:
             raise InputError(
                 f"{uri}: more than {_MOST_FILES:,} files", hint="give the folder of one release"
             )
-    return places
+    files: dict[str, _File] = {}
+    for table in sorted(tables):
+        name = table or PurePosixPath(uri).name
+        place = f"{uri}/{table}" if table else uri
+        sample = Sample(name, delta.schema_of(spark, place), table="delta")
+        files[name] = _File(sample, place, fs)
+    for name, place in places.items():
+        if any(not table or name.startswith(f"{table}/") for table in tables):
+            continue
+        done = any(str(parent) in committed for parent in PurePosixPath(name).parents)
+        files[name] = _looked_at(fs, name, place, committed=done)
+    return files
+
+
+def _hidden(part: str) -> bool:
+    """Whether Spark leaves a file or folder of this name out: `_SUCCESS`, but not `_id=1`."""
+    return part.startswith("_") and "=" not in part
+
+
+def _copied(file: _File, scratch: Folder, limits: Limits, number: int) -> str:
+    """A plain copy of a file in the scratch folder."""
+    with tempfile.TemporaryDirectory(prefix="recpipe-") as folder:
+        with _local_copy(file.fs, file.uri) as local:
+            plain = Path(folder) / "plain"
+            plain_copy(local, plain, name=file.uri, limits=limits)
+        target = scratch.path(f"plain-{number:04d}{_suffix(file.sample)}")
+        scratch.fs.upload(plain, target)
+    return target
+
+
+def _suffix(sample: Sample) -> str:
+    return sample.suffix if sample.suffix.isascii() and sample.suffix[1:].isalnum() else ""
 
 
 @contextmanager
@@ -132,23 +267,58 @@ def _local_copy(fs: FileSystem, uri: str) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="recpipe-") as folder:
-        copy = Path(folder) / "source.zip"
+        copy = Path(folder) / "source"
         fs.download(uri, copy)
         yield copy
 
 
-def _unpack(
-    archive: Archive, members: list[str], *, scratch: Folder
-) -> tuple[dict[str, str], dict[str, tuple[int, str]]]:
-    """Unpack into `scratch`, where the executors can read it: places, and sizes and digests."""
+@contextmanager
+def _members(
+    uri: str, fs: FileSystem, limits: Limits, scratch: Folder, marks: Marks | None
+) -> Iterator[Source]:
+    """A zip, unpacked into `scratch`, where the executors can read it."""
     own = local_path(scratch.uri)
-    uris, known = {}, {}
-    with tempfile.TemporaryDirectory(prefix="recpipe-", dir=own) as folder:
-        for name, member in archive.unpack(members, Path(folder)).items():
-            uris[name] = scratch.path(f"source-{member.path.name}")
-            known[name] = (member.size, member.sha256)
-            if own is not None:
-                scratch.fs.rename(absolute(member.path), uris[name])
-            else:
-                scratch.fs.upload(member.path, uris[name])
-    return uris, known
+    uris: dict[str, str] = {}
+    known: dict[str, tuple[int, str]] = {}
+    with _local_copy(fs, uri) as local, open_archive(local, name=uri, limits=limits) as archive:
+        heads = {name: archive.head(name, HEAD_BYTES) for name in archive.members}
+        with tempfile.TemporaryDirectory(prefix="recpipe-", dir=own) as folder:
+            typed = [name for name, head in heads.items() if head.startswith(parquet.MAGIC)]
+            early = archive.unpack(typed, _new(Path(folder) / "typed"))
+            samples, packed = [], set()
+            for name, head in heads.items():
+                sample, copied = _sample(name, head, compressed=True)
+                if name in early:
+                    sample = replace(sample, footer=_footer(early[name].path))
+                if copied or head.startswith(GZIP):
+                    packed.add(name)
+                samples.append(sample)
+            release = recognise(samples, source=uri, marks=marks)
+            read = sorted(_read_by(release))
+            rest = archive.unpack([n for n in read if n not in early], _new(Path(folder) / "rest"))
+            for number, name in enumerate(read):
+                member = early.get(name) or rest[name]
+                known[name] = (member.size, member.sha256)
+                path = member.path
+                if name in packed:
+                    path = Path(folder) / f"plain-{number:04d}"
+                    plain_copy(member.path, path, name=f"{uri}: {name}", limits=limits)
+                uris[name] = scratch.path(f"source-{number:04d}{_suffix(Sample(name, b''))}")
+                if own is not None:
+                    scratch.fs.rename(absolute(path), uris[name])
+                else:
+                    scratch.fs.upload(path, uris[name])
+    yield Source(uri, release, uris, fs=fs, scratch=scratch, known=known)
+
+
+def _footer(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(max(path.stat().st_size - parquet.FOOTER_BYTES, 0))
+        size = parquet.footer_size(stream.read())
+        stream.seek(max(path.stat().st_size - size, 0))
+        return stream.read()
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -7,6 +7,7 @@ on the rows that it shares a block with. The equations: `normal_equations`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import boolean, int64, njit, uint64, void
@@ -25,6 +26,7 @@ from recpipe.kernels.normal_equations import (
     weights,
     width,
 )
+from recpipe.kernels.splitmix import GOLDEN, mixed
 from recpipe.kernels.tiles import (
     LANES,
     ROWS,
@@ -186,22 +188,16 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
     return -1
 
 
-@njit(uint64(uint64), cache=True, nogil=True)
-def _mixed(x: np.uint64) -> np.uint64:
-    """SplitMix64 (Steele, Lea and Flood 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+_mix: Any = njit(uint64(uint64), cache=True, nogil=True)(mixed)
 
 
 @njit(void(COLUMNS, int64, uint64, MATRIX), cache=True, nogil=True)
 def _draw(ids: Ints, rank: int, seed: np.uint64, out: Floats) -> None:
     for row in range(ids.shape[0]):
-        state = _mixed(seed ^ _mixed(np.uint64(ids[row])))
+        state = _mix((seed ^ _mix(np.uint64(ids[row]) + GOLDEN)) + GOLDEN)
         norm = 0.0
         for k in range(rank):
-            state = _mixed(state)
+            state = _mix(state + GOLDEN)
             # Box and Muller (1958): the high bits give the radius, the low ones the angle.
             radius = (np.float64(state >> np.uint64(32)) + 1) / 4294967296.0
             angle = np.float64(state & np.uint64(0xFFFFFFFF)) / 4294967296.0

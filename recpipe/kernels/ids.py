@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from recpipe.kernels.splitmix import GOLDEN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -156,7 +158,7 @@ def _most_places(count: int) -> int:
 
 def buckets(users: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
     """A bucket from 0 to `count` - 1 for each user, by a hash: ids may have any pattern."""
-    mixed = users.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = users.view(np.uint64) * GOLDEN
     mixed ^= mixed >> np.uint64(32)
     return (mixed % np.uint64(count)).astype(np.uint16)
 

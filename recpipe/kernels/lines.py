@@ -40,8 +40,9 @@ class Rules(NamedTuple):
         delimiter: of the fields.
         header: the line that is no row; empty where there is none.
         width: fields in a line.
-        at: (4,) positions of user, item, rating and timestamp.
-        scale: (3,) least and most rating, and the step.
+        at: (4,) positions of user, item, rating and timestamp; -1 for a rating or timestamp that
+            lines do not have: ratings are 1 then, times 0.
+        scale: (3,) least and most rating, and the step; 0 for a step: any number between them.
         period: (2,) the first valid instant, and the first one after, in the unit of the source.
     """
 
@@ -77,10 +78,12 @@ def parse(text: NDArray[np.uint8], rules: Rules) -> Parsed:
     """Parse whole lines, each of them ended by a line feed."""
     lines = int(np.count_nonzero(text == _FEED))
     users, items = np.empty(lines, np.int64), np.empty(lines, np.int64)
-    ratings, times = np.empty(lines, np.float32), np.empty(lines, np.int64)
+    ratings, times = np.ones(lines, np.float32), np.zeros(lines, np.int64)
     kinds, starts = np.empty(lines, np.uint8), np.empty(lines + 1, np.int64)
     roles = np.full(rules.width, _UNREAD, np.int64)
-    roles[rules.at] = (_USER, _ITEM, _RATING, _TIME)
+    for place, role in zip(rules.at, (_USER, _ITEM, _RATING, _TIME), strict=True):
+        if place >= 0:
+            roles[place] = role
     clean = _parse(
         text, rules.delimiter, rules.header, roles, rules.scale, rules.period,
         users, items, ratings, times, kinds, starts,
@@ -194,10 +197,11 @@ def _parse(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over by
                 if rating < scale[0] or rating > scale[1]:
                     sound = False
                     break
-                steps = (rating - scale[0]) / scale[2]
-                if abs(steps - np.rint(steps)) >= _ON_STEP:
-                    sound = False
-                    break
+                if scale[2] > 0.0:
+                    steps = (rating - scale[0]) / scale[2]
+                    if abs(steps - np.rint(steps)) >= _ON_STEP:
+                        sound = False
+                        break
                 ratings[clean] = rating
             else:
                 # As it would be printed again: no plus, no zeros in front.

@@ -1,6 +1,6 @@
-"""Ranking metrics of many users, models and cut-offs in one pass over their lists.
+"""Where the relevant items of many users stand in the lists of many models, in one pass over them.
 
-The definitions are those of `evaluation.rows.DEFINITIONS`.
+What is made of it is the metrics' own: `evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import float64, int32, int64, njit, types, uint8, uint64, void
+from numba import boolean, int32, int64, njit, types, uint8, uint64, void
 
 from recpipe.kernels import ids
 from recpipe.kernels.pairs import NONE, by_row, users_of
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-PRECISION, RECALL, NDCG, MAP, MRR, HIT_RATE = range(6)
-"""Places of the metrics in `Judged.values`."""
 
 REPEATS, MISRANKED = 1, 2
 """Bits of a fault: an item more than once; ranks other than 1, 2, ..."""
@@ -42,53 +39,55 @@ class Places(NamedTuple):
     ranks: NDArray[np.int32]
 
 
-class Judged(NamedTuple):
-    """What is to be said of the lists of U users and M models.
+class Hits(NamedTuple):
+    """What the lists of M models hold for U users.
 
     Args:
         users: (U,) ascending: those with a list of any model or a relevant item.
         relevant: (U,) distinct relevant items.
-        values: (M, U, 6, K) by metric and cut-off; 0 where a user has no relevant item.
+        hits: (M, R, U) whether the item at rank r + 1 of a user's list is relevant.
         faults: (M, U) bits of what is wrong with a list.
     """
 
     users: NDArray[np.int32]
     relevant: NDArray[np.int32]
-    values: NDArray[np.float64]
+    hits: NDArray[np.bool_]
     faults: NDArray[np.uint8]
 
 
-def judge(wanted: NDArray[np.int64], lists: Sequence[Places], *, ks: Sequence[int]) -> Judged:
-    """Every metric at every cut-off of every user.
+def find_hits(wanted: NDArray[np.int64], lists: Sequence[Places], *, depth: int) -> Hits:
+    """Where the relevant items of every user stand in every list.
 
     Args:
         wanted: relevant pairs, in any order; repeated ones count once.
         lists: one a model.
-        ks: cut-offs from 1, in the order of the result.
+        depth: R, the places of a list that count.
     """
     everything = [Places(wanted, NONE), *lists]
-    people = [users_of(places.pairs) for places in everything]
-    users = ids.distinct(np.concatenate(people))
+    users_by_source = [users_of(places.pairs) for places in everything]
+    users = ids.distinct(np.concatenate(users_by_source))
     by_user = [
         by_row(ids.positions(users, mine), *places, len(users))
-        for mine, places in zip(people, everything, strict=True)
+        for mine, places in zip(users_by_source, everything, strict=True)
     ]
-    cuts, order = np.unique(np.asarray(ks, np.int64), return_inverse=True)
     relevant = np.zeros(len(users), np.int32)
-    values = np.zeros((len(lists), len(users), 6, len(cuts)))
+    hits = np.zeros((len(lists), depth, len(users)), np.bool_)
     faults = np.zeros((len(lists), len(users)), np.uint8)
     for model, listed in enumerate(by_user[1:]):
-        _judge(by_user[0], listed, cuts, relevant, values[model], faults[model])
-    return Judged(users, relevant, values[..., order], faults)
+        _find_hits(by_user[0], listed, relevant, hits[model], faults[model])
+    return Hits(users, relevant, hits, faults)
 
 
 def totals(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sums over the first axis of numbers from 0 to 1, as integers: high * 2^-26 + low * 2^-52.
+    """Sums over the last axis, as integers: high * 2^-26 + low * 2^-52.
 
     Sums of such sums do not depend on which numbers were added where.
+
+    Args:
+        values: (..., n) finite numbers from -1024 to 1024, of which digits below 2^-52 are cut off.
     """
     whole = np.floor(values * 2.0 ** (2 * _HALF)).astype(np.int64)
-    return (whole >> _HALF).sum(axis=0), (whole & ((1 << _HALF) - 1)).sum(axis=0)
+    return (whole >> _HALF).sum(axis=-1), (whole & ((1 << _HALF) - 1)).sum(axis=-1)
 
 
 def mean(high: int, low: int, count: int) -> float:
@@ -136,7 +135,7 @@ def _enter(table: _Table, user: int, wanted: NDArray[np.int32], bits: int) -> in
     return count
 
 
-_LISTED = uint8(_TABLE, int64, _INTS, _INTS, int64, int64[::1], int64[::1])
+_LISTED = uint8(_TABLE, int64, _INTS, _INTS, int64, boolean[:, ::1], int64[::1])
 
 
 @njit(_LISTED, cache=True, nogil=True)
@@ -146,10 +145,10 @@ def _read(
     places: NDArray[np.int32],
     ranks: NDArray[np.int32],
     bits: int,
-    hits: NDArray[np.int64],
+    hits: NDArray[np.bool_],
     ranked: NDArray[np.int64],
 ) -> int:
-    """Write the user to `hits` at the ranks of relevant items; what is wrong with the list."""
+    """Mark the ranks of relevant items in the user's column of `hits`; say what is wrong."""
     items, users, listed = table
     fault = 0
     for place in range(len(places)):
@@ -161,8 +160,8 @@ def _read(
             fault |= REPEATS
         else:
             listed[slot] = 1
-            if 1 <= rank < len(hits):
-                hits[rank] = user
+            if 1 <= rank <= len(hits):
+                hits[rank - 1, user] = True
         if rank < 1 or rank > len(places) or ranked[rank] == user:
             fault |= MISRANKED
         else:
@@ -170,59 +169,25 @@ def _read(
     return fault
 
 
-@njit(void(int64[::1], int64, int64, int64, int64[::1], float64[:, ::1]), cache=True, nogil=True)
-def _score(
-    hits: NDArray[np.int64],
-    user: int,
-    size: int,
-    relevant: int,
-    ks: NDArray[np.int64],
-    values: NDArray[np.float64],
-) -> None:
-    """The metrics of one list of `size` places, as of `Judged.values`."""
-    count, first, rank, within = 0, 0, 0, 0
-    gained, ideal, precisions = 0.0, 0.0, 0.0
-    for cut in range(len(ks)):
-        k = ks[cut]
-        while rank < min(k, size):
-            rank += 1
-            if hits[rank] == user:
-                count += 1
-                gained += 1.0 / np.log2(rank + 1.0)
-                precisions += count / rank
-                first = first or rank
-        while within < min(k, relevant):
-            within += 1
-            ideal += 1.0 / np.log2(within + 1.0)
-        values[PRECISION, cut] = count / k
-        values[RECALL, cut] = count / relevant
-        values[NDCG, cut] = gained / ideal
-        values[MAP, cut] = precisions / within
-        values[MRR, cut] = 1.0 / first if first else 0.0
-        values[HIT_RATE, cut] = 1.0 if count else 0.0
-
-
 @njit(
-    void(_BY_USER, _BY_USER, int64[::1], int32[::1], float64[:, :, ::1], uint8[::1]),
+    void(_BY_USER, _BY_USER, int32[::1], boolean[:, ::1], uint8[::1]),
     cache=True,
     nogil=True,
 )
-def _judge(
+def _find_hits(
     wanted: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
     lists: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
-    ks: NDArray[np.int64],
     relevant: NDArray[np.int32],
-    values: NDArray[np.float64],
+    hits: NDArray[np.bool_],
     faults: NDArray[np.uint8],
 ) -> None:
-    """Fill in `relevant`, and the values and faults of one model, all as of `Judged`.
+    """Fill in `relevant`, and the hits and faults of one model, all as of `Hits`.
 
     Args:
         wanted: relevant items, of `pairs.by_row`.
         lists: places, of `pairs.by_row`.
-        ks: distinct, ascending.
         relevant: filled.
-        values: filled.
+        hits: filled; False everywhere before.
         faults: filled.
     """
     wanted_at, wanted_items, _ = wanted
@@ -236,16 +201,12 @@ def _judge(
     room = 1 << _bits(most)
     table = np.empty(room, np.int32), np.full(room, -1, np.int64), np.empty(room, np.uint8)
     ranked = np.full(longest + 1, -1, np.int64)
-    hits = np.full(ks[-1] + 1, -1, np.int64)
     for user in range(users):
         own = slice(at[user], at[user + 1])
         mine = wanted_items[wanted_at[user] : wanted_at[user + 1]]
-        size = len(items[own])
-        bits = _bits(size + len(mine))
+        bits = _bits(len(items[own]) + len(mine))
         relevant[user] = _enter(table, user, mine, bits)
         faults[user] = _read(table, user, items[own], ranks[own], bits, hits, ranked)
-        if relevant[user]:
-            _score(hits, user, size, relevant[user], ks, values[user])
 
 
-__all__ = ["MISRANKED", "REPEATS", "Judged", "Places", "judge", "mean", "totals"]
+__all__ = ["MISRANKED", "REPEATS", "Hits", "Places", "find_hits", "mean", "totals"]

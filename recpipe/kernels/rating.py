@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    Terms = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 STRAY, REPEATED, INFINITE = 1, 2, 3
 """What is wrong with a prediction: of a pair that is not held out, more than once, not finite."""
@@ -41,8 +43,8 @@ class Compared(NamedTuple):
         masks: (G,) the sets of models, ascending; 0 is of the pairs that none predicts.
         pairs: (G,) held-out pairs that these and no other models predict.
         users: (G,) of them, distinct.
-        squared: (G, M) sums of squared differences; 0 for a model that is not in the set.
-        absolute: (G, M) sums of absolute differences.
+        sums: (G, M, T) sums of each kind of terms; of no meaning for a model that is not in the
+            set.
         repeated: (1,) rows of held-out pairs beyond the first.
         reached: (M,) distinct users of the held-out pairs that a model predicts.
         faults: (M,) pairs with a wrong prediction.
@@ -52,16 +54,21 @@ class Compared(NamedTuple):
     masks: NDArray[np.int64]
     pairs: NDArray[np.int64]
     users: NDArray[np.int64]
-    squared: NDArray[np.float64]
-    absolute: NDArray[np.float64]
+    sums: NDArray[np.float64]
     repeated: NDArray[np.int64]
     reached: NDArray[np.int64]
     faults: NDArray[np.int64]
     worst: NDArray[np.int64]
 
 
-def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
-    """Compare predictions, one `Rated` a model, with what was held out.
+def compare(held: Rated, predicted: Sequence[Rated], *, terms: Sequence[Terms]) -> Compared:
+    """Compare predictions with what was held out.
+
+    Args:
+        held: the held-out pairs with their ratings.
+        predicted: by each model, its pairs with their predictions.
+        terms: T functions of ratings and predictions, (pairs,) and (M, pairs), to the numbers that
+            are summed, (M, pairs).
 
     Raises:
         ValueError: for more than 62 models, whose sets no mask can name.
@@ -72,7 +79,8 @@ def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
     pairs, first = np.unique(held.pairs, return_index=True)
     ratings = held.values[first].astype(np.float64)
     mask = np.zeros(len(pairs), np.int64)
-    errors = np.zeros((models, len(pairs)))
+    # Where a model predicts nothing the rating stands, so that terms have a number to work on.
+    predictions = np.tile(ratings, (models, 1))
     faults, worst = np.zeros((2, models), np.int64)
     for model, (rows, values) in enumerate(predicted):
         mine, index, times = np.unique(rows, return_index=True, return_counts=True)
@@ -84,7 +92,7 @@ def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
             [~known, times > 1, ~np.isfinite(value)], [STRAY, REPEATED, INFINITE], default=0
         )
         faults[model], worst[model] = np.count_nonzero(wrong), wrong.max(initial=0)
-        errors[model, at[known]] = value[known] - ratings[at[known]]
+        predictions[model, at[known]] = value[known]
         mask[at[known]] |= 1 << model
     masks = np.unique(mask)
     groups = [mask == value for value in masks]
@@ -93,8 +101,7 @@ def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
         masks,
         pairs=_ints(int(np.count_nonzero(group)) for group in groups),
         users=_ints(_distinct(users[group]) for group in groups),
-        squared=_sums(errors * errors, groups),
-        absolute=_sums(np.abs(errors), groups),
+        sums=_sums([of(ratings, predictions) for of in terms], models, groups),
         repeated=_ints([len(held.pairs) - len(pairs)]),
         reached=_ints(_distinct(users[mask >> model & 1 > 0]) for model in range(models)),
         faults=faults,
@@ -113,7 +120,7 @@ def added(parts: Sequence[Compared]) -> Compared:
     whole = {name: [getattr(part, name) for part in parts] for name in Compared._fields}
     masks, group = np.unique(np.concatenate(whole["masks"]), return_inverse=True)
     by_group = {}
-    for name in ("pairs", "users", "squared", "absolute"):
+    for name in ("pairs", "users", "sums"):
         values = np.concatenate(whole[name])
         by_group[name] = np.zeros((len(masks), *values.shape[1:]), values.dtype)
         np.add.at(by_group[name], group, values)
@@ -125,11 +132,14 @@ def _ints(values: Iterable[int]) -> NDArray[np.int64]:
     return np.fromiter(values, np.int64)
 
 
-def _sums(values: NDArray[np.float64], groups: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
-    """(G, M) of (M, pairs)."""
-    sums = np.zeros((len(groups), len(values)))
-    for row, group in enumerate(groups):
-        sums[row] = values[:, group].sum(axis=1)
+def _sums(
+    terms: Sequence[NDArray[np.float64]], models: int, groups: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """(G, M, T) of T times (M, pairs)."""
+    sums = np.zeros((len(groups), models, len(terms)))
+    for place, values in enumerate(terms):
+        for row, group in enumerate(groups):
+            sums[row, :, place] = values[:, group].sum(axis=1)
     return sums
 
 

@@ -33,6 +33,7 @@ from recpipe.models.data import TrainingData
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.settings import Sgd as SgdSettings
 from recpipe.spark.interactions import frame_of
+from recpipe.spark.workers import use_this_python
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class _Factorisation(
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def _ratings(self, dataset: DataFrame) -> DataFrame:
+        use_this_python(dataset.sparkSession)
         name = self.getRatingCol()
         rating = F.col(name).cast("float") if name else F.lit(1.0).cast("float")
         return dataset.select(

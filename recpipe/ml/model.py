@@ -15,6 +15,7 @@ from recpipe.ranking.factor_scorer import FactorScorer
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.recommend.settings import Recommend
+from recpipe.spark.workers import use_this_python
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -86,6 +87,7 @@ class ALSModel(spark_ml.ALSModel):
     def _lists(
         self, side: str, subset: DataFrame | None, n: int, exclude: DataFrame | None
     ) -> DataFrame:
+        use_this_python(self.userFactors.sparkSession)
         names = {"user": self.getUserCol(), "item": self.getItemCol()}
         factors = {"user": self.userFactors, "item": self.itemFactors}
         other = "item" if side == "user" else "user"

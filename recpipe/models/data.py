@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from recpipe.feedback import Scale
+from recpipe.feedback import Scale, liked_from
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import LikedFrom
     from recpipe.models.base import FittedModel
     from recpipe.spark.interactions import Interactions
 
@@ -107,7 +109,8 @@ class TrainingData:
         items: what is known of items.
         users: what is known of users.
         fitted: models fitted on the same ratings, by name: those that the model asks for.
-        scale: of explicit ratings.
+        scale: of explicit ratings; None for implicit feedback, whose `rating` is the strength of a
+            liking.
         as_of: the instant for which lists are asked: every rating that the fit sees is earlier,
             where times are known.
     """
@@ -117,8 +120,26 @@ class TrainingData:
     items: ItemFeatures = ItemFeatures()
     users: UserFeatures = UserFeatures()
     fitted: Mapping[str, FittedModel] = field(default_factory=dict)
-    scale: Scale = field(default_factory=Scale)
+    scale: Scale | None = field(default_factory=Scale)
     as_of: datetime = datetime(9999, 12, 31, tzinfo=UTC)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The lowest and the highest rating; None for implicit feedback."""
+        return None if self.scale is None else (self.scale.min, self.scale.max)
+
+    def liked(self, rows: Interactions, setting: LikedFrom) -> DataFrame:
+        """Those of some rows that are liked.
+
+        Args:
+            rows: (user, item, rating, ...).
+            setting: the lowest rating that counts as liked, or `auto`.
+        """
+        frame, lowest = frame_of(rows), liked_from(setting, self.scale)
+        if lowest is None:
+            return frame
+        # Compared as floats: the float 3.3 is below the double 3.3.
+        return frame.where(F.col("rating") >= F.lit(lowest).cast("float"))
 
 
 __all__ = ["ItemFeatures", "TrainingData", "UserFeatures"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from recpipe.sections import Many, Section
@@ -13,7 +15,11 @@ class Train(Section):
     models: Many[str] = ("popularity", "biases", "als_explicit", "als_implicit", "sgd")
     """The models, in the order of their fits; at least one."""
     fallback_for: Many[str] = ("als_explicit", "als_implicit")
-    """Models whose failure does not end the run: `sgd` takes their place."""
+    """Models in whose place `sgd` is fitted if they fail, and published if they were to be."""
+    on_failure: Literal["continue", "stop"] = "continue"
+    """What follows when a model cannot be fitted. continue: it is named as failed, and the run goes
+    on with the others, unless none is left or `publish.model` names it. stop: the run ends, unless
+    the model is in `fallback_for`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:

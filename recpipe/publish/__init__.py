@@ -1,12 +1,15 @@
 """From checked lists to what other systems read: gates, export, one pointer, and the way back."""
 
+from recpipe.publish.arrow_root import ArrowFolder, arrow_root
 from recpipe.publish.contract import OutputCounts, check_output
 from recpipe.publish.gates import Gate, gates
 from recpipe.publish.parquet import Export, OutputFile, export
-from recpipe.publish.people import Profile, Rated, Recommended, lookup, profiles, typical_users
+from recpipe.publish.people import lookup, profiles, typical_users
 from recpipe.publish.pointer import Published, current, point_to, published
+from recpipe.publish.profile import Profile, Rated, Recommended
 
 __all__ = [
+    "ArrowFolder",
     "Export",
     "Gate",
     "OutputCounts",
@@ -15,6 +18,7 @@ __all__ = [
     "Published",
     "Rated",
     "Recommended",
+    "arrow_root",
     "check_output",
     "current",
     "export",

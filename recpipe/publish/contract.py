@@ -25,18 +25,22 @@ class OutputCounts:
     items: int
 
 
-def check_output(recommendations: DataFrame, *, ratings: DataFrame, n: int) -> OutputCounts:
+def check_output(
+    recommendations: DataFrame, *, ratings: DataFrame, n: int, unrated: DataFrame | None = None
+) -> OutputCounts:
     """Raise unless the lists keep the whole output contract.
 
     Every user of `ratings` has exactly n distinct items of the catalogue (fewer only if it has
-    fewer left), none of which the user has rated; ranks are 1, 2, ... and scores descend within
-    one source; nothing is null or NaN. Users and items are compared by the ids of the source, so
-    that a wrong id map is found too. Three queries: over rows alone, over items, over users.
+    fewer left), none of which the user has rated, or seen without a rating; ranks are 1, 2, ... and
+    scores descend within one source; nothing is null or NaN. Users and items are compared by the
+    ids of the source, so that a wrong id map is found too. Three queries: over rows alone, over
+    items, over users.
 
     Args:
         recommendations: contracts.RECOMMENDATIONS.
         ratings: (user_id, item_id, ...): every rating there is, one row a pair.
         n: places a user.
+        unrated: (user_id, item_id, ...): what was seen and not rated, no pair of `ratings`.
 
     Raises:
         ContractError: the rule that is broken, by how many users, and one of them.
@@ -51,7 +55,14 @@ def check_output(recommendations: DataFrame, *, ratings: DataFrame, n: int) -> O
                 hint=_HINT,
             )
     items = _check_items(recommendations, ratings)
-    return _check_lists(recommendations, ratings, n=n, items=items)
+    seen = ratings.select("user_id", "item_id")
+    if unrated is not None:
+        # Of users who get a list, and items that could be in it.
+        more = unrated.select("user_id", "item_id")
+        for key in ("user_id", "item_id"):
+            more = more.join(ratings.select(key).distinct(), key, "left_semi")
+        seen = seen.unionByName(more)
+    return _check_lists(recommendations, seen, n=n, items=items)
 
 
 def _check_items(recommendations: DataFrame, ratings: DataFrame) -> int:
@@ -80,9 +91,9 @@ def _check_items(recommendations: DataFrame, ratings: DataFrame) -> int:
 
 
 def _check_lists(
-    recommendations: DataFrame, ratings: DataFrame, *, n: int, items: int
+    recommendations: DataFrame, known: DataFrame, *, n: int, items: int
 ) -> OutputCounts:
-    """The list of every user, beside what the user has rated."""
+    """The list of every user, beside the pairs (user_id, item_id) that the user knows."""
     place = F.struct("source", "rank", "score")
     lists = recommendations.groupBy("user_id").agg(
         F.count("*").alias("listed"),
@@ -90,10 +101,9 @@ def _check_lists(
         F.sort_array(F.collect_list("rank")).alias("ranks"),
         F.sort_array(F.collect_list(place)).alias("places"),
     )
-    rated = ratings.groupBy("user_id").agg(F.count("*").alias("rated"))
+    rated = known.groupBy("user_id").agg(F.count("*").alias("rated"))
     seen = (
-        ratings.select("user_id", "item_id")
-        .join(recommendations.select("user_id", "item_id"), ["user_id", "item_id"])
+        known.join(recommendations.select("user_id", "item_id"), ["user_id", "item_id"])
         .groupBy("user_id")
         .agg(F.count("*").alias("seen"))
     )
@@ -114,7 +124,7 @@ def _check_lists(
     rules = {
         "are in the lists but have no rating": F.col("rated") == 0,
         "have no list": (F.col("listed") == 0) & (due > 0),
-        "are recommended something that they have rated": F.col("seen") > 0,
+        "are recommended something that they have rated or seen": F.col("seen") > 0,
         "are recommended an item more than once": F.col("distinct") < F.col("listed"),
         f"have fewer than {n} items though the catalogue has more": F.col("listed") < due,
         f"have more than {n} items": F.col("listed") > due,
@@ -129,6 +139,11 @@ def _check_lists(
         *_broken(rules),
     ).collect()[0]
     _refuse(row.asDict(), rules)
+    if not row["rows"]:
+        raise ContractError(
+            f"nobody has an item left: every user has rated or seen all {items} items",
+            hint="more ratings, of more items than any one user has, make lists",
+        )
     return OutputCounts(rows=int(row["rows"] or 0), users=int(row["users"]), items=items)
 
 

@@ -49,6 +49,7 @@ def gates(
     *,
     ratings: DataFrame,
     n: int,
+    unrated: DataFrame | None,
     no_leak: Callable[[], str],
 ) -> Iterator[Gate]:
     """The verdict of every gate in turn; one that refuses is the last.
@@ -59,12 +60,13 @@ def gates(
         recommendations: contracts.RECOMMENDATIONS, the lists to publish.
         ratings: (user_id, item_id, ...): every rating there is.
         n: places a user.
+        unrated: (user_id, item_id, ...): what was seen and not rated; None for nothing.
         no_leak: raises LeakError if the metrics behind the choice rest on a leaking split; else
             says what it looked at.
     """
 
     def output_contract() -> str:
-        counts = check_output(recommendations, ratings=ratings, n=n)
+        counts = check_output(recommendations, ratings=ratings, n=n, unrated=unrated)
         return f"{counts.rows} rows of {counts.users} users, {counts.items} items to choose from"
 
     tests: dict[str, Callable[[], str]] = {

@@ -1,114 +1,104 @@
-"""One person's history and list, with titles: what `recpipe show` and the report print."""
+"""Looks people up in published and other tables: what `recpipe show` and the report print."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from pyspark.sql import Window
+import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import LongType
 
-from recpipe.errors import UsageError
-from recpipe.publish.pointer import current, published
-from recpipe.storage import Tables
+from recpipe.errors import InputError, UsageError
+from recpipe.publish.arrow_root import ArrowFolder
+from recpipe.publish.pointer import current, versions
+from recpipe.publish.profile import LISTED, RATED, Profile
+from recpipe.publish.profile import profiles as profiles_of
+from recpipe.storage import Runs, Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pyspark.sql import DataFrame, Row
+    from pyarrow import dataset
 
     from recpipe.storage import Folder
+
+    Rows: TypeAlias = DataFrame | dataset.Dataset
+    """A table in Spark's hands, or in those of pyarrow."""
 
 _LONG = 1 << 63
 
 
-@dataclass(frozen=True)
-class Rated:
-    """An item that a person rated; no title where the source has none."""
-
-    item_id: str
-    title: str | None
-    rating: float
-    rated_at: datetime
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """A place of a person's list; no title where the source has none."""
-
-    rank: int
-    item_id: str
-    title: str | None
-    score: float
-    source: str
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A person's history and list.
-
-    Args:
-        user_id: as the source has it.
-        ratings: how many there are.
-        best: the best rated, of equal ratings the latest first.
-        latest: the latest rated.
-        recommendations: by rank; empty for a user who came after the table was published.
-        run_date: the day that the list is for, if there is one.
-    """
-
-    user_id: str
-    ratings: int
-    best: tuple[Rated, ...]
-    latest: tuple[Rated, ...]
-    recommendations: tuple[Recommended, ...]
-    run_date: date | None
-
-
 def lookup(
-    root: Folder, user_id: str, *, run_id: str | None = None, history: int = 10
+    root: Folder | ArrowFolder, user_id: str, *, run_id: str | None = None, history: int = 10
 ) -> tuple[str, Profile]:
-    """The run id of a published table, and what it and the ratings say of one person.
+    """The run id of a table of lists, and what it and the ratings say of one person.
 
     Args:
         root: of the pipeline; without tables under it, history and titles are missing.
         user_id: as the source has it.
-        run_id: of a published version; default the current one.
+        run_id: of a published version, or of a run that has made lists; default the version that
+            readers take now.
         history: how many of the best and of the latest ratings.
 
     Raises:
-        UsageError: if nothing is published, that run is not, or nobody knows the user.
+        UsageError: if nothing is published, that run has no lists, or nobody knows the user.
+        InputError: if a pointer or a table is damaged.
     """
-    version = current(root) if run_id is None else published(root, run_id)
-    tables = Tables(root)
-    found = profiles(
-        version.read(root),
-        [user_id],
-        ratings=tables.read("ratings") if tables.has("ratings") else None,
-        movies=tables.read("movies") if tables.has("movies") else None,
-        history=history,
-    )
+    # Of a folder what follows asks only what both kinds have.
+    place = cast("Folder", root)
+    found_run, lists = _lists(place, run_id)
+    ratings, movies = _table(place, "ratings"), _table(place, "movies")
+    found = profiles(lists, [user_id], ratings=ratings, movies=movies, history=history)
     if not found:
         raise UsageError(
-            f"no user {user_id!r} in {version.path} or the ratings",
+            f"no user {user_id!r} in the lists of {found_run} or the ratings",
             hint="ids are those of the source",
         )
-    return version.run_id, found[0]
+    return found_run, found[0]
+
+
+def _lists(root: Folder, run_id: str | None) -> tuple[str, Rows]:
+    """The run id and the table of the lists that are asked for."""
+    if run_id is None:
+        version = current(root)
+        return version.run_id, version.read(root)
+    for version in versions(root):
+        if version.run_id == run_id:
+            return run_id, version.read(root)
+    run = Runs(root).get(run_id)
+    if "recommended" not in run.manifest:
+        raise UsageError(
+            f"run {run_id} has no lists yet", hint="make them with `recpipe recommend`"
+        )
+    return run_id, _read(run.folder / "recommendations", run.manifest["recommended"])
+
+
+def _table(root: Folder, name: str) -> Rows | None:
+    """A table at its current version; None where there is none."""
+    tables = Tables(root)
+    if not tables.has(name):
+        return None
+    if isinstance(root, ArrowFolder):
+        return (root / "tables").read_parquet(tables.location(name))
+    return tables.read(name)
+
+
+def _read(folder: Folder, name: str) -> Rows:
+    return folder.read_parquet(name) if isinstance(folder, ArrowFolder) else folder.read_table(name)
 
 
 def profiles(
-    recommendations: DataFrame,
+    recommendations: Rows,
     user_ids: Sequence[str],
     *,
-    ratings: DataFrame | None,
-    movies: DataFrame | None,
+    ratings: Rows | None,
+    movies: Rows | None,
     history: int = 10,
 ) -> list[Profile]:
     """What is known of these people, in their order; who is in neither table is left out.
 
-    Three jobs, however many people. At most `history` x 2 ratings of each reach the driver.
+    All ratings of these people reach this process, and nobody else's.
 
     Args:
         recommendations: contracts.RECOMMENDATIONS.
@@ -117,16 +107,15 @@ def profiles(
         movies: contracts.MOVIES, or None.
         history: how many of the best and of the latest ratings.
     """
-    ranked = _of_users(recommendations, user_ids).orderBy("rank").collect()
-    rated = [] if ratings is None else _history(_of_users(ratings, user_ids), history)
-    titles = _titles(movies, sorted({str(row["item_id"]) for row in (*ranked, *rated)}))
-    found = []
-    for user_id in dict.fromkeys(user_ids):
-        places = [row for row in ranked if str(row["user_id"]) == user_id]
-        mine = [row for row in rated if str(row["user_id"]) == user_id]
-        if places or mine:
-            found.append(_profile(user_id, places, mine, titles, history))
-    return found
+    listed = _rows(recommendations, "user_id", user_ids, LISTED)
+    rated = None if ratings is None else _rows(ratings, "user_id", user_ids, RATED)
+    titles: dict[str, str] = {}
+    if movies is not None:
+        both = [listed, *([] if rated is None else [rated])]
+        items = sorted({str(item) for table in both for item in table["item_id"].to_pylist()})
+        named = _rows(movies, "item_id", items, ("item_id", "title")).to_pylist()
+        titles = {str(row["item_id"]): row["title"] for row in named}
+    return profiles_of(user_ids, listed=listed, rated=rated, titles=titles, history=history)
 
 
 def typical_users(ratings: DataFrame) -> list[str]:
@@ -148,12 +137,36 @@ def typical_users(ratings: DataFrame) -> list[str]:
     return list(dict.fromkeys(str(user_id) for user_id in counts.agg(*nearest).collect()[0]))
 
 
-def _of_users(frame: DataFrame, user_ids: Sequence[str]) -> DataFrame:
-    """The rows of these users, by a filter that reaches the Parquet files."""
-    if isinstance(frame.schema["user_id"].dataType, LongType):
-        numbers = [number for text in user_ids if (number := _long(text)) is not None]
-        return frame.where(F.col("user_id").isin(numbers))
-    return frame.where(F.col("user_id").isin(list(user_ids)))
+def _rows(table: Rows, key: str, ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """The rows of these ids, by a filter that reaches the Parquet files."""
+    if isinstance(table, DataFrame):
+        numbers = table.schema[key].dataType.typeName() != "string"
+        wanted = _numbers(ids) if numbers else list(ids)
+        return _in_utc(table.where(F.col(key).isin(wanted)).select(*columns).toArrow())
+    import pyarrow.compute as pc
+
+    kind = table.schema.field(key).type
+    wanted = _numbers(ids) if pa.types.is_integer(kind) else list(ids)
+    of_these = pc.field(key).isin(pa.array(wanted, type=kind))
+    try:
+        return _in_utc(table.to_table(columns=list(columns), filter=of_these))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{table.files[0].rpartition('/')[0]}: {str(error).splitlines()[0]}", hint="restore it"
+        ) from error
+
+
+def _in_utc(table: pa.Table) -> pa.Table:
+    """Instants in microseconds of UTC, however a file keeps them."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            instants = table.column(place).cast(pa.timestamp("us", "UTC"), safe=False)
+            table = table.set_column(place, field.name, instants)
+    return table
+
+
+def _numbers(ids: Sequence[str]) -> list[int]:
+    return [number for text in ids if (number := _long(text)) is not None]
 
 
 def _long(text: str) -> int | None:
@@ -162,69 +175,3 @@ def _long(text: str) -> int | None:
         return None
     number = int(text)
     return number if str(number) == text and -_LONG <= number < _LONG else None
-
-
-def _history(ratings: DataFrame, history: int) -> list[Row]:
-    user = Window.partitionBy("user_id")
-    best = user.orderBy(F.desc("rating"), F.desc("rated_at"), "item_id")
-    latest = user.orderBy(F.desc("rated_at"), "item_id")
-    return (
-        ratings.select(
-            "user_id",
-            "item_id",
-            "rating",
-            # As a number, since PySpark would turn an instant into this machine's local time.
-            F.unix_seconds("rated_at").alias("rated_at"),
-            F.count("*").over(user).alias("ratings"),
-            F.row_number().over(best).alias("by_rating"),
-            F.row_number().over(latest).alias("by_time"),
-        )
-        .where((F.col("by_rating") <= history) | (F.col("by_time") <= history))
-        .collect()
-    )
-
-
-def _titles(movies: DataFrame | None, item_ids: Sequence[str]) -> dict[str, str]:
-    if movies is None or not item_ids:
-        return {}
-    item_id = F.col("item_id").cast("string")
-    named = movies.where(item_id.isin(list(item_ids))).select(item_id.alias("item_id"), "title")
-    return {row["item_id"]: row["title"] for row in named.collect()}
-
-
-def _profile(
-    user_id: str,
-    places: Sequence[Row],
-    rated: Sequence[Row],
-    titles: Mapping[str, str],
-    history: int,
-) -> Profile:
-    def top(by: str) -> tuple[Rated, ...]:
-        rows = sorted((row for row in rated if row[by] <= history), key=lambda row: row[by])
-        return tuple(
-            Rated(
-                item_id=str(row["item_id"]),
-                title=titles.get(str(row["item_id"])),
-                rating=row["rating"],
-                rated_at=datetime.fromtimestamp(row["rated_at"], UTC),
-            )
-            for row in rows
-        )
-
-    return Profile(
-        user_id=user_id,
-        ratings=rated[0]["ratings"] if rated else 0,
-        best=top("by_rating"),
-        latest=top("by_time"),
-        recommendations=tuple(
-            Recommended(
-                rank=row["rank"],
-                item_id=str(row["item_id"]),
-                title=titles.get(str(row["item_id"])),
-                score=row["score"],
-                source=row["source"],
-            )
-            for row in places
-        ),
-        run_date=places[0]["run_date"] if places else None,
-    )

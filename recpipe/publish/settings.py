@@ -13,6 +13,6 @@ class Publish(Section):
     model: str = "auto"
     """The model whose lists are published; auto: the best by `evaluate.metric` on validation."""
     files: int = Field(0, ge=0)
-    """Parquet files of the export; 0: from the number of rows."""
+    """Number of Parquet files of the published table; 0: by the number of its rows."""
     keep_versions: int = Field(3, ge=2)
-    """Published versions kept, the current one included."""
+    """How many published versions are kept, the current one included."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from recpipe.spark.arrow import narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -25,33 +25,36 @@ def recommend_all(
     *,
     ratings: DataFrame | Stored,
     n: int,
-    source: str,
     scratch: Folder,
     most_users: int | None = None,
     instant: int | None = None,
+    unrated: DataFrame | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): the model's lists, filled up from the fallback to n.
 
-    Everything a user has ever rated is left out. A user whom the model does not know, or for whom
-    it has fewer than n items, gets the rest from the fallback, which is asked for those users
-    alone. A list stays shorter than n only where the fallback has no more items either: fitted on
-    all ratings, it knows the whole catalogue.
+    Everything that a user has ever rated, or seen without a rating, is left out. A user whom the
+    model does not know, or for whom it has fewer than n items, gets the rest from the fallback,
+    which is asked for those users alone. A list stays shorter than n only where the fallback has no
+    more items either: fitted on all ratings, it knows the whole catalogue.
 
     Args:
         model: whose lists are wanted.
         fallback: gives what fills up, popularity fitted on all ratings; called if a list is short.
         ratings: (user, item, ...): every rating there is; its users are those who get a list.
         n: places a user.
-        source: what the model's own rows say they come from.
         scratch: where the model's lists are kept, since they are read more than once. The frame
             that is returned reads from it: write it elsewhere before the folder goes.
         most_users: how many users `ratings` can have, where that is known: if the model's own lists
             have n places for as many, none of them need be looked at.
         instant: that the lists are made for, in microseconds since 1970.
+        unrated: (user, item, ...) that were seen and not rated.
     """
-    seen = frame_of(ratings).select("user", "item")
-    users = seen.select("user").distinct()
-    ranked = model.recommend(users, n=n, seen=ratings, instant=instant).frame
+    rated = frame_of(ratings).select("user", "item")
+    users = rated.select("user").distinct()
+    # The table itself where that is all: tasks may decode its files.
+    left_out = ratings if unrated is None else rated.unionByName(unrated.select("user", "item"))
+    seen = frame_of(left_out)
+    ranked = model.recommend(users, n=n, seen=left_out, instant=instant).frame
     ranked = ranked.select("user", "rank", "item", "score")
     written = Observation()
     with narrow_rows(seen.sparkSession):
@@ -60,8 +63,8 @@ def recommend_all(
     full = most_users is not None and written.get["places"] == n * most_users
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
     if short is None or short.isEmpty():
-        return own.withColumn("source", F.lit(source))
-    return fill_up(own, fallback(), short=short, seen=seen, n=n, source=source, instant=instant)
+        return own.withColumn("source", F.lit(model.name))
+    return fill_up(own, fallback(), short=short, seen=seen, n=n, source=model.name, instant=instant)
 
 
 def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:

@@ -11,9 +11,10 @@ class Recommend(Section):
     """The lists of all users."""
 
     n: int = Field(10, ge=1, le=1000)
-    """Places a user."""
+    """Items in the list of each user."""
     refit: bool = True
     """Whether the chosen model is fitted again on all ratings before it recommends."""
     max_broadcast_mb: int = Field(1024, ge=1)
-    """Size of the item factors above which top-N sends them to the workers in blocks of at most as
-    much, one after the other; the lists are the same."""
+    """Size in MiB of the item factors up to which every worker gets them whole to make lists.
+    Larger ones are sent in blocks of at most this size, one after the other; the lists are the
+    same."""

@@ -1,4 +1,8 @@
-"""A learning curve as inline SVG, whose colours are those of the page (dark or light)."""
+"""A learning curve as inline SVG, whose colours are those of the page (dark or light).
+
+Written by hand: a library of plots would be the heaviest dependency of the page, for one picture,
+and its colours would not follow the reader's dark or light mode.
+"""
 
 from __future__ import annotations
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from recpipe.feedback import Scale, liked_from
 from recpipe.report import numbers
 from recpipe.report.curve import learning_curve
-from recpipe.report.scores import Scores
+from recpipe.report.scores import Scores, Table, lists_of, ratings_of
 from recpipe.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from recpipe.publish import Profile
+    from recpipe.publish import Profile, Rated
 
 _PARTS = ("test", "validation")
 _USUAL_K = 10
@@ -36,17 +37,15 @@ def render(
         metrics: metrics.json; empty where nothing was judged.
         people: persons with their history and list, such as three.
     """
-    scores = Scores(metrics.get("rows") or ())
+    scores = Scores(metrics.get("rows") or (), order=_section(manifest, "models"))
     k = _shown_k(manifest, scores)
+    lowest = _liked_from(manifest)
     return _template().render(
         run=manifest,
         verdict=verdict(manifest, scores),
-        tables=[table for part in _PARTS if (table := scores.table(part, k))],
+        tables=_tables(scores, [(f"Top {k}", lists_of(k)), ("Predicted ratings", ratings_of())]),
         other_tables=[
-            (
-                other,
-                [t for part in _PARTS if (t := scores.table(part, other, ratings=False))],
-            )
+            (f"Lists of {other}", _tables(scores, [(f"Top {other}", lists_of(other))]))
             for other in scores.ks
             if other != k
         ],
@@ -56,8 +55,8 @@ def render(
         splits=_splits(manifest),
         cutoffs=_section(_section(manifest, "split"), "cutoffs"),
         models=list(_models(manifest)),
-        people=people,
-        history=_HISTORY,
+        people=[(person, _liked(person, lowest)) for person in people],
+        liked_from=lowest,
         settings=list(_flat(_section(manifest, "settings"))),
         timings=_section(manifest, "timings"),
         versions=_section(manifest, "versions"),
@@ -91,6 +90,38 @@ def _shown_k(manifest: Mapping[str, Any], scores: Scores) -> int | None:
     _, _, k = str(_section(manifest, "chosen").get("metric", "")).partition("@")
     wanted = int(k) if k.isdecimal() else _USUAL_K
     return wanted if wanted in scores.ks else next(iter(scores.ks), None)
+
+
+def _tables(
+    scores: Scores, wanted: Sequence[tuple[str, Sequence[str]]]
+) -> list[tuple[str, list[tuple[str, Table]]]]:
+    """By part, the tables there are, each with its title."""
+    found = [
+        (part, [(title, table) for title, names in wanted if (table := scores.table(part, names))])
+        for part in _PARTS
+    ]
+    return [(part.capitalize(), tables) for part, tables in found if tables]
+
+
+def _liked_from(manifest: Mapping[str, Any]) -> float | None:
+    """The lowest rating that counts as liked; None where every row does, or nobody knows."""
+    evaluate = _section(_section(manifest, "settings"), "evaluate")
+    setting: Any = evaluate.get("relevance_threshold")
+    scale = _section(manifest, "input").get("rating_scale")
+    if setting == "auto" or numbers.is_number(setting):
+        return liked_from(setting, Scale.model_validate(scale) if scale else None)
+    return None
+
+
+def _liked(person: Profile, lowest: float | None) -> list[Rated]:
+    """What a person likes most; where it is not known from which rating on that is, the best rated.
+
+    Args:
+        person: with the best ratings, the best first.
+        lowest: rating that says so.
+    """
+    best = person.best[:_HISTORY]
+    return [rated for rated in best if lowest is None or (rated.rating or 0) >= lowest]
 
 
 def _splits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:

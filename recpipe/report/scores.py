@@ -7,28 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from recpipe.report.numbers import NONE, decimal, is_number, whole
+from recpipe.evaluation.metrics import METRICS, RANKING, RATING
+from recpipe.evaluation.rows import COMMON
+from recpipe.report.numbers import decimal, is_number, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-LABELS = {
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "prediction_coverage": "predicted",
-    "precision": "precision",
-    "recall": "recall",
-    "ndcg": "NDCG",
-    "map": "MAP",
-    "mrr": "MRR",
-    "hit_rate": "hit rate",
-}
-_RATING = ("rmse", "mae", "prediction_coverage")
-_RANKING = ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")
-LOWER_IS_BETTER = frozenset({"rmse", "mae"})
-# Predicting more pairs is not winning: it stands there to qualify RMSE and MAE.
-_UNJUDGED = frozenset({"prediction_coverage"})
-_COMMON = "_common"
 
 
 @dataclass(frozen=True)
@@ -41,18 +25,33 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Models against metrics on one part of the split."""
+    """Models against metrics on one part of the split.
 
-    title: str
+    Args:
+        columns: the labels of the metrics, without the length of lists.
+        rows: model and cells, in the order of the models.
+        notes: sentences on what the numbers rest on.
+    """
+
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
     notes: Sequence[str]
 
 
 def label(name: str) -> str:
-    """`ndcg@10` as `NDCG@10`."""
+    """`ndcg@10` as `NDCG@10`; a metric that is not known as it is."""
     metric, at, k = name.partition("@")
-    return LABELS.get(metric, metric) + at + k
+    return (METRICS[metric].label if metric in METRICS else metric) + at + k
+
+
+def ratings_of() -> list[str]:
+    """The metrics of predicted ratings."""
+    return [metric.name for metric in RATING]
+
+
+def lists_of(k: int | None) -> list[str]:
+    """The metrics of lists of `k`; none without a length."""
+    return [] if k is None else [f"{metric.name}@{k}" for metric in RANKING]
 
 
 class Scores:
@@ -60,22 +59,23 @@ class Scores:
 
     Args:
         rows: those of metrics.json; what has no finite value is passed over.
+        order: of the models; those that are not in it come last.
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Iterable[Mapping[str, Any]], *, order: Iterable[str] = ()) -> None:
         self._rows: dict[tuple[str, str, int | None], dict[str, list[Mapping[str, Any]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
-        self.models: list[str] = []
-        self.folds = 0
         folds = set()
+        found: dict[str, None] = {}
         for row in rows:
             if not is_number(row.get("value")):
                 continue
             place = (row.get("split", ""), row["metric"], row.get("k"))
             self._rows[place][row["model"]].append(row)
             folds.add(row.get("fold"))
-            if row["model"] not in self.models:
-                self.models.append(row["model"])
+            found[row["model"]] = None
+        self.models = [*(model for model in order if model in found)]
+        self.models += [model for model in found if model not in self.models]
         self.folds = len(folds - {None})
 
     @property
@@ -83,10 +83,8 @@ class Scores:
         return sorted({k for _, _, k in self._rows if k is not None})
 
     def value(self, model: str, name: str, split: str) -> float | None:
-        """One metric (`ndcg@10`, `rmse`) of one model; RMSE and MAE over common pairs if any."""
-        metric, _, k = name.partition("@")
-        values = self._column(metric, int(k) if k else None, split)
-        return values.get(model)
+        """One metric (`ndcg@10`, `rmse`) of one model; errors over common pairs if any."""
+        return self._column(name, split).get(model)
 
     def users(self, split: str, *, ranking: bool = True) -> int | None:
         """Users that the numbers of a part rest on; with folds those of the largest."""
@@ -100,54 +98,59 @@ class Scores:
         ]
         return max(found, default=None)
 
-    def table(self, split: str, k: int | None, *, ratings: bool = True) -> Table | None:
-        """Ranking metrics at `k` and (if `ratings`) rating metrics; None where there are none."""
-        columns: list[tuple[str, int | None]] = [(metric, k) for metric in _RANKING]
-        if ratings:
-            columns = [(metric, None) for metric in _RATING] + columns
-        values = [self._column(metric, at, split) for metric, at in columns]
-        present = [i for i, column in enumerate(values) if column]
-        if not present:
+    def table(
+        self, split: str, names: Iterable[str], *, models: Sequence[str] = ()
+    ) -> Table | None:
+        """The metrics of those names on one part; None where no model has any of them.
+
+        Args:
+            split: the part.
+            names: such as `ndcg@10` or `rmse`; one that no model has makes no column.
+            models: the lines and their order; without any, the models that have a value.
+        """
+        columns = {name: column for name in names if (column := self._column(name, split))}
+        if not columns:
             return None
-        bests = [_best(columns[i][0], values[i]) for i in present]
+        lines = models or [m for m in self.models if any(m in found for found in columns.values())]
+        bests = {name: _best(name, column) for name, column in columns.items()}
         rows = [
-            (
-                model,
-                [
-                    Cell(decimal(values[i].get(model)), best=values[i].get(model) == best)
-                    if model in values[i]
-                    else Cell(NONE)
-                    for i, best in zip(present, bests, strict=True)
-                ],
-            )
-            for model in self.models
-            if any(model in values[i] for i in present)
+            (model, [_cell(column.get(model), bests[name]) for name, column in columns.items()])
+            for model in lines
         ]
-        names = [_name(*columns[i]) for i in present]
-        return Table(split.capitalize(), names, rows, list(self._notes(split, ratings=ratings)))
+        labels = [label(name.partition("@")[0]) for name in columns]
+        return Table(labels, rows, list(self._notes(split, list(columns))))
 
-    def _column(self, metric: str, k: int | None, split: str) -> dict[str, float]:
-        common = self._rows.get((split + _COMMON, metric, k), {})
-        usual = self._rows.get((split, metric, k), {})
-        chosen = common if common and metric in LOWER_IS_BETTER else usual
-        return {model: fmean(row["value"] for row in rows) for model, rows in chosen.items()}
+    def _column(self, name: str, split: str) -> dict[str, float]:
+        metric, _, k = name.partition("@")
+        at = int(k) if k else None
+        found = self._rows.get((split, metric, at), {})
+        if metric in METRICS and METRICS[metric].on_common_pairs:
+            found = self._rows.get((split + COMMON, metric, at)) or found
+        return {model: fmean(row["value"] for row in rows) for model, rows in found.items()}
 
-    def _notes(self, split: str, *, ratings: bool) -> Iterable[str]:
+    def _notes(self, split: str, names: Sequence[str]) -> Iterable[str]:
         if self.folds:
             yield f"Means over {self.folds} folds."
         users = self.users(split)
-        if users is not None:
+        if users is not None and any("@" in name for name in names):
             largest = " in the largest fold" if self.folds else ""
             yield f"Lists: {whole(users)} users with a relevant item{largest}."
-        if ratings and any(part == split + _COMMON for part, _, _ in self._rows):
-            yield "RMSE and MAE: over the pairs that all of these models predict."
+        errors = [name for name in names if name in METRICS and METRICS[name].on_common_pairs]
+        if errors:
+            common = all((split + COMMON, name, None) in self._rows for name in errors)
+            whose = "all of these models predict" if common else "each model predicts"
+            yield f"{' and '.join(map(label, errors))}: over the pairs that {whose}."
+        for name in set(names) & {"prediction_coverage"}:
+            yield f"{label(name).capitalize()}: the share of all pairs that a model predicts."
 
 
-def _name(metric: str, k: int | None) -> str:
-    return label(metric if k is None else f"{metric}@{k}")
+def _cell(value: float | None, best: float | None) -> Cell:
+    return Cell(decimal(value), best=value is not None and value == best)
 
 
-def _best(metric: str, values: Mapping[str, float]) -> float | None:
-    if metric in _UNJUDGED or len(values) < 2:  # noqa: PLR2004 - nothing to beat
+def _best(name: str, values: Mapping[str, float]) -> float | None:
+    """The best value of a column; None where there is nothing to beat or no choice by it."""
+    metric = METRICS.get(name.partition("@")[0])
+    if metric is None or not metric.selectable or len(values) < 2:  # noqa: PLR2004
         return None
-    return min(values.values()) if metric in LOWER_IS_BETTER else max(values.values())
+    return max(values.values(), key=lambda value: metric.sign * value)

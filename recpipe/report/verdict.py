@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from recpipe.evaluation.metrics import METRICS
 from recpipe.report.numbers import NONE, decimal, percent, whole
-from recpipe.report.scores import LOWER_IS_BETTER, label
+from recpipe.report.scores import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,15 +96,14 @@ def _lead(chosen: Mapping[str, Any], value: float) -> str:
     lead, other = chosen.get("lead"), chosen.get("runner_up")
     if lead is None or not other:
         return "; there is no other model to compare with"
-    lower = chosen.get("metric") in LOWER_IS_BETTER
-    base = value + lead if lower else value - lead
+    base = value + lead if _lower_is_better(chosen.get("metric")) else value - lead
     side = "ahead of" if lead >= 0 else "behind"
     return f", {decimal(abs(lead))} {side} {other} ({percent(lead, base)})"
 
 
 def _against_popularity(model: str, metric: str, scores: Scores, split: str) -> Iterator[str]:
     mine, theirs = (scores.value(m, metric, split) for m in (model, _POPULARITY))
-    if model == _POPULARITY or mine is None or theirs is None or metric in LOWER_IS_BETTER:
+    if model == _POPULARITY or mine is None or theirs is None or _lower_is_better(metric):
         return
     side = "more" if mine >= theirs else "less"
     share = percent(mine - theirs, theirs)
@@ -114,6 +114,11 @@ def _against_popularity(model: str, metric: str, scores: Scores, split: str) -> 
     )
 
 
+def _lower_is_better(criterion: object) -> bool:
+    metric = METRICS.get(str(criterion).partition("@")[0])
+    return metric is not None and not metric.higher_is_better
+
+
 def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from (manifest.get("chosen") or {}).get("warnings") or ()
     for entry in manifest.get("fallbacks") or ():
@@ -121,6 +126,8 @@ def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
             f"{entry.get('failed')} could not be fitted and {entry.get('used')} took its place:"
             f" {entry.get('error')}"
         )
+    for entry in manifest.get("failed") or ():
+        yield f"{entry.get('model')} could not be fitted: {entry.get('error')}"
     for gate in manifest.get("gates") or ():
         if gate.get("verdict") == "refused":
             yield f"the gate '{gate.get('gate')}' refused: {gate.get('detail')}"

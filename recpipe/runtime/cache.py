@@ -50,6 +50,13 @@ def keep_newest(place: Path, pattern: str, *, kept: int) -> None:
                 path.unlink(missing_ok=True)
 
 
+def mark_used(path: Path) -> None:
+    """Note that something in the cache is in use, so that others go before it."""
+    # A cache that others filled may be for reading only.
+    with suppress(OSError):
+        os.utime(path)
+
+
 def kernel_cache() -> Path:
     """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else below the cache folder."""
     return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "numba")

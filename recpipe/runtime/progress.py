@@ -6,6 +6,7 @@ Everything here goes to standard error; standard output is for results. Importab
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -50,9 +51,9 @@ class Timer:
 class Progress:
     """Shows the stages of a command and keeps their seconds.
 
-    At a terminal each running stage is a line with its elapsed time and the tasks of the Spark
-    stages that are active, and becomes one quiet line when it ends. Elsewhere its start and its
-    end are log lines. Stages may be nested, and are entered from one thread.
+    At a terminal each running stage is a line that moves, with its elapsed time and the tasks of
+    the Spark stages that are active, and becomes one quiet line when it ends. Elsewhere its start
+    and its end are log lines. Stages may be nested, and are entered from one thread.
 
     Args:
         interactive: whether there is a person at a terminal; None: whether `stream` is one and
@@ -92,6 +93,22 @@ class Progress:
             line.timer.stop()
             self.timings[name] = self.timings.get(name, 0.0) + line.timer.seconds
             self._leave(line, ending)
+
+    @contextmanager
+    def waiting(self, title: str) -> Iterator[None]:
+        """Show at a terminal that something is awaited, and leave no line; elsewhere nothing.
+
+        What is written to standard error meanwhile may go elsewhere, as while Spark starts.
+        """
+        if not self._interactive:
+            yield
+            return
+        with os.fdopen(os.dup(self._stream.fileno()), "w", encoding="utf-8") as stream:
+            display = _Display(stream, [_Line(title, "")], None)
+            try:
+                yield
+            finally:
+                display.close()
 
     def _enter(self, line: _Line) -> None:
         self._running.append(line)
@@ -167,17 +184,17 @@ class _Display:
 
     def _render(self) -> Group:
         lines = list(self._running)
-        texts: list[Text | Spinner] = []
+        # Before each line, for that is how one that runs differs from one that has ended.
+        turning = self._spinner.render(time.monotonic())
+        assert isinstance(turning, Text)  # noqa: S101 - a spinner without a text of its own
+        texts: list[Text] = []
         for depth, line in enumerate(lines):
-            text = _named(line, depth)
+            text = Text.assemble(turning, " ", _named(line, depth))
             if line is lines[-1] and self._tasks:
                 text.append(f"  {self._tasks}", style="cyan")
             text.append(f"  {_duration(line.timer.seconds)}", style="dim")
             text.no_wrap, text.overflow = True, "ellipsis"
             texts.append(text)
-        if texts:
-            self._spinner.update(text=texts[-1])
-            texts[-1] = self._spinner
         return Group(*texts)
 
     def _poll(self) -> None:

@@ -48,4 +48,7 @@ def _explained(section: type[Section], key: str, value: object) -> Iterator[str]
 def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(part) for part in value)}]"
+    if isinstance(value, Section):
+        given = [f"{key} = {_toml(part)}" for key, part in value if part is not None]
+        return f"{{{', '.join(given)}}}"
     return json.dumps(value)

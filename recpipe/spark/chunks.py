@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.kernels.ids import Tally, counts_of
-from recpipe.spark.arrow import gathered, narrow_rows
+from recpipe.spark.arrow import gathered
 from recpipe.spark.columns import arrow_row, as_array
+from recpipe.spark.held import cached, narrow_rows
 from recpipe.spark.interactions import PAIR, Value, map_pairs, unpaired
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _RATING_BYTES = 4
 @contextmanager
 def chunked(ratings: Interactions) -> Iterator[tuple[DataFrame, int]]:
     """CHUNKS of (user int, item int, rating), let go at the end of the block; how many ratings."""
-    chunks = in_chunks(ratings).persist(StorageLevel.MEMORY_AND_DISK)
+    chunks = cached(in_chunks(ratings))
     try:
         # By itself, because chunks are not narrow: what reads them may not run with this.
         with narrow_rows(chunks.sparkSession):

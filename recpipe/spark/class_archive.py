@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +29,16 @@ logger = logging.getLogger(__name__)
 _EXIT_SECONDS = 180
 _KEPT = 4
 """Archives that stay, of 180 MB each: of all environments of this machine, newest use first."""
+_UNUSED_SECONDS = 30 * 24 * 3600
+"""After that nobody has used one, its environment is taken for gone."""
 
 
 def main() -> None:
     """Make the archive unless it is there; without it everything works, and starts slower."""
     target = cache.class_archive()
     if target.exists():
-        os.utime(target)  # It is in use: others go before it.
+        cache.mark_used(target)
+        tidy(target.parent)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -54,11 +59,17 @@ def main() -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove all archives of a folder but the newest few; who has mapped one is not disturbed.
+    """Remove the archives of a folder that nobody has used for a month, and all but a few others.
 
-    What was left of one that was not finished counts as one.
+    Who has mapped one is not disturbed. What was left of one that was not finished counts as one.
     """
-    cache.keep_newest(folder, "spark-classes-*.jsa*", kept=_KEPT)
+    pattern = "spark-classes-*.jsa*"
+    for archive in folder.glob(pattern):
+        # Another process may be at the same.
+        with suppress(OSError):
+            if time.time() - archive.stat().st_mtime > _UNUSED_SECONDS:
+                archive.unlink()
+    cache.keep_newest(folder, pattern, kept=_KEPT)
 
 
 def _exercise(spark: SparkSession) -> None:

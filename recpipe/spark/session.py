@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,9 +17,10 @@ import psutil
 
 from recpipe.errors import MissingError, RecpipeError
 from recpipe.runtime import signals
-from recpipe.runtime.cache import class_archive
+from recpipe.runtime.cache import class_archive, mark_used
 from recpipe.runtime.jars import delta_jars
 from recpipe.runtime.java import find_java
+from recpipe.spark import failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +35,15 @@ logger = logging.getLogger(__name__)
 # One thread a Python worker: Spark already runs one worker a core, and sets OMP's alone.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _GIB = 1 << 30
-_SMALL_BYTES = 40 << 20
-"""Input up to which a run is over before the JVM's second compiler has paid for itself: of text,
+SMALL_BYTES = 40 << 20
+"""Input as text up to which a run is over before the JVM's second compiler has paid for itself:
 some 1.6 million ratings."""
 # Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
-# it again and again.
+# it again and again. docs/operations.md explains the flags.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 _CANCEL_SECONDS = 5
-_LONGEST_WORDS = 500
+_DEATH_SECONDS = 2
+_LONGEST_WORDS = 200
 
 
 def submitted() -> bool:
@@ -57,6 +60,7 @@ def java_options(*, short_lived: bool) -> str:
     options = [_SHORT_LIVED] if short_lived else []
     archive = class_archive()
     if archive.exists():
+        mark_used(archive)
         # Java warns where an archive does not fit, which is nothing that a user need know.
         options += [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
     return " ".join(options)
@@ -83,8 +87,8 @@ def spark_session(
         name: the application's name, as Spark's pages show it.
         delta: whether tables are Delta tables.
         verbose: whether Spark's log is shown.
-        input_bytes: size of what will be read, where it is known: a JVM of ours is then started
-            for a short life or a long one.
+        input_bytes: size of what will be read, as text, where it is known: up to `SMALL_BYTES` a
+            JVM of ours is started for a short life, else for a long one.
         exit_seconds: how long a JVM of ours is given to end.
 
     Raises:
@@ -110,9 +114,10 @@ def spark_session(
     logs = Path(tempfile.mkdtemp(prefix="recpipe-spark-"))
     try:
         merged = _merged(conf, settings, name=name)
-        session = _start(merged, log=None if verbose else logs / "spark.log")
+        log = None if verbose else logs / "spark.log"
+        session = _start(merged, log=log)
         try:
-            with signals.releasing(lambda: _release(session)), _in_words():
+            with signals.releasing(lambda: _release(session)), _in_words(log):
                 yield _tuned(session, settings)
         finally:
             _stop(session, exit_seconds)
@@ -160,7 +165,7 @@ def _local_configuration(
     if local:
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    short_lived = local and input_bytes is not None and input_bytes <= _SMALL_BYTES
+    short_lived = local and input_bytes is not None and input_bytes <= SMALL_BYTES
     if options := java_options(short_lived=short_lived):
         conf["spark.driver.extraJavaOptions"] = options
     if short_lived:
@@ -251,22 +256,65 @@ def _tuned(session: SparkSession, settings: Session) -> SparkSession:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """Errors of Spark's as our own: their words are asked of the JVM, and that will be gone."""
-    from py4j.protocol import Py4JError, Py4JJavaError
+def _in_words(log: Path | None = None) -> Iterator[None]:
+    """Errors of Spark's as our own: their words are asked of the JVM, and that will be gone.
+
+    Args:
+        log: of a JVM of ours, where Spark's own log goes.
+    """
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
         yield
-    except (Py4JError, PySparkException) as error:
-        said = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+    except Exception as error:
+        if _jvm_has_ended():
+            raise MissingError(
+                f"Spark's Java process has ended by itself{_last_words(log)}",
+                hint="it may need more memory: session.driver_memory, or a smaller rank; --verbose"
+                " shows its log",
+            ) from error
+        if not isinstance(error, Py4JError | PySparkException):
+            raise
         logger.debug("Spark's own words", exc_info=error)
-        first = next(filter(None, map(str.strip, said.splitlines())), type(error).__name__)
         notes: list[str] = getattr(error, "__notes__", [])
         raise RecpipeError(
-            f"a fault in Spark: {first[:_LONGEST_WORDS]}",
-            hint="; ".join(notes) or "run again with --verbose",
+            f"a fault in Spark: {failures.summary(error)}",
+            hint="; ".join(notes) or failures.hint(error),
         ) from error
+
+
+def _jvm_has_ended() -> bool:
+    """Whether a JVM that this process started is gone, though nobody has stopped it."""
+    from pyspark import SparkContext
+
+    gateway: Any = SparkContext._gateway  # noqa: SLF001 - nothing public knows its process
+    process = getattr(gateway, "proc", None)
+    if process is None:
+        return False
+    # Its end is known a moment after that of its connections.
+    end = time.monotonic() + _DEATH_SECONDS
+    while process.poll() is None and not _answers(gateway) and time.monotonic() < end:
+        time.sleep(0.05)
+    return process.poll() is not None
+
+
+def _answers(gateway: Any) -> bool:
+    try:
+        gateway.jvm.java.lang.System.nanoTime()
+    except Exception:  # noqa: BLE001 - whatever it was, there is no answer
+        return False
+    return True
+
+
+def _last_words(log: Path | None) -> str:
+    """Why, where its log says so."""
+    if log is None or not log.exists():
+        return ""
+    fatal = re.findall(
+        r"java\.lang\.(?:OutOfMemory|StackOverflow)Error[^\n]*", log.read_text(errors="replace")
+    )
+    return f": {fatal[-1][:_LONGEST_WORDS]}" if fatal else ""
 
 
 def _release(session: SparkSession) -> None:

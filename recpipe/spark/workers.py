@@ -1,11 +1,28 @@
-"""What a Python worker may use."""
+"""What a Python worker runs, and what it may use."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+def use_this_python(spark: SparkSession) -> None:
+    """Have the workers of a session on this machine run the interpreter that runs this.
+
+    Spark takes the `python3` of the PATH where nobody has chosen one. Beside a virtual environment
+    that was not activated that is another Python, which has nothing installed. What
+    `PYSPARK_PYTHON` or `spark.pyspark.python` chooses stays. On a cluster this path may not exist:
+    there the choice is left to whoever submits.
+    """
+    context = spark.sparkContext
+    chosen = os.environ.get("PYSPARK_PYTHON") or context.getConf().get("spark.pyspark.python")
+    if not chosen and str(context.master).startswith("local"):
+        # Read whenever a function is given to Spark, so that it holds from now on.
+        context.pythonExec = sys.executable
 
 
 def worker_limit(spark: SparkSession) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.spark.arrow import names_of, narrow_rows
+from recpipe.spark.arrow import names_of
+from recpipe.spark.held import cached, narrow_rows
 from recpipe.spark.interactions import (
     Kinds,
     Value,
@@ -50,11 +51,8 @@ def cuts_of(ratings: Interactions, places: Places, *, cuts: int) -> tuple[DataFr
     spark = frame_of(ratings).sparkSession
     buckets = buckets_for(spark)
     pairs = packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
-    found = (
-        together([pairs], buckets=buckets)
-        .mapInArrow(partial(_cut, places=places, cuts=cuts), _schema(cuts))
-        .persist()
-    )
+    met = together([pairs], buckets=buckets)
+    found = cached(met.mapInArrow(partial(_cut, places=places, cuts=cuts), _schema(cuts)))
     try:
         with narrow_rows(spark):
             return found, found.count()

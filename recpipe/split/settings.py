@@ -15,6 +15,7 @@ class Split(Section):
     """Which ratings a model learns from and which judge it."""
 
     strategy: Literal[
+        "auto",
         "global_time",
         "user_fraction",
         "last_n",
@@ -22,11 +23,12 @@ class Split(Section):
         "random",
         "k_fold",
         "k_fold_users",
-    ] = "global_time"
-    """global_time: two instants cut all ratings. user_fraction, last_n, leave_one_out: the latest
+    ] = "auto"
+    """auto: global_time where the ratings have instants that allow it, else random.
+    global_time: two instants cut all ratings. user_fraction, last_n, leave_one_out: the latest
     of each user are held out. random, k_fold: by row. k_fold_users: by user, a part held out."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of train, validation and test (global_time, user_fraction, random)."""
+    """Shares of train, validation and test (auto, global_time, user_fraction, random)."""
     validation_from: datetime | None = None
     """global_time: the first instant of validation (UTC), in place of fractions."""
     test_from: datetime | None = None
@@ -49,6 +51,6 @@ class Split(Section):
             raise ValueError("fractions must be positive and sum to 1")
         if (self.validation_from is None) != (self.test_from is None):
             raise ValueError("validation_from and test_from go together")
-        if self.validation_from is not None and self.strategy != "global_time":
+        if self.validation_from is not None and self.strategy not in {"auto", "global_time"}:
             raise ValueError("validation_from and test_from are for the strategy global_time")
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -10,41 +11,103 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recpipe.contracts import RATINGS, SPLIT
-from recpipe.errors import InputError
+from recpipe.errors import InputError, UsageError
 from recpipe.spark.interactions import frame_of
 from recpipe.split.cold import keep_known
-from recpipe.split.parts import PARTS, SplitParts
+from recpipe.split.parts import PARTS, TRAIN, SplitParts
 from recpipe.split.strategies import Fold, assign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from recpipe.feedback import Times
     from recpipe.split.settings import Split
     from recpipe.storage import Stored
 
 
+_BY_TIME = frozenset({"global_time", "user_fraction", "last_n", "leave_one_out", "k_fold_users"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the ratings.
+
+    Args:
+        folds: in order, one without folds; frames have the columns of contracts.SPLIT.
+        settings: with the strategy that was followed.
+        reason: why that one, where it was not given.
+    """
+
+    folds: list[SplitParts]
+    settings: Split
+    reason: str = ""
+
+
 @contextmanager
-def split(ratings: DataFrame | Stored, settings: Split, *, seed: int) -> Iterator[list[SplitParts]]:
-    """The parts of every fold (one without folds), to be written before the block ends.
+def split(
+    ratings: DataFrame | Stored, settings: Split, *, seed: int, times: Times = "some"
+) -> Iterator[Outcome]:
+    """The parts of every fold, to be written before the block ends.
 
     The same rows give the same parts, whatever their order and partitions. Within the block
-    whatever cost a shuffle is persisted.
+    whatever cost a shuffle is persisted. `check_no_leak` and `count_parts` then look at what was
+    written.
 
     Args:
         ratings: as contracts.RATINGS: one row a (user, item).
         settings: the strategy and its parameters, and what becomes of cold users and items.
         seed: of the strategies that draw (random, k_fold, k_fold_users).
-
-    Yields:
-        Folds in order; frames have the columns of contracts.SPLIT. `check_no_leak` and
-        `count_parts` then look at what was written.
+        times: what instants the ratings have.
 
     Raises:
         ContractError: if the ratings have other columns or types.
-        InputError: if a part would be empty; before anything is written.
-        UsageError: if the settings contradict each other.
+        InputError: if a part would be empty; before anything is written. Under `auto` only train
+            must have rows: of a handful of ratings nothing can be held out.
+        UsageError: if the settings contradict each other, or the strategy needs instants that the
+            ratings do not have.
     """
     RATINGS.check_schema(frame_of(ratings))
+    if settings.strategy != "auto":
+        if settings.strategy in _BY_TIME and times != "some":
+            lack = "no instants" if times == "none" else "one instant for all"
+            raise UsageError(
+                f"split.strategy {settings.strategy} needs instants, and the ratings have {lack}",
+                hint="use split.strategy auto, random or k_fold",
+            )
+        with _split(ratings, settings, seed=seed, may_be_empty=False) as folds:
+            yield Outcome(folds, settings)
+        return
+    reason = {"none": "the ratings have no instants", "one_instant": "all have one instant"}
+    random = settings.model_copy(
+        update={"strategy": "random", "validation_from": None, "test_from": None}
+    )
+    if times == "some":
+        by_time = settings.model_copy(update={"strategy": "global_time"})
+        with ExitStack() as stack:
+            try:
+                attempt = _split(ratings, by_time, seed=seed, may_be_empty=False)
+                folds = stack.enter_context(attempt)
+            except InputError as error:
+                reason["some"] = f"the instants allow no cut ({error.message})"
+            else:
+                yield Outcome(folds, by_time, "the ratings have instants")
+                return
+    with _split(ratings, random, seed=seed, may_be_empty=True) as folds:
+        yield Outcome(folds, random, reason[times])
+
+
+@contextmanager
+def _split(
+    ratings: DataFrame | Stored, settings: Split, *, seed: int, may_be_empty: bool
+) -> Iterator[list[SplitParts]]:
+    """The parts by one strategy.
+
+    Args:
+        ratings: as of `split`, like the rest.
+        settings: with any strategy but auto.
+        seed: of the strategies that draw.
+        may_be_empty: whether validation and test may be without a row.
+    """
     assigned = assign(ratings, settings, seed=seed)
     frame = assigned.frame
     keys = [
@@ -55,7 +118,7 @@ def split(ratings: DataFrame | Stored, settings: Split, *, seed: int) -> Iterato
     ]
     try:
         folds = [_parts(frame, fold, keys=keys) for fold in assigned.folds]
-        _refuse_empty(folds, settings)
+        _refuse_empty(folds, settings, names=[TRAIN] if may_be_empty else PARTS)
         yield folds
     finally:
         for kept in assigned.kept:
@@ -75,16 +138,17 @@ def _parts(frame: DataFrame, fold: Fold, *, keys: Sequence[str]) -> SplitParts:
     )
 
 
-def _refuse_empty(folds: Sequence[SplitParts], settings: Split) -> None:
-    """Raise InputError unless every part has a row; one job for all folds."""
+def _refuse_empty(folds: Sequence[SplitParts], settings: Split, *, names: Sequence[str]) -> None:
+    """Raise InputError unless the parts of these names have a row; one job for all folds."""
     one_of_each = [
         frame.limit(1).select(F.lit(i).alias("fold"), F.lit(name).alias("part"))
         for i, parts in enumerate(folds)
         for name, frame in parts.named()
+        if name in names
     ]
     found = {(row.fold, row.part) for row in reduce(DataFrame.unionAll, one_of_each).collect()}
     for i, parts in enumerate(folds):
-        for name in PARTS:
+        for name in names:
             if (i, name) not in found:
                 cut = ", ".join(f"{key} {at.isoformat()}" for key, at in parts.cutoffs.items())
                 raise InputError(

@@ -22,7 +22,7 @@ from recpipe.split.parts import TEST, TRAIN, VALIDATION
 from recpipe.split.places import SortedColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
 
@@ -91,6 +91,8 @@ def assign(source: DataFrame | Stored, settings: Split, *, seed: int) -> Assignm
         case "k_fold_users":
             held_out = exact(settings.held_out_fraction)
             assigned = _k_fold_users(source, settings.folds, held_out, seed=seed)
+        case "auto":
+            raise ValueError("auto is no strategy: `splitter.split` chooses one")
     return assigned
 
 
@@ -109,8 +111,30 @@ def _boundaries(fractions: tuple[float, float, float]) -> tuple[Fraction, Fracti
 
 def _global_time(ratings: DataFrame, boundaries: Sequence[Fraction]) -> Assignment:
     micros = ratings.select(F.unix_micros("rated_at").alias("at"))
-    validation_from, test_from = _cut(SortedColumn.of(micros, "at"), boundaries)
+    column = SortedColumn.of(micros, "at")
+    validation_from, test_from = _apart(column, *_cut(column, boundaries))
     return _at_instants(ratings, _instant(validation_from), _instant(test_from))
+
+
+def _apart(column: SortedColumn, validation_from: int, test_from: int) -> tuple[int, int]:
+    """The cuts, moved where instants are so few that a part would be empty.
+
+    Where both cuts fall on one instant, such as one of three days, validation begins at the instant
+    before; where train would be empty, at the second of all. With less than three instants a part
+    stays empty.
+    """
+
+    def nearest(condition: str, choose: Callable[[str], Column], otherwise: int) -> int:
+        found = column.frame.where(condition).agg(choose(column.name)).collect()[0][0]
+        return otherwise if found is None else int(found)
+
+    if validation_from == test_from:
+        validation_from = nearest(f"{column.name} < {test_from}", F.max, test_from)
+    if validation_from == column.lowest:
+        validation_from = nearest(f"{column.name} > {column.lowest}", F.min, validation_from)
+    if test_from <= validation_from:
+        test_from = nearest(f"{column.name} > {validation_from}", F.min, validation_from)
+    return validation_from, test_from
 
 
 def _at_instants(ratings: DataFrame, validation_from: datetime, test_from: datetime) -> Assignment:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.feedback import Times
     from recpipe.runtime.progress import Progress
     from recpipe.settings import Settings
+    from recpipe.split.settings import Split
     from recpipe.storage import Folder, Run, Stored
 
 
@@ -93,9 +95,29 @@ def stored(context: Context, run: Run, name: str) -> Stored:
     return context.tables.stored(name, version=run.manifest["tables"][name])
 
 
-def scale(run: Run) -> Scale:
-    """The valid ratings of the release that was ingested."""
-    return Scale.model_validate(run.manifest["input"]["rating_scale"])
+def scale(run: Run) -> Scale | None:
+    """The valid ratings of what was ingested; None for implicit feedback."""
+    found = run.manifest["input"]["rating_scale"]
+    return None if found is None else Scale.model_validate(found)
+
+
+def times(run: Run) -> Times:
+    """What instants the ratings have."""
+    found: Times = run.manifest["input"].get("times", "some")
+    return found
+
+
+def unrated(context: Context, run: Run) -> DataFrame | None:
+    """contracts.UNRATED: what users have seen and not rated; None where there is nothing."""
+    if "unrated" not in run.manifest["tables"]:
+        return None
+    return table(context, run, "unrated")
+
+
+def split_settings(context: Context, run: Run) -> Split:
+    """The settings of the split, with the strategy that was followed."""
+    strategy = run.manifest["split"]["strategy"]
+    return context.settings.split.model_copy(update={"strategy": strategy})
 
 
 def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.SplitParts]:
@@ -129,7 +151,7 @@ def _checked_folds(context: Context, run: Run) -> list[splits.SplitParts]:
         parts = splits.SplitParts(
             train, validation, test, fold=fold, cutoffs=cutoffs, stored=stored
         )
-        splits.check_no_leak(parts, context.settings.split)
+        splits.check_no_leak(parts, split_settings(context, run))
         folds.append(parts)
     return folds
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recpipe import evaluation
 from recpipe.contracts import EVALUATION
+from recpipe.feedback import liked_from
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.arrow import narrow_rows
-from recpipe.stages.context import Context, folds_of, stage
+from recpipe.spark.held import narrow_rows
+from recpipe.stages.context import Context, folds_of, scale, stage, unrated
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from pyspark.sql import DataFrame
+    from datetime import datetime
 
     from recpipe import split as splits
     from recpipe.models.base import FittedModel
@@ -35,6 +38,7 @@ def evaluate(context: Context, run: Run) -> None:
     """Judge every fitted model on validation and test, and choose the one to publish."""
     with stage(context, run, "evaluate"):
         names = fitted_models(run)
+        failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
         run.folder.delete("evaluation")
         run.folder.delete("metrics.json")
@@ -43,11 +47,34 @@ def evaluate(context: Context, run: Run) -> None:
                 name: load(context, run.manifest["models"][name]["folds"][number]["path"])
                 for name in names
             }
-            rows += _judge(context, run, models, parts, "validation", seen=parts.train)
-            seen = parts.train.unionByName(parts.validation)
-            rows += _judge(context, run, models, parts, "test", seen=seen)
-        run.folder.write_json("metrics.json", evaluation.document(rows))
+            for part, before in (
+                ("validation", [parts.train]),
+                ("test", [parts.train, parts.validation]),
+            ):
+                seen = _seen(context, run, before, until=parts.cutoffs.get(f"{part}_from"))
+                rows += _judge(context, run, models, parts, part, seen=seen)
+        run.folder.write_json("metrics.json", evaluation.document(rows, failed=failed))
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
+
+
+def _seen(
+    context: Context, run: Run, rated: Sequence[DataFrame], *, until: datetime | None
+) -> DataFrame:
+    """(user, item) that are no candidates: what was rated before, or seen without a rating.
+
+    Args:
+        context: of the stage.
+        run: whose source it is.
+        rated: the parts that come before the one that is judged.
+        until: what was seen at this instant or later does not count, where one cuts all ratings.
+    """
+    frames = [part.select("user", "item") for part in rated]
+    more = unrated(context, run)
+    if more is not None:
+        if until is not None:
+            more = more.where(F.col("rated_at").isNull() | (F.col("rated_at") < F.lit(until)))
+        frames.append(more.select("user", "item"))
+    return reduce(DataFrame.unionByName, frames)
 
 
 def _judge(
@@ -61,8 +88,8 @@ def _judge(
 ) -> list[evaluation.MetricRow]:
     """Metrics of every model on one part of one fold."""
     settings = context.settings.evaluate
-    every_item = context.settings.split.strategy in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
-    threshold = None if every_item else settings.relevance_threshold
+    every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
+    threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
     held_out = parts.stored[part]
     with ExitStack() as stack:
 

@@ -106,12 +106,35 @@ def fitted_models(run: Run) -> list[str]:
 
 def fall_back(context: Context, run: Run, name: str, error: Exception) -> None:
     """Note that `sgd` takes the place of a model; raise where settings do not allow it."""
-    wanted = name in context.settings.train.fallback_for and name != FALLBACK
-    # Settings that make no sense are no failure of a fit.
-    if not wanted or isinstance(error, UsageError) or signals.received():
+    if not has_fallback(context, run, name) or _ends_all(error):
         raise error
-    said = f"{type(error).__name__}: {error}".splitlines()[0]
-    logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, said)
+    logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, _said(error))
     logger.debug("the fit of %s failed", name, exc_info=error)
-    entry = {"failed": name, "used": FALLBACK, "error": said}
+    entry = {"failed": name, "used": FALLBACK, "error": _said(error)}
     run.record(fallbacks=[*run.manifest["fallbacks"], entry])
+
+
+def has_fallback(context: Context, run: Run, name: str) -> bool:
+    """Whether `sgd` takes the place of a model that fails: it learns from ratings alone."""
+    wanted = name in context.settings.train.fallback_for and name != FALLBACK
+    return wanted and scale(run) is not None
+
+
+def go_on_without(context: Context, run: Run, name: str, error: Exception) -> None:
+    """Note that a model failed; raise where the run is to end with it."""
+    settings = context.settings
+    wanted = settings.train.on_failure == "stop" or settings.publish.model == name
+    if wanted or _ends_all(error):
+        raise error
+    logger.warning("%s could not be fitted; going on without it: %s", name, _said(error))
+    logger.debug("the fit of %s failed", name, exc_info=error)
+    run.record(failed=[*run.manifest["failed"], {"model": name, "error": _said(error)}])
+
+
+def _ends_all(error: Exception) -> bool:
+    """Whether an error is no failure of one fit: settings that make no sense, or a signal."""
+    return isinstance(error, UsageError) or signals.received() is not None
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

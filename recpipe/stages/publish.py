@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recpipe import publish as publishing
 from recpipe.errors import UsageError
-from recpipe.stages.context import Context, folds_of, stage, table
+from recpipe.stages.context import Context, folds_of, stage, table, unrated
 from recpipe.storage.runs import FINISHED
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def publish(context: Context, run: Run) -> None:
             lists,
             ratings=table(context, run, "ratings"),
             n=context.settings.recommend.n,
+            unrated=unrated(context, run),
             no_leak=lambda: _no_leak(context, run),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])

@@ -9,7 +9,7 @@ from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
 from recpipe.models.registry import spec_of
-from recpipe.stages.context import Context, stage, stored, table
+from recpipe.stages.context import Context, stage, stored, table, unrated
 from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model, parts_of, training_data
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def recommend(context: Context, run: Run) -> None:
                 lambda: refits.of(FILLER),
                 ratings=ratings,
                 n=settings.recommend.n,
-                source=name,
                 scratch=scratch,
                 most_users=run.manifest["input"]["users"]["total"],
+                unrated=unrated(context, run),
                 instant=int(context.end.timestamp()) * 1_000_000,
             )
             output = recommending.to_output(

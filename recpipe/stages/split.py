@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ from recpipe import split as splits
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError
 from recpipe.runtime.parallel import run_all
-from recpipe.stages.context import Context, folds_of, of_fold, stage, stored
+from recpipe.stages.context import Context, folds_of, of_fold, stage, stored, times
 
 if TYPE_CHECKING:
     from recpipe.storage import Run
+
+
+logger = logging.getLogger(__name__)
 
 
 def split(context: Context, run: Run) -> None:
@@ -26,13 +30,17 @@ def split(context: Context, run: Run) -> None:
 
 
 def _split(context: Context, run: Run) -> None:
-    settings = context.settings.split
-    with stage(context, run, "split", settings.strategy):
+    with stage(context, run, "split", context.settings.split.strategy):
         run.folder.write_json("settings.json", run.manifest["settings"])
         source = stored(context, run, "ratings")
         ratings = source.frame
         run.folder.delete("split")
-        with splits.split(source, settings, seed=context.settings.seed) as folds:
+        with splits.split(
+            source, context.settings.split, seed=context.settings.seed, times=times(run)
+        ) as outcome:
+            folds, settings = outcome.folds, outcome.settings
+            if outcome.reason:
+                logger.info("split: %s, for %s", settings.strategy, outcome.reason)
             run_all(
                 [
                     partial(place.write_table, name, frame, contract=SPLIT)
@@ -45,6 +53,7 @@ def _split(context: Context, run: Run) -> None:
         run.record(
             split={
                 "strategy": settings.strategy,
+                "reason": outcome.reason,
                 "cutoffs": {name: at.isoformat() for name, at in cutoffs.items()},
                 "folds": [parts.fold for parts in folds],
             }

@@ -71,7 +71,7 @@ STAGES = (
         "Fit the models of train.models on the train part.",
         reads=("train",),
         fits_models=True,
-        writes=("models", "fallbacks"),
+        writes=("models", "fallbacks", "failed"),
     ),
     Stage(
         "evaluate",

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from recpipe.stages.context import Context, folds_of, of_fold, stage
-from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model, parts_of, training_data
+from recpipe.errors import UsageError
+from recpipe.models.registry import spec_of
+from recpipe.stages.context import Context, folds_of, of_fold, scale, stage
+from recpipe.stages.fit import (
+    FALLBACK,
+    fall_back,
+    fit,
+    go_on_without,
+    has_fallback,
+    load,
+    new_model,
+    parts_of,
+    training_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,28 +26,51 @@ if TYPE_CHECKING:
     from recpipe import split as splits
     from recpipe.storage import Run
 
+logger = logging.getLogger(__name__)
+
 
 def train(context: Context, run: Run) -> None:
-    """Every model of `train.models`, fitted on train; `sgd` in place of those that fail."""
+    """Every model of `train.models`, fitted on train; what fails does not end the run."""
     with stage(context, run, "train"):
-        run.record(models={}, fallbacks=[])
+        run.record(models={}, fallbacks=[], failed=[])
         folds = folds_of(context, run)
-        waiting = _in_order(context)
+        waiting = _in_order(context, run)
+        last: Exception | None = None
         while waiting:
             name = waiting.pop(0)
             try:
                 fits = [_train_one(context, run, name, parts) for parts in folds]
             except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
+                last = error
+                if not has_fallback(context, run, name):
+                    go_on_without(context, run, name, error)
+                    continue
                 fall_back(context, run, name, error)
                 if FALLBACK not in run.manifest["models"] and FALLBACK not in waiting:
                     waiting.append(FALLBACK)
             else:
                 run.add("models", {name: {"folds": fits}})
+        if last is not None and not run.manifest["models"]:
+            raise last
 
 
-def _in_order(context: Context) -> list[str]:
-    """The models in the order of the settings, but for those that need others fitted: last."""
+def _in_order(context: Context, run: Run) -> list[str]:
+    """The models in the order of the settings, but for those that need others fitted: last.
+
+    Raises:
+        UsageError: if none of them can learn from the feedback of the source.
+    """
     names: Sequence[str] = context.settings.train.models
+    if scale(run) is None:
+        left_out = [name for name in names if spec_of(name).predicts_ratings]
+        names = [name for name in names if name not in left_out]
+        if left_out:
+            logger.info("train: implicit feedback, so without %s", ", ".join(left_out))
+        if not names or context.settings.publish.model in left_out:
+            raise UsageError(
+                f"the feedback is implicit, and {', '.join(left_out)} predict ratings",
+                hint="fit als_implicit, ease or popularity, or set ingest.feedback=explicit",
+            )
     return sorted(names, key=lambda name: bool(parts_of(new_model(context, name), names)))
 
 

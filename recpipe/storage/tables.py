@@ -90,6 +90,10 @@ class Tables:
             return self.folder.stored(name, version=version)
         return (self.folder / name).stored(_folder_name(version))
 
+    def location(self, name: str) -> str:
+        """The folder of a Parquet table at its current version, relative to that of all tables."""
+        return f"{name}/{_folder_name(self.versions()[name])}"
+
     def check_format(self) -> None:
         """Raise UsageError if the tables already here are of the other format."""
         if self.exist() and self.current()["format"] != self.folder.format:

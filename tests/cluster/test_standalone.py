@@ -51,6 +51,7 @@ def test_a_standalone_cluster_publishes_what_one_machine_does(
         master=standalone_cluster.master, folder=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.said
+    assert "checkpoint directory must not be" not in ended.out + ended.err
     # By its own promise, sgd is the same to the bit wherever its blocks were computed.
     assert_frame_equal(published(root), published(local_root))
     assert metrics(root, "sgd") == pytest.approx(metrics(local_root, "sgd"), abs=1e-6)

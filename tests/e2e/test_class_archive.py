@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from recpipe.runtime.cache import class_archive as archive_path
@@ -71,8 +72,17 @@ def test_archives_of_former_environments_go_and_the_newest_stay(tmp_path: Path) 
     for age, name in enumerate(names):
         file = tmp_path / f"spark-classes-{name}"
         file.touch()
-        os.utime(file, (1000 - age, 1000 - age))
+        os.utime(file, (time.time() - age, time.time() - age))
     (tmp_path / "numba").mkdir()
     class_archive.tidy(tmp_path)
     left = {file.name.removeprefix("spark-classes-") for file in tmp_path.iterdir()}
     assert left == {"a.jsa", "b.jsa", "c.jsa", "d.jsa", "numba"}
+
+
+def test_an_archive_that_nobody_has_used_for_a_month_goes(tmp_path: Path) -> None:
+    for name, days in (("old", 31), ("young", 29)):
+        file = tmp_path / f"spark-classes-{name}.jsa"
+        file.touch()
+        os.utime(file, (time.time() - days * 86400, time.time() - days * 86400))
+    class_archive.tidy(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["spark-classes-young.jsa"]

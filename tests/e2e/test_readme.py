@@ -8,10 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SNIPPETS = dict(re.findall(r"<!-- snippet: (\w+) -->\n```python\n(.*?)```", README, re.DOTALL))
+from recpipe.runtime.java import find_java
+
+ROOT = Path(__file__).parents[2]
+
+
+def snippets(document: str) -> dict[str, str]:
+    """The Python of a document that is marked to be run."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return dict(re.findall(r"<!-- snippet: (\w+) -->\n```python\n(.*?)```", text, re.DOTALL))
+
+
+SNIPPETS = snippets("README.md")
 
 
 def test_the_readme_shows_how_to_read_from_pandas_duckdb_and_spark() -> None:
@@ -36,8 +47,24 @@ def test_a_snippet_reads_the_published_table(reader: str, finished: Path, tmp_pa
     assert len(lines) >= 5
 
 
+def test_the_program_of_the_documents_fits_lists_and_saves_without_an_activated_environment(
+    source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ratings.csv").symlink_to(source / "ratings.csv")
+    kept = {k: v for k, v in os.environ.items() if k not in {"PYSPARK_PYTHON", "VIRTUAL_ENV"}}
+    own = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, "-c", snippets("docs/spark-programs.md")["program"]],
+        cwd=tmp_path, env=kept | own | {"JAVA_HOME": str(find_java())},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"RMSE on unseen ratings: [01]\.\d{3}", done.stdout)
+    assert pq.read_table(tmp_path / "lists").num_rows == 80
+    assert (tmp_path / "model" / "userFactors").is_dir()
+
+
 def test_every_file_that_the_documents_link_to_is_there() -> None:
-    root = Path(__file__).parents[2]
-    for document in [root / "README.md", root / "CONTRIBUTING.md", *root.glob("docs/**/*.md")]:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -84,6 +84,9 @@ def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
     ended = recpipe("recommend", "--root", root, "--set", "als_explicit.rank=5")
     assert ended.code == 2, ended.err
     assert "other settings of `als_explicit`" in ended.complaint
+    ended = recpipe("recommend", "--root", root, "--set", "seed=7")
+    assert ended.code == 2, ended.err
+    assert "was started with other settings of `seed`" in ended.complaint
     assert manifest(root, "steps")["recommended"] == "als_explicit"
     succeed("train", "--root", root, "--models", "als_explicit")
     assert not {"chosen", "metrics", "recommended"} & manifest(root, "steps").keys()

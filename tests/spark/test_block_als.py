@@ -130,7 +130,7 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
 ) -> None:
     own = {"below": below, "confidence": "rating", "alpha": 4.0, "preference_from": 3.0}
     model = implicit(scratch, train, regularization=0.05, **own)
-    fed = preferences(train, settings=Implicit(**own), scale=SCALE).collect()
+    fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=Implicit(**own)).collect()
     p, q = alternated([tuple(row) for row in fed], regularization=0.05, alpha=4.0)
     np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
     np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
@@ -243,6 +243,22 @@ def test_a_saved_model_is_the_same_when_loaded(
         assert again.refit_config == model.refit_config
 
 
+def users_of(model: FactorModel, train: DataFrame, items: DataFrame) -> NDArray[np.float64]:
+    """The factors of the users of `train` by one half-iteration from these items' factors."""
+    again: Any = model.refit_config
+    plan = Solve("ours", again.objective(), "cholesky", cg_steps=1, seed=0)
+    ids, values = factors(items, "item")
+    known = np.zeros((len(ids), plan.width), np.float32)
+    known[:, :RANK] = values
+    fed = frame_of(again.fed(TrainingData(ratings=train, scale=SCALE))).toPandas()
+    own = np.unique(fed["user"], return_inverse=True)[1].astype(np.int32)
+    at = np.searchsorted(ids, fed["item"]).astype(np.int32)
+    rows = Rows.of(own, at, fed["rating"].to_numpy(np.float32), rows=own.max() + 1)
+    solved, bad = plan.rows(rows, known, plan.gram(known).astype(np.float32), None)
+    assert bad == -1
+    return solved[:, :RANK].astype(np.float64)
+
+
 @pytest.mark.parametrize("below", ["explicit", "disliked"])
 def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> None:
     fed, theirs = train, dict[str, Any]()
@@ -252,7 +268,7 @@ def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> Non
             rank=RANK, regularization=0.07, below="disliked", alpha=4.0, preference_from=3.0
         )
         ours, theirs = BlockAlsImplicit(own), {"implicitPrefs": True, "alpha": 4.0}
-        fed = preferences(train, settings=own, scale=SCALE)
+        fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=own)
     # MLlib's last half-iteration solves users from the items that it hands back.
     found = ALS(rank=RANK, maxIter=2, regParam=0.07, seed=1, **theirs).fit(fed)
     (users, p), (items, q) = (

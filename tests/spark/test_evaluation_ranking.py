@@ -3,17 +3,21 @@ from __future__ import annotations
 from math import log2
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recpipe.errors import ContractError
-from recpipe.evaluation import MetricRow, judged_users, ranking_by_user, ranking_metrics
+from recpipe.evaluation import MetricRow, judged_users, ranking_metrics
+from recpipe.evaluation.metrics.base import RankedLists, RankingMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.evaluation.metrics.base import FloatArray, IntArray
 
 
 def top(spark: SparkSession, lists: Mapping[int, Sequence[int]]) -> DataFrame:
@@ -171,25 +175,62 @@ def test_lists_that_are_none_are_refused(
         )
 
 
-def test_k_below_1_is_refused(spark: SparkSession) -> None:
+@pytest.mark.parametrize("ks", [[0, 5], [], [5, 5]])
+def test_lengths_that_are_none_are_refused(spark: SparkSession, ks: list[int]) -> None:
     with pytest.raises(ValueError, match="from 1"):
-        ranking_by_user(
-            {"sgd": top(spark, {1: [10]})}, held(spark, []), ks=[0, 5], relevance_threshold=4.0
+        ranking_metrics(
+            {"sgd": top(spark, {1: [10]})},
+            held(spark, []),
+            ks=ks,
+            relevance_threshold=4.0,
+            split="test",
         )
 
 
-def test_the_values_of_users_average_to_the_metrics(spark: SparkSession) -> None:
-    lists = {"sgd": top(spark, {1: [10, 11], 2: [12, 10]}), "als": top(spark, {2: [10]})}
-    held_out = held(spark, [(1, 10, 5.0), (2, 10, 5.0), (3, 10, 4.0), (4, 10, 1.0)])
+def _own(name: str, values: Callable[[RankedLists, IntArray], FloatArray]) -> RankingMetric:
+    return RankingMetric(
+        name=name, label=name, definition="", source="", range=(0, 1), values=values
+    )
 
-    frame = ranking_by_user(lists, held_out, ks=[1, 2], relevance_threshold=4.0)
-    rows = ranking_metrics(lists, held_out, ks=[1, 2], relevance_threshold=4.0, split="test")
 
-    by_user = frame.toPandas()
-    assert sorted(by_user["user"]) == [1, 1, 2, 2, 3, 3]
-    for row in rows:
-        mine = by_user[by_user["model"] == row.model]
-        assert mine[row.name].mean() == pytest.approx(row.value)
+def test_a_metric_that_somebody_brings_is_evaluated_like_ours(spark: SparkSession) -> None:
+    def r_precision(lists: RankedLists, ks: IntArray) -> FloatArray:
+        """Hits within the first R places / R: the number of relevant items, at most k."""
+        within = np.minimum(ks[:, None], lists.relevant)
+        return np.take_along_axis(lists.hits_within, within - 1, axis=0) / within
+
+    lists = {"sgd": top(spark, {1: [10, 11, 12], 2: [12, 10, 11]})}
+    held_out = held(spark, [(1, 10, 5.0), (1, 12, 5.0), (2, 10, 5.0)])
+
+    rows = ranking_metrics(
+        lists,
+        held_out,
+        ks=[3, 1],
+        relevance_threshold=4.0,
+        split="test",
+        metrics=[_own("r_precision", r_precision)],
+    )
+
+    assert [(row.name, row.value) for row in rows] == [
+        ("r_precision@3", (1 / 2 + 0) / 2),
+        ("r_precision@1", (1 + 0) / 2),
+    ]
+
+
+def test_a_value_outside_of_the_range_of_its_metric_is_a_fault(spark: SparkSession) -> None:
+    broken = _own("broken", lambda lists, ks: lists.hits[ks - 1] / 0)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(Exception, match=r"metric broken: a value is not in \(0, 1\)"),
+    ):
+        ranking_metrics(
+            {"sgd": top(spark, {1: [10]})},
+            held(spark, [(1, 10, 5.0)]),
+            ks=[1],
+            relevance_threshold=4.0,
+            split="test",
+            metrics=[broken],
+        )
 
 
 def reference(items: Sequence[int], relevant: set[int], k: int) -> dict[str, float]:

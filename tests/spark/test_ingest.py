@@ -246,7 +246,7 @@ def test_a_second_ingest_replaces_ratings_and_only_adds_ids(
     [
         ("a,b,5.0,1234567890\n" * 98 + "x\ny\n", {}, "2 of 100 rows refused"),
         ("a,b,5.0,1234567890\nx\n", {"max_rejected_share": 0.49}, "1 of 2 rows refused"),
-        ("a,b,9.0,1234567890\n", {"max_rejected_share": 1.0}, "1 of 1 rows refused"),
+        ("a,b,9.0,123\n", {"max_rejected_share": 1.0}, "no instants since 1990"),
         ("userId,movieId,rating,timestamp\n", {}, "no ratings"),
         ("nothing of the kind\n", {}, "no ratings in"),
         ("", {}, "is empty"),
@@ -306,7 +306,7 @@ def test_a_setting_overrides_the_scale_of_the_release(spark: SparkSession, tmp_p
     report = ingest(
         source, Folder(spark, tmp_path / "root"), rating_scale=Scale(min=0, max=100, step=1)
     )
-    assert (report.ratings.kept, report.rating_scale.max) == (2, 100)
+    assert (report.ratings.kept, report.rating_scale) == (2, Scale(min=0, max=100, step=1))
 
 
 def test_parquet_gives_the_tables_that_csv_gives(spark: SparkSession, tmp_path: Path) -> None:

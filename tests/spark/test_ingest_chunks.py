@@ -12,9 +12,9 @@ from recpipe import ingest as package
 from recpipe.ingest.fast import parsing, passes, staging
 from recpipe.ingest.fast.lines import read_raw_lines
 from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
-from recpipe.ingest.formats import HALF_STARS, recognise
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.ratings import judged_lines
+from recpipe.ingest.recognition import HALF_STARS, recognise
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.times import Period
 from recpipe.storage import Folder, Tables
@@ -116,7 +116,11 @@ def test_a_tie_between_a_clean_line_and_a_quoted_one_keeps_the_last_in_the_sourc
 def test_the_order_of_the_source_changes_files_but_no_row(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    lines = [f"{u},{i},4.0,{T + u * i}" for u in range(1, 90) for i in range(u % 7, 40, u % 5 + 1)]
+    lines = [
+        f"{u},{i},{3 + i % 2}.0,{T + u * i}"
+        for u in range(1, 90)
+        for i in range(u % 7, 40, u % 5 + 1)
+    ]
     tables, counts = [], []
     for name, written in (("a", lines), ("b", lines[::-1]), ("c", [*lines, lines[0]])):
         source = tmp_path / f"{name}.csv"

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, LongType, StringType
 
 from recpipe.contracts import MOVIES
-from recpipe.ingest.layout import Kind, Sample, classify
+from recpipe.ingest.layout import Kind, Sample
 from recpipe.ingest.metadata import (
     GENRES_100K,
     Context,
@@ -20,6 +20,7 @@ from recpipe.ingest.metadata import (
     last_by_key,
     year_of,
 )
+from recpipe.ingest.recognition import classify
 from recpipe.ingest.times import Period
 
 if TYPE_CHECKING:

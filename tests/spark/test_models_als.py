@@ -158,7 +158,9 @@ def test_ratings_become_preference_and_confidence_on_purpose(
     spark: SparkSession, own: dict[str, Any], fed: dict[int, float]
 ) -> None:
     ratings = spark.createDataFrame(ROWS, RATINGS)
-    found = preferences(ratings, settings=AlsImplicit(**own), scale=ONE_TO_FIVE)
+    found = preferences(
+        TrainingData(ratings=ratings, scale=ONE_TO_FIVE), settings=AlsImplicit(**own)
+    )
     assert found.dtypes == [("user", "int"), ("item", "int"), ("rating", "float")]
     assert {r.item: r.rating for r in found.collect()} == {
         k: pytest.approx(v) for k, v in fed.items()
@@ -168,7 +170,9 @@ def test_ratings_become_preference_and_confidence_on_purpose(
 def test_strengths_of_a_scale_below_zero_are_positive(spark: SparkSession) -> None:
     ratings = spark.createDataFrame([(0, 1, -10.0), (0, 2, 10.0)], RATINGS)
     own = AlsImplicit(confidence="rating", preference_from=-10)
-    found = preferences(ratings, settings=own, scale=Scale(min=-10, max=10, step=1))
+    found = preferences(
+        TrainingData(ratings=ratings, scale=Scale(min=-10, max=10, step=1)), settings=own
+    )
     strengths = {r.item: r.rating for r in found.collect()}
     assert strengths == {1: pytest.approx(1 / 21), 2: pytest.approx(1.0)}
 

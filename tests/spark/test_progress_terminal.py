@@ -127,6 +127,34 @@ def test_nested_stages_share_the_display_and_each_leaves_a_line() -> None:
     assert screen.text.count(SHOW) == 1
 
 
+def test_every_line_that_still_runs_moves_and_none_that_has_ended_does() -> None:
+    with terminal() as screen:
+        progress = Progress(stream=screen.stream)
+        with progress.stage("train"):
+            with progress.stage("fit", "biases"):
+                pass
+            with progress.stage("fit", "sgd"):
+                time.sleep(0.6)
+            during = [line for line in screen.plain.split("\n") if "train" in line]
+    frames = {line.strip("\r").split(" ")[0] for line in during}
+    assert len(frames) > 1, "the spinner of the outer stage turns"
+    assert all("\u2800" < frame <= "\u28ff" for frame in frames)
+    assert not [line for line in screen.screen if "\u2800" < line[0] <= "\u28ff"]
+
+
+def test_what_is_awaited_is_shown_and_leaves_no_line() -> None:
+    with terminal() as screen:
+        progress = Progress(stream=screen.stream)
+        with progress.waiting("starting Spark"):
+            assert wait_for(lambda: "starting Spark" in screen.plain)
+        with progress.stage("ingest"):
+            pass
+    (left,) = screen.screen
+    assert left.startswith("ingest  ")
+    assert screen.text.count(HIDE) == screen.text.count(SHOW) == 2
+    assert progress.timings.keys() == {"ingest"}
+
+
 def test_a_failed_stage_says_so_and_gives_the_cursor_back() -> None:
     with terminal() as screen:
         progress = Progress(stream=screen.stream)

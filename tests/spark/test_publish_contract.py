@@ -161,7 +161,9 @@ def test_scores_of_one_source_are_compared_even_where_another_stands_between(
 
 def test_gates_say_their_verdict_and_a_refused_one_holds(spark: SparkSession) -> None:
     def verdicts(rows: list[Place], no_leak: Callable[[], str]) -> list[Gate]:
-        return list(gates(lists(spark, rows), ratings=ratings(spark), n=2, no_leak=no_leak))
+        return list(
+            gates(lists(spark, rows), ratings=ratings(spark), n=2, unrated=None, no_leak=no_leak)
+        )
 
     def leaks() -> str:
         raise LeakError("test knows train")

@@ -82,7 +82,6 @@ def lists_of(
         lambda: fallback,
         ratings=ratings,
         n=n,
-        source="sgd",
         scratch=scratch,
         most_users=most_users,
         instant=INSTANT,

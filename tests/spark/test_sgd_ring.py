@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recpipe.distributed import PeerLostError, obstacle
-from recpipe.distributed.certificate import encryption_asked
 from recpipe.errors import FitError, MissingError
+from recpipe.models.data import TrainingData
 from recpipe.models.sgd.memory import check_memory
+from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.ring import RingExchange
+from recpipe.models.sgd.settings import Sgd as SgdSettings
 from recpipe.models.sgd.strata import SparkExchange
 from recpipe.ranking.factor_scorer import FactorScorer
 from recpipe.ranking.item_blocks import send_items
@@ -111,6 +113,31 @@ def test_more_blocks_than_slots_are_refused_at_once_with_both_numbers(
     cells.release()
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "spark.network.crypto.enabled",
+        "spark.authenticate.enableSaslEncryption",
+        "spark.ssl.enabled",
+        "spark.ssl.rpc.enabled",
+    ],
+)
+def test_what_spark_would_encrypt_does_not_go_by_the_ring(
+    spark: SparkSession, scratch: Folder, setting: str
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    conf: Any = spark.sparkContext._conf  # noqa: SLF001 - no session starts for each of them
+    conf.set(setting, "true")
+    try:
+        with pytest.raises(MissingError, match=rf"{setting} is on, .* not encrypted") as refused:
+            RingExchange().train(cells.cells, plan_of(cells), scratch=scratch)
+    finally:
+        conf.set(setting, "false")
+        cells.release()
+    assert refused.value.exit_code == 5
+    assert obstacle(spark, tasks=2) == ""
+
+
 def test_tasks_that_do_not_reach_each_other_end_in_one_line_with_both_blocks_and_the_address(
     spark: SparkSession, scratch: Folder
 ) -> None:
@@ -159,7 +186,7 @@ def test_a_worker_killed_in_the_second_leg_changes_no_bit(
     cells.release()
 
 
-def test_on_eight_cores_and_encrypted_as_spark_s_settings_ask_the_bits_are_the_same(
+def test_on_eight_cores_the_bits_are_the_same_and_what_spark_encrypts_goes_by_spark(
     tmp_path: Path,
 ) -> None:
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
@@ -175,26 +202,26 @@ def test_on_eight_cores_and_encrypted_as_spark_s_settings_ask_the_bits_are_the_s
     assert done.returncode == 0, done.stderr
     answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     said = answers.pop("items in blocks")
-    assert answers == {"ring 4": True, "ring 8": True, "spark 2": True, "encrypted": True}
+    assert answers == {"ring 4": True, "ring 8": True, "spark 2": True, "encrypted": "spark"}
     # Each worker would read all blocks at once, and the guard be for nothing.
     assert said[0] == 5
     assert "leave out spark.io.encryption.enabled" in said[1]
 
 
 def main(folder: str) -> None:
-    """What the test above asks, in a session of eight slots that encrypts."""
+    """What the test above asks, in sessions of eight slots."""
     from pyspark.sql import SparkSession
 
-    spark = (
+    builder = (
         SparkSession.builder.master("local[8]")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "7")
         .config("spark.default.parallelism", "2")
         .config("spark.ui.enabled", "false")
         .config("spark.io.encryption.enabled", "true")
-        .getOrCreate()
     )
-    answers: dict[str, Any] = {"encrypted": encryption_asked(spark)}
+    spark = builder.getOrCreate()
+    answers: dict[str, Any] = {}
     ways: list[tuple[int, Exchange]] = [
         (4, RingExchange()),
         (8, RingExchange()),
@@ -207,8 +234,18 @@ def main(folder: str) -> None:
         answers[f"{exchange.name} {blocks}"] = ours == in_process(cells, plan)
         cells.release()
     answers["items in blocks"] = refusal(spark)
-    print(json.dumps(answers))  # noqa: T201 - how it answers
     spark.stop()
+    for setting in ("spark.authenticate", "spark.network.crypto.enabled"):
+        builder = builder.config(setting, "true")
+    spark = builder.getOrCreate()
+    train, validation = parts(spark)
+    data = TrainingData(ratings=train, validation=validation)
+    fit = Sgd(SgdSettings(rank=2, epochs=2, blocks=2)).fit(
+        data, scratch=Folder(spark, folder), seed=1
+    )
+    answers["encrypted"] = fit.info()["exchange"]
+    spark.stop()
+    print(json.dumps(answers))  # noqa: T201 - how it answers
 
 
 def refusal(spark: SparkSession) -> tuple[int, str] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -22,7 +24,7 @@ from recpipe.split.places import SortedColumn
 from recpipe.split.settings import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -69,6 +71,14 @@ def parts_of(parts: SplitParts) -> Parts:
 def keep_all(**changes: object) -> Split:
     """Settings that drop nothing, so that the strategy alone is seen."""
     return Split.model_validate({"cold_users": "keep", "cold_items": "keep", **changes})
+
+
+@contextmanager
+def folds_of(
+    ratings: DataFrame, settings: Split, *, seed: int, **rest: Any
+) -> Iterator[list[SplitParts]]:
+    with split(ratings, settings, seed=seed, **rest) as outcome:
+        yield outcome.folds
 
 
 # -- the reference ----------------------------------------------------------------------------
@@ -165,7 +175,7 @@ def test_parts_by_time_are_those_of_the_plain_python_rule(
     reference: Callable[[list[Row]], Parts],
     rows: list[Row],
 ) -> None:
-    with split(frame(spark, rows), chosen, seed=1) as [parts]:
+    with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         assert parts_of(parts) == reference(rows)
         check_no_leak(parts, chosen)
 
@@ -192,7 +202,7 @@ def test_the_same_rows_in_any_order_and_partitions_give_the_same_parts_and_lose_
     ]
     rows = list({(r.user, r.item): r for r in rows}.values())
     one, other = frame(spark, rows, partitions=1), frame(spark, rows[::-1], partitions=7)
-    with split(one, chosen, seed=3) as first, split(other, chosen, seed=3) as second:
+    with folds_of(one, chosen, seed=3) as first, folds_of(other, chosen, seed=3) as second:
         assert [parts_of(p) for p in first] == [parts_of(p) for p in second]
         for parts in first:
             check_no_leak(parts, chosen)
@@ -231,7 +241,7 @@ def test_every_row_at_the_cutoff_goes_to_the_later_part(spark: SparkSession) -> 
     # Places 8 and 9 of 10 hold the seconds 5 and 9; three rows are at second 5.
     seconds = [0, 1, 2, 3, 4, 4, 5, 5, 5, 9]
     rows = [Row(1, i, second) for i, second in enumerate(seconds)]
-    with split(frame(spark, rows), keep_all(), seed=1) as [parts]:
+    with folds_of(frame(spark, rows), keep_all(), seed=1) as [parts]:
         train, validation, test = parts_of(parts)
         assert {r.second for r in train} == {0, 1, 2, 3, 4}
         assert [r.second for r in validation] == [5, 5, 5]
@@ -249,10 +259,10 @@ def test_boundaries_are_exact_where_binary_floating_point_is_not(
     # 0.7 + 0.1 is 0.7999999999999999 in floating point: floor(n * that) would be one row short.
     rows = [Row(1, i, i) for i in range(n)]
     chosen = keep_all(fractions=(0.7, 0.1, 0.2))
-    with split(frame(spark, rows), chosen, seed=1) as [parts]:
+    with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         assert [part.count() for _, part in parts.named()] == [7 * n // 10, n // 10, n // 5]
     random = keep_all(strategy="random", fractions=(0.7, 0.1, 0.2))
-    with split(frame(spark, rows), random, seed=1) as [parts]:
+    with folds_of(frame(spark, rows), random, seed=1) as [parts]:
         assert [part.count() for _, part in parts.named()] == [7 * n // 10, n // 10, n // 5]
 
 
@@ -263,7 +273,7 @@ def test_explicit_instants_are_half_open_and_in_utc(spark: SparkSession) -> None
         validation_from=datetime(2020, 1, 1, 0, 1),  # noqa: DTZ001 - what a user may write
         test_from="2020-01-01T01:02:00+01:00",
     )
-    with split(frame(spark, rows), chosen, seed=1) as [parts]:
+    with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         assert [{r.second for r in part} for part in parts_of(parts)] == [{59}, {60, 119}, {120}]
 
 
@@ -276,7 +286,7 @@ def test_instants_in_the_wrong_order_are_wrong_usage(spark: SparkSession) -> Non
     later, earlier = START + timedelta(1), START
     with (
         pytest.raises(UsageError, match="after test_from"),
-        split(
+        folds_of(
             frame(spark, [Row(1, 1, 1)]),
             keep_all(validation_from=later, test_from=earlier),
             seed=1,
@@ -292,10 +302,10 @@ def test_users_too_many_to_be_sent_are_cut_the_same(
     chosen = keep_all(strategy=strategy, **({"last_n": 2} if strategy == "last_n" else {}))
     rows = [Row(user, item, (user * item) % 11) for user in range(40) for item in range(user % 9)]
     ratings = frame(spark, rows, partitions=3)
-    with split(ratings, chosen, seed=1) as [parts]:
+    with folds_of(ratings, chosen, seed=1) as [parts]:
         sent = parts_of(parts)
     monkeypatch.setattr("recpipe.split.strategies._SENT_USERS", 0)
-    with split(ratings, chosen, seed=1) as [parts]:
+    with folds_of(ratings, chosen, seed=1) as [parts]:
         assert parts_of(parts) == sent
 
 
@@ -308,7 +318,7 @@ def test_a_user_whose_rows_share_one_instant_stays_in_train(spark: SparkSession)
     spread = [Row(5, i, i) for i in range(10)]
     rows = [*run_all, *nearly, *one_row, *two_rows, *spread]
     chosen = keep_all(strategy="user_fraction")
-    with split(frame(spark, rows), chosen, seed=1) as [parts]:
+    with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         train, validation, test = parts_of(parts)
         assert train == {*run_all, *nearly[:9], *one_row, two_rows[0], *spread[:8]}
         assert validation == {spread[8]}
@@ -322,9 +332,9 @@ def test_leave_one_out_takes_one_row_of_a_tie_and_the_one_before_for_validation(
     tied = [Row(1, i, 5) for i in (3, 1, 2, 4)]
     two = [Row(2, 9, 1), Row(2, 1, 2)]
     one = [Row(3, 7, 1)]
-    with split(frame(spark, [*tied, *two, *one]), keep_all(strategy="leave_one_out"), seed=1) as [
-        parts
-    ]:
+    with folds_of(
+        frame(spark, [*tied, *two, *one]), keep_all(strategy="leave_one_out"), seed=1
+    ) as [parts]:
         assert parts_of(parts) == (
             {Row(1, 1, 5), Row(1, 2, 5), Row(2, 9, 1), Row(3, 7, 1)},
             {Row(1, 3, 5)},
@@ -339,7 +349,7 @@ def test_folds_by_row_hold_every_row_in_test_once_and_are_level(
 ) -> None:
     rows = [Row(u, i, u + i) for u in range(10) for i in range(11)]
     chosen = keep_all(strategy="k_fold", folds=folds)
-    with split(frame(spark, rows), chosen, seed=7) as found:
+    with folds_of(frame(spark, rows), chosen, seed=7) as found:
         sets = [parts_of(parts) for parts in found]
         for train, validation, test in sets:
             assert len(train) + len(validation) + len(test) == len(train | validation | test) == 110
@@ -354,7 +364,7 @@ def test_folds_by_row_hold_every_row_in_test_once_and_are_level(
 def test_folds_by_user_hold_out_the_latest_of_every_user_once(spark: SparkSession) -> None:
     rows = [Row(u, i, 10 * i + u) for u in range(20) for i in range(10)]
     chosen = keep_all(strategy="k_fold_users", folds=4, held_out_fraction=0.3)
-    with split(frame(spark, rows), chosen, seed=7) as folds:
+    with folds_of(frame(spark, rows), chosen, seed=7) as folds:
         seen: list[int] = []
         for train, validation, test in map(parts_of, folds):
             tested = {r.user for r in test}
@@ -375,7 +385,7 @@ def test_the_seed_changes_a_random_split_and_nothing_else(spark: SparkSession) -
     ratings = frame(spark, [Row(u, i, u + 3 * i) for u in range(5) for i in range(20)])
     for strategy, same in (("random", False), ("global_time", True)):
         chosen = keep_all(strategy=strategy)
-        with split(ratings, chosen, seed=1) as [one], split(ratings, chosen, seed=2) as [two]:
+        with folds_of(ratings, chosen, seed=1) as [one], folds_of(ratings, chosen, seed=2) as [two]:
             assert (parts_of(one) == parts_of(two)) is same
 
 
@@ -384,7 +394,7 @@ def test_a_random_split_does_not_depend_on_the_dense_numbers(spark: SparkSession
     renumbered = ratings.withColumns({"user": F.col("user") + 7, "item": 30 - F.col("item")})
     ids = ["user_id", "item_id"]
     chosen = keep_all(strategy="random")
-    with split(ratings, chosen, seed=1) as [one], split(renumbered, chosen, seed=1) as [two]:
+    with folds_of(ratings, chosen, seed=1) as [one], folds_of(renumbered, chosen, seed=1) as [two]:
         assert one.test.select(ids).exceptAll(two.test.select(ids)).isEmpty()
 
 
@@ -420,7 +430,7 @@ def test_cold_rows_are_dropped_or_kept_as_the_settings_say_and_counted(
         test_from=START + timedelta(seconds=9),
     )
     ratings = frame(spark, COLD)
-    with split(ratings, chosen, seed=1) as [parts]:
+    with folds_of(ratings, chosen, seed=1) as [parts]:
         found = parts_of(parts)
         assert {(r.user, r.item) for r in found[1]} == validation
         assert {(r.user, r.item) for r in found[2]} == test
@@ -435,12 +445,54 @@ def test_cold_rows_are_dropped_or_kept_as_the_settings_say_and_counted(
         }
 
 
+@pytest.mark.parametrize("sizes", [(4, 3, 13), (13, 3, 4), (18, 1, 1), (1, 1, 18)])
+def test_three_instants_are_cut_so_that_every_part_has_rows(
+    spark: SparkSession, sizes: tuple[int, int, int]
+) -> None:
+    days = [day for day, size in enumerate(sizes) for _ in range(size)]
+    rows = [Row(1, i, 86_400 * day) for i, day in enumerate(days)]
+    with folds_of(frame(spark, rows), keep_all(strategy="global_time"), seed=1) as [parts]:
+        found = parts_of(parts)
+    assert tuple(len(part) for part in found) == sizes
+
+
+def test_auto_follows_the_instants_and_says_what_it_did(spark: SparkSession) -> None:
+    rows = [Row(i % 5, i, i) for i in range(50)]
+    with split(frame(spark, rows), keep_all(), seed=1) as by_time:
+        assert by_time.settings.strategy == "global_time"
+        assert by_time.folds[0].cutoffs
+    two_days = [row._replace(second=row.second % 2) for row in rows]
+    for times, ratings, reason in (
+        ("some", two_days, "allow no cut.*no rows in validation"),
+        ("none", rows, "no instants"),
+        ("one_instant", rows, "one instant"),
+    ):
+        with split(frame(spark, ratings), keep_all(), seed=1, times=times) as outcome:  # type: ignore[arg-type]
+            assert outcome.settings.strategy == "random"
+            assert re.search(reason, outcome.reason)
+            assert [len(part) for part in parts_of(outcome.folds[0])] == [40, 5, 5]
+
+
+def test_auto_splits_a_handful_and_a_strategy_by_time_refuses_what_has_no_times(
+    spark: SparkSession,
+) -> None:
+    with split(frame(spark, [Row(1, 1, 1), Row(1, 2, 1)]), keep_all(), seed=1) as outcome:
+        train, validation, test = parts_of(outcome.folds[0])
+    assert (len(train), len(validation), len(test)) == (1, 0, 1)
+    for strategy in ("global_time", "user_fraction", "last_n", "leave_one_out", "k_fold_users"):
+        with (
+            pytest.raises(UsageError, match=f"{strategy} needs instants, .* no instants"),
+            split(frame(spark, [Row(1, 1, 1)]), keep_all(strategy=strategy), seed=1, times="none"),
+        ):
+            pass
+
+
 @pytest.mark.parametrize(
     ("rows", "part"),
     [
         ([], "no ratings"),
         ([Row(1, i, 0) for i in range(50)], "no rows in train"),
-        ([Row(1, i, min(i, 5)) for i in range(10)], "no rows in validation"),
+        ([Row(1, i, i // 5) for i in range(10)], "no rows in validation"),
         # All of test is a user that train does not know.
         ([*(Row(1, i, i) for i in range(9)), Row(2, 1, 20)], "no rows in test"),
     ],
@@ -448,7 +500,7 @@ def test_cold_rows_are_dropped_or_kept_as_the_settings_say_and_counted(
 def test_an_empty_part_is_unusable_input(spark: SparkSession, rows: list[Row], part: str) -> None:
     with (
         pytest.raises(InputError, match=part),
-        split(frame(spark, rows), Split(), seed=1),
+        folds_of(frame(spark, rows), Split(strategy="global_time"), seed=1),
     ):
         pass
 
@@ -468,7 +520,7 @@ def test_the_real_release_splits_at_the_rows_that_a_full_sort_finds(
     n = len(times)
     cutoffs = [times[n * 8 // 10], times[n * 9 // 10]]
     chosen = Split()
-    with split(ratings, chosen, seed=42) as [parts]:
+    with folds_of(ratings, chosen, seed=42) as [parts]:
         assert [int(at.timestamp()) for at in parts.cutoffs.values()] == cutoffs
         check_no_leak(parts, chosen)
         counts = count_parts(ratings, parts, chosen)
@@ -477,7 +529,7 @@ def test_the_real_release_splits_at_the_rows_that_a_full_sort_finds(
         kept = sum(part.rows for part in counts.parts.values())
         assert kept + counts.dropped_rows_of_cold_users == n
     leave_one_out = Split(strategy="leave_one_out")
-    with split(ratings, leave_one_out, seed=42) as [parts]:
+    with folds_of(ratings, leave_one_out, seed=42) as [parts]:
         check_no_leak(parts, leave_one_out)
         counts = count_parts(ratings, parts, leave_one_out)
         assert (counts.parts["test"].rows, counts.parts["test"].users) == (610, 610)

@@ -29,20 +29,50 @@ def test_a_model_has_one_line_of_test_metrics_at_k_and_the_chosen_one_a_star() -
         _row("sgd", "ndcg", 10, 0.8, split="validation"),
         _row("mean", "rmse", None, 1.1),
     ]
-    lines = _text(rows, models=["sgd", "mean"], chosen="sgd")
+    lines = _text(rows, models=["mean", "sgd", "random"], chosen="sgd")
     found = {line[1]: line[2:-1] for line in lines if len(line) > 5}
-    none = ["-"] * 3
-    assert found["sgd *"] == ["0.9000", "-", "0.1250", "-", "0.2500", *none, "7"]
-    assert found["mean"] == ["1.1000", "-", "-", "-", "-", *none, ""]
+    assert found == {
+        "mean": ["1.1000", "-", "-"],
+        "sgd *": ["0.9000", "0.1250", "0.2500"],
+        "random": ["-", "-", "-"],
+    }
+    said = [line[0] for line in lines if len(line) == 1]
+    assert "Test metrics (lists of 10)" in said
+    assert "Lists: 7 users with a relevant item." in said
+    assert "* sgd: the model that was chosen to be published." in said
 
 
-def test_folds_are_averaged_and_their_users_added() -> None:
+def test_errors_are_compared_over_the_pairs_that_all_models_predict() -> None:
+    rows = [
+        _row("sgd", "rmse", None, 0.7),
+        _row("sgd", "prediction_coverage", None, 0.6),
+        _row("biases", "rmse", None, 0.9),
+        _row("biases", "prediction_coverage", None, 1.0),
+        _row("sgd", "rmse", None, 0.7, split="test_common"),
+        _row("biases", "rmse", None, 0.65, split="test_common"),
+        _row("sgd", "prediction_coverage", None, 0.6, split="test_common"),
+        _row("biases", "prediction_coverage", None, 0.6, split="test_common"),
+    ]
+    lines = _text(rows, models=["sgd", "biases"], chosen="biases")
+    found = {line[1]: line[2:-1] for line in lines if len(line) > 3}
+    assert found == {"sgd": ["0.7000", "0.6000"], "biases *": ["0.6500", "1.0000"]}
+    assert ["RMSE: over the pairs that all of these models predict."] in lines
+
+
+def test_folds_are_averaged() -> None:
     rows = [
         _row("sgd", "ndcg", 10, 0.2, fold=0, users=3),
         _row("sgd", "mrr", 10, 0.2, fold=0, users=3),
         _row("sgd", "ndcg", 10, 0.4, fold=1, users=4),
     ]
     lines = _text(rows, models=["sgd"], chosen="")
-    cells = next(line for line in lines if len(line) > 5 and line[1] == "sgd")
-    assert cells[6] == "0.3000"
-    assert cells[-2] == "7"
+    assert ["", "sgd", "0.3000", "0.2000", ""] in lines
+    assert ["Means over 2 folds."] in lines
+    assert ["Lists: 4 users with a relevant item in the largest fold."] in lines
+    assert not any(line[0].startswith("*") for line in lines)
+
+
+def test_without_any_metric_the_models_are_still_named() -> None:
+    lines = _text([], models=["sgd"], chosen="sgd")
+    assert ["", "sgd *", ""] in lines
+    assert ["No metric on test."] in lines

@@ -7,7 +7,7 @@ import pytest
 
 from recpipe.errors import UsageError
 from recpipe.evaluation import DEFINITIONS, MetricRow, choose, document
-from recpipe.evaluation.rows import RANKING_METRICS, RATING_METRICS
+from recpipe.evaluation.metrics import METRICS
 
 MODELS = ("popularity", "biases", "als_implicit", "sgd", "mean", "random")
 
@@ -102,7 +102,16 @@ def test_few_users_and_a_winning_baseline_are_warned_about() -> None:
     few, baseline = choose(rows, metric="ndcg@10", models=MODELS).warnings
 
     assert "99 users, fewer than 100" in few
-    assert "baseline popularity is the best" in baseline
+    assert baseline == (
+        "the baseline popularity is the best by ndcg@10: sgd takes longer to fit and is no better"
+    )
+
+
+def test_a_baseline_that_is_compared_with_baselines_alone_is_no_warning() -> None:
+    rows = [ndcg("popularity", 0.2), ndcg("biases", 0.1)]
+
+    assert choose(rows, metric="ndcg@10", models=MODELS).warnings == ()
+    assert choose(rows[:1], metric="ndcg@10", models=MODELS).warnings == ()
 
 
 def test_a_named_model_stands_and_is_said_to_be_behind() -> None:
@@ -121,20 +130,29 @@ def test_a_named_model_without_a_value_is_published_with_a_warning() -> None:
     assert "no ndcg@10" in choice.warnings[0]
 
 
+def test_where_no_list_could_be_evaluated_the_first_model_is_published_with_a_warning() -> None:
+    choice = choose([rmse("sgd", 0.9)], metric="ndcg@10", models=["mean", "sgd", "biases"])
+
+    assert (choice.model, choice.value, choice.automatic) == ("sgd", None, True)
+    assert "no model was compared" in choice.warnings[0]
+    with pytest.raises(UsageError, match="has rmse on validation"):
+        choose([ndcg("popularity", 0.1)], metric="rmse", models=["popularity"])
+
+
 def test_a_named_model_that_was_not_fitted_is_refused() -> None:
     with pytest.raises(UsageError, match="nmf was not fitted"):
         choose([], metric="ndcg@10", models=MODELS, named="nmf")
 
 
 def test_no_value_at_all_is_refused_rather_than_guessed() -> None:
-    with pytest.raises(UsageError, match="no model has ndcg@10"):
+    with pytest.raises(UsageError, match=r"none of .* has ndcg@10"):
         choose([ndcg("random", 0.2)], metric="ndcg@10", models=MODELS)
 
 
 def test_the_document_defines_every_metric_and_has_the_columns_of_the_contract() -> None:
     value = json.loads(json.dumps(document([ndcg("sgd", 0.1)]), allow_nan=False))
 
-    assert value["definitions"].keys() >= {*RATING_METRICS, *RANKING_METRICS}
+    assert value["definitions"].keys() >= METRICS.keys()
     assert value["definitions"] == DEFINITIONS
     columns = "model metric k value ci_low ci_high users rows split fold"
     assert [" ".join(row) for row in value["rows"]] == [columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recpipe.publish.people import Profile, Rated, Recommended
+from recpipe.publish.profile import Profile, Rated, Recommended
 from recpipe.report import render
 from recpipe.report.curve import learning_curve
 from recpipe.report.numbers import NONE, decimal, instant, percent, seconds, whole
-from recpipe.report.scores import Scores
+from recpipe.report.scores import Scores, lists_of, ratings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,13 +260,50 @@ def test_of_rmse_the_lower_is_the_better() -> None:
 
 def test_the_best_of_each_column_is_bold_and_the_lowest_rmse_wins() -> None:
     # RMSE over common pairs: there sgd is better, over all pairs biases would be.
-    assert page().texts("td", "best") == ["0.0550", "0.7000", "0.0600"]
+    assert page().texts("td", "best") == ["0.0550", "0.0600", "0.7000"]
+    assert "RMSE: over the pairs that all of these models predict." in page().text
     only_all = {"rows": [r for r in METRICS["rows"] if not r["split"].endswith("_common")]}
-    assert page(metrics=only_all).texts("td", "best") == ["0.0550", "0.0600", "0.8000"]
+    found = page(metrics=only_all)
+    assert found.texts("td", "best") == ["0.0550", "0.0600", "0.8000"]
+    assert "RMSE: over the pairs that each model predicts." in found.text
+
+
+def test_coverage_stands_beside_errors_and_nobody_wins_by_it() -> None:
+    rows = [
+        row("sgd", "rmse", 0.9), row("biases", "rmse", 0.8),
+        row("sgd", "rmse", 0.7, split="validation_common"),
+        row("biases", "rmse", 0.75, split="validation_common"),
+        row("sgd", "prediction_coverage", 0.6), row("biases", "prediction_coverage", 1.0),
+        row("sgd", "prediction_coverage", 0.6, split="validation_common"),
+        row("biases", "prediction_coverage", 0.6, split="validation_common"),
+    ]  # fmt: skip
+    table = Scores(rows).table("validation", ratings_of())
+    assert table is not None
+    assert table.columns == ["RMSE", "predicted"]
+    cells = {model: [(cell.text, cell.best) for cell in line] for model, line in table.rows}
+    assert cells == {
+        "sgd": [("0.7000", True), ("0.6000", False)],
+        "biases": [("0.7500", False), ("1.0000", False)],
+    }
+    assert list(table.notes) == [
+        "RMSE: over the pairs that all of these models predict.",
+        "Predicted: the share of all pairs that a model predicts.",
+    ]
+
+
+def test_lists_and_ratings_are_tables_of_their_own_in_the_order_of_the_models() -> None:
+    models: dict[str, Any] = {"popularity": {}, "biases": {}, "sgd": {}}
+    found = page(changed(models=models))
+    assert found.texts("th", "")[:2] == ["model", "NDCG"]
+    first, second, third = found.texts("table")[:3]
+    assert first.startswith("model NDCG popularity 0.0500 sgd 0.0550")
+    assert second.startswith("model NDCG popularity 0.0400 biases 0.0500 sgd 0.0600")
+    assert third.startswith("model RMSE biases 0.7500 sgd 0.7000")
 
 
 def test_a_model_without_a_metric_has_a_dash_and_other_lengths_fold_out() -> None:
-    found = page()
+    rows = [*METRICS["rows"], row("biases", "mrr@10", 0.1)]
+    found = page(metrics={"rows": rows})
     assert NONE in found.texts("td")
     folded = found.texts("details")[0]
     assert folded.startswith("Lists of 5")
@@ -277,7 +314,7 @@ def test_folds_are_averaged_and_said() -> None:
     rows = [row("sgd", "ndcg@10", v, fold=i, users=10 + i) for i, v in enumerate((0.1, 0.2, 0.6))]
     scores = Scores(rows)
     assert scores.value("sgd", "ndcg@10", "validation") == pytest.approx(0.3)
-    table = scores.table("validation", 10)
+    table = scores.table("validation", lists_of(10))
     assert table is not None
     assert "Means over 3 folds." in table.notes
     assert "Lists: 12 users with a relevant item in the largest fold." in table.notes
@@ -313,6 +350,19 @@ def test_people_have_what_they_liked_next_to_their_list() -> None:
     assert first == "User u<1>, 1,234 ratings Liked most Heat (1995) 4.5 Recommended Heat (1995)"
     assert "item 7" in second
     assert "item 8 (from popularity)" in second
+
+
+def test_liked_most_has_likings_alone() -> None:
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    best = tuple(Rated(name, name, rating, at) for name, rating in
+                 [("loved", 5.0), ("liked", 4.0), ("endured", 3.5), ("hated", 0.5)])  # fmt: skip
+    settings = {"evaluate": {"relevance_threshold": 4.0}}
+    people = [replace(profile(), best=best), replace(profile(), best=best[2:])]
+    some, none = page(changed(settings=settings), people=people).texts("section", "person")
+    assert "Liked most loved 5.0 liked 4.0 Recommended" in some
+    assert "Liked most nothing rated 4.0 or more Recommended" in none
+    # Where no rating says what a liking is, the best rated stand there.
+    assert "hated" in page(people=people).texts("section", "person")[0]
 
 
 def test_rows_parts_and_cold_counts_are_there() -> None:

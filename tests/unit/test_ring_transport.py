@@ -149,6 +149,6 @@ def test_a_neighbour_that_computes_for_longer_than_the_silence_is_not_given_up()
 
 
 def test_keys_do_not_show_their_secret() -> None:
-    keys = Keys.fresh("sgd", None, silence=1.0)
+    keys = Keys.fresh("sgd", silence=1.0)
     assert repr(keys.secret) not in repr(keys)
-    assert keys.secret != Keys.fresh("sgd", None, silence=1.0).secret
+    assert keys.secret != Keys.fresh("sgd", silence=1.0).secret

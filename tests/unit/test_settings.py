@@ -53,7 +53,7 @@ def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
         ("sgd.learning_rate=fast", 'sgd.learning_rate = "fast": must be a number'),
         ("sgd.bounded=perhaps", 'sgd.bounded = "perhaps": must be true or false'),
         ("sgd=3", "setting sgd = 3: must be a section of keys and values"),
-        ("split.strategy=globaltime", r"must be global_time, .*; did you mean global_time\?"),
+        ("split.strategy=globaltime", r"must be auto, .*; did you mean global_time\?"),
         ("split.test_from=tomorrow", "must be an instant such as 2020-01-31T00:00:00Z"),
         ("split.fractions=0.8,0.2", r"fractions = \[0.8, 0.2\]: must have 3 values "),
         ("split.fractions=0.7,0.1,0.1,0.1", "must have 3 values at most"),

@@ -50,6 +50,8 @@ NUMBERED = "user_id long, item_id long, user int, item int, rating float, rated_
 BATCH = 1 << 16
 """Rows that Spark takes at once without much memory."""
 _SECOND = 1_000_000
+NO_TIME = 0
+"""The instant of ratings without one: 1970 is long before the first that is valid."""
 
 
 class Ratings(NamedTuple):
@@ -59,7 +61,7 @@ class Ratings(NamedTuple):
         users: ids.
         items: ids.
         ratings: on the scale.
-        times: microseconds since 1970; seconds, where that is said.
+        times: microseconds since 1970; seconds, where that is said; `NO_TIME` without one.
         places: increasing within the block.
     """
 
@@ -204,7 +206,8 @@ def in_batches(
     arrays = [pa.array(column) for column in columns]
     if "rated_at" in names:
         at = list(names).index("rated_at")
-        arrays[at] = arrays[at].cast(pa.timestamp("us", "UTC"))
+        times = columns[at]
+        arrays[at] = pa.array(times, mask=times == NO_TIME).cast(pa.timestamp("us", "UTC"))
     batch = pa.RecordBatch.from_arrays(arrays, names=list(names))
     for start in range(0, batch.num_rows, size):
         yield batch.slice(start, size)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -22,7 +24,7 @@ from recpipe.errors import InputError
 from recpipe.storage.filesystem import file_system, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import StructType
@@ -41,6 +43,9 @@ ENCODING = "unknown encoding"
 REASONS = (ENCODING, MALFORMED, MISSING, NOT_A_NUMBER, OFF_SCALE, OUT_OF_RANGE)
 """Why a row is refused, in the order of the checks: the first that fails names it."""
 
+LATER, UNRATED = "later than the run date", "not rated"
+"""The `reason` of rows that are sound, but made after the run date, or seen and not rated."""
+
 NO_ROW = ""
 """The `reason` of blank lines and headers, which are counted as lines but are not rows."""
 _RAW_CHARACTERS = 10_000
@@ -58,36 +63,51 @@ class Rule:
     broken: Column
 
 
-def read_lines(spark: SparkSession, uris: Sequence[str], *, latin1: bool = False) -> DataFrame:
+def read_lines(
+    spark: SparkSession,
+    uris: Sequence[str],
+    *,
+    latin1: bool = False,
+    end: str = "\n",
+    numbers: Sequence[int] | None = None,
+) -> DataFrame:
     """(value, file, block, place): the lines of files, without line ends and byte order marks.
 
     Args:
         spark: the session.
-        uris: the files, each read line by line at each line feed.
+        uris: the files, each read line by line.
         latin1: whether their bytes are Latin-1; otherwise they are left as they are, so that
             a line that is not UTF-8 can be told.
+        end: of a line.
+        numbers: of the files in the order of the source; default: in the order of `uris`.
     """
-    raw = read_raw_lines(spark, uris)
+    raw = read_raw_lines(spark, uris, end=end, numbers=numbers)
     if latin1:
         raw = raw.withColumn("value", F.decode(F.col("value").cast("binary"), "ISO-8859-1"))
     return without_ends(raw)
 
 
 def read_raw_lines(
-    spark: SparkSession, uris: Sequence[str], *, end: str = "\n", longest: int | None = None
+    spark: SparkSession,
+    uris: Sequence[str],
+    *,
+    end: str = "\n",
+    longest: int | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> DataFrame:
     """`read_lines` with carriage returns and byte order marks still in them.
 
     Args:
         spark: the session.
-        uris: the files.
+        uris: the files; those whose names end in `.gz` are unpacked on the way.
         end: of a line, or of several of them that make a row.
         longest: bytes of a row above which it is left out; None: there is no such limit.
+        numbers: of the files in the order of the source.
     """
     reader = spark.read.option("lineSep", end)
     if longest is not None:
         reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", str(longest))
-    return _placed(reader.text([literal(uri) for uri in uris]), ["value"], uris)
+    return _placed(reader.text([literal(uri) for uri in uris]), ["value"], uris, numbers)
 
 
 def without_ends(raw: DataFrame) -> DataFrame:
@@ -102,7 +122,7 @@ def is_utf8(spark: SparkSession, uris: Sequence[str]) -> bool:
     """Whether all bytes of the files are UTF-8; small files are read by the driver."""
     for uri in uris:
         fs = file_system(uri, spark)
-        if fs.size(uri) > _SMALL_FILE:
+        if fs.size(uri) > _SMALL_FILE or uri.endswith(".gz"):
             break
         if not _decodes(fs.read(uri)):
             return False
@@ -120,7 +140,9 @@ def _decodes(content: bytes) -> bool:
     return True
 
 
-def read_rows(spark: SparkSession, uris: Sequence[str]) -> tuple[DataFrame, StructType]:
+def read_rows(
+    spark: SparkSession, uris: Sequence[str], *, numbers: Sequence[int] | None = None
+) -> tuple[DataFrame, StructType]:
     """Parquet files: their columns, as column0, column1, ..., + (file, block, place).
 
     Under their own names some would be taken for those of ingest, or for paths into others.
@@ -131,23 +153,88 @@ def read_rows(spark: SparkSession, uris: Sequence[str]) -> tuple[DataFrame, Stru
     Raises:
         InputError: if Spark cannot read them: damaged, or of types that it does not have.
     """
-    try:
-        rows = spark.read.parquet(*[literal(uri) for uri in uris])
-    except (PySparkException, Py4JJavaError) as error:
-        words = str(error.java_exception if isinstance(error, Py4JJavaError) else error)
-        said = next(filter(None, map(str.strip, words.splitlines())), type(error).__name__)
-        raise InputError(
-            f"{uris[0]}: cannot be read as Parquet: {said[:300]}",
-            hint="is it whole, and are its timestamps in microseconds, not nanoseconds?",
-        ) from error
+    with error_in_words(uris[0], "Parquet"):
+        # By path: the names of folders are no columns here, ingest reads them itself.
+        reader = spark.read.option("recursiveFileLookup", "true")
+        rows = reader.parquet(*[literal(uri) for uri in uris])
+    return _renamed(rows, lambda frame, names: _placed(frame, names, uris, numbers))
+
+
+def read_records(
+    spark: SparkSession, uris: Sequence[str], layout: Layout, *, numbers: Sequence[int]
+) -> DataFrame:
+    """(f0, f1, ..., broken, file, block, place): CSV records, line ends within quotes and all.
+
+    `broken` is the text of a record that has too many fields or too few.
+    """
+    names = [*[f"f{place}" for place in range(layout.width)], "broken"]
+    rows = spark.read.options(
+        sep=layout.delimiter,
+        quote='"',
+        escape=layout.escape,
+        multiLine=True,
+        mode="PERMISSIVE",
+        columnNameOfCorruptRecord="broken",
+        ignoreLeadingWhiteSpace=True,
+        encoding="ISO-8859-1" if layout.latin1 else "UTF-8",
+        recursiveFileLookup=True,
+        columnPruning=False,
+    ).csv([literal(uri) for uri in uris], schema=", ".join(f"{name} string" for name in names))
+    return _placed(rows, names, uris, numbers)
+
+
+def read_delta(spark: SparkSession, uri: str, *, number: int) -> tuple[DataFrame, StructType]:
+    """`read_rows` of a Delta table, all of it one file of the source."""
+    with error_in_words(uri, "Delta"):
+        rows = spark.read.format("delta").load(uri)
+    return _renamed(rows, lambda frame, names: _placed(frame, names, [uri], [number]))
+
+
+def _renamed(
+    rows: DataFrame, place: Callable[[DataFrame, Sequence[str]], DataFrame]
+) -> tuple[DataFrame, StructType]:
     names = [f"column{place}" for place in range(len(rows.columns))]
     metadata = rows.metadataColumn("_metadata")
-    return _placed(rows.select("*", metadata).toDF(*names, "_metadata"), names, uris), rows.schema
+    return place(rows.select("*", metadata).toDF(*names, "_metadata"), names), rows.schema
 
 
-def _placed(frame: DataFrame, columns: Sequence[str], uris: Sequence[str]) -> DataFrame:
-    """`columns` of a frame read from `uris` + its position; `file` is the index in `uris`."""
-    file = F.lit(0) if len(uris) == 1 else F.col("_metadata.file_path")
+@contextmanager
+def error_in_words(uri: str, what: str, *, files: bool = False) -> Iterator[None]:
+    """What Spark throws while it opens or reads a source becomes InputError, in one line.
+
+    Args:
+        uri: of the source.
+        what: it should be.
+        files: whether only that becomes one which Spark says of a file that it cannot read.
+
+    Raises:
+        InputError: naming `uri`, or the file that Spark names.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        words = str(error.java_exception if isinstance(error, Py4JJavaError) else error)
+        named = re.search(r"FAILED_READ_FILE\S*\s.*?reading file (\S+?)\.?\s", words)
+        if files and named is None:
+            raise
+        said = next(filter(None, map(str.strip, words.splitlines())), type(error).__name__)
+        cause = re.findall(r"Caused by: (?:\S+\.)?(\w+(?:Exception|Error): .*)", words)
+        raise InputError(
+            f"{unquote(named[1]) if named else uri}: cannot be read as {what}:"
+            f" {(cause[-1] if cause and named else said)[:300]}",
+            hint="is it whole?",
+        ) from error
+
+
+def _placed(
+    frame: DataFrame,
+    columns: Sequence[str],
+    uris: Sequence[str],
+    given: Sequence[int] | None = None,
+) -> DataFrame:
+    """`columns` of a frame read from `uris` + its position; `file` is the number in `given`."""
+    given = range(len(uris)) if given is None else given
+    file = F.lit(given[0]) if len(uris) == 1 else F.col("_metadata.file_path")
     placed = frame.select(
         *columns,
         file.alias("file"),
@@ -156,9 +243,10 @@ def _placed(frame: DataFrame, columns: Sequence[str], uris: Sequence[str]) -> Da
     )
     if len(uris) == 1:
         return placed
-    numbers = frame.sparkSession.createDataFrame(
-        sorted(_numbered(frame.sparkSession, uris).items()), "file string, number int"
-    )
+    found = [
+        (path, given[place]) for path, place in sorted(_numbered(frame.sparkSession, uris).items())
+    ]
+    numbers = frame.sparkSession.createDataFrame(found, "file string, number int")
     joined = placed.join(F.broadcast(numbers), "file")
     return joined.select(*columns, F.col("number").alias("file"), "block", "place")
 
@@ -184,6 +272,8 @@ def fields(layout: Layout) -> Column:
     compiles it, and every line costs three times as much.
     """
     value = F.col("value")
+    if layout.delimiter == " ":
+        return F.split(F.trim(F.regexp_replace(value, r"\s+", " ")), " ", -1)
     split = F.split(value, re.escape(layout.delimiter), -1)
     if not layout.quotes:
         return split
@@ -205,7 +295,8 @@ def _parsed(layout: Layout) -> Column:
         ", ".join(f"{name} string" for name in [*names, "broken"]),
         {
             "sep": layout.delimiter,
-            "escape": '"',
+            "escape": layout.escape,
+            "ignoreLeadingWhiteSpace": "true",
             "mode": "PERMISSIVE",
             "columnNameOfCorruptRecord": "broken",
         },
@@ -252,7 +343,7 @@ def judge(
     if good is not None:
         reason = F.when(good, F.lit(None)).otherwise(reason)
     judged = frame.withColumn("reason", reason)
-    refused = F.col("reason") != NO_ROW
+    refused = F.col("reason").isin(*REASONS)
     return judged.withColumn("raw", F.when(refused, F.left(raw, F.lit(_RAW_CHARACTERS))))
 
 
@@ -267,6 +358,8 @@ class Staged:
         names: of the files, in their order.
         blocks: (file, block, first, lines) where `frame` is only some of the lines: the place of
             a block's first line and how many it has.
+        later: how many were made after the run date.
+        unrated: how many are of items that were seen and not rated.
     """
 
     frame: DataFrame
@@ -274,14 +367,26 @@ class Staged:
     rejected: Mapping[str, int]
     names: tuple[str, ...]
     blocks: DataFrame | None = None
+    later: int = 0
+    unrated: int = 0
 
     @property
     def refused(self) -> int:
         return sum(self.rejected.values())
 
     @property
+    def kept(self) -> int:
+        """How many are good."""
+        return self.rows - self.refused - self.later - self.unrated
+
+    @property
     def good(self) -> DataFrame:
-        return self.frame.where(F.isnull("reason")).drop("reason", "raw")
+        return self.frame.where(F.isnull("reason")).drop("reason", "raw", "number")
+
+    @property
+    def seen(self) -> DataFrame:
+        """(user_id, item_id, rated_at) of the rows that are not rated."""
+        return self.frame.where(F.col("reason") == UNRATED).select("user_id", "item_id", "rated_at")
 
     def rejects(self) -> DataFrame:
         """The refused rows as the table `rejected`, + `file`, in no order."""
@@ -294,7 +399,7 @@ class Staged:
             Window.partitionBy("file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
         )
         starts = blocks.withColumn("before", F.coalesce(F.sum("lines").over(before), F.lit(0)))
-        refused = self.frame.where(F.col("reason") != NO_ROW)
+        refused = self.frame.where(F.col("reason").isin(*REASONS))
         names = F.array(*[F.lit(name) for name in self.names])
         return refused.join(F.broadcast(starts), ["file", "block"]).select(
             F.get(names, F.col("file")).alias("source_file"),
@@ -349,6 +454,8 @@ def stage(
         rejected={reason: counts[reason] for reason in REASONS if reason in counts},
         names=tuple(names),
         blocks=blocks,
+        later=counts.get(LATER, 0),
+        unrated=counts.get(UNRATED, 0),
     )
 
 

@@ -24,7 +24,8 @@ from recpipe.ingest.fast.chunks import (
     record,
     segments,
 )
-from recpipe.ingest.layout import HEAD_BYTES, RATING_COLUMNS
+from recpipe.ingest.layout import HEAD_BYTES
+from recpipe.ingest.names import RATING_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,21 +45,28 @@ LONGEST = 1 << 24
 _LINES = 1 << 20
 _MOST_LINES = 256
 """Lines between two cuts, on average, above which a cut is not worth it any more."""
+_STRONGEST = 1e30
 _BOM = b"\xef\xbb\xbf"
 
 
-def rules(layout: Layout, scale: Scale, period: Period) -> dict[str, Any]:
+def rules(layout: Layout, scale: Scale | None, period: Period) -> dict[str, Any]:
     """What a clean line of this layout is: the fields of `kernels.lines.Rules`.
+
+    Without a scale, values are strengths: any number that is not 0.
 
     As a mapping, because the driver has no use for Numba, which takes a second to load.
     """
     factor = 1000 if layout.time == "milliseconds" else 1
+    if scale is None:
+        bounds = (float(np.nextafter(0, 1)), _STRONGEST, 0.0)
+    else:
+        bounds = (scale.min, scale.max, scale.step or 0.0)
     return {
         "delimiter": np.array(list(layout.delimiter.encode()), np.uint8),
         "header": np.array(list((layout.header or "").encode()), np.uint8),
         "width": layout.width,
-        "at": np.array([layout.columns[name] for name in RATING_COLUMNS], np.int64),
-        "scale": np.array([scale.min, scale.max, scale.step], np.float64),
+        "at": np.array([layout.columns.get(name, -1) for name in RATING_COLUMNS], np.int64),
+        "scale": np.array(bounds, np.float64),
         "period": np.array(
             [int(t.timestamp()) * factor for t in (period.first, period.end)], np.int64
         ),
@@ -85,7 +93,7 @@ def find_cut(fs: FileSystem, uris: Sequence[str]) -> Cut:
 
     Then no row can lack its end, the last one included.
     """
-    if len(uris) != 1:
+    if len(uris) != 1 or uris[0].endswith(".gz"):
         return Cut()
     head, tail = fs.read_head(uris[0], HEAD_BYTES), fs.read_tail(uris[0], HEAD_BYTES)
     for end in (tail[-3:], tail[-2:]):

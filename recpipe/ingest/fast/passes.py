@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -13,6 +13,7 @@ from recpipe.ingest.fast.chunks import (
     BATCH,
     KEPT,
     LINE,
+    NO_TIME,
     NUMBERED,
     ROW,
     ROWS,
@@ -92,8 +93,20 @@ def kept_as_they_are(chunks: DataFrame) -> DataFrame:
     )  # fmt: skip
 
 
-def latest(chunks: DataFrame, *, buckets: int) -> DataFrame:
-    """`KEPT`: one row a (user, item), the latest; a partition a bucket."""
+def latest(
+    chunks: DataFrame, *, buckets: int, value: Literal["latest", "sum", "count"] = "latest"
+) -> DataFrame:
+    """`KEPT`: one row a (user, item), the latest; a partition a bucket.
+
+    Args:
+        chunks: of all ratings.
+        buckets: of users.
+        value: of each pair: that of the latest, the sum of all, or their number.
+    """
+
+    def keep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return _latest(batches, value)
+
     chunks = chunks.where((F.col("bucket") == WHOLE) & (F.col("clean") > 0))
     if buckets == 1:
         placed = chunks.coalesce(1)
@@ -103,7 +116,7 @@ def latest(chunks: DataFrame, *, buckets: int) -> DataFrame:
             return _scatter(batches, buckets)
 
         placed = chunks.mapInArrow(scatter, SCHEMA).repartitionById(buckets, F.col("bucket"))
-    return placed.mapInArrow(_latest, KEPT)
+    return placed.mapInArrow(keep, KEPT)
 
 
 def values(kept: DataFrame) -> DataFrame:
@@ -206,6 +219,7 @@ def _pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         times = columns["rated_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        times = times.fill_null(NO_TIME)
         rows = Ratings(
             columns["user_id"].to_numpy(zero_copy_only=False),
             columns["item_id"].to_numpy(zero_copy_only=False),
@@ -247,7 +261,29 @@ def _unpack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _latest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def histogram(chunks: DataFrame) -> dict[float, int]:
+    """How often each rating is in chunks: O(distinct ratings) on the driver."""
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        for batch in batches:
+            for buffer in batch.column(0):
+                found, counts = np.unique(
+                    np.frombuffer(buffer.as_buffer(), np.float32), return_counts=True
+                )
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(found), pa.array(counts)], names=["rating", "count"]
+                )
+
+    whole = chunks.where((F.col("bucket") == WHOLE) & (F.col("clean") > 0)).select("rating")
+    counted = whole.mapInArrow(count, "rating float, count long").groupBy("rating").sum("count")
+    return {round(row[0], 6): row[1] for row in counted.collect()}
+
+
+def _latest(
+    batches: Iterator[pa.RecordBatch], value: Literal["latest", "sum", "count"]
+) -> Iterator[pa.RecordBatch]:
     from recpipe.kernels import latest as kernel
 
     found = sorted(chunk_rows(batches), key=lambda chunk: chunk[:3])
@@ -264,8 +300,21 @@ def _latest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     del found
     kept = kernel.latest(rows.users, rows.items, rows.times, np.concatenate(positions))
     superseded = len(rows.users) - len(kept)
+    if value != "latest":
+        rows.ratings[kept] = _of_pairs(rows, sums=value == "sum")
     for start in range(0, len(kept), _LINES):
         part = rows.take(kept[start : start + _LINES])
         yield record(
             1, KEPT, superseded=superseded if start == 0 else 0, **columns_of(part, seconds=False)
         )
+
+
+def _of_pairs(rows: Ratings, *, sums: bool) -> NDArray[np.float32]:
+    """The sum, or the number, of the ratings of each pair, by user, then item."""
+    order = np.lexsort((rows.items, rows.users))
+    users, items = rows.users[order], rows.items[order]
+    new = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    starts = np.concatenate(([0], np.flatnonzero(new) + 1))
+    if not sums:
+        return np.diff(np.append(starts, len(order))).astype(np.float32)
+    return np.add.reduceat(rows.ratings[order].astype(np.float64), starts).astype(np.float32)

@@ -7,7 +7,7 @@ sources of another kind, are judged row by row by Spark. From here on they are o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,16 @@ from recpipe.contracts import RATINGS
 from recpipe.ingest import ratings
 from recpipe.ingest.fast import parsing, passes
 from recpipe.ingest.fast.chunks import LINE
-from recpipe.ingest.fast.lines import POSITION, REASONS, Staged, read_raw_lines, stage, without_ends
+from recpipe.ingest.fast.lines import (
+    OFF_SCALE,
+    POSITION,
+    REASONS,
+    Staged,
+    read_raw_lines,
+    stage,
+    without_ends,
+)
+from recpipe.ingest.layout import Layout
 from recpipe.storage.filesystem import file_system
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
     from recpipe.feedback import Scale
     from recpipe.ingest.fast.parsing import Cut, Summary
     from recpipe.ingest.fast.passes import Numbers
-    from recpipe.ingest.layout import Layout
+    from recpipe.ingest.ratings import Kept
     from recpipe.ingest.times import Period
     from recpipe.storage import Folder
 
@@ -67,13 +76,50 @@ class StagedRatings:
     held: DataFrame | None = None
 
     @property
+    def later(self) -> int:
+        """How many were made after the run date."""
+        return self.judged.later if self.judged else 0
+
+    @property
+    def unrated(self) -> int:
+        """How many are of items that were seen and not rated."""
+        return self.judged.unrated if self.judged else 0
+
+    @property
+    def kept(self) -> int:
+        """How many are good."""
+        return self.rows - self.refused - self.later - self.unrated
+
+    @property
+    def seen(self) -> DataFrame | None:
+        """(user_id, item_id, rated_at) of rows that are not rated, ids strings; None without."""
+        return self.judged.seen if self.judged and self.judged.unrated else None
+
+    def histogram(self, numbers: int = 100_000) -> dict[float, int]:
+        """How often each value is in the source, those off the scale included.
+
+        Args:
+            numbers: distinct values that are counted; of more, the most frequent.
+        """
+        found = passes.histogram(self.chunks) if self.chunks is not None else {}
+        if self.judged is not None:
+            known = ["reason IS NULL", f"reason = '{OFF_SCALE}'"]
+            finite = "number IS NOT NULL AND NOT isnan(number) AND abs(number) < 1e30"
+            rows = self.judged.frame.where(f"({' OR '.join(known)}) AND {finite}")
+            counted = rows.groupBy("number").count().orderBy(F.desc("count"), "number")
+            for number, count in counted.limit(numbers).collect():
+                value = round(float(number), 6)
+                found[value] = found.get(value, 0) + int(count)
+        return found
+
+    @property
     def refused(self) -> int:
         return sum(self.rejected.values())
 
     @property
     def good(self) -> DataFrame | None:
         """The judged rows that were not refused, their ids strings; None if there are none."""
-        if self.judged is None or self.judged.rows == self.judged.refused:
+        if self.judged is None or not self.judged.kept:
             return None
         return self.judged.good
 
@@ -82,18 +128,19 @@ class StagedRatings:
         """Whether `ids` are ascending, in one partition."""
         return (
             self.good is None
+            and self.seen is None
             and self.summary is not None
             and max(self.summary.users, self.summary.items) <= _FEW_IDS
         )
 
     def ids(self, name: str, *, scratch: Folder) -> DataFrame:
-        """The ids of good ratings, each once: long without judged rows, else as written."""
-        good = self.good
-        if good is None and self.chunks is not None:
+        """The ids of good ratings, and of rows not rated, each once: long without judged rows."""
+        good, seen = self.good, self.seen
+        if good is None and seen is None and self.chunks is not None:
             if self.ids_in_order:
                 return passes.distinct_ids(self.chunks, name)
             return passes.ids(self.chunks, name).distinct()
-        frames = [] if good is None else [good.select(name)]
+        frames = [frame.select(name) for frame in (good, seen) if frame is not None]
         if self.chunks is not None:
             frames.append(passes.ids(self.chunks, name).select(F.col(name).cast("string")))
         found = reduce(lambda a, b: a.unionByName(b), frames).distinct()
@@ -135,9 +182,10 @@ def stage_lines(
     *,
     names: Sequence[str],
     size: int,
-    scale: Scale,
+    scale: Scale | None,
     period: Period,
     scratch: Folder,
+    unrated: tuple[float, ...] = (),
 ) -> StagedRatings:
     """Parse lines of ratings, and have those judged that the kernel leaves over.
 
@@ -146,9 +194,10 @@ def stage_lines(
         layout: of their lines.
         names: of the files.
         size: bytes of all of them.
-        scale: the valid ratings.
+        scale: the valid ratings; None with implicit feedback.
         period: the valid instants.
         scratch: where they are kept.
+        unrated: values that mean "not rated"; the kernel knows none, so none may be on the scale.
     """
     spark = scratch.spark
     buckets = passes.bucket_count(size, spark.sparkContext.defaultParallelism)
@@ -172,7 +221,9 @@ def stage_lines(
         left = without_ends(chunks.where(F.col("bucket") == LINE))
         judged = stage(
             ratings.judged_text(
-                left.select("value", *POSITION), layout, scale=scale, period=period
+                left.select("value", *POSITION),
+                layout,
+                rules=ratings.Rules(scale, period, unrated),
             ),
             "ratings",
             names=names,
@@ -204,11 +255,15 @@ def _held(parsed: DataFrame) -> tuple[DataFrame, Summary]:
 
 def is_mostly_whole(head: bytes, layout: Layout) -> bool:
     """Whether most of the first lines have whole-number ids and instants: then the kernel pays."""
-    if layout.parquet or layout.time == "text":
+    plain = replace(layout, columns={}, header=None, form=None, width=0, delimiter="")
+    if layout.time not in {"seconds", "milliseconds", None} or plain != Layout():
+        return False
+    if layout.delimiter == " " or (layout.form is not None and layout.form.floats):
         return False
     lines = [line.rstrip(b"\r") for line in head.split(b"\n")[: _SAMPLED_LINES + 1]]
     rows = [line.split(layout.delimiter.encode()) for line in lines if line.strip()]
-    at = [layout.columns[name] for name in ("user", "item", "timestamp")]
+    whole_fields = ("user", "item", "timestamp")
+    at = [layout.columns[name] for name in whole_fields if name in layout.columns]
     whole = [
         len(row) == layout.width and all(_PLAIN.fullmatch(row[position]) for position in at)
         for row in rows
@@ -238,6 +293,8 @@ def latest(
     users: DataFrame,
     items: DataFrame,
     numbers: tuple[Numbers, Numbers] | None,
+    *,
+    value: Kept = "latest",
 ) -> Latest:
     """The table of ratings: one row a (user, item), the latest; see `ratings.latest`.
 
@@ -247,6 +304,7 @@ def latest(
         users: (user_id, user), every user among them.
         items: (item_id, item), every item among them.
         numbers: of `users` and `items`, where they are whole numbers and not too many.
+        value: of several rows of a pair.
     """
     kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
     if kinds != {"bigint"}:
@@ -262,9 +320,9 @@ def latest(
                 )
             )
         rows = reduce(lambda a, b: a.unionByName(b), frames)
-        table, seen = ratings.latest(rows, users, items)
+        table, seen = ratings.latest(rows, users, items, kept=value)
         return Latest(table, None, lambda: int(seen.get["superseded"] or 0))
-    if rated.in_order and rated.chunks is not None:
+    if rated.in_order and rated.chunks is not None and value != "count":
         kept, superseded = passes.kept_as_they_are(rated.chunks), lambda: 0
     else:
         frames = [] if rated.chunks is None else [rated.chunks]
@@ -272,7 +330,7 @@ def latest(
             frames.append(passes.pack(good))
         observed = Observation()
         kept = passes.latest(
-            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets
+            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets, value=value
         ).observe(observed, F.sum("superseded").alias("superseded"))
 
         def superseded() -> int:

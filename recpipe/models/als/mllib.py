@@ -7,18 +7,23 @@ does (Zhou et al. 2008). It has no biases: the factors carry them.
 from __future__ import annotations
 
 import math
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from py4j.protocol import Py4JError
-from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
+from recpipe.spark import failures
+from recpipe.spark.checkpoints import set_checkpoint_dir
+from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -26,7 +31,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from recpipe.feedback import Scale
     from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
     from recpipe.models.blocks import Blocks
     from recpipe.models.data import TrainingData
@@ -97,7 +101,7 @@ class ImplicitAls:
         """See `Model.fit`. A user without a liked rating gets no factors, and so no list."""
         return _fit(
             self,
-            preferences(frame_of(data.ratings), settings=self.own, scale=data.scale),
+            preferences(data, settings=self.own),
             {"implicitPrefs": True, "alpha": self.own.alpha},
             data=data,
             scratch=scratch,
@@ -109,19 +113,26 @@ class ImplicitAls:
         return _sections(self)
 
 
-def preferences(ratings: DataFrame, *, settings: AlsImplicit, scale: Scale) -> DataFrame:
+def preferences(data: TrainingData, *, settings: AlsImplicit) -> DataFrame:
     """(user, item, rating): what MLlib is fed, for `ImplicitAls`.
 
     Liked ratings, those from `preference_from`, become their strength, which is 1 or, with
-    `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. What
-    becomes of the others is `below`: `unobserved` leaves them out, so that they weigh as little as
-    an item never rated; `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
+    `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. The
+    strength of implicit feedback is then ln(1 + value). What becomes of the other ratings is
+    `below`: `unobserved` leaves them out, so that they weigh as little as an item never rated;
+    `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
     """
-    liked = F.col("rating") >= settings.preference_from
+    ratings, rating = frame_of(data.ratings), F.col("rating")
+    lowest = liked_from(settings.preference_from, data.scale)
+    liked = F.lit(True) if lowest is None else rating >= F.lit(lowest).cast("float")
     strength: Column = F.lit(1.0)
     if settings.confidence == "rating":
-        span = scale.max - scale.min + scale.step
-        strength = (F.col("rating") - (scale.min - scale.step)) / span
+        scale = data.scale
+        if scale is None:
+            strength = F.log1p(F.greatest(rating, F.lit(0.0)))
+        else:
+            step = scale.step or 0.0
+            strength = (rating - (scale.min - step)) / (scale.max - scale.min + step)
     if settings.below == "unobserved":
         ratings = ratings.where(liked)
     fed = F.when(liked, strength).otherwise(-1.0).cast("float")
@@ -151,7 +162,7 @@ def _fit(
     rates: bool,
 ) -> FactorModel:
     spark, own, shared = ratings.sparkSession, model.own, model.shared
-    ratings = ratings.persist(StorageLevel.MEMORY_AND_DISK)
+    ratings = cached(ratings)
     try:
         count = ratings.count()
         if not count:
@@ -178,11 +189,7 @@ def _fit(
             coldStartStrategy="drop",
             **parameters,
         )
-        # Without a folder MLlib leaves checkpoints out in silence, and past some thirty iterations
-        # the lineage overflows the stack. Never set back: setting one makes a folder in it, and so
-        # would bring back the scratch of an earlier fit, for good.
-        spark.sparkContext.setCheckpointDir(scratch.path("checkpoints"))
-        with _released(spark):
+        with _alone(spark, scratch, name=model.name):
             fitted = als.fit(ratings)
             return FactorModel.fitted(
                 scratch,
@@ -191,7 +198,7 @@ def _fit(
                 item_factors=_factors("item", fitted.itemFactors),
                 rank=own.rank,
                 refit_config=model,
-                scale=(data.scale.min, data.scale.max),
+                scale=data.bounds,
                 rates=rates,
                 details={
                     "blocks": blocks,
@@ -201,9 +208,8 @@ def _fit(
                 },
             )
     except (Py4JError, PySparkException) as error:
-        first = str(error).strip().splitlines()[0]
         raise FitError(
-            f"{model.name}: {first}", hint="run with --verbose for Spark's own words"
+            f"{model.name}: {failures.summary(error)}", hint=failures.hint(error)
         ) from error
     finally:
         ratings.unpersist()
@@ -217,17 +223,34 @@ def _factors(side: str, factors: DataFrame) -> DataFrame:
     )
 
 
+_FITS = Lock()
+"""The checkpoint directory is the context's: one fit of MLlib at a time."""
+
+
 @contextmanager
-def _released(spark: SparkSession) -> Iterator[None]:
-    """Release what MLlib cached inside the block: it hands out no handle on those RDDs."""
-    java: Any = spark.sparkContext._jsc  # noqa: SLF001
-    before = set(java.getPersistentRDDs())
-    try:
-        yield
-    finally:
-        for number, rdd in dict(java.getPersistentRDDs()).items():
-            if number not in before:
-                rdd.unpersist(False)
+def _alone(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]:
+    """No other fit of MLlib is in the block; what this one cached is released at its end.
+
+    MLlib hands out no handle on the RDDs that it caches, of which some stay after a fit, and all
+    after one that fails. Where an RDD was made is in its description, and Spark lets a thread say
+    what stands there.
+    """
+    context = spark.sparkContext
+    java: Any = context._jsc  # noqa: SLF001 - nothing public sets a call site or lists what is cached
+    site = f"{name} {uuid.uuid4().hex}"
+    with _FITS:
+        # Without a folder MLlib leaves checkpoints out in silence, and past some thirty iterations
+        # the lineage overflows the stack. Never set back: setting one makes a folder in it, and so
+        # would bring back the scratch of an earlier fit, for good.
+        set_checkpoint_dir(spark, scratch.path("checkpoints"))
+        java.setCallSite(site)
+        try:
+            yield
+        finally:
+            java.clearCallSite()
+            for rdd in dict(java.getPersistentRDDs()).values():
+                if rdd.toString().endswith(f" at {site}"):
+                    rdd.unpersist(False)
 
 
 def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Section]:

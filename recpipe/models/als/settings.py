@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from recpipe.feedback import LikedFrom
 from recpipe.models.blocks import Blocks
 from recpipe.sections import Section
 
@@ -18,19 +19,21 @@ StorageLevel = Literal[
 
 
 class Als(Section):
-    """What the MLlib models share."""
+    """What the models of Spark MLlib share: als_explicit, als_implicit and nmf."""
 
     blocks: Blocks = "auto"
-    """Number of user blocks and of item blocks."""
+    """Number of blocks of users, and of items. auto: from the number of ratings and the rank, never
+    from the machine. cores: as many as the session runs tasks at once. Or a number."""
     checkpoint_interval: int = Field(5, ge=1)
-    """Iterations between checkpoints, which cut the lineage; under the root, removed afterwards.
-    At 15 the lineage has been seen to overflow a JVM's stack, which ends the whole process."""
+    """Iterations after which the factors are saved to the root, so that Spark need not remember how
+    they were made; removed when the fit ends. Without that, fits of 15 iterations have overflowed
+    the stack of the Java process, which ended it."""
     intermediate_storage_level: StorageLevel = "MEMORY_AND_DISK"
-    """Storage level of the rating blocks and factors during the fit."""
+    """Spark's storage level of ratings and factors during the fit."""
     final_storage_level: StorageLevel = "MEMORY_AND_DISK"
-    """Storage level of the factors when the fit ends."""
+    """Spark's storage level of the factors when the fit ends."""
     block_size: int = Field(4096, ge=1)
-    """Rows stacked into one block for MLlib's own prediction."""
+    """How many rows of factors MLlib multiplies at once when it predicts."""
 
 
 class AlsExplicit(Section):
@@ -39,9 +42,9 @@ class AlsExplicit(Section):
     rank: int = Field(8, ge=1)
     """Number of factors."""
     iterations: int = Field(15, ge=1)
-    """Passes over users and items."""
+    """How often all users and then all items are solved."""
     regularization: float = Field(0.12, ge=0)
-    """L2 penalty of a row of factors, multiplied by its number of ratings."""
+    """L2 penalty of the factors of a user or item, multiplied by the number of its ratings."""
 
 
 class Nmf(AlsExplicit):
@@ -54,41 +57,49 @@ class AlsImplicit(Section):
     rank: int = Field(64, ge=1)
     """Number of factors."""
     iterations: int = Field(15, ge=1)
-    """Passes over users and items."""
+    """How often all users and then all items are solved."""
     regularization: float = Field(0.1, ge=0)
-    """L2 penalty of a row of factors, multiplied by its number of positives."""
+    """L2 penalty of the factors of a user or item, multiplied by the number of its likings."""
     alpha: float = Field(3.0, ge=0)
-    """Growth of confidence with strength: confidence = 1 + alpha * strength."""
-    preference_from: float = 4.0
-    """Ratings at or above it are liked: preference 1. Where every row is a liking, such as a
-    purchase, give the lowest rating."""
+    """How fast confidence grows with the strength of a rating: it is 1 + alpha * strength."""
+    preference_from: LikedFrom = "auto"
+    """Ratings at or above it are liked: preference 1. auto: the top quarter of the scale, such as 4
+    of 1 to 5 or 8 of 1 to 10. With implicit feedback every row is liked."""
     below: Literal["unobserved", "disliked"] = "unobserved"
-    """Ratings below `preference_from`: as if never rated, or not liked with confidence."""
+    """What a rating below `preference_from` says. unobserved: nothing, as if the user had not rated
+    the item. disliked: that the user does not like it, with the confidence that `confidence` and
+    `alpha` give."""
     confidence: Literal["constant", "rating"] = "constant"
-    """Strength of a liked rating: constant 1, or its place on the scale, 0 < strength <= 1."""
+    """The strength of a rating, from which confidence grows. constant: always 1. rating: its place
+    on the scale, above 0 and at most 1."""
 
 
 class Blocked(Section):
     """How our own ALS solves a row of factors, and how factors travel."""
 
     scale_by_count: bool = True
-    """Whether the penalty of a row is multiplied by its number of ratings (implicit: of positives),
-    as MLlib's is."""
+    """Whether the penalty of a user or item is multiplied by the number of its ratings (or
+    likings), as it is in MLlib."""
     solver: Literal["cholesky", "cg"] = "cholesky"
-    """cholesky: exact. cg: some steps of conjugate gradients from where the row stands; faster from
-    a rank of some hundreds."""
+    """How the factors of a user or item are solved. cholesky: exactly. cg: approximately, by some
+    steps of conjugate gradients from the factors of the last iteration, which is faster from a rank
+    of about 200 on."""
     cg_steps: int = Field(3, ge=1)
-    """Steps of conjugate gradients a row."""
+    """With solver = cg: steps for each user and item in an iteration."""
     blocks: Blocks = "auto"
-    """Number of blocks of users and of items, which tasks share out among them."""
+    """Number of blocks of users, and of items; each task works on one or more of them. auto: from
+    the number of ratings and the rank, never from the machine. cores: as many as the session runs
+    tasks at once. Or a number."""
     exchange: Literal["auto", "spark", "ring"] = "auto"
-    """How factors travel between the tasks. ring: from task to task in one stage, as fast as the
-    arithmetic; needs its tasks to run at the same time, no dynamic allocation, and executors that
-    reach each other. spark: a job or two each half-iteration, on any cluster. auto: the ring where
-    it can be."""
+    """How factors travel between the tasks. ring: directly from task to task, in one stage for the
+    whole fit. It is the fastest, but all its tasks must run at the same time, without dynamic
+    allocation, and executors must reach each other on any port. spark: through Spark, by a job or
+    two for each half of an iteration, on any cluster. auto: ring where its needs are met, else
+    spark."""
     max_broadcast_mb: int = Field(1024, ge=1)
-    """Size in MiB of one side's factors up to which every worker gets them whole; above it there is
-    no ring, and a task gets those that its block of ratings names, which have to fit under it."""
+    """Size in MiB of all user factors, or of all item factors, up to which every worker gets them
+    whole. Above it the exchange is spark, and a task gets only the factors that its ratings need,
+    which must not be larger either."""
 
 
 class BlockAls(Blocked, AlsExplicit):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
 from recpipe.kernels import biases as kernel
 from recpipe.models.factors import FactorModel
+from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Biases:
             raise FitError(f"{self.name}: no rating to fit", hint="look at train")
         # From the data alone, so that sums are taken in the same order on every machine.
         parts = math.ceil(count / _RATINGS_OF_A_PART)
-        packed = _pack(train, parts=parts).persist(StorageLevel.MEMORY_AND_DISK)
+        packed = cached(_pack(train, parts=parts))
         try:
             solver = _Solver(packed, self.own, mean=float(mean), width=width)
             item_biases, steps = solver.solve()
@@ -71,7 +71,7 @@ class Biases:
                 rank=0,
                 mean=float(mean),
                 refit_config=self,
-                scale=(data.scale.min, data.scale.max),
+                scale=data.bounds,
                 unknown="zero",
                 details={"ratings": count, "parts": parts, "steps": steps},
             )

@@ -72,7 +72,7 @@ class Mean:
             rank=0,
             mean=float(mean),
             refit_config=self,
-            scale=(data.scale.min, data.scale.max),
+            scale=data.bounds,
             unknown="zero",
         )
 

@@ -8,9 +8,10 @@ from recpipe.sections import Section
 
 
 class Biases(Section):
-    """Mean + user bias + item bias, regularised, solved exactly."""
+    """A rating as mean + bias of the user + bias of the item, with the best regularised biases."""
 
     user_regularization: float = Field(5.0, ge=0)
-    """Pseudo-ratings that pull a user's bias to 0."""
+    """How strongly the bias of a user is pulled to 0: as by so many ratings that equal the mean."""
     item_regularization: float = Field(5.0, ge=0)
-    """Pseudo-ratings that pull an item's bias to 0."""
+    """How strongly the bias of an item is pulled to 0: as by so many ratings that equal the
+    mean."""

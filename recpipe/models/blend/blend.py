@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyspark.sql import functions as F
-
 from recpipe.errors import FitError, InputError
 from recpipe.models.base import FittedModel
 from recpipe.models.blend.scorer import BlendItems, Part
@@ -15,7 +13,6 @@ from recpipe.models.blend.weights import forward_selection, questions
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.user_batch import UserInputs
-from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,13 +76,10 @@ class Blend:
         own, names = self.settings, list(data.fitted)
         equal = {name: 1 / len(names) for name in names}
         whole = _scoring(data.fitted, equal)
-        held_out = frame_of(data.validation)
-        # Compared as floats: the float 3.3 is below the double 3.3.
-        liked = F.col("rating") >= F.lit(own.preference_from).cast("float")
         asked = questions(
             whole.items,
             whole.inputs,
-            relevant=held_out.where(liked).select("user", "item"),
+            relevant=data.liked(data.validation, own.preference_from).select("user", "item"),
             seen=data.ratings,
             max_users=own.max_users,
             seed=seed,

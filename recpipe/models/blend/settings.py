@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from recpipe.feedback import LikedFrom
 from recpipe.sections import Many, Section
 
 
@@ -21,8 +22,9 @@ class Blend(Section):
     """Equal shares that the weights are made of."""
     max_users: int = Field(5000, ge=1)
     """Validation users on whom the weights are found; of more, as many are drawn by the seed."""
-    preference_from: float = 4.0
-    """Validation ratings at or above it are relevant."""
+    preference_from: LikedFrom = "auto"
+    """Validation ratings at or above it are relevant; auto: the top quarter of the scale. With
+    implicit feedback every row is relevant."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Blend:

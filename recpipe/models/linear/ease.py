@@ -89,7 +89,7 @@ class Ease:
                 fewer.
         """
         del seed
-        scratch.write_table(_HISTORIES, self._fed(frame_of(data.ratings)))
+        scratch.write_table(_HISTORIES, self._fed(data))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, item_pairs = _sizes(rows, "item")
@@ -99,16 +99,16 @@ class Ease:
         by_users = len(users) < len(items)
         side, what = (users, "users") if by_users else (items, "items")
         check_room(len(side), what=what, limit_mb=self.settings.max_matrix_mb, model=self.name)
+        penalty = self._penalty(len(users))
         vectors: DataFrame | None = None
         if by_users:
             turned = rows.select(F.col("item").alias("user"), F.col("user").alias("item"), "value")
             gram = gram_matrix(turned, users, users=len(items), pairs=item_pairs)
-            penalty = self.settings.regularization
             vectors, weights = factor_weights(turned, users, gram, penalty=penalty)
             scratch.write_table(_VECTORS, vectors)
         else:
             gram = gram_matrix(rows, items, users=len(users), pairs=user_pairs)
-            weights = item_weights(rows.sparkSession, items, gram, self.settings.regularization)
+            weights = item_weights(rows.sparkSession, items, gram, penalty)
         scratch.write_table(_WEIGHTS, weights)
         return EaseModel(
             name=self.name,
@@ -118,18 +118,22 @@ class Ease:
             vectors=scratch.stored(_VECTORS) if by_users else None,
             items=len(items),
             users=len(users),
+            penalty=penalty,
         )
 
-    def _fed(self, ratings: DataFrame) -> DataFrame:
+    def _penalty(self, users: int) -> float:
+        """lambda: more users, more of it."""
+        own = self.settings.regularization
+        return float(min(max(users / 10, 50), 1000)) if own == "auto" else own
+
+    def _fed(self, data: TrainingData) -> DataFrame:
         """(user int, item int, value float): the matrix X."""
-        value = F.col("rating").cast("float")
         if self.settings.values == "likings":
-            # Compared as floats: the float 3.3 is below the double 3.3.
-            liked = F.lit(self.settings.preference_from).cast("float")
-            ratings, value = ratings.where(F.col("rating") >= liked), F.lit(1.0).cast("float")
+            rows, value = data.liked(data.ratings, self.settings.preference_from), F.lit(1.0)
+        else:
+            rows, value = frame_of(data.ratings), F.col("rating")
         # A value of 0 is as good as none.
-        rows = ratings.select("user", "item", value.alias("value"))
-        return rows.where("value != 0")
+        return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
 
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}
@@ -152,6 +156,7 @@ class EaseModel(FittedModel):
         vectors: (user int, factors array<float>, bias float) where users were fewer than items.
         items: rows of `weights`.
         users: users of `histories`.
+        penalty: lambda of the fit.
     """
 
     weights: Stored
@@ -159,6 +164,7 @@ class EaseModel(FittedModel):
     vectors: Stored | None
     items: int
     users: int
+    penalty: float
 
     @property
     def spark(self) -> SparkSession:
@@ -195,7 +201,8 @@ class EaseModel(FittedModel):
 
     def info(self) -> Mapping[str, Any]:
         matrix = "items" if self.vectors is None else "users"
-        return {"items": self.items, "users": self.users, "matrix": matrix}
+        sizes = {"items": self.items, "users": self.users, "regularization": self.penalty}
+        return {**sizes, "matrix": matrix}
 
     def _save(self, folder: Folder) -> Mapping[str, Any]:
         tables = {_WEIGHTS: self.weights, _HISTORIES: self.histories}
@@ -225,6 +232,7 @@ class EaseModel(FittedModel):
                 vectors=vectors,
                 items=int(manifest["items"]),
                 users=int(manifest["users"]),
+                penalty=float(manifest["regularization"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

@@ -224,9 +224,18 @@ class Progress:
                 hint="lower sgd.learning_rate or raise sgd.regularization",
             )
 
-    def report(self) -> list[dict[str, Any]]:
-        """The learning curve as JSON holds it."""
-        return [asdict(point) for point in self.curve]
+    def report(self, *, size: float = 1.0) -> list[dict[str, Any]]:
+        """The learning curve as JSON holds it.
+
+        Args:
+            size: what a unit of learning is on the scale of the ratings.
+        """
+        points = [asdict(point) for point in self.curve]
+        for point in points:
+            for part in ("train_rmse", "validation_rmse"):
+                if point[part] is not None:
+                    point[part] *= size
+        return points
 
 
 def train_in_process(

@@ -17,6 +17,7 @@ import numpy as np
 
 from recpipe.errors import MissingError
 from recpipe.kernels.ids import positions
+from recpipe.kernels.splitmix import GOLDEN, mixed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -218,15 +219,8 @@ class UserRule:
         """The block of each of `user`."""
         if self.blocks == 1:
             return np.zeros(len(user), np.int32)
-        block = (_mixed(user) % np.uint64(self.blocks)).astype(np.int32)
+        # By a hash: neighbouring ids become unlike.
+        block = (mixed(user.astype(np.uint64) + GOLDEN) % np.uint64(self.blocks)).astype(np.int32)
         at = positions(self.heavy, user)
         block[at >= 0] = self.heavy_block[at[at >= 0]]
         return block
-
-
-def _mixed(ids: Ints) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele, Lea and Flood 2014): neighbouring ids become unlike."""
-    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

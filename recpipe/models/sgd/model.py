@@ -18,12 +18,12 @@ from recpipe.models.sgd.packing import factors_by_id, pack
 from recpipe.models.sgd.placing import placed
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
+from recpipe.models.sgd.units import HIGHEST, LOWEST, PLAIN, Units
 from recpipe.spark.chunks import chunked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recpipe.feedback import Scale
     from recpipe.models.data import TrainingData
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
@@ -62,13 +62,14 @@ class Sgd:
                 ring was asked for and cannot run here.
             PeerLostError: if the ring was asked for and its tasks do not reach each other.
         """
-        packed = self._pack(data.ratings, data.validation)
+        units = Units.of(data.scale)
+        packed = self._pack(data.ratings, data.validation, units)
         try:
-            plan = self._plan(packed, data.scale, seed=seed)
+            plan = self._plan(packed, seed=seed)
             check_memory(packed.cells.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
-                return self._fitted(packed, plan, exchange, trained, data.scale, scratch=scratch)
+                return self._fitted(packed, plan, exchange, trained, data, scratch=scratch)
             finally:
                 trained.release()
         finally:
@@ -80,23 +81,26 @@ class Sgd:
         plan: Plan,
         exchange: Exchange,
         trained: Trained,
-        scale: Scale,
+        data: TrainingData,
         *,
         scratch: Folder,
     ) -> FactorModel:
         progress = trained.progress
         best = progress.curve[progress.best - 1]
         log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
-        users, items = factors_by_id(packed, trained.factors, rank=plan.rank)
+        units = Units.of(data.scale)
+        # What passes a sigmoid has no units: the sigmoid ends on the scale of the ratings.
+        size = 1.0 if plan.span else units.size
+        users, items = factors_by_id(packed, trained.factors, rank=plan.rank, size=size)
         return FactorModel.fitted(
             scratch,
             name=self.name,
             user_factors=users,
             item_factors=items,
             rank=plan.rank,
-            mean=plan.offset,
+            mean=plan.offset if plan.span else units.mean(plan.offset),
             refit_config=self._refit_config(progress.best),
-            scale=(scale.min, scale.max),
+            scale=data.bounds,
             link="sigmoid" if plan.span else "identity",
             details={
                 "blocks": plan.grid.blocks,
@@ -104,7 +108,7 @@ class Sgd:
                 "epochs": len(progress.curve),
                 "best_epoch": progress.best,
                 "stopped_early": progress.stopped_early,
-                "learning_curve": progress.report(),
+                "learning_curve": progress.report(size=units.size),
                 "ratings": packed.train_rows,
                 "validation_ratings": packed.validation_rows,
                 "seed": plan.seed,
@@ -149,7 +153,9 @@ class Sgd:
             return SparkExchange(), reason
         return RingExchange(), "there is a slot for each block"
 
-    def _pack(self, train: Interactions, validation: Interactions | None) -> Packed:
+    def _pack(
+        self, train: Interactions, validation: Interactions | None, units: Units = PLAIN
+    ) -> Packed:
         with chunked(train) as (chunks, ratings):
             if not ratings:
                 raise FitError("sgd: no rating to fit", hint="look at the split")
@@ -162,14 +168,14 @@ class Sgd:
                 )
             )
             items, users = placed(chunks, grid, ratings=ratings)
-            return pack(chunks, validation, grid=grid, items=items, users=users)
+            return pack(chunks, validation, grid=grid, items=items, users=users, units=units)
 
-    def _plan(self, packed: Packed, scale: Scale, *, seed: int) -> Plan:
+    def _plan(self, packed: Packed, *, seed: int) -> Plan:
         own = self.settings
         low = span = 0.0
         offset = packed.mean
-        if own.bounded and scale.max > scale.min:
-            low, span = scale.min, scale.max - scale.min
+        if own.bounded:
+            low, span = LOWEST, HIGHEST - LOWEST
             share = min(max((packed.mean - low) / span, 0.01), 0.99)
             offset = math.log(share / (1 - share))
         return Plan(

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.algorithm import Epoch, Progress, train_in_process
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of, released_on_failure
 from recpipe.spark.columns import arrow_row
+from recpipe.spark.held import cached
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -36,9 +36,7 @@ class OneTask:
     def train(self, cells: DataFrame, plan: Plan, *, scratch: Folder) -> Trained:
         """See `Exchange`; a task that is lost begins again, and ends in the same bits."""
         del scratch
-        factors = cells.mapInArrow(partial(_train_block, plan=plan), FACTORS).persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
+        factors = cached(cells.mapInArrow(partial(_train_block, plan=plan), FACTORS))
         with released_on_failure(factors):
             curve = factors.where(F.col("side") == _CURVE).select("data").collect()[0][0]
             progress = Progress.from_curve(plan, [Epoch(**point) for point in json.loads(curve)])

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from recpipe.errors import FitError
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.cells import Block, Cell, Ratings
+from recpipe.models.sgd.units import PLAIN, Units
 from recpipe.spark.chunks import chunks_of, in_chunks
 from recpipe.spark.columns import arrow_row, arrow_rows, as_array, factor_rows, factor_schema
+from recpipe.spark.held import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,6 +85,7 @@ def pack(
     grid: Grid,
     items: ItemTable,
     users: UserRule,
+    units: Units = PLAIN,
 ) -> Packed:
     """Shuffle the ratings once, by user block, and cache them as sorted cells.
 
@@ -96,22 +98,21 @@ def pack(
         grid: the blocks.
         items: every item of train.
         users: the block of a user.
+        units: in which the ratings are learned.
 
     Raises:
         FitError: if a user has rated an item twice in one part: which of the two is visited first
             would be anybody's guess.
     """
-    shuffled = _split_part(chunks, validation=False, users=users, items=items)
+    split = partial(_split_part, users=users, items=items, units=units)
+    shuffled = split(chunks, validation=False)
     if validation is not None:
-        held_out = in_chunks(validation)
-        held_out = _split_part(held_out, validation=True, users=users, items=items)
-        shuffled = shuffled.unionAll(held_out)
-    cells = (
+        shuffled = shuffled.unionAll(split(in_chunks(validation), validation=True))
+    cells = cached(
         # A row for each block, so that one without ratings has its cells too.
         shuffled.unionAll(_one_a_block(shuffled, grid.blocks))
         .repartitionById(grid.blocks, "block")
         .mapInArrow(partial(_pack_block, grid=grid, items=items), CELLS)
-        .persist(StorageLevel.MEMORY_AND_DISK)
     )
     with released_on_failure(cells):
         # Sums are taken in one order, whatever order the rows come in.
@@ -135,8 +136,17 @@ def _refuse_duplicates(found: Iterable[str]) -> None:
         raise FitError(f"sgd: {duplicate}", hint="keep one rating of each user and item")
 
 
-def factors_by_id(packed: Packed, factors: DataFrame, *, rank: int) -> tuple[DataFrame, DataFrame]:
-    """(user, factors, bias) and (item, factors, bias) of `exchange.FACTORS`."""
+def factors_by_id(
+    packed: Packed, factors: DataFrame, *, rank: int, size: float = 1.0
+) -> tuple[DataFrame, DataFrame]:
+    """(user, factors, bias) and (item, factors, bias) of `exchange.FACTORS`.
+
+    Args:
+        packed: what was fitted.
+        factors: of the fit.
+        rank: length of the factors.
+        size: what a unit of learning is on the scale of the ratings.
+    """
     spark = packed.cells.sparkSession
     numbers = range(packed.grid.item_blocks)
     item_ids = spark.createDataFrame(
@@ -149,7 +159,7 @@ def factors_by_id(packed: Packed, factors: DataFrame, *, rank: int) -> tuple[Dat
     )
     users, items = (
         _met(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(
-            partial(_rows, name=name, rank=rank), factor_schema(name)
+            partial(_rows, name=name, rank=rank, size=size), factor_schema(name)
         )
         for name, side, ids, blocks in (
             ("user", USERS, packed.user_ids(), packed.grid.blocks),
@@ -171,7 +181,7 @@ def _met(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFrame:
     return both.repartitionById(blocks, "number")
 
 
-def _rows(batches: Batches, *, name: str, rank: int) -> Batches:
+def _rows(batches: Batches, *, name: str, rank: int, size: float) -> Batches:
     found: dict[int, dict[str, pa.Scalar]] = {}
     for batch in batches:
         for at, number in enumerate(batch.column("number").to_pylist()):
@@ -182,6 +192,11 @@ def _rows(batches: Batches, *, name: str, rank: int) -> Batches:
     for block in found.values():
         factors = as_array(block["data"], np.float32).reshape(-1, rank + 1)
         ids = as_array(block["ids"], np.int32)
+        if size != 1:
+            # A product of factors is in units once: those of items carry them.
+            factors = factors * np.array(
+                [size if name == "item" else 1] * rank + [size], np.float32
+            )
         yield factor_rows(name, ids, factors[:, :rank], factors[:, rank])
 
 
@@ -228,19 +243,21 @@ def _one_a_block(like: DataFrame, blocks: int) -> DataFrame:
 
 
 def _split_part(
-    chunks: DataFrame, *, validation: bool, users: UserRule, items: ItemTable
+    chunks: DataFrame, *, validation: bool, users: UserRule, items: ItemTable, units: Units
 ) -> DataFrame:
-    split = partial(_split, validation=validation, users=users, items=items)
+    split = partial(_split, validation=validation, users=users, items=items, units=units)
     return chunks.mapInArrow(split, _SHUFFLED)
 
 
-def _split(batches: Batches, *, validation: bool, users: UserRule, items: ItemTable) -> Batches:
+def _split(
+    batches: Batches, *, validation: bool, users: UserRule, items: ItemTable, units: Units
+) -> Batches:
     """Map side of the shuffle: a chunk to one row of arrays for each user block."""
     for user, item, rating in chunks_of(batches):
         place = items.find(item)
         found = np.where(place >= 0, users.block(user), np.int32(-1))
         block, order, ends = by_group(found, users.blocks)
-        arrays = (array[order] for array in (user, place, rating))
+        arrays = (array[order] for array in (user, place, units.learned(rating)))
         yield arrow_rows(_SHUFFLED, ends, block, validation, *arrays)
 
 

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
-from recpipe.distributed import admitted, obstacle, shared_keys
+from recpipe.distributed import Keys, admitted, obstacle
 from recpipe.errors import MissingError
 from recpipe.models.sgd.algorithm import Epoch, Progress
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import released_on_failure
 from recpipe.models.sgd.segment import CURVE, Leg
-from recpipe.spark.plans import plain_plans
+from recpipe.spark.held import cached, plain_plans
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -71,7 +70,7 @@ class RingExchange:
             raise MissingError(
                 f"sgd.exchange = ring: {reason}", hint="set sgd.exchange to auto or spark"
             )
-        keys = shared_keys(spark, "sgd", silence=self.silence)
+        keys = Keys.fresh("sgd", silence=self.silence)
         progress = Progress(plan)
         checkpoint = ""
         seconds: list[float] = []
@@ -79,7 +78,7 @@ class RingExchange:
             while True:
                 leg = Leg(plan, keys, tuple(progress.curve), self.least_seconds)
                 before = scratch.read_table(checkpoint) if checkpoint else None
-                factors = _frame(cells, before, leg).persist(StorageLevel.MEMORY_AND_DISK)
+                factors = cached(_frame(cells, before, leg))
                 with released_on_failure(factors):
                     report = _report(factors)
                     progress = Progress.from_curve(plan, [Epoch(**p) for p in report["curve"]])

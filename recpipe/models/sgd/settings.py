@@ -16,33 +16,35 @@ class Sgd(Section):
     rank: int = Field(32, ge=1)
     """Number of factors."""
     epochs: int = Field(60, ge=1)
-    """Most passes over the ratings."""
+    """Passes over the ratings, at most; see `patience`."""
     learning_rate: float = Field(0.03, gt=0)
-    """Step of the first epoch."""
+    """Step size in the first epoch."""
     learning_rate_decay: float = Field(0.95, gt=0, le=1)
-    """Factor on the step after each epoch."""
+    """By what the step size is multiplied after each epoch."""
     regularization: float = Field(0.06, ge=0)
-    """L2 penalty of factors, a rating."""
+    """L2 penalty of the factors, for each rating."""
     bias_regularization: float = Field(0.05, ge=0)
-    """L2 penalty of biases, a rating."""
+    """L2 penalty of the biases, for each rating."""
     initial_scale: float = Field(0.1, gt=0)
-    """About the norm of a user's or item's factors before the first epoch."""
+    """Length of the random vectors of factors with which users and items begin, on average."""
     bounded: bool = False
-    """Whether predictions pass a sigmoid onto the rating scale."""
+    """Whether predictions are kept within the rating scale by a sigmoid, in the fit as well."""
     patience: int = Field(6, ge=0)
-    """Epochs without a better validation RMSE before training stops; 0: never stops early. The
-    factors of the best epoch are kept either way. Biases settle before factors take off: fewer
-    than 5 may stop on that plateau."""
+    """After how many epochs without a better RMSE on validation the fit stops; 0: it runs all
+    `epochs`. The factors of the best epoch are kept either way. Use 5 or more: the RMSE often
+    stands still for a few epochs between learning the biases and learning the factors."""
     min_improvement: float = Field(1e-4, ge=0)
-    """The least fall of validation RMSE that counts as better."""
+    """By how much the RMSE on validation must fall to count as better."""
     blocks: Blocks = "auto"
-    """Number of user blocks, which is the number of parallel tasks of a stratum; there are twice
-    as many item blocks."""
+    """Number of blocks of users, which is how many tasks run in parallel; there are twice as many
+    blocks of items. auto: from the number of ratings and the rank, never from the machine. cores:
+    as many as the session runs tasks at once. Or a number."""
     exchange: Literal["auto", "spark", "ring"] = "auto"
-    """How factors travel between the blocks; the model is the same to the bit. spark: a stage for
-    each stratum, on any cluster. ring: from task to task, as fast as the arithmetic; needs a slot
-    for each block at the same time, no dynamic allocation, and executors that reach each other.
-    auto: the ring where the slots are there. A single block needs none."""
+    """How factors travel between the tasks; the model is the same to the bit. ring: directly from
+    task to task, in one stage for the whole fit. It is the fastest, but a task for each block must
+    run at the same time, without dynamic allocation, and executors must reach each other on any
+    port. spark: through Spark, by a stage for each part of an epoch, on any cluster. auto: ring
+    where its needs are met, else spark. A single block is one task and needs neither."""
     checkpoint_interval: int = Field(5, ge=1)
-    """Epochs between checkpoints of the factors; under the root, removed afterwards. The ring
-    leaves out those that would be less than a minute apart."""
+    """Epochs after which the factors are saved to the root, from where a fit goes on when an
+    executor is lost; removed when the fit ends. The ring saves at most once a minute."""

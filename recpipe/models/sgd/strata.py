@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.algorithm import Progress, held_out_error, total, visit
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of
 from recpipe.spark.columns import arrow_row, as_array
-from recpipe.spark.plans import plain_plans
+from recpipe.spark.held import cached, plain_plans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +97,7 @@ class _Shelf:
         self.held: list[_Factors] = []
 
     def put(self, frame: DataFrame, *, checkpoint: str | None = None) -> _Factors:
-        factors = _Factors(frame.persist(StorageLevel.MEMORY_AND_DISK), checkpoint)
+        factors = _Factors(cached(frame), checkpoint)
         self.held.append(factors)
         return factors
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.errors import MissingError
@@ -17,6 +16,7 @@ from recpipe.kernels.ids import distinct, positions
 from recpipe.models.als.block.exchange import SOLVED, Halves, check, grams
 from recpipe.models.als.block.packing import ITEM, NAMES, USER, Rows, columns_of
 from recpipe.spark.columns import arrow_row, as_array
+from recpipe.spark.held import cached
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class ByBlock(Halves):
         work = partial(_needed, side=side, starts=self.packed.sides[1 - side].starts)
         asked = self.packed.blocks.select(columns_of(side)).mapInArrow(work, _NEEDS)
         number = self.packed.sides[side].blocks
-        return asked.repartitionById(number, "block").persist(StorageLevel.MEMORY_AND_DISK)
+        return cached(asked.repartitionById(number, "block"))
 
     def first(self, side: int) -> _Kept:
         number = self.packed.sides[side].blocks

@@ -45,24 +45,28 @@ def choose(
     *,
     blocks: int,
 ) -> Choice:
-    """The ring where it can be and nothing else is asked for.
+    """The ring, unless the settings say otherwise or it cannot run here.
 
     Raises:
-        MissingError: if the ring is asked for and cannot be.
+        MissingError: if the settings say ring and it cannot run here.
     """
     by_spark = min(blocks, _TASKS_A_CORE * spark.sparkContext.defaultParallelism)
     if settings.exchange == "spark":
-        return Choice(False, by_spark, "as set")
+        return Choice(False, by_spark, f"as set by {plan.name}.exchange")
     tasks = 1 if blocks == 1 else max(1, min(blocks, slots(spark)))
     reason = _against(spark, settings.max_broadcast_mb, plan, found, tasks=tasks)
     if not reason:
-        return Choice(True, tasks, f"{tasks} slots are there")
+        return Choice(True, tasks, _room(tasks))
     if settings.exchange == "ring":
         raise MissingError(
             f"{plan.name}.exchange = ring: {reason}",
             hint=f"set {plan.name}.exchange to auto or spark",
         )
     return Choice(False, by_spark, reason)
+
+
+def _room(tasks: int) -> str:
+    return "one task does all of it" if tasks == 1 else f"its {tasks} tasks can run at once"
 
 
 def _against(spark: SparkSession, limit_mb: int, plan: Solve, found: Counted, *, tasks: int) -> str:

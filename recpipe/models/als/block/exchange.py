@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recpipe.models.als.block.packing import ITEM, NAMES, USER
 from recpipe.spark.columns import as_array, factor_rows, factor_schema
-from recpipe.spark.plans import plain_plans
+from recpipe.spark.held import plain_plans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

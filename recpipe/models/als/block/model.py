@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from recpipe.distributed import PeerLostError
@@ -22,6 +23,7 @@ from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
+from recpipe.spark import failures
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
@@ -103,8 +105,7 @@ class BlockAlsImplicit:
 
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
-        ratings = frame_of(data.ratings)
-        return preferences(ratings, settings=self.settings, scale=data.scale)
+        return preferences(data, settings=self.settings)
 
     def sections(self) -> Mapping[str, Section]:
         return {self.name: self.settings}
@@ -178,10 +179,11 @@ def _trained(
     """The exchange that carried the factors, and what it holds of users and items."""
     own = model.settings
     log.info(
-        "%s: %d ratings in %d blocks, exchange %s: %s",
+        "%s: %s ratings in %d block%s, exchange %s: %s",
         model.name,
-        packed.ratings,
+        f"{packed.ratings:,}",
         packed.sides[USER].blocks,
+        "" if packed.sides[USER].blocks == 1 else "s",
         "ring" if choice.ring else "spark",
         choice.reason,
     )
@@ -223,7 +225,7 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
             item_factors=found.items,
             rank=model.settings.rank,
             refit_config=model,
-            scale=(data.scale.min, data.scale.max),
+            scale=data.bounds,
             rates=not model.objective().implicit,
             details=found.details,
         )
@@ -233,11 +235,8 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
 def _in_words(name: str) -> Iterator[None]:
     try:
         yield
-    except PySparkException as error:
-        first = str(error).strip().splitlines()[0]
-        raise FitError(
-            f"{name}: {first}", hint="run with --verbose for Spark's own words"
-        ) from error
+    except (Py4JError, PySparkException) as error:
+        raise FitError(f"{name}: {failures.summary(error)}", hint=failures.hint(error)) from error
 
 
 __all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]

@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
@@ -21,6 +20,7 @@ from recpipe.kernels.rows import order_of
 from recpipe.models.als.block.blocks import Side
 from recpipe.spark.chunks import ITEM, USER, chunked, chunks_of, counts, ratings_by_id
 from recpipe.spark.columns import arrow_row, arrow_rows, as_array
+from recpipe.spark.held import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +76,7 @@ class Packed:
     @cached_property
     def blocks(self) -> DataFrame:
         """PACKED, one row a block, cached: for whoever reads it again and again."""
-        packed = self.sent.mapInArrow(partial(_packed, index=self.index), PACKED)
-        return packed.persist(StorageLevel.MEMORY_AND_DISK)
+        return cached(self.sent.mapInArrow(partial(_packed, index=self.index), PACKED))
 
     def refuse(self, side: int, position: int) -> NoReturn:
         """A row without an answer ends the fit.

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.distributed import admitted, shared_keys
+from recpipe.distributed import Keys, admitted
 from recpipe.distributed.stage import joined
 from recpipe.models.als.block.exchange import frame_of
 from recpipe.models.als.block.packing import ITEM, USER, rows_of
 from recpipe.spark.columns import arrow_row, as_array
-from recpipe.spark.plans import plain_plans
+from recpipe.spark.held import plain_plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
-    from recpipe.distributed import Keys
     from recpipe.distributed import Ring as Neighbours
     from recpipe.models.als.block.packing import Packed, Rows, Sides
     from recpipe.models.als.block.solving import Solve
@@ -87,7 +86,7 @@ class Ring:
             PeerLostError: if tasks do not reach each other, each time that Spark tries.
         """
         spark = self.packed.sent.sparkSession
-        keys = shared_keys(spark, self.plan.name, silence=self.silence)
+        keys = Keys.fresh(self.plan.name, silence=self.silence)
         done, factors = 0, None
         with (
             plain_plans(spark),

@@ -1,0 +1,63 @@
+"""A Delta table: the rows that its log says are in it, deleted ones not among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recpipe.errors import MissingError
+from recpipe.ingest.fast.lines import error_in_words, read_delta
+from recpipe.ingest.formats.parquet import look_by_schema, typed_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.ingest.formats.base import Look, Marks
+    from recpipe.ingest.layout import Layout, Sample
+
+LOG = "_delta_log"
+
+
+class DeltaFormat:
+    """See the module."""
+
+    name = "Delta"
+
+    def look(self, sample: Sample, marks: Marks) -> Look | None:
+        if sample.table != "delta":
+            return None
+        import pyarrow as pa
+
+        # The schema, as Arrow writes it: its columns are not in any one file.
+        schema = pa.ipc.read_schema(pa.py_buffer(sample.head))
+        return look_by_schema(self.name, schema, sample, marks)
+
+    def read(
+        self, spark: SparkSession, uris: Sequence[str], layout: Layout, numbers: Sequence[int]
+    ) -> DataFrame:
+        rows, schema = read_delta(spark, uris[0], number=numbers[0])
+        return typed_rows(rows, schema, layout, source=uris[0])
+
+
+FORMAT = DeltaFormat()
+
+
+def schema_of(spark: SparkSession, uri: str) -> bytes:
+    """The schema of a Delta table, as Arrow writes it.
+
+    Raises:
+        MissingError: if this session cannot read Delta.
+        InputError: if the table is damaged.
+    """
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    extensions = spark.conf.get("spark.sql.extensions", "") or ""
+    if "delta" not in extensions.lower():
+        raise MissingError(
+            f"{uri} is a Delta table, and this session has no Delta",
+            hint="give --format delta, which loads Delta's jars, or export the table to Parquet",
+        )
+    with error_in_words(uri, "Delta"):
+        schema = spark.read.format("delta").load(uri).schema
+    return bytes(to_arrow_schema(schema).serialize())

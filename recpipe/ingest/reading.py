@@ -1,0 +1,247 @@
+"""The ratings of a source: what their values mean, which way they are read, and that it was right.
+
+There are two ways to read: by a kernel where lines are plain (`fast`), and by Spark for all else
+(`formats`). Both end in the rules of `ratings`. What a file's beginning told is held against the
+whole file; where that says otherwise, the ratings are read once more.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from recpipe.errors import InputError
+from recpipe.feedback import Meaning, meaning_of
+from recpipe.ingest import ratings
+from recpipe.ingest.fast.lines import MALFORMED, OFF_SCALE, error_in_words
+from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_judged, stage_lines
+from recpipe.ingest.formats import Marks
+from recpipe.ingest.formats.base import rating_look
+from recpipe.ingest.formats.parquet import nanoseconds_as_numbers
+from recpipe.ingest.recognition import as_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recpipe.ingest.layout import Layout
+    from recpipe.ingest.ratings import Group, Kept
+    from recpipe.ingest.settings import Ingest
+    from recpipe.ingest.source import Source
+    from recpipe.ingest.times import Period
+    from recpipe.storage import Folder
+
+logger = logging.getLogger(__name__)
+
+_TYPED = frozenset({"Parquet", "Delta"})
+"""Formats whose values are not in the beginning of a file."""
+_SAMPLED_ROWS = 1000
+_RUNS = 3
+"""How often ratings are read at most: a second look may ask for a third, not for more."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The ratings of a source, read and counted.
+
+    Args:
+        rated: the ratings.
+        meaning: of their values.
+        repeated: what becomes of several rows of a pair.
+    """
+
+    rated: StagedRatings
+    meaning: Meaning
+    repeated: Kept
+
+
+def marks_of(settings: Ingest) -> Marks:
+    """What the settings say about the columns."""
+    return Marks(settings.columns.given, settings.time_format)
+
+
+def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: Folder) -> Reading:
+    """Read the ratings of a source.
+
+    Raises:
+        InputError: if its instants cannot be read, or a file is damaged.
+    """
+    with (
+        error_in_words(source.uri, "what its beginning says", files=True),
+        nanoseconds_as_numbers(scratch.spark),
+    ):
+        groups, values = _completed(source, settings, scratch)
+        for group in groups:
+            _check_times(group, source)
+        release = source.release
+        fields = groups[0].layout.fields
+        meaning = _meaning(values, source, settings, rated="rating" in fields)
+        rated = _stage(source, groups, meaning, settings, period, scratch)
+        for _ in range(_RUNS - 1):
+            again = groups
+            if _cut_in_quotes(rated, groups):
+                again = [_multiline(group) for group in groups]
+            found = meaning
+            if "rating" in fields and _in_doubt(rated, meaning, settings):
+                found = _meaning(rated.histogram(), source, settings, rated=True)
+            if again == groups and (found.feedback, found.scale) == (
+                meaning.feedback,
+                meaning.scale,
+            ):
+                break
+            second = _stage(source, again, found, settings, period, scratch)
+            if again != groups and second.kept <= rated.kept:
+                # A quote that is nowhere closed would take the rest of the file with it.
+                second.close()
+                break
+            rated.close()
+            rated, groups, meaning = second, again, found
+    logger.info(
+        "feedback is %s: %s%s",
+        meaning.feedback,
+        meaning.reason,
+        "" if meaning.scale is None else f"; the scale is {meaning.scale}",
+    )
+    for name, reason in release.ignored.items():
+        logger.info("%s is not read: %s", name, reason)
+    return Reading(rated, meaning, _repeated(settings, meaning, rated="rating" in fields))
+
+
+def _meaning(
+    values: Mapping[float, int], source: Source, settings: Ingest, *, rated: bool
+) -> Meaning:
+    if not rated:
+        if settings.feedback == "explicit":
+            raise InputError(
+                f"{source.uri}: no column of ratings, but ingest.feedback is explicit",
+                hint="name it by ingest.columns.rating, or set ingest.feedback=implicit",
+            )
+        return Meaning("implicit", None, "there is no column of ratings")
+    if settings.rating_scale is not None and settings.feedback != "implicit":
+        return Meaning("explicit", settings.rating_scale, "by the settings")
+    left = {v: n for v, n in values.items() if v not in settings.unrated_values}
+    return meaning_of(
+        left,
+        feedback=settings.feedback,
+        release=source.release.scale,
+        counts_by_name=source.release.counts,
+    )
+
+
+def _in_doubt(rated: StagedRatings, meaning: Meaning, settings: Ingest) -> bool:
+    """Whether the first values may not have told what all of them mean."""
+    if settings.feedback == "implicit" or settings.rating_scale is not None:
+        return False
+    return meaning.feedback == "implicit" or bool(rated.rejected.get(OFF_SCALE))
+
+
+def _repeated(settings: Ingest, meaning: Meaning, *, rated: bool) -> Kept:
+    if settings.repeated != "auto":
+        if meaning.feedback == "explicit" and settings.repeated != "latest":
+            raise InputError(
+                f"ingest.repeated={settings.repeated}, but the ratings are explicit:"
+                f" {meaning.reason}",
+                hint="set ingest.feedback=implicit as well, or ingest.repeated=latest",
+            )
+        return settings.repeated
+    if meaning.feedback == "explicit":
+        return "latest"
+    return "sum" if rated else "count"
+
+
+def _stage(
+    source: Source,
+    groups: Sequence[Group],
+    meaning: Meaning,
+    settings: Ingest,
+    period: Period,
+    scratch: Folder,
+) -> StagedRatings:
+    scale, names = meaning.scale, source.release.parts["ratings"].paths
+    (group, *others) = groups
+    values = settings.unrated_values
+    known = scale is None or not any(scale.holds(value) for value in values)
+    known = known and not (scale is None and values)
+    if not others and known and is_mostly_whole(source.head("ratings"), group.layout):
+        return stage_lines(
+            group.uris, group.layout, names=names, size=source.size("ratings"), scale=scale,
+            period=period, scratch=scratch, unrated=values,
+        )  # fmt: skip
+    rules = ratings.Rules(scale, period, values)
+    judged = ratings.judged_groups(scratch.spark, groups, rules=rules)
+    return stage_judged(judged, names=names, scratch=scratch)
+
+
+def _completed(
+    source: Source, settings: Ingest, scratch: Folder
+) -> tuple[list[Group], Mapping[float, int]]:
+    """The groups with what only the values of typed columns tell, and the first values."""
+    groups, values = [], dict(source.release.values)
+    for group in source.groups():
+        if group.layout.format not in _TYPED:
+            groups.append(group)
+            continue
+        layout, found = _by_values(group, settings, scratch)
+        groups.append(replace(group, layout=layout))
+        for value in found:
+            values[value] = values.get(value, 0) + 1
+    return groups, values
+
+
+def _by_values(group: Group, settings: Ingest, scratch: Folder) -> tuple[Layout, list[float]]:
+    """A layout of typed columns, completed by some of their values."""
+    rows = group.read(scratch.spark).limit(_SAMPLED_ROWS).collect()
+
+    def cell(name: str) -> list[str]:
+        return [row[name] or "" for row in rows]
+
+    look = rating_look(
+        group.layout, cell, names=group.layout.names, rows=len(rows), marks=marks_of(settings)
+    )
+    layout = look.layout
+    folder = layout.folders.get("rating")
+    given = look.values if folder is None else [p.get(folder, "") for p in group.partitions]
+    if group.layout.form is not None and group.layout.form.unit != "numbers":
+        layout = replace(layout, form=group.layout.form, columns=group.layout.columns)
+    found = [number for number in map(as_number, given) if number is not None]
+    return layout, found
+
+
+def _check_times(group: Group, source: Source) -> None:
+    """Raise InputError where instants are written in a way that is not recognised."""
+    form = group.layout.form
+    if form is None or form.unit not in {"numbers", "words"}:
+        return
+    column = source.release.columns.get("timestamp", "time")
+    file = source.release.parts["ratings"].paths[group.numbers[0]]
+    if form.unit == "numbers":
+        raise InputError(
+            f"{source.uri}: {file}: the numbers in column {column} are no instants since 1990, in"
+            " seconds, milli-, micro- or nanoseconds",
+            hint="if they only say what came first, set ingest.time_format=order; to read without"
+            ' times, ingest.columns.time=""',
+        )
+    raise InputError(
+        f"{source.uri}: {file}: the instants in column {column} are written in a way that is not"
+        " recognised",
+        hint="say how by ingest.time_format, in Spark's datetime patterns, such as"
+        ' "dd/MM/yyyy HH:mm"; to read without times, ingest.columns.time=""',
+    )
+
+
+def _cut_in_quotes(rated: StagedRatings, groups: Sequence[Group]) -> bool:
+    """Whether lines were refused that have one quote too many: their records go on below."""
+    quoting = any(g.layout.quotes and not g.layout.multiline for g in groups)
+    if not quoting or rated.judged is None or not rated.rejected.get(MALFORMED):
+        return False
+    quotes = F.length("raw") - F.length(F.replace("raw", F.lit('"'), F.lit("")))
+    cut = rated.judged.frame.where((F.col("reason") == MALFORMED) & (quotes % 2 == 1))
+    return bool(cut.limit(1).collect())
+
+
+def _multiline(group: Group) -> Group:
+    if not group.layout.quotes:
+        return group
+    return replace(group, layout=replace(group.layout, multiline=True))

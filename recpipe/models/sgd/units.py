@@ -1,0 +1,63 @@
+"""The scale on which stochastic gradient descent learns, whatever that of the ratings.
+
+Steps and penalties are in units of ratings: settings that learn well on stars from 0.5 to 5 diverge
+on points from 0 to 100. So ratings are brought to 0.5 to 5 before, and factors back after the fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recpipe.feedback import Scale
+
+    Floats = NDArray[np.float32]
+
+LOWEST, HIGHEST = 0.5, 5.0
+"""The scale of learning."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """A rating r is learned as (r - lowest) / size + LOWEST.
+
+    Args:
+        lowest: rating.
+        size: of a unit of learning, in ratings.
+    """
+
+    lowest: float = LOWEST
+    size: float = 1.0
+
+    @classmethod
+    def of(cls, scale: Scale | None) -> Units:
+        """The units of a scale; without one, or one of a single rating, ratings as they are."""
+        if scale is None or scale.max <= scale.min:
+            return PLAIN
+        return cls(scale.min, (scale.max - scale.min) / (HIGHEST - LOWEST))
+
+    @property
+    def plain(self) -> bool:
+        """Whether ratings are learned as they are."""
+        return self.size == 1 and self.lowest == LOWEST
+
+    def learned(self, ratings: Floats) -> Floats:
+        """Ratings as they are learned."""
+        if self.plain:
+            return ratings
+        return ((ratings - np.float32(self.lowest)) / np.float32(self.size)) + np.float32(LOWEST)
+
+    def mean(self, learned: float) -> float:
+        """A learned rating on the scale of the ratings."""
+        return learned if self.plain else (learned - LOWEST) * self.size + self.lowest
+
+
+PLAIN = Units()
+"""Ratings as they are."""
+
+__all__ = ["HIGHEST", "LOWEST", "PLAIN", "Units"]
