@@ -299,7 +299,9 @@ from recpipe.models import registry
 from recpipe.storage import Folder
 
 builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-spark = builder.config("spark.sql.shuffle.partitions", "5").getOrCreate()
+# Other buckets of users than those of the session that fitted, and few of them.
+builder = builder.config("spark.default.parallelism", "1")
+spark = builder.config("spark.sql.shuffle.partitions", "3").getOrCreate()
 names, users, instant = json.loads(sys.argv[2])
 asked = spark.createDataFrame([(u,) for u in users], "user int").persist()
 nothing = spark.createDataFrame([], "user int, item int")
