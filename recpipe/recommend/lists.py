@@ -102,7 +102,7 @@ def fill_up(
         instant: that the lists are made for.
     """
     users = short.select("user")
-    known = seen.join(users, "user", "left_semi").unionByName(
+    known = seen.select("user", "item").join(users, "user", "left_semi").unionByName(
         own.select("user", "item").join(users, "user", "left_semi")
     )
     more = (
