@@ -16,6 +16,7 @@ from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, 
 from recpipe.errors import ContractError
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import RANKING_METRICS, MetricRow, settled
+from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
 
@@ -177,10 +178,7 @@ def _totals(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.
             users = judged.users[judged.faults[place] & fault > 0]
             row |= {name: len(users), f"{name}_user": users[0] if len(users) else None}
         rows.append(row)
-    fields = [field.split() for field in _TOTALS.split(", ")]
-    types = {"int": pa.int32(), "long": pa.int64(), "binary": pa.binary()}
-    schema = pa.schema([(name, types[kind]) for name, kind in fields])
-    yield pa.RecordBatch.from_pylist(rows, schema)
+    yield pa.RecordBatch.from_pylist(rows, arrow_schema(_TOTALS))
 
 
 def _by_user(judged: Judged, *, models: list[str], ks: list[int]) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,7 @@ from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
+from recpipe.spark.columns import arrow_row
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of
 
@@ -111,12 +112,9 @@ def _compared(
 
 def _compare(batches: Iterator[pa.RecordBatch], *, models: int) -> Iterator[pa.RecordBatch]:
     """One row of _COMPARED."""
-    import pyarrow as pa
-
     held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
     found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
-    arrays = [pa.array([values.tobytes()], pa.binary()) for values in found]
-    yield pa.RecordBatch.from_arrays(arrays, names=list(Compared._fields))
+    yield arrow_row(_COMPARED, *found)
 
 
 def _read(row: Row, *, models: int) -> Compared:

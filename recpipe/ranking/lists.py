@@ -17,7 +17,7 @@ from recpipe.kernels import topn as kernel
 from recpipe.ranking.seen import buckets_of, gathered, runs_of, seen_by
 from recpipe.ranking.user_vectors import KINDS, packed_people, people_of
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.arrow import names_of
+from recpipe.spark.columns import batch_of
 from recpipe.spark.interactions import arrays_of, mapped, together
 
 if TYPE_CHECKING:
@@ -101,8 +101,6 @@ def _lists(
     unknown_too: bool,
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
-    import pyarrow as pa
-
     known, runs, *wanted = arrays_of(batches, readers)
     if not len((wanted or [known])[0].keys):
         return
@@ -121,11 +119,7 @@ def _lists(
         items, shown = items[order], shown[order]
     starts = np.cumsum(top.sizes) - top.sizes
     ranks = np.arange(1, len(row) + 1) - np.repeat(starts, top.sizes)
-    columns = [people.users[row], items, ranks.astype(np.int32), shown]
-    yield pa.RecordBatch.from_arrays(
-        [pa.array(column) for column in columns],
-        names=names_of(LISTS),
-    )
+    yield batch_of(LISTS, people.users[row], items, ranks.astype(np.int32), shown)
 
 
 __all__ = ["LISTS", "top_n"]

@@ -14,7 +14,7 @@ import numpy as np
 from recpipe.kernels import ids
 from recpipe.ranking.seen import gathered, runs_of
 from recpipe.ranking.user_vectors import KINDS, packed_people, people_of
-from recpipe.spark.arrow import names_of
+from recpipe.spark.columns import batch_of
 from recpipe.spark.interactions import arrays_of, mapped, together
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ def _predicted(
     present: Callable[[Floats], Floats],
 ) -> Iterator[pa.RecordBatch]:
     """The predictions of one bucket."""
-    import pyarrow as pa
-
     numbers, runs = arrays_of(batches, [KINDS, runs_of])
     if not len(runs.users):
         return
@@ -99,11 +97,8 @@ def _predicted(
         known[mine] = rows[mine] >= 0
     scores += scorer.mean
     kept = slice(None) if unknown_too else known
-    columns = [users[kept], items[kept], present(scores[kept]).astype(np.float32)]
-    yield pa.RecordBatch.from_arrays(
-        [pa.array(column) for column in columns],
-        names=names_of(PREDICTIONS),
-    )
+    shown = present(scores[kept]).astype(np.float32)
+    yield batch_of(PREDICTIONS, users[kept], items[kept], shown)
 
 
 __all__ = ["PREDICTIONS", "no_predictions", "predictions"]
