@@ -18,6 +18,7 @@ from recpipe.evaluation.metrics import RANKING
 from recpipe.evaluation.metrics.base import RankedLists
 from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import MetricRow, settled
+from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
 
@@ -155,10 +156,7 @@ def _measure(
             users = found.users[found.faults[model] & fault > 0]
             row |= {name: len(users), f"{name}_user": users[0] if len(users) else None}
         rows.append(row)
-    fields = [field.split() for field in _TOTALS.split(", ")]
-    types = {"int": pa.int32(), "long": pa.int64(), "binary": pa.binary()}
-    schema = pa.schema([(name, types[kind]) for name, kind in fields])
-    yield pa.RecordBatch.from_pylist(rows, schema)
+    yield pa.RecordBatch.from_pylist(rows, arrow_schema(_TOTALS))
 
 
 def _values(found: Hits, model: int, wanted: _Wanted) -> Iterator[NDArray[np.float64]]:

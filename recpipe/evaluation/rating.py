@@ -15,6 +15,7 @@ from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, settled
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
+from recpipe.spark.columns import arrow_row
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of
 
@@ -128,14 +129,11 @@ def _compare(
     batches: Iterator[pa.RecordBatch], *, models: int, terms: Sequence[Terms]
 ) -> Iterator[pa.RecordBatch]:
     """In a task: one row of _COMPARED."""
-    import pyarrow as pa
-
     held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
     found = kernel.compare(
         kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted], terms=terms
     )
-    arrays = [pa.array([values.tobytes()], pa.binary()) for values in found]
-    yield pa.RecordBatch.from_arrays(arrays, names=list(Compared._fields))
+    yield arrow_row(_COMPARED, *found)
 
 
 def _read(row: Row, *, models: int, terms: int) -> Compared:

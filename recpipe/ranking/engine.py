@@ -20,7 +20,7 @@ from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of
 from recpipe.ranking.scorer import Pairs
 from recpipe.ranking.user_vectors import VECTOR_KINDS, packed_users
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.arrow import names_of
+from recpipe.spark.columns import batch_of
 from recpipe.spark.interactions import (
     Kinds,
     Value,
@@ -158,7 +158,7 @@ def _lists(
         listed, shown = listed[order], shown[order]
     starts = np.cumsum(top.sizes) - top.sizes
     ranks = np.arange(1, len(row) + 1) - np.repeat(starts, top.sizes)
-    yield _rows(LISTS, batch.users[row], listed, ranks.astype(np.int32), shown)
+    yield batch_of(LISTS, batch.users[row], listed, ranks.astype(np.int32), shown)
 
 
 def predict(scoring: Scoring, pairs: Interactions | PackedPairs) -> Mapped:
@@ -223,7 +223,7 @@ def _predicted(
         scores[some] = scorer.score(batch, _of(rows, columns, at, some))
     kept: Any = slice(None) if everyone else ~unknown & batch.known[rows]
     ratings = scorer.ratings(scores[kept]).astype(np.float32)
-    yield _rows(PREDICTIONS, asked[kept], wanted[kept], ratings)
+    yield batch_of(PREDICTIONS, asked[kept], wanted[kept], ratings)
 
 
 def _pieces(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -238,13 +238,6 @@ def _of(
     some: NDArray[np.int64],
 ) -> Pairs:
     return Pairs(rows[some], columns[some], None if instants is None else instants[some])
-
-
-def _rows(schema: str, *columns: NDArray[Any]) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    arrays = [pa.array(column) for column in columns]
-    return pa.RecordBatch.from_arrays(arrays, names=names_of(schema))
 
 
 def no_predictions(spark: SparkSession) -> Mapped:

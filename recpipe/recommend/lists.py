@@ -102,8 +102,10 @@ def fill_up(
         instant: that the lists are made for.
     """
     users = short.select("user")
-    known = seen.select("user", "item").join(users, "user", "left_semi").unionByName(
-        own.select("user", "item").join(users, "user", "left_semi")
+    known = (
+        seen.select("user", "item")
+        .join(users, "user", "left_semi")
+        .unionByName(own.select("user", "item").join(users, "user", "left_semi"))
     )
     more = (
         fallback.recommend(users, n=n, seen=known, instant=instant)

@@ -1,4 +1,4 @@
-"""Arrow's batches in a task: how large their values are, and the names of their columns."""
+"""Arrow's batches in a task: how large their values are, and how many are held."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ if TYPE_CHECKING:
 VALUE_BYTES = 1 << 16
 """The largest binary value of a frame that `held.narrow_rows` is for: 10,000 of them, Spark's
 batch, stay well below the 2 GiB of a column."""
-
-
-def names_of(schema: str) -> list[str]:
-    """The columns of a schema such as `bucket int, keys binary`."""
-    return [field.split()[0] for field in schema.split(", ")]
 
 
 def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[pa.RecordBatch]]:
@@ -33,4 +28,4 @@ def gathered(batches: Iterable[pa.RecordBatch], *, rows: int) -> Iterator[list[p
         yield held
 
 
-__all__ = ["VALUE_BYTES", "gathered", "names_of"]
+__all__ = ["VALUE_BYTES", "gathered"]

@@ -1,13 +1,16 @@
-"""Arrays in and out of Arrow's binary columns, without a copy."""
+"""Arrays in and out of Arrow's columns, and the one way to say what columns there are.
+
+A schema is written as Spark's DDL has it, such as `block int, data binary`: `mapInArrow` takes it
+as it is, and a task makes batches of it by the functions here.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-
-from recpipe.spark.arrow import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,25 +22,59 @@ if TYPE_CHECKING:
 _TYPES = {
     "int": pa.int32(),
     "long": pa.int64(),
+    "float": pa.float32(),
     "double": pa.float64(),
     "boolean": pa.bool_(),
     "string": pa.string(),
     "binary": pa.binary(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "array<float>": pa.list_(pa.float32()),
 }
+
+
+@cache
+def arrow_schema(schema: str) -> pa.Schema:
+    """The columns of a schema as Arrow has them; of the types that a task of ours makes.
+
+    Raises:
+        KeyError: for another type.
+    """
+    fields = (field.split() for field in schema.split(", "))
+    return pa.schema([(name, _TYPES[kind]) for name, kind in fields])
+
+
+def names_of(schema: str) -> list[str]:
+    """The columns of a schema."""
+    return list(arrow_schema(schema).names)
+
+
+def batch_of(schema: str, *columns: Any) -> pa.RecordBatch:
+    """Rows of a schema.
+
+    Args:
+        schema: of the rows.
+        columns: each an array of Arrow or NumPy, or a list.
+    """
+    kinds = arrow_schema(schema)
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, kind)
+        for column, kind in zip(columns, kinds.types, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=kinds)
 
 
 def arrow_row(schema: str, *values: Any) -> pa.RecordBatch:
     """One row.
 
     Args:
-        schema: names and types as Spark's DDL has them, such as `block int, data binary`.
+        schema: of the row.
         values: one a column; a contiguous array becomes the bytes of a binary value.
     """
-    columns = [
-        _binary(value, [value.nbytes]) if isinstance(value, np.ndarray) else pa.array([value], kind)
-        for value, kind in zip(values, _types_of(schema), strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=names_of(schema))
+    columns = (
+        _binary(value, [value.nbytes]) if isinstance(value, np.ndarray) else [value]
+        for value in values
+    )
+    return batch_of(schema, *columns)
 
 
 def arrow_rows(schema: str, ends: NDArray[np.int64], *values: Any) -> pa.RecordBatch:
@@ -48,17 +85,13 @@ def arrow_rows(schema: str, ends: NDArray[np.int64], *values: Any) -> pa.RecordB
         ends: (rows,) the element at which each row's part ends.
         values: one a column: of a binary one the whole array, of others a value each, or for all.
     """
-    columns = [
+    columns = (
         _binary(value, (ends * value.itemsize).tolist())
         if kind == pa.binary()
-        else pa.array(np.full(len(ends), value), kind)
-        for value, kind in zip(values, _types_of(schema), strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=names_of(schema))
-
-
-def _types_of(schema: str) -> list[pa.DataType]:
-    return [_TYPES[field.split()[1]] for field in schema.split(", ")]
+        else np.full(len(ends), value)
+        for value, kind in zip(values, arrow_schema(schema).types, strict=True)
+    )
+    return batch_of(schema, *columns)
 
 
 def _binary(array: NDArray[Any], ends: Iterable[int]) -> pa.Array:
@@ -87,8 +120,7 @@ def factor_rows(
     """
     ends = np.arange(len(ids) + 1, dtype=np.int32) * factors.shape[1]
     lists = pa.ListArray.from_arrays(ends, np.ascontiguousarray(factors).ravel())
-    columns = [pa.array(ids), lists, pa.array(np.ascontiguousarray(bias))]
-    return pa.RecordBatch.from_arrays(columns, names=names_of(factor_schema(name)))
+    return batch_of(factor_schema(name), ids, lists, np.ascontiguousarray(bias))
 
 
 def as_array(value: Any, kind: type[np.int32 | np.int64 | np.float32 | np.float64]) -> NDArray[Any]:

@@ -15,7 +15,8 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.spark.arrow import VALUE_BYTES, gathered, names_of
+from recpipe.spark.arrow import VALUE_BYTES, gathered
+from recpipe.spark.columns import batch_of
 from recpipe.storage import Stored
 from recpipe.storage.decoded import decoded
 
@@ -303,16 +304,12 @@ def pieces(
 
 def rows_of(pieces: Iterable[tuple[int, NDArray[Any], NDArray[Any]]]) -> pa.RecordBatch:
     """PACKED: bucket, keys and values of each row."""
-    import pyarrow as pa
-
     rows = list(pieces)
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([bucket for bucket, _, _ in rows], pa.int32()),
-            pa.array([keys.tobytes() for _, keys, _ in rows], pa.binary()),
-            pa.array([values.tobytes() for _, _, values in rows], pa.binary()),
-        ],
-        names=names_of(PACKED),
+    return batch_of(
+        PACKED,
+        [bucket for bucket, _, _ in rows],
+        [keys.tobytes() for _, keys, _ in rows],
+        [values.tobytes() for _, _, values in rows],
     )
 
 

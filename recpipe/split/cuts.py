@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.spark.arrow import names_of
+from recpipe.spark.columns import batch_of
 from recpipe.spark.held import cached, narrow_rows
 from recpipe.spark.interactions import (
     Kinds,
@@ -84,8 +84,7 @@ def _cut(
     for i in range(cuts):
         none = place[:, i] < 0
         columns += [_instants(time[at[:, i]], mask=none), pa.array(items[at[:, i]], mask=none)]
-    names = names_of(_schema(cuts))
-    yield pa.RecordBatch.from_arrays(columns, names=names)
+    yield batch_of(_schema(cuts), *columns)
 
 
 def _instants(micros: NDArray[np.int64], *, mask: NDArray[np.bool_] | None = None) -> pa.Array:

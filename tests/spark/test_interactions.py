@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recpipe.spark.arrow import names_of
+from recpipe.spark.columns import names_of
 from recpipe.spark.interactions import Interactions, Mapped, Value, map_pairs, mapped
 
 if TYPE_CHECKING:

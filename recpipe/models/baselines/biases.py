@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.kernels import biases as kernel
 from recpipe.models.factors import FactorModel
+from recpipe.spark.columns import arrow_row, as_array, batch_of
 from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
@@ -135,24 +136,20 @@ class _Solver:
         sent = self.spark.sparkContext.broadcast(x)
 
         def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            import pyarrow as pa
-
             for part in _parts(batches):
                 values = part.ratings - mean if sent.value is None else sent.value[part.items]
                 total = kernel.eliminated(
                     part.items, values, part.starts, width=width, regularization=regularization
                 )
                 counts = np.bincount(part.items, minlength=width).astype(np.float64)
-                yield pa.RecordBatch.from_pydict(
-                    {"counts": [counts.tobytes()], "sums": [total.tobytes()]}
-                )
+                yield arrow_row(_SUMS, counts, total)
 
-        rows = self.packed.mapInArrow(sums, "counts binary, sums binary").collect()
+        rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
         sent.destroy()
         counts, totals = np.zeros(width), np.zeros(width)
-        for row in rows:  # in the order of parts
-            counts += np.frombuffer(row["counts"])
-            totals += np.frombuffer(row["sums"])
+        for row in range(rows.num_rows):  # in the order of parts
+            counts += as_array(rows.column("counts")[row], np.float64)
+            totals += as_array(rows.column("sums")[row], np.float64)
         return counts, totals
 
     def item_factors(self, item_biases: NDArray[np.float64]) -> DataFrame:
@@ -172,15 +169,12 @@ class _Solver:
         sent = self.spark.sparkContext.broadcast(item_biases)
 
         def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            import pyarrow as pa
-
             for part in _parts(batches):
                 left = part.ratings - mean - sent.value[part.items]
                 bias = kernel.user_means(left, part.starts, regularization=regularization)
-                columns = [pa.array(part.users), pa.array(bias.astype(np.float32))]
-                yield pa.RecordBatch.from_arrays(columns, names=["user", "bias"])
+                yield batch_of(_BIASES, part.users, bias.astype(np.float32))
 
-        users = self.packed.mapInArrow(biases, "user int, bias float")
+        users = self.packed.mapInArrow(biases, _BIASES)
         return _with_no_factors(users, "user")
 
 
@@ -204,6 +198,8 @@ class _Part(NamedTuple):
     ratings: NDArray[np.float64]
 
 
+_SUMS = "counts binary, sums binary"
+_BIASES = "user int, bias float"
 _PACKED = "users binary, starts binary, items binary, ratings binary"
 
 
@@ -219,22 +215,18 @@ def _pack(train: DataFrame, *, parts: int) -> DataFrame:
             user, item, rating = (table.column(i).to_numpy() for i in range(3))
             order = np.lexsort((item, user))
             users, starts = np.unique(user[order], return_index=True)
-            arrays = (users, starts.astype(np.int64), item[order], rating[order])
-            yield pa.RecordBatch.from_arrays(
-                [pa.array([array.tobytes()]) for array in arrays],
-                names=["users", "starts", "items", "ratings"],
-            )
+            yield arrow_row(_PACKED, users, starts.astype(np.int64), item[order], rating[order])
 
     columns = [F.col("user"), F.col("item"), F.col("rating").cast("float")]
     return train.select(columns).repartition(parts, "user").mapInArrow(pack, _PACKED)
 
 
 def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
-    types = (np.int32, np.int64, np.int32, np.float32)
+    types: tuple[type[Any], ...] = (np.int32, np.int64, np.int32, np.float32)
     for batch in batches:
         for row in range(batch.num_rows):
             users, starts, items, ratings = (
-                np.frombuffer(column[row].as_buffer(), kind)
+                as_array(column[row], kind)
                 for column, kind in zip(batch.columns, types, strict=True)
             )
             yield _Part(users, starts, items, ratings.astype(np.float64))

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from recpipe.errors import FitError
 from recpipe.kernels import ids
@@ -15,13 +14,13 @@ from recpipe.kernels import topn as kernel
 from recpipe.ranking.factor_scorer import matrix_of
 from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
 from recpipe.ranking.scorer import DenseScorer
-from recpipe.spark.arrow import names_of
-from recpipe.spark.columns import as_array, factor_rows, factor_schema
+from recpipe.spark.columns import as_array, batch_of, factor_rows, factor_schema
 from recpipe.spark.interactions import arrays_of, buckets_for, together, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
@@ -97,8 +96,7 @@ def _weight_rows(
         for number in batch.column("id").to_pylist():
             items, weights = blocks[number].value
             rows = [row.tobytes() for row in weights]
-            columns = [pa.array(items), pa.array(rows, pa.binary())]
-            yield pa.RecordBatch.from_arrays(columns, names=names_of(WEIGHTS))
+            yield batch_of(WEIGHTS, items, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +197,8 @@ def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Ba
     norms = np.einsum("jk,jk->j", y, y)
     factors = (y / (1 - norms)[:, None]).astype(np.float32)
     rows = factor_rows("item", items, factors, np.zeros(len(items), np.float32))
-    own = pa.array((norms / (1 - norms)).astype(np.float32))
-    yield pa.RecordBatch.from_arrays([*rows.columns, own], names=names_of(FACTORS))
+    own = (norms / (1 - norms)).astype(np.float32)
+    yield batch_of(FACTORS, *rows.columns, own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from recpipe.spark.columns import Batches
     from recpipe.spark.interactions import Interactions
 
+_IDS = "number int, ids binary"
 _SHUFFLED = "block int, validation boolean, user binary, place binary, rating binary"
 _CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))
 CELLS = (
@@ -150,12 +151,7 @@ def factors_by_id(
     spark = packed.cells.sparkSession
     numbers = range(packed.grid.item_blocks)
     item_ids = spark.createDataFrame(
-        pa.table(
-            {
-                "number": pa.array(numbers, pa.int32()),
-                "ids": [packed.items.ids(j).tobytes() for j in numbers],
-            }
-        )
+        pa.Table.from_batches(arrow_row(_IDS, j, packed.items.ids(j)) for j in numbers)
     )
     users, items = (
         _met(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(

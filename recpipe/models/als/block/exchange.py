@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from recpipe.models.als.block.packing import ITEM, NAMES, USER
-from recpipe.spark.columns import as_array, factor_rows, factor_schema
+from recpipe.spark.columns import arrow_row, as_array, factor_rows, factor_schema
 from recpipe.spark.held import plain_plans
 
 if TYPE_CHECKING:
@@ -118,9 +118,10 @@ def check(packed: Packed, side: int, rows: pa.Table) -> None:
 
 def frame_of(spark: SparkSession, place: Side, factors: NDArray[np.float32]) -> DataFrame:
     """FACTORS of a side that the driver holds whole."""
-    numbers = range(place.blocks)
-    data = [factors[place.range_of(block)].tobytes() for block in numbers]
-    return spark.createDataFrame(pa.table({"block": pa.array(numbers, pa.int32()), "data": data}))
+    blocks = (
+        arrow_row(FACTORS, block, factors[place.range_of(block)]) for block in range(place.blocks)
+    )
+    return spark.createDataFrame(pa.Table.from_batches(blocks))
 
 
 def factors_by_id(blocks: DataFrame, packed: Packed, *, side: int, plan: Solve) -> DataFrame:
