@@ -130,7 +130,8 @@ def test_weights_and_scores_are_those_of_the_closed_form(
     rows = rated(*SHAPES[matrix])
     closed, model = Closed.of(rows, values=values), fit(scratch, rows, values=values)
     assert model.info() == {
-        "items": len(closed.items), "users": len(closed.users), "matrix": matrix
+        "items": len(closed.items), "users": len(closed.users), "regularization": PENALTY,
+        "matrix": matrix,
     }  # fmt: skip
     items, found = weights_of(model)
     assert items == closed.items
@@ -252,7 +253,7 @@ def test_a_preference_is_compared_in_the_precision_of_ratings(scratch: Folder) -
     liked = float(np.float32(3.3))
     rows = [(u, i, liked) for u in range(3) for i in range(2)] + [(0, 9, 3.0), (7, 1, 3.0)]
     model = fit(scratch, rows, preference_from=3.3)
-    assert model.info() == {"items": 2, "users": 3, "matrix": "items"}
+    assert (model.items, model.users) == (2, 3)
     # A user without a liking gets no list, and item 9 is in none.
     assert sorted(lists(model, [0, 1, 2, 7])) == [0, 1, 2]
 
@@ -276,6 +277,28 @@ def test_a_saved_model_is_loaded_with_its_bits(
     assert isinstance(loaded, EaseModel)
     assert (loaded.refit_config, loaded.max_broadcast_mb) == (model.refit_config, 9)
     assert bits(loaded) == bits(model)
+
+
+@pytest.mark.parametrize(("users", "penalty"), [(3, 50), (700, 70), (11_000, 1000)])
+def test_more_users_are_penalised_more_where_nothing_is_set(
+    spark: SparkSession, scratch: Folder, tmp_path: Path, users: int, penalty: float
+) -> None:
+    rows = spark.range(users).selectExpr(
+        "int(id) AS user", "int(id % 2) AS item", "float(5) AS rating"
+    )
+    model = fit(scratch, rows, regularization="auto")
+    assert model.info()["regularization"] == penalty
+    model.save(Folder(spark, tmp_path) / "ease")
+    assert registry.load(Folder(spark, tmp_path) / "ease").info() == model.info()
+
+
+def test_implicit_feedback_is_all_liking(spark: SparkSession, scratch: Folder) -> None:
+    rows = [(user, item, 1.0) for user, item, _ in rated(*SHAPES["items"])]
+    data = TrainingData(ratings=spark.createDataFrame(rows, RATINGS), scale=None)
+    settings = Settings(regularization=PENALTY)
+    model = Ease(settings).fit(data, scratch=scratch / "implicit", seed=1)
+    closed = Closed.of(rows, values="ratings")
+    np.testing.assert_allclose(weights_of(model)[1], closed.weights, rtol=0, atol=1e-6)
 
 
 def test_nothing_liked_is_a_failed_fit(scratch: Folder) -> None:
