@@ -12,7 +12,9 @@ from recpipe.sections import Many, Section
 class Train(Section):
     """Which models are fitted."""
 
-    models: Many[str] = ("popularity", "biases", "als_explicit", "als_implicit", "sgd")
+    models: Many[str] = (
+        "popularity", "biases", "block_als", "block_als_implicit", "ease", "sgd",
+    )  # fmt: skip
     """The models, in the order of their fits; at least one."""
     fallback_for: Many[str] = ("als_explicit", "als_implicit")
     """Models in whose place `sgd` is fitted if they fail, and published if they were to be."""
