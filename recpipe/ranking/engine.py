@@ -210,7 +210,7 @@ def _predicted(
         return
     batch = shape.batch(ids.distinct(asked), arrays, instant=None)
     rows = ids.positions(batch.users, asked)
-    scores = np.empty(len(asked))
+    scores = np.full(len(asked), np.nan)
     unknown = np.ones(len(asked), bool)
     for scorer in items.scorers():
         columns = ids.positions(scorer.items, wanted)
@@ -221,7 +221,9 @@ def _predicted(
     columns = np.full(len(asked), -1, np.int32)
     for some in _pieces(np.flatnonzero(unknown)) if everyone else ():
         scores[some] = scorer.score(batch, _of(rows, columns, at, some))
-    kept: Any = slice(None) if everyone else ~unknown & batch.known[rows]
+    kept = ~np.isnan(scores)
+    if not everyone:
+        kept &= batch.known[rows]
     ratings = scorer.ratings(scores[kept]).astype(np.float32)
     yield batch_of(PREDICTIONS, asked[kept], wanted[kept], ratings)
 
