@@ -67,6 +67,9 @@ def split(
             ratings do not have.
     """
     RATINGS.check_schema(frame_of(ratings))
+    if settings.strategy == "auto" and settings.validation_from is not None:
+        # Whoever names instants does not want a split at random.
+        settings = settings.model_copy(update={"strategy": "global_time"})
     if settings.strategy != "auto":
         if settings.strategy in _BY_TIME and times != "some":
             lack = "no instants" if times == "none" else "one instant for all"
@@ -78,9 +81,7 @@ def split(
             yield Outcome(folds, settings)
         return
     reason = {"none": "the ratings have no instants", "one_instant": "all have one instant"}
-    random = settings.model_copy(
-        update={"strategy": "random", "validation_from": None, "test_from": None}
-    )
+    random = settings.model_copy(update={"strategy": "random"})
     if times == "some":
         by_time = settings.model_copy(update={"strategy": "global_time"})
         with ExitStack() as stack:

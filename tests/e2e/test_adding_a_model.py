@@ -28,9 +28,8 @@ def test_a_model_is_one_folder_and_one_line(tmp_path: Path) -> None:
     (line,) = re.findall(r"^from recpipe\.models\.temporal\.spec import .*$", PAGE, re.MULTILINE)
     registry = copy / "recpipe" / "models" / "registry.py"
     text = registry.read_text(encoding="utf-8")
-    text = text.replace(
-        "from recpipe.models.spec import", f"{line}\nfrom recpipe.models.spec import"
-    )
+    before = "\nfrom recpipe.models.spec import"
+    text = text.replace(before, f"\n{line}{before}")
     registry.write_text(re.sub(r"\*BLEND\)", "*BLEND, *TEMPORAL)", text), encoding="utf-8")
 
     suite = copy / "tests" / "spark" / "test_model_conformance.py"

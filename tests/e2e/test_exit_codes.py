@@ -96,7 +96,8 @@ def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
     with (tmp_path / "ratings.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     before = snapshot(finished)
-    ended = recpipe("run", "--input", tmp_path, "--root", finished)
+    stars = ("--set", "ingest.rating_scale={min=0.5, max=5.0, step=0.5}")
+    ended = recpipe("run", "--input", tmp_path, "--root", finished, *stars)
     assert ended.code == 3, ended.err
     assert "30" in ended.complaint
     after = ended.err.partition(ended.complaint)[2].strip().splitlines()

@@ -56,6 +56,7 @@ import json, sys
 from recpipe.models import registry
 from recpipe.spark.session import spark_session
 from recpipe.feedback import Scale
+from recpipe.models.data import TrainingData
 from recpipe.settings import load
 from recpipe.storage import Folder
 
@@ -64,9 +65,10 @@ with spark_session(settings.session, name="test", input_bytes=1) as spark:
     train = spark.range(60).selectExpr(
         "cast(id % 12 as int) user", "cast(id % 5 as int) item", "cast(id % 4 + 1 as float) rating"
     )
+    data = TrainingData(ratings=train, scale=Scale(min=1, max=5, step=1))
     for name in ("block_als", "sgd"):
-        model = registry.build(name, dict(settings), scale=Scale(min=1, max=5, step=1))
-        fitted = model.fit(train, validation=None, scratch=Folder(spark, sys.argv[1]), seed=1)
+        model = registry.build(name, dict(settings))
+        fitted = model.fit(data, scratch=Folder(spark, sys.argv[1]), seed=1)
         print(json.dumps([name, fitted.users, fitted.info()["exchange"]]))
 """
 

@@ -124,7 +124,7 @@ class Ease:
     def _penalty(self, users: int) -> float:
         """lambda: more users, more of it."""
         own = self.settings.regularization
-        return float(min(max(users / 10, 50), 1000)) if own == "auto" else own
+        return float(min(max(users / 3, 100), 1000)) if own == "auto" else own
 
     def _fed(self, data: TrainingData) -> DataFrame:
         """(user int, item int, value float): the matrix X."""

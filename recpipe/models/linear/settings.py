@@ -14,7 +14,7 @@ class Ease(Section):
     """Item-item ridge regression with a zero diagonal (Steck 2019), in closed form."""
 
     regularization: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """L2 penalty of the weights. auto: a tenth of the number of users, from 50 to 1000."""
+    """L2 penalty of the weights. auto: a third of the number of users, from 100 to 1000."""
     values: Literal["likings", "ratings"] = "likings"
     """What the matrix of users and items holds. likings: 1 for each rating from `preference_from`
     on, and nothing for the others. ratings: every rating as it is."""
