@@ -39,8 +39,6 @@ PARTS = ("popularity", "ease")
 """What a blend is made of here."""
 MLLIB = {"als_explicit", "als_implicit", "nmf"}
 """Their sums are taken in the order in which tasks end: equal to a few digits, not to the bit."""
-EVERYBODY = {"popularity", "mean", "random", "biases", "blend"}
-"""Models that have a list for a user of whom they know nothing."""
 SMALL: dict[str, dict[str, Any]] = {
     "als": {"blocks": 2},
     "als_explicit": {"rank": 4, "iterations": 2},
@@ -231,7 +229,7 @@ def test_predictions_are_finite_and_on_the_scale_or_none(house: House, name: str
 @each_model
 def test_unknown_users_and_items_are_served_by_those_who_can(house: House, name: str) -> None:
     answers = house.answers(name)
-    served = name in EVERYBODY
+    served = house.fitted(name).scoring.everyone
     assert (UNKNOWN in answers.everything, UNKNOWN in answers.unseen) == (served, served)
     if served:
         assert len(answers.unseen[UNKNOWN]) == N
