@@ -279,7 +279,7 @@ def test_a_saved_model_is_loaded_with_its_bits(
     assert bits(loaded) == bits(model)
 
 
-@pytest.mark.parametrize(("users", "penalty"), [(3, 50), (700, 70), (11_000, 1000)])
+@pytest.mark.parametrize(("users", "penalty"), [(3, 100), (600, 200), (11_000, 1000)])
 def test_more_users_are_penalised_more_where_nothing_is_set(
     spark: SparkSession, scratch: Folder, tmp_path: Path, users: int, penalty: float
 ) -> None:

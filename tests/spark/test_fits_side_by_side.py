@@ -61,8 +61,9 @@ def fitted(name: str, train: DataFrame, scratch: Folder, **rest: Any) -> Arrays:
     data = TrainingData(ratings=train, validation=train)
     model = registry.build(name, dict(settings)).fit(data, scratch=scratch, seed=3)
     assert isinstance(model, FactorModel)
-    assert model.user_factors is not None
-    sides = {"user": model.user_factors, "item": model.item_factors}
+    sides = {"item": model.item_factors}
+    if model.user_factors is not None:
+        sides["user"] = model.user_factors
     found: Arrays = {}
     for side, factors in sides.items():
         rows = frame_of(factors).toPandas().sort_values(side)

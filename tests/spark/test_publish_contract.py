@@ -65,7 +65,7 @@ def test_a_user_who_has_rated_everything_needs_no_list(spark: SparkSession) -> N
     [
         (
             swapped(("u1", 2, "d", 2.0, "sgd"), ("u1", 2, "b", 1.0, "sgd")),
-            "1 users are recommended something that they have rated, such as user 'u1'",
+            "1 users are recommended something that they have rated or seen, such as user 'u1'",
         ),
         (
             swapped(("u1", 2, "d", 2.0, "sgd"), ("u1", 2, "c", 1.0, "sgd")),
