@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
 from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of, seen_by
@@ -244,13 +243,11 @@ def _of(
 
 def no_predictions(spark: SparkSession) -> Mapped:
     """PREDICTIONS of a model that predicts no ratings: no row."""
-    columns = [field.split() for field in PREDICTIONS.split(", ")]
-    none = spark.range(0, 0, 1, 1).select(*[F.lit(0).cast(kind).alias(n) for n, kind in columns])
-    return mapped(none, _same, PREDICTIONS)
+    return mapped(spark.range(0, 0, 1, 1), _nothing, PREDICTIONS)
 
 
-def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    return batches
+def _nothing(_batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return iter(())
 
 
 __all__ = ["LISTS", "PREDICTIONS", "Scoring", "no_predictions", "predict", "top_n"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recpipe.runtime.logs import JsonFormatter, is_interactive, logging_setup
+from tests.log_lines import json_lines, logging_as_it_was
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,17 +20,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("recpipe")
-    handlers, levels = list(root.handlers), (root.level, own.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    own.setLevel(levels[1])
-    logging.captureWarnings(capture=False)
-
-
-def json_lines(text: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in text.splitlines()]
+    with logging_as_it_was():
+        yield
 
 
 def test_text_lines_have_utc_time_level_and_logger(capsys: pytest.CaptureFixture[str]) -> None:

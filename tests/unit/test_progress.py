@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from recpipe.runtime import progress
 from recpipe.runtime.logs import logging_setup
 from recpipe.runtime.progress import Progress
+from tests.log_lines import json_lines, logging_as_it_was
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,17 +21,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("recpipe")
-    handlers, levels = list(root.handlers), (root.level, own.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    own.setLevel(levels[1])
-    logging.captureWarnings(capture=False)
-
-
-def json_lines(text: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in text.splitlines()]
+    with logging_as_it_was():
+        yield
 
 
 def test_away_from_a_terminal_a_stage_is_two_log_lines(caplog: pytest.LogCaptureFixture) -> None:
