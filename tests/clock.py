@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from recpipe.ranking.scorer import Pairs, Scorer
     from recpipe.ranking.user_batch import UserBatch
-    from recpipe.storage import Folder
 
 _HOUR = 3600 * 1_000_000
 
@@ -94,10 +93,6 @@ class Clock(FittedModel):
         scorers: list[Scorer] = [ClockScorer(np.array(h, np.int32)) for h in self.hours]
         blocks = tuple(map(self.session.sparkContext.broadcast, scorers))
         return ItemBlocks(blocks, sum(map(len, self.hours)))
-
-    def _save(self, folder: Folder) -> Mapping[str, Any]:
-        del folder
-        return {}
 
     def info(self) -> Mapping[str, Any]:
         return {}

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import no_predictions, predict, top_n
+from recpipe.runtime.parallel import run_all
+from recpipe.spark.interactions import frame_of
+from recpipe.storage import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,17 +129,35 @@ class FittedModel(ABC):
             return no_predictions(self.spark)
         return predict(self.scoring, pairs)
 
-    def save(self, folder: Folder) -> None:
-        """Write everything that loading needs, and `model.json` last."""
+    def save(self, folder: Folder, *, move: bool = False) -> None:
+        """Write everything that loading needs, and `model.json` last.
+
+        Args:
+            folder: of this model alone.
+            move: take the tables themselves where that is possible, in place of a copy: they must
+                lie on the same store. Afterwards only what `registry.load` makes of the folder can
+                be used, and not this model.
+        """
         folder.delete(MANIFEST)
-        manifest = self._save(folder)
+        run_all(
+            [
+                partial(folder.take_table, name, table)
+                if move and isinstance(table, Stored)
+                else partial(folder.write_table, name, frame_of(table))
+                for name, table in self._tables().items()
+            ]
+        )
         sections = self.refit_config.sections().items()
         settings = {name: section.model_dump(mode="json") for name, section in sections}
-        folder.write_json(MANIFEST, {"name": self.name, "settings": settings, **manifest})
+        folder.write_json(MANIFEST, {"name": self.name, "settings": settings, **self._manifest()})
 
-    @abstractmethod
-    def _save(self, folder: Folder) -> Mapping[str, Any]:
-        """Write the tables; what else `model.json` is to say, for `load`."""
+    def _tables(self) -> Mapping[str, Interactions]:
+        """The tables to be saved, by the names that `load` knows them by; none by default."""
+        return {}
+
+    def _manifest(self) -> Mapping[str, Any]:
+        """What else `model.json` is to say, for `load`: `info` by default."""
+        return self.info()
 
     @abstractmethod
     def info(self) -> Mapping[str, Any]:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, InputError
+from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
-from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer
 from recpipe.ranking.item_blocks import send_items
@@ -175,11 +174,11 @@ class FactorModel(FittedModel):
         sizes = {"rank": self.rank, "users": self.users, "items": self.items, "mean": self.mean}
         return {**sizes, **self.details}
 
-    def _save(self, folder: Folder) -> Mapping[str, Any]:
-        tables = {_ITEMS: self.item_factors}
-        if self.user_factors is not None:
-            tables[_USERS] = self.user_factors
-        run_all([partial(folder.write_table, n, frame_of(t)) for n, t in tables.items()])
+    def _tables(self) -> Mapping[str, Interactions]:
+        users = {} if self.user_factors is None else {_USERS: self.user_factors}
+        return {_ITEMS: self.item_factors, **users}
+
+    def _manifest(self) -> Mapping[str, Any]:
         return {
             "rank": self.rank,
             "mean": self.mean,
@@ -194,36 +193,24 @@ class FactorModel(FittedModel):
 
     @classmethod
     def load(cls, folder: Folder, options: LoadOptions) -> FactorModel:
-        """The model that `save` wrote; `registry.load` reads the manifest.
-
-        Raises:
-            InputError: if the manifest lacks something.
-            UsageError: if a table is missing.
-        """
+        """The model that `save` wrote; called by `registry.load`."""
         manifest = options.manifest
-        try:
-            scale = manifest["scale"]
-            users = int(manifest["users"])
-            return cls(
-                name=manifest["name"],
-                user_factors=folder.stored(_USERS, schema=factor_schema("user")) if users else None,
-                item_factors=folder.stored(_ITEMS, schema=factor_schema("item")),
-                rank=int(manifest["rank"]),
-                mean=float(manifest["mean"]),
-                refit_config=options.refit_config,
-                users=users,
-                items=int(manifest["items"]),
-                scale=None if scale is None else (float(scale[0]), float(scale[1])),
-                link=manifest["link"],
-                rates=bool(manifest["predicts_ratings"]),
-                unknown=manifest["unknown"],
-                details=manifest["details"],
-                max_broadcast_mb=options.max_broadcast_mb,
-            )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{folder.path(MANIFEST)}: not a factor model ({error!r})", hint="fit it again"
-            ) from error
+        scale = manifest["scale"]
+        users = int(manifest["users"])
+        return cls(
+            **options.common,
+            user_factors=folder.stored(_USERS, schema=factor_schema("user")) if users else None,
+            item_factors=folder.stored(_ITEMS, schema=factor_schema("item")),
+            rank=int(manifest["rank"]),
+            mean=float(manifest["mean"]),
+            users=users,
+            items=int(manifest["items"]),
+            scale=None if scale is None else (float(scale[0]), float(scale[1])),
+            link=manifest["link"],
+            rates=bool(manifest["predicts_ratings"]),
+            unknown=manifest["unknown"],
+            details=manifest["details"],
+        )
 
 
 def _written(

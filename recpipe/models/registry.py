@@ -85,7 +85,7 @@ def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
 
     Raises:
         UsageError: if there is none, or not a whole one: model.json is written last.
-        InputError: if its model.json cannot be read.
+        InputError: if its model.json cannot be read, or lacks what the model needs.
     """
     if not folder.exists(MANIFEST):
         raise UsageError(f"{folder.uri}: no fitted model", hint="train it first")
@@ -104,7 +104,13 @@ def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
             f"{folder.path(MANIFEST)}: not a model of this version of recpipe ({error})",
             hint="fit it again",
         ) from error
-    return spec.load(folder, options)
+    try:
+        return spec.load(folder, options)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder.path(MANIFEST)}: not what {spec.name} has saved ({error!r})",
+            hint="fit it again",
+        ) from error
 
 
 __all__ = ["SPECS", "build", "load", "parts_of", "sections_of", "spec_of"]

@@ -49,6 +49,15 @@ class LoadOptions:
     max_broadcast_mb: int
     load_part: Callable[[Folder], FittedModel]
 
+    @property
+    def common(self) -> Mapping[str, Any]:
+        """The arguments that every `FittedModel` takes."""
+        return {
+            "name": self.manifest["name"],
+            "refit_config": self.refit_config,
+            "max_broadcast_mb": self.max_broadcast_mb,
+        }
+
 
 def no_parts(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
     """A model that stands on its own."""
@@ -77,7 +86,8 @@ class ModelSpec:
     Args:
         name: what settings, manifests and folders call it.
         build: makes the model from its sections.
-        load: the fitted model from the folder that `FittedModel.save` wrote.
+        load: the fitted model from the folder that `FittedModel.save` wrote. `registry.load` says
+            what is wrong where the manifest lacks something or has it in another shape.
         sections: the sections of the settings that its fit reads, by their names; its own has the
             name of the model.
         predicts_ratings: whether its scores speak of ratings, so that RMSE can be computed.

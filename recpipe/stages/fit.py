@@ -79,15 +79,16 @@ def fit(context: Context, model: Model, data: TrainingData, folder: Folder) -> d
     ):
         fitted = model.fit(data, scratch=scratch, seed=context.settings.seed)
         folder.delete()
-        fitted.save(folder)
         if context.models_dir is not None:
             fitted.save(context.models_dir / context.root.relative(folder.uri))
+        info = dict(fitted.info())
+        fitted.save(folder, move=True)
     return {
         "path": context.root.relative(folder.uri),
         "files": [context.root.relative(file) for file in folder.files()],
         "seconds": timer.seconds,
         "seed": context.settings.seed,
-        "info": dict(fitted.info()),
+        "info": info,
     }
 
 

@@ -66,7 +66,7 @@ class FileSystem(Protocol):
         ...
 
     def rename(self, source: str, target: str) -> None:
-        """Move a file; atomic on local disks and HDFS, a copy on object stores.
+        """Move a file or folder; atomic on local disks and HDFS, a copy on object stores.
 
         Raises:
             FileExistsError: if there is something at `target`.

@@ -164,6 +164,21 @@ class Folder:
                 return self.spark.read.schema(frame.schema).parquet(literal(path))
         return self.read_table(name)
 
+    def take_table(self, name: str, table: Stored) -> None:
+        """Move a table here, replacing one of that name; its handle is of no use afterwards.
+
+        Its rows are written anew where this folder keeps tables in another format.
+
+        Args:
+            name: it gets.
+            table: on the same store as this folder.
+        """
+        if table.path is None or self.format == "delta":
+            self.write_table(name, table.frame)
+            return
+        self.fs.delete(self.path(name))
+        self.fs.rename(table.path, self.path(name))
+
     def write_encoded(self, name: str, files: DataFrame, schema: StructType) -> DataFrame:
         """`write_table`, of Parquet files that were encoded by tasks; not for Delta.
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from recpipe.errors import FitError, InputError
+from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
-from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.scorer import DenseScorer
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.ranking.user_batch import UserBatch
     from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 _ITEMS = "items"
@@ -89,32 +89,18 @@ class RandomModel(FittedModel):
     def info(self) -> Mapping[str, Any]:
         return {"items": self.count, "seed": self.seed}
 
-    def _save(self, folder: Folder) -> Mapping[str, Any]:
-        folder.write_table(_ITEMS, self.items)
-        return {"items": self.count, "seed": self.seed}
+    def _tables(self) -> Mapping[str, Interactions]:
+        return {_ITEMS: self.items}
 
     @classmethod
     def load(cls, folder: Folder, options: LoadOptions) -> RandomModel:
-        """The model that `save` wrote; `registry.load` reads the manifest.
-
-        Raises:
-            InputError: if the manifest lacks something.
-            UsageError: if the table is missing.
-        """
-        manifest = options.manifest
-        try:
-            return cls(
-                name=manifest["name"],
-                refit_config=options.refit_config,
-                max_broadcast_mb=options.max_broadcast_mb,
-                items=folder.read_table(_ITEMS),
-                count=int(manifest["items"]),
-                seed=int(manifest["seed"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{folder.path(MANIFEST)}: not a random model ({error!r})", hint="fit it again"
-            ) from error
+        """The model that `save` wrote; called by `registry.load`."""
+        return cls(
+            **options.common,
+            items=folder.read_table(_ITEMS),
+            count=int(options.manifest["items"]),
+            seed=int(options.manifest["seed"]),
+        )
 
 
 @dataclass(frozen=True, eq=False)

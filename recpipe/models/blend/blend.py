@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from recpipe.errors import FitError, InputError
+from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
 from recpipe.models.blend.scorer import BlendItems, Part
 from recpipe.models.blend.weights import forward_selection, questions
@@ -136,31 +136,19 @@ class BlendModel(FittedModel):
     def info(self) -> Mapping[str, Any]:
         return {"weights": dict(self.weights)}
 
-    def _save(self, folder: Folder) -> Mapping[str, Any]:
-        """A copy of every part: a saved blend needs no other folder."""
+    def save(self, folder: Folder, *, move: bool = False) -> None:
+        """See `FittedModel.save`. Copies of the parts lie below: no other folder is needed."""
+        folder.delete(MANIFEST)
         for name, part in self.parts.items():
             part.save(folder / _PARTS / name)
-        return {"weights": dict(self.weights)}
+        super().save(folder, move=move)
 
     @classmethod
     def load(cls, folder: Folder, options: LoadOptions) -> BlendModel:
-        """The model that `save` wrote; `registry.load` reads the manifest.
-
-        Raises:
-            InputError: if the manifest lacks something.
-            UsageError: if a part is missing.
-        """
-        manifest = options.manifest
-        try:
-            weights = {name: float(weight) for name, weight in manifest["weights"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{folder.path(MANIFEST)}: not a blend ({error!r})", hint="fit it again"
-            ) from error
+        """The model that `save` wrote; called by `registry.load`."""
+        weights = {name: float(weight) for name, weight in options.manifest["weights"].items()}
         return cls(
-            name=manifest["name"],
-            refit_config=options.refit_config,
-            max_broadcast_mb=options.max_broadcast_mb,
+            **options.common,
             parts={name: options.load_part(folder / _PARTS / name) for name in weights},
             weights=weights,
         )

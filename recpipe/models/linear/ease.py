@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, InputError
+from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
 from recpipe.models.linear.gram import check_room, gram_matrix
 from recpipe.models.linear.weights import (
@@ -42,11 +42,9 @@ from recpipe.models.linear.weights import (
     factor_weights,
     item_weights,
 )
-from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
-from recpipe.runtime.parallel import run_all
 from recpipe.spark.columns import factor_schema
 from recpipe.spark.interactions import frame_of
 
@@ -189,7 +187,7 @@ class EaseModel(FittedModel):
             numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
             collect = partial(ItemWeights.of, rows=np.sort(numbers))
         else:
-            collect = partial(FactorWeights.of, rank=self.users)
+            collect = FactorWeights.of
         return send_items(
             self.weights.frame,
             collect,
@@ -204,40 +202,24 @@ class EaseModel(FittedModel):
         sizes = {"items": self.items, "users": self.users, "regularization": self.penalty}
         return {**sizes, "matrix": matrix}
 
-    def _save(self, folder: Folder) -> Mapping[str, Any]:
-        tables = {_WEIGHTS: self.weights, _HISTORIES: self.histories}
-        if self.vectors is not None:
-            tables[_VECTORS] = self.vectors
-        run_all([partial(folder.write_table, n, table.frame) for n, table in tables.items()])
-        return self.info()
+    def _tables(self) -> Mapping[str, Stored]:
+        vectors = {} if self.vectors is None else {_VECTORS: self.vectors}
+        return {_WEIGHTS: self.weights, _HISTORIES: self.histories, **vectors}
 
     @classmethod
     def load(cls, folder: Folder, options: LoadOptions) -> EaseModel:
-        """The model that `save` wrote; `registry.load` reads the manifest.
-
-        Raises:
-            InputError: if the manifest lacks something.
-            UsageError: if a table is missing.
-        """
+        """The model that `save` wrote; called by `registry.load`."""
         manifest = options.manifest
-        try:
-            by_users = manifest["matrix"] == "users"
-            vectors = folder.stored(_VECTORS, schema=factor_schema("user")) if by_users else None
-            return cls(
-                name=manifest["name"],
-                refit_config=options.refit_config,
-                max_broadcast_mb=options.max_broadcast_mb,
-                weights=folder.stored(_WEIGHTS, schema=FACTORS if by_users else WEIGHTS),
-                histories=folder.stored(_HISTORIES, schema=_X),
-                vectors=vectors,
-                items=int(manifest["items"]),
-                users=int(manifest["users"]),
-                penalty=float(manifest["regularization"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{folder.path(MANIFEST)}: not an ease model ({error!r})", hint="fit it again"
-            ) from error
+        by_users = manifest["matrix"] == "users"
+        return cls(
+            **options.common,
+            weights=folder.stored(_WEIGHTS, schema=FACTORS if by_users else WEIGHTS),
+            histories=folder.stored(_HISTORIES, schema=_X),
+            vectors=folder.stored(_VECTORS, schema=factor_schema("user")) if by_users else None,
+            items=int(manifest["items"]),
+            users=int(manifest["users"]),
+            penalty=float(manifest["regularization"]),
+        )
 
 
 __all__ = ["Ease", "EaseModel"]

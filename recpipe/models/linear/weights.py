@@ -11,7 +11,6 @@ import numpy as np
 from recpipe.errors import FitError
 from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
-from recpipe.ranking.factor_scorer import matrix_of
 from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
 from recpipe.ranking.scorer import DenseScorer
 from recpipe.spark.columns import as_array, batch_of, factor_rows, factor_schema
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
 WEIGHTS = "item int, weights binary"
 """A row an item j: the float32 weights B_ij of all items i, ascending."""
 
-FACTORS = f"{factor_schema('item')}, own float"
-"""A row an item j: the factors y_j / (1 - y_j . y_j), and as `own` the weight that the formula has
-for the item itself, which the diagonal of zeros takes away again."""
+FACTORS = "item int, factors binary, own float"
+"""A row an item j: the float32 factors y_j / (1 - y_j . y_j), and as `own` the weight that the
+formula has for the item itself, which the diagonal of zeros takes away again."""
 
 _BLOCK_BYTES = 64 << 20
 """Of the weights that the driver makes at a time."""
@@ -196,9 +195,8 @@ def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Ba
     y = sparse_product(histories.offsets, at, histories.values.astype(np.float64), inverse)
     norms = np.einsum("jk,jk->j", y, y)
     factors = (y / (1 - norms)[:, None]).astype(np.float32)
-    rows = factor_rows("item", items, factors, np.zeros(len(items), np.float32))
     own = (norms / (1 - norms)).astype(np.float32)
-    yield batch_of(FACTORS, *rows.columns, own)
+    yield batch_of(FACTORS, items, [row.tobytes() for row in factors], own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,10 +216,10 @@ class FactorWeights(DenseScorer):
         return self.panels.items
 
     @classmethod
-    def of(cls, block: DataFrame, *, rank: int) -> FactorWeights:
+    def of(cls, block: DataFrame) -> FactorWeights:
         """The scorer of some rows of FACTORS, brought to the driver."""
         table = block.select("item", "factors", "own").toArrow().combine_chunks().sort_by("item")
-        factors = matrix_of(table.column("factors").combine_chunks(), rank)
+        factors = np.stack([as_array(row, np.float32) for row in table.column("factors")])
         items, own = (table.column(name).to_numpy() for name in ("item", "own"))
         return cls(kernel.Panels.of(items, factors, np.zeros(len(items), np.float32)), own)
 
