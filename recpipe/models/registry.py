@@ -108,7 +108,7 @@ def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
         return spec.load(folder, options)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder.path(MANIFEST)}: not what {spec.name} has saved ({error!r})",
+            f"{folder.path(MANIFEST)}: not a model as {spec.name} saves it ({error!r})",
             hint="fit it again",
         ) from error
 

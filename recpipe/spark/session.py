@@ -172,6 +172,8 @@ def _local_configuration(
         # Of the 64 MiB that each aggregation and sort would take, almost all is zeros, which Java
         # writes, and copies from one generation to the next.
         conf["spark.buffer.pageSize"] = "2m"
+        # To write and compile Java for a plan takes longer than to interpret it over so few rows.
+        conf["spark.sql.codegen.wholeStage"] = "false"
     if delta:
         conf["spark.jars"] = ",".join(str(jar) for jar in delta_jars())
     return conf
