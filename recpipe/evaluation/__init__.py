@@ -1,7 +1,7 @@
 """How good models are: rating and ranking metrics, and the choice that rests on them."""
 
 from recpipe.evaluation.choice import Choice, choose
-from recpipe.evaluation.ranking import judged_users, ranking_metrics
+from recpipe.evaluation.ranking import evaluated_users, ranking_metrics
 from recpipe.evaluation.rating import rating_metrics
 from recpipe.evaluation.rows import DEFINITIONS, MetricRow, document
 
@@ -11,7 +11,7 @@ __all__ = [
     "MetricRow",
     "choose",
     "document",
-    "judged_users",
+    "evaluated_users",
     "ranking_metrics",
     "rating_metrics",
 ]

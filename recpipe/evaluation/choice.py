@@ -128,13 +128,13 @@ def _on(
     rows: Sequence[MetricRow], *, metric: str, split: str
 ) -> tuple[dict[str, float], dict[str, int]]:
     """The value and users of every model, over folds; a model that lacks a fold is left out."""
-    judged = [row for row in rows if row.name == metric and row.split == split]
+    wanted = [row for row in rows if row.name == metric and row.split == split]
     if metric_at(metric)[0].on_common_pairs:
         common = [row for row in rows if row.name == metric and row.split == split + COMMON]
-        judged = common or judged
-    folds = {row.fold for row in judged}
+        wanted = common or wanted
+    folds = {row.fold for row in wanted}
     by_model: dict[str, list[MetricRow]] = {}
-    for row in judged:
+    for row in wanted:
         by_model.setdefault(row.model, []).append(row)
     whole = {m: found for m, found in by_model.items() if {row.fold for row in found} == folds}
     values = {model: settled(fmean(row.value for row in found)) for model, found in whole.items()}

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from recpipe.errors import ContractError
 from recpipe.evaluation.metrics import RANKING
@@ -20,7 +19,7 @@ from recpipe.evaluation.packing import Source, bucketed
 from recpipe.evaluation.rows import MetricRow, settled
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import narrow_rows
-from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of
+from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of, is_liked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +94,7 @@ def ranking_metrics(
     return rows
 
 
-def judged_users(held_out: Interactions, *, relevance_threshold: float | None) -> DataFrame:
+def evaluated_users(held_out: Interactions, *, relevance_threshold: float | None) -> DataFrame:
     """(user): the users who count, distinct: those with a relevant item in `held_out`.
 
     Args:
@@ -107,9 +106,9 @@ def judged_users(held_out: Interactions, *, relevance_threshold: float | None) -
 
 def _relevant(held_out: Interactions, threshold: float | None) -> Interactions:
     if threshold is None:
+        # As it is: of a table at rest tasks may decode the files.
         return held_out
-    # Compared as floats: the float 3.3 is below the double 3.3.
-    return frame_of(held_out).where(F.col("rating") >= F.lit(threshold).cast("float"))
+    return frame_of(held_out).where(is_liked(threshold))
 
 
 class _Wanted(NamedTuple):

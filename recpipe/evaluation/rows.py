@@ -24,7 +24,7 @@ DEFINITIONS: dict[str, str] = {
     ),
     "rows": "Ranking metrics: the relevant items. Rating metrics: the pairs predicted.",
     "split": (
-        "The part that judged. A name that ends in _common is over the pairs that every model that"
+        "The held-out part. A name that ends in _common is over the pairs that every model that"
         " predicts ratings predicts, so that those models compare."
     ),
     **{name: metric.definition for name, metric in METRICS.items()},
@@ -38,13 +38,13 @@ class MetricRow:
     """One number of metrics.json.
 
     Args:
-        model: who is judged.
+        model: which one it is of.
         metric: a key of `DEFINITIONS`.
         k: places of the list; None for a rating metric.
         value: the number; always finite.
         users: the users that it rests on.
         rows: the pairs that it rests on (see `DEFINITIONS["rows"]`).
-        split: the part that judged: `validation`, `test`, or either with `_common`.
+        split: the held-out part: `validation`, `test`, or either with `_common`.
         fold: of k-fold, else None.
         ci_low: lower end of the confidence interval, where there is one.
         ci_high: upper end.

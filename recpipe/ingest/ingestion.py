@@ -217,7 +217,7 @@ def _refuse_unusable(rated: StagedRatings, source: Source, max_rejected_share: f
         f"{source.uri}: {rated.refused:,} of {rated.rows:,} rows refused ({share:.2%}), more than"
         f" {max_rejected_share:.2%}: {reasons}; read as {source.release.name}",
         hint=_hint(rated.rejected),
-        details=tuple(rated.judged.first_rejects(_SHOWN_REJECTS)) if rated.judged else (),
+        details=tuple(rated.general.first_rejects(_SHOWN_REJECTS)) if rated.general else (),
     )
 
 
@@ -369,7 +369,7 @@ def _replace_other(
     """Parse, check and write in one job; what is refused, which is rare, is read once more."""
     contract = metadata.READERS[kind].table
     part = work.source.release.parts[kind]
-    rows = metadata.judged(work.scratch.spark, work.uris(kind), kind, part.layout, context)
+    rows = metadata.checked_rows(work.scratch.spark, work.uris(kind), kind, part.layout, context)
     if work.source.size(kind) <= _SMALL_FILE:
         rows = rows.coalesce(1)
     table, observed = metadata.last_by_key(rows, contract)
@@ -408,7 +408,7 @@ def _added_up(contract: Table, counts: RowCounts) -> RowCounts:
 def _write_rejected(
     replacement: Replacement, rated: StagedRatings, others: Iterable[Staged | None]
 ) -> None:
-    refused = [staged for staged in (rated.judged, *others) if staged and staged.refused]
+    refused = [staged for staged in (rated.general, *others) if staged and staged.refused]
     if not refused:
         # Not by createDataFrame, which starts Python workers for no row at all.
         nothing = replacement.folder.spark.range(0).select(

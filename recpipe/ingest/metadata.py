@@ -22,10 +22,10 @@ from recpipe.ingest.fast.lines import (
     OUT_OF_RANGE,
     POSITION,
     Rule,
+    check_rows,
     fields,
     is_row,
     is_utf8,
-    judge,
     read_lines,
 )
 from recpipe.ingest.times import TimeForm, in_period, instant
@@ -94,10 +94,10 @@ class Reader:
     free_text: str | None = None
 
 
-def judged(
+def checked_rows(
     spark: SparkSession, uris: Sequence[str], kind: Kind, layout: Layout, context: Context
 ) -> DataFrame:
-    """The columns of the table of `kind` + file, block, place, reason, raw, as `judge` says.
+    """The columns of the table of `kind` + file, block, place, reason, raw, as `check_rows` says.
 
     A file that is not UTF-8 throughout is read as Latin-1.
     """
@@ -107,7 +107,7 @@ def judged(
     split = lines.withColumn("fields", array)
     parsed, rules = reader.parse(split, layout, context)
     whole = Rule(MALFORMED, F.size("fields") != layout.width)
-    checked = judge(
+    checked = check_rows(
         parsed,
         [Rule(ENCODING, ~F.is_valid_utf8("value")), whole, *rules],
         row=is_row(layout),
@@ -120,7 +120,7 @@ def last_by_key(rows: DataFrame, table: Table) -> tuple[DataFrame, Observation]:
     """The table's columns, the last row in the source of each key, and the count of others.
 
     Args:
-        rows: what `judged` returned.
+        rows: what `checked_rows` returned.
         table: their contract.
 
     Returns:

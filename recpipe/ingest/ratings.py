@@ -23,7 +23,7 @@ from recpipe.ingest.fast.lines import (
     POSITION,
     UNRATED,
     Rule,
-    judge,
+    check_rows,
 )
 from recpipe.ingest.formats import BY_NAME, text
 from recpipe.ingest.layout import NO_PARTITION
@@ -56,7 +56,7 @@ class Rules:
     unrated: tuple[float, ...] = ()
 
 
-def judged_groups(
+def checked_groups(
     spark: SparkSession,
     groups: Sequence[Group],
     *,
@@ -70,7 +70,7 @@ def judged_groups(
     """
     return reduce(
         lambda a, b: a.unionByName(b),
-        [judged_rows(group.read(spark), group.layout, rules=rules) for group in groups],
+        [checked_rows(group.read(spark), group.layout, rules=rules) for group in groups],
     )
 
 
@@ -108,7 +108,7 @@ class Group:
         }).select(*rows.columns)  # fmt: skip
 
 
-def judged_lines(
+def checked_lines(
     spark: SparkSession,
     uris: Sequence[str],
     layout: Layout,
@@ -116,18 +116,18 @@ def judged_lines(
     scale: Scale | None,
     period: Period,
 ) -> DataFrame:
-    """`judged_groups` of files of one layout, in the order of `uris`."""
+    """`checked_groups` of files of one layout, in the order of `uris`."""
     group = Group(layout, uris, range(len(uris)), [{}] * len(uris))
-    return judged_groups(spark, [group], rules=Rules(scale, period))
+    return checked_groups(spark, [group], rules=Rules(scale, period))
 
 
-def judged_text(lines: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
-    """`judged_groups` of lines that were read: (value, file, block, place)."""
-    return judged_rows(text.parsed(lines, layout), layout, rules=rules)
+def checked_text(lines: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
+    """`checked_groups` of lines that were read: (value, file, block, place)."""
+    return checked_rows(text.parsed(lines, layout), layout, rules=rules)
 
 
-def judged_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
-    """`judged_groups` of rows that a format has read (`formats.ROW`)."""
+def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
+    """`checked_groups` of rows that a format has read (`formats.ROW`)."""
     fields = layout.fields
     parsed = rows.select(
         F.trim(_id("user", layout)).alias("user"),
@@ -171,7 +171,7 @@ def judged_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         in_time = F.isnotnull("rated_at") if ordered else in_period("rated_at", rules.period)
         good = good & in_time
     checks.append(Rule(UNRATED, unrated))
-    judged = judge(
+    checked = check_rows(
         numbered,
         checks,
         row=F.col("row"),
@@ -180,7 +180,7 @@ def judged_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         good=good & on_scale & ~unrated,
     )
     kept = F.isnull("reason") | (F.col("reason") == UNRATED)
-    return judged.select(
+    return checked.select(
         F.when(kept, F.col("user")).alias("user_id"),
         F.when(kept, F.col("item")).alias("item_id"),
         F.when(F.isnull("reason"), number.cast("float")).alias("rating"),

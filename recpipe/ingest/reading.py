@@ -17,7 +17,7 @@ from recpipe.errors import InputError
 from recpipe.feedback import Meaning, meaning_of
 from recpipe.ingest import ratings
 from recpipe.ingest.fast.lines import MALFORMED, OFF_SCALE, error_in_words
-from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_judged, stage_lines
+from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_general, stage_lines
 from recpipe.ingest.formats import Marks
 from recpipe.ingest.formats.base import rating_look
 from recpipe.ingest.formats.parquet import nanoseconds_as_numbers
@@ -170,8 +170,8 @@ def _stage(
             period=period, scratch=scratch, unrated=values,
         )  # fmt: skip
     rules = ratings.Rules(scale, period, values)
-    judged = ratings.judged_groups(scratch.spark, groups, rules=rules)
-    return stage_judged(judged, names=names, scratch=scratch)
+    checked = ratings.checked_groups(scratch.spark, groups, rules=rules)
+    return stage_general(checked, names=names, scratch=scratch)
 
 
 def _completed(
@@ -234,10 +234,10 @@ def _check_times(group: Group, source: Source) -> None:
 def _cut_in_quotes(rated: StagedRatings, groups: Sequence[Group]) -> bool:
     """Whether lines were refused that have one quote too many: their records go on below."""
     quoting = any(g.layout.quotes and not g.layout.multiline for g in groups)
-    if not quoting or rated.judged is None or not rated.rejected.get(MALFORMED):
+    if not quoting or rated.general is None or not rated.rejected.get(MALFORMED):
         return False
     quotes = F.length("raw") - F.length(F.replace("raw", F.lit('"'), F.lit("")))
-    cut = rated.judged.frame.where((F.col("reason") == MALFORMED) & (quotes % 2 == 1))
+    cut = rated.general.frame.where((F.col("reason") == MALFORMED) & (quotes % 2 == 1))
     return bool(cut.limit(1).collect())
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLEAN, NO_ROW, OTHER = 0, 1, 2
-"""What a line is: a rating; blank or a header; for the rules to judge."""
+"""What a line is: a rating; blank or a header; for the rules to check."""
 
 _ON_STEP = 1e-6
 _MOST_DIGITS = 18

@@ -19,6 +19,7 @@ from recpipe.storage import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -97,7 +98,7 @@ class FittedModel(ABC):
         *,
         n: int,
         seen: Interactions | PackedPairs,
-        instant: int | None = None,
+        instant: datetime | None = None,
     ) -> Mapped:
         """(user int, item int, rank int from 1, score float): the n best items of every user.
 
@@ -107,7 +108,7 @@ class FittedModel(ABC):
             users: one column `user`, distinct.
             n: places a user; a user may get fewer, or none where the model does not know the user.
             seen: (user, item) pairs to leave out.
-            instant: for which the lists are made, in microseconds since 1970.
+            instant: for which the lists are made.
 
         Raises:
             MissingError: if not even a block of items fits into a worker.

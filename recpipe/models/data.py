@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.feedback import Scale, liked_from
-from recpipe.spark.interactions import frame_of
+from recpipe.spark.interactions import frame_of, is_liked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,11 +135,7 @@ class TrainingData:
             rows: (user, item, rating, ...).
             setting: the lowest rating that counts as liked, or `auto`.
         """
-        frame, lowest = frame_of(rows), liked_from(setting, self.scale)
-        if lowest is None:
-            return frame
-        # Compared as floats: the float 3.3 is below the double 3.3.
-        return frame.where(F.col("rating") >= F.lit(lowest).cast("float"))
+        return frame_of(rows).where(is_liked(liked_from(setting, self.scale)))
 
 
 __all__ = ["ItemFeatures", "TrainingData", "UserFeatures"]

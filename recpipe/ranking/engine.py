@@ -17,6 +17,7 @@ import numpy as np
 from recpipe.kernels import ids
 from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of, seen_by
 from recpipe.ranking.scorer import Pairs
+from recpipe.ranking.user_batch import microseconds
 from recpipe.ranking.user_vectors import VECTOR_KINDS, packed_users
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.columns import batch_of
@@ -32,6 +33,7 @@ from recpipe.spark.interactions import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -77,7 +79,7 @@ def top_n(
     *,
     n: int,
     seen: Interactions | PackedPairs,
-    instant: int | None = None,
+    instant: datetime | None = None,
 ) -> Mapped:
     """LISTS: the n best items of every user that the user has not seen.
 
@@ -91,7 +93,7 @@ def top_n(
         n: places a user. Where fewer items are left the list is shorter.
         seen: (user, item) pairs to leave out; repeated pairs and unknown users and items do no
             harm.
-        instant: that the lists are made for, in microseconds since 1970.
+        instant: that the lists are made for, for scorers that ask for it.
 
     Raises:
         ValueError: if n < 1.
@@ -119,7 +121,7 @@ def top_n(
         shape=scoring.inputs.shape,
         asked=users is not None,
         everyone=scoring.everyone,
-        instant=instant,
+        instant=None if instant is None else microseconds(instant),
     )
     return mapped(together([left_out, *known], buckets=buckets), lists, LISTS)
 

@@ -8,6 +8,7 @@ as a `UserBatch`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
     from recpipe.spark.interactions import Arrays, Interactions, Reader
 
     Ints = NDArray[np.int32]
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970, as `rated_at` has them in tasks.
+
+    Args:
+        instant: with its time zone.
+    """
+    # In whole numbers: a float has no room for the microseconds of an instant.
+    past = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    return (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from pyspark.sql import DataFrame
 
@@ -27,7 +28,7 @@ def recommend_all(
     n: int,
     scratch: Folder,
     most_users: int | None = None,
-    instant: int | None = None,
+    instant: datetime | None = None,
     unrated: DataFrame | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): the model's lists, filled up from the fallback to n.
@@ -46,7 +47,7 @@ def recommend_all(
             that is returned reads from it: write it elsewhere before the folder goes.
         most_users: how many users `ratings` can have, where that is known: if the model's own lists
             have n places for as many, none of them need be looked at.
-        instant: that the lists are made for, in microseconds since 1970.
+        instant: that the lists are made for.
         unrated: (user, item, ...) that were seen and not rated.
     """
     rated = frame_of(ratings).select("user", "item")
@@ -85,7 +86,7 @@ def fill_up(
     seen: DataFrame,
     n: int,
     source: str,
-    instant: int | None = None,
+    instant: datetime | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): `own`, with short lists continued by the fallback.
 

@@ -34,7 +34,7 @@ def render(
 
     Args:
         manifest: of the run.
-        metrics: metrics.json; empty where nothing was judged.
+        metrics: metrics.json; empty where nothing was evaluated.
         people: persons with their history and list, such as three.
     """
     scores = Scores(metrics.get("rows") or (), order=_section(manifest, "models"))

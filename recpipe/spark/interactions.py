@@ -140,6 +140,12 @@ def frame_of(rows: Interactions) -> DataFrame:
     return rows if isinstance(rows, DataFrame) else rows.frame
 
 
+def is_liked(lowest: float | None) -> Column:
+    """Whether the column `rating` is at least `lowest`; every row is where that is None."""
+    # Compared as floats: the float 3.3 is below the double 3.3.
+    return F.lit(True) if lowest is None else F.col("rating") >= F.lit(lowest).cast("float")
+
+
 def map_pairs(
     rows: Interactions, work: Work, schema: str, *, value: Value | None = None
 ) -> DataFrame:
@@ -334,6 +340,6 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 __all__ = [
     "HELD", "PACKED", "PAIR", "Arrays", "Interactions", "Kinds", "Mapped", "Value", "arrays_of",
-    "buckets_for", "frame_of", "map_pairs", "mapped", "packed", "pieces", "rows_of", "together",
-    "unpaired",
+    "buckets_for", "frame_of", "is_liked", "map_pairs", "mapped", "packed", "pieces", "rows_of",
+    "together", "unpaired",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which ratings a model learns from and which judge it: strategies, counts and leak checks."""
+"""Which ratings a model learns from and which it is evaluated on: strategies, leak checks."""
 
 from recpipe.split.counts import SplitCounts, count_parts
 from recpipe.split.leaks import check_no_leak

@@ -26,7 +26,7 @@ class SplitParts:
     Args:
         train: the ratings to learn from; like the others, with the columns of contracts.SPLIT.
         validation: the ratings to choose by.
-        test: the ratings to judge by.
+        test: the ratings that models are evaluated on.
         fold: the number of the fold from 0; None without folds.
         cutoffs: the first instant (UTC) of validation and test, where one instant cuts all rows.
         stored: the parts by name as tables at rest, once they are written.

@@ -12,7 +12,7 @@ from recpipe.sections import Section
 
 
 class Split(Section):
-    """Which ratings a model learns from and which judge it."""
+    """Which ratings a model learns from and which it is evaluated on."""
 
     strategy: Literal[
         "auto",

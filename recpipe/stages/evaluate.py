@@ -1,4 +1,4 @@
-"""Judge every fitted model, and choose the one to publish."""
+"""Evaluate every fitted model, and choose the one to publish."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EVERY_HELD_OUT_ITEM_IS_RELEVANT = frozenset({"leave_one_out", "last_n"})
 
 
 def evaluate(context: Context, run: Run) -> None:
-    """Judge every fitted model on validation and test, and choose the one to publish."""
+    """Evaluate every fitted model on validation and test, and choose the one to publish."""
     with stage(context, run, "evaluate"):
         names = fitted_models(run)
         failed = run.manifest.get("failed") or ()
@@ -52,7 +52,7 @@ def evaluate(context: Context, run: Run) -> None:
                 ("test", [parts.train, parts.validation]),
             ):
                 seen = _seen(context, run, before, until=parts.cutoffs.get(f"{part}_from"))
-                rows += _judge(context, run, models, parts, part, seen=seen)
+                rows += _metrics_of(context, run, models, parts, part, seen=seen)
         run.folder.write_json("metrics.json", evaluation.document(rows, failed=failed))
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
 
@@ -65,7 +65,7 @@ def _seen(
     Args:
         context: of the stage.
         run: whose source it is.
-        rated: the parts that come before the one that is judged.
+        rated: the parts that come before the one that models are evaluated on.
         until: what was seen at this instant or later does not count, where one cuts all ratings.
     """
     frames = [part.select("user", "item") for part in rated]
@@ -77,7 +77,7 @@ def _seen(
     return reduce(DataFrame.unionByName, frames)
 
 
-def _judge(
+def _metrics_of(
     context: Context,
     run: Run,
     models: Mapping[str, FittedModel],
@@ -93,20 +93,19 @@ def _judge(
     held_out = parts.stored[part]
     with ExitStack() as stack:
 
-        def kept(frame: DataFrame) -> DataFrame:
+        def cached(frame: DataFrame) -> DataFrame:
             stack.callback(frame.persist().unpersist)
             return frame
 
-        users = kept(evaluation.judged_users(held_out.frame, relevance_threshold=threshold))
-        judged = users.count()
-        # Crosses to Python once for all models, and without the users who are not judged.
-        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=judged)
+        users = cached(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
+        count = users.count()
+        # Crosses to Python once for all models, and without users whose lists do not count.
+        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
         asked = packed_pairs(held_out)
         for each in (left_out, asked):
-            kept(each.rows)
+            cached(each.rows)
         lists: dict[str, Interactions] = {}
-        first = parts.cutoffs.get(f"{part}_from", context.end)
-        instant = int(first.timestamp()) * 1_000_000
+        instant = parts.cutoffs.get(f"{part}_from", context.end)
         for name, model in models.items():
             with context.progress.stage("rank", f"{name}, {part}"):
                 ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
@@ -117,7 +116,7 @@ def _judge(
                     with narrow_rows(users.sparkSession):
                         place.write_table(table, rows, contract=EVALUATION)
                     lists[name] = place.stored(table)
-        with context.progress.stage("judge", part):
+        with context.progress.stage("metrics", part):
             predictions = {name: model.predict(asked) for name, model in models.items()}
             rating = partial(
                 evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
@@ -128,7 +127,7 @@ def _judge(
                 held_out,
                 ks=settings.ks,
                 relevance_threshold=threshold,
-                users=judged,
+                users=count,
                 split=part,
                 fold=parts.fold,
             )

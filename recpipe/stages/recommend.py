@@ -44,7 +44,7 @@ def recommend(context: Context, run: Run) -> None:
                 scratch=scratch,
                 most_users=run.manifest["input"]["users"]["total"],
                 unrated=unrated(context, run),
-                instant=int(context.end.timestamp()) * 1_000_000,
+                instant=context.end,
             )
             output = recommending.to_output(
                 lists,
@@ -61,7 +61,7 @@ def _final_model(refits: _Refits) -> tuple[str, FittedModel]:
     context, run = refits.context, refits.run
     name = run.manifest["chosen"]["model"]
     if not context.settings.recommend.refit:
-        return name, _judged_model(context, run, name)
+        return name, _evaluated_model(context, run, name)
     try:
         return name, refits.of(name)
     except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
@@ -85,17 +85,17 @@ class _Refits:
     fitted: dict[str, FittedModel] = field(default_factory=dict)
 
     def of(self, name: str) -> FittedModel:
-        """A model with what validation has decided, if it was judged; else by its settings."""
+        """The model, fitted with what validation has decided where `train` has fitted it before."""
         if name not in self.fitted:
             self.fitted[name] = self._fit(name)
         return self.fitted[name]
 
     def _fit(self, name: str) -> FittedModel:
         context, run = self.context, self.run
-        judged = name in run.manifest["models"]
-        model = (
-            _judged_model(context, run, name).refit_config if judged else new_model(context, name)
-        )
+        if name in run.manifest["models"]:
+            model = _evaluated_model(context, run, name).refit_config
+        else:
+            model = new_model(context, name)
         parts = parts_of(model, list(run.manifest["models"]))
         data = training_data(
             context,
@@ -109,16 +109,17 @@ class _Refits:
         return load(context, entry["path"])
 
 
-def _judged_model(context: Context, run: Run, name: str) -> FittedModel:
-    """A model as it was judged; with k-fold that of the fold which stands for all.
+def _evaluated_model(context: Context, run: Run, name: str) -> FittedModel:
+    """A model as it was evaluated; with k-fold that of the fold which stands for all.
 
     Raises:
-        UsageError: if k-fold left no single judged model and none is to be fitted again.
+        UsageError: with k-fold, where no model is to be fitted on all ratings.
     """
     folds = run.manifest["models"][name]["folds"]
     if len(folds) > 1 and not context.settings.recommend.refit:
         raise UsageError(
-            "k-fold judges a model for each fold, none for all users", hint="set recommend.refit"
+            "k-fold fits a model for each fold and none on all ratings",
+            hint="set recommend.refit=true",
         )
     place = spec_of(name).representative_fold([fit["info"] for fit in folds])
     return load(context, folds[place]["path"])

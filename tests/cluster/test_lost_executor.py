@@ -74,7 +74,7 @@ def executors(cluster: Standalone) -> list[psutil.Process]:
 
 
 def main(master: str, folder: str) -> None:
-    """A fit in two legs, held against the same in this process; what stands in the ring's way."""
+    """A fit in two segments against the same in this process; what stands in the ring's way."""
     from pyspark.sql import SparkSession
 
     from recpipe.distributed.stage import obstacle, slots

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recpipe.errors import ContractError
-from recpipe.evaluation import MetricRow, judged_users, ranking_metrics
+from recpipe.evaluation import MetricRow, evaluated_users, ranking_metrics
 from recpipe.evaluation.metrics.base import RankedLists, RankingMetric
 
 if TYPE_CHECKING:
@@ -104,11 +104,11 @@ def test_ideal_lists_score_1_however_many_items_are_relevant(spark: SparkSession
     assert found["precision@3"] == pytest.approx((1 + 1 / 3) / 2)
 
 
-def test_judged_users_are_those_with_something_relevant(spark: SparkSession) -> None:
+def test_evaluated_users_are_those_with_something_relevant(spark: SparkSession) -> None:
     held_out = held(spark, [(1, 10, 5.0), (1, 11, 4.0), (2, 10, 3.5)])
 
     def users(threshold: float | None) -> list[int]:
-        frame = judged_users(held_out, relevance_threshold=threshold)
+        frame = evaluated_users(held_out, relevance_threshold=threshold)
         return sorted(row["user"] for row in frame.collect())
 
     assert (users(4.0), users(None)) == ([1], [1, 2])
@@ -135,7 +135,7 @@ def test_a_rating_equal_to_a_threshold_that_is_no_binary_fraction_is_relevant(
     assert values(rows)["precision@1"] == 1.0
 
 
-def test_models_are_judged_apart_and_one_without_any_list_scores_0(spark: SparkSession) -> None:
+def test_models_are_evaluated_apart_and_one_without_any_list_scores_0(spark: SparkSession) -> None:
     lists = {"good": top(spark, {1: [10]}), "mute": top(spark, {}), "bad": top(spark, {1: [11]})}
     held_out = held(spark, [(1, 10, 5.0)])
 

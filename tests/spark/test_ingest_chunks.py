@@ -1,4 +1,4 @@
-"""Lines that the kernel reads and lines that Spark judges: one table, as if all were judged."""
+"""Lines that the kernel reads and lines that Spark reads: one table, as if all were checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recpipe.ingest.fast import parsing, passes, staging
 from recpipe.ingest.fast.lines import read_raw_lines
 from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
 from recpipe.ingest.layout import HEAD_BYTES, Sample
-from recpipe.ingest.ratings import judged_lines
+from recpipe.ingest.ratings import checked_lines
 from recpipe.ingest.recognition import HALF_STARS, recognise
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.times import Period
@@ -33,7 +33,7 @@ VALUES = ("user_id", "item_id", "rating", "rated_at")
 
 
 def values(frame: DataFrame) -> list[tuple[Any, ...]]:
-    """Ids as text, since that is how judged rows have them."""
+    """Ids as text, since that is how checked rows have them."""
     ids = {name: F.col(name).cast("string") for name in VALUES[:2]}
     return sorted(tuple(row) for row in frame.withColumns(ids).select(*VALUES).collect())
 
@@ -58,7 +58,7 @@ def test_a_file_of_many_kinds_of_lines_gives_the_rows_that_the_rules_give(
     layout = recognise([Sample("part-0.csv", head)], source="here").parts["ratings"].layout
     assert is_mostly_whole(head, layout)
     uris = [f"file://{path}" for path in paths]
-    judged = judged_lines(spark, uris, layout, scale=HALF_STARS, period=PERIOD)
+    checked = checked_lines(spark, uris, layout, scale=HALF_STARS, period=PERIOD)
     small = {"spark.sql.files.maxPartitionBytes": "500", "spark.sql.files.openCostInBytes": "1"}
     before = {key: spark.conf.get(key) for key in small}
     try:
@@ -71,15 +71,15 @@ def test_a_file_of_many_kinds_of_lines_gives_the_rows_that_the_rules_give(
             )  # fmt: skip
             assert rated.chunks is not None
             assert rated.good is not None
-            assert rated.judged is not None
+            assert rated.general is not None
             both = values(passes.unpack(rated.chunks)) + values(rated.good)
-            assert sorted(both) == values(judged.where("reason IS NULL"))
-            by_reason = judged.where("reason != ''").groupBy("reason").count().collect()
+            assert sorted(both) == values(checked.where("reason IS NULL"))
+            by_reason = checked.where("reason != ''").groupBy("reason").count().collect()
             assert dict(rated.rejected) == {row[0]: row[1] for row in by_reason}
             assert rated.rows == len(both) + rated.refused
             assert sum(rated.rows_by_file().values()) == rated.rows
             places = {
-                (r["source_file"], r["line"], r["raw"]) for r in rated.judged.rejects().collect()
+                (r["source_file"], r["line"], r["raw"]) for r in rated.general.rejects().collect()
             }
     finally:
         for key, old in before.items():
@@ -178,9 +178,9 @@ def test_where_a_file_is_cut_changes_nothing(
                     [f"file://{source}"], layout, names=["a"], size=1000, scale=HALF_STARS,
                     period=PERIOD, scratch=scratch,
                 )  # fmt: skip
-                assert rated.judged is not None
+                assert rated.general is not None
                 assert rated.chunks is not None
-                (reject,) = rated.judged.rejects().collect()
+                (reject,) = rated.general.rejects().collect()
                 assert (reject["line"], reject["raw"]) == (501, "broken")
                 assert (rated.rows, rated.refused, rated.in_order) == (999, 1, True)
                 found.append(values(passes.unpack(rated.chunks)))

@@ -14,9 +14,9 @@ from recpipe.ingest.layout import Kind, Sample
 from recpipe.ingest.metadata import (
     GENRES_100K,
     Context,
+    checked_rows,
     genome_tags,
     genre_names,
-    judged,
     last_by_key,
     year_of,
 )
@@ -49,7 +49,7 @@ def read(
     assert known[0] == kind
     ids = ids or LongType()
     context = Context(ids, ids, PERIOD, GENRES_100K, tags)
-    frame = judged(spark, [f"file://{path}"], kind, known[1], context)
+    frame = checked_rows(spark, [f"file://{path}"], kind, known[1], context)
     rows = frame.where("reason IS NULL OR reason != ''").orderBy("place").collect()
     good = [tuple(row)[:-5] for row in rows if row["reason"] is None]
     return good, {row["raw"]: row["reason"] for row in rows if row["reason"]}

@@ -1,4 +1,4 @@
-"""Ratings: lines and rows to judged rows, in the order of the source."""
+"""Ratings: lines and rows to checked rows, in the order of the source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recpipe.feedback import Scale
 from recpipe.ingest.archive import Limits
 from recpipe.ingest.fast.lines import read_rows, stage
 from recpipe.ingest.layout import HEAD_BYTES, Sample
-from recpipe.ingest.ratings import is_plain_integer, judged_lines, latest
+from recpipe.ingest.ratings import checked_lines, is_plain_integer, latest
 from recpipe.ingest.reading import read_ratings
 from recpipe.ingest.recognition import HALF_STARS, WHOLE_STARS, recognise
 from recpipe.ingest.settings import Ingest
@@ -37,7 +37,7 @@ NOON = datetime(2020, 6, 30, 12, tzinfo=UTC)
 T = int(NOON.timestamp())
 
 
-def judge(
+def check(
     spark: SparkSession, folder: Path, *contents: str | bytes, scale: Scale = HALF_STARS
 ) -> DataFrame:
     """What the files hold, one file a content, in the order of the arguments."""
@@ -48,7 +48,7 @@ def judge(
         paths.append(f"file://{path}")
         samples.append(Sample(path.name, path.read_bytes()[:HEAD_BYTES]))
     layout = recognise(samples, source="here").parts["ratings"].layout
-    return judged_lines(spark, paths, layout, scale=scale, period=PERIOD)
+    return checked_lines(spark, paths, layout, scale=scale, period=PERIOD)
 
 
 def reasons(frame: DataFrame) -> dict[str | None, str | None]:
@@ -59,7 +59,7 @@ def reasons(frame: DataFrame) -> dict[str | None, str | None]:
 
 
 @contextmanager
-def judged_parquet(spark: SparkSession, path: Path, root: Path) -> Iterator[DataFrame]:
+def checked_parquet(spark: SparkSession, path: Path, root: Path) -> Iterator[DataFrame]:
     """What a Parquet source holds."""
     limits = Limits(members=10, bytes=1_000_000, ratio=200)
     with (
@@ -68,8 +68,8 @@ def judged_parquet(spark: SparkSession, path: Path, root: Path) -> Iterator[Data
     ):
         settings = Ingest(rating_scale=HALF_STARS)
         reading = read_ratings(source, settings, period=PERIOD, scratch=scratch)
-        assert reading.rated.judged is not None
-        yield reading.rated.judged.frame
+        assert reading.rated.general is not None
+        yield reading.rated.general.frame
 
 
 def good(frame: DataFrame) -> list[tuple[Any, ...]]:
@@ -105,7 +105,7 @@ def test_every_fault_has_its_reason(spark: SparkSession, tmp_path: Path) -> None
     expected: dict[str | None, str | None] = {f"ok{i}": None for i in range(len(faults))}
     expected.update(faults)
     expected["José,2,3.5,5"] = "unknown encoding"
-    assert reasons(judge(spark, tmp_path, content)) == expected
+    assert reasons(check(spark, tmp_path, content)) == expected
 
 
 def test_the_valid_period_begins_in_1990_and_ends_with_the_run_date(
@@ -115,7 +115,7 @@ def test_the_valid_period_begins_in_1990_and_ends_with_the_run_date(
     end = int((datetime(2020, 6, 30, tzinfo=UTC) + timedelta(days=1)).timestamp())
     lines = [f"{name},2,3.5,{t}" for name, t in
              {"a": first, "b": end - 1, "c": first - 1, "d": end}.items()]  # fmt: skip
-    assert reasons(judge(spark, tmp_path, "\n".join(lines))) == {
+    assert reasons(check(spark, tmp_path, "\n".join(lines))) == {
         "a": None,
         "b": None,
         f"c,2,3.5,{first - 1}": "timestamp out of range",
@@ -128,7 +128,7 @@ def test_blank_lines_headers_marks_and_windows_line_ends_are_no_rows(
 ) -> None:
     header = "\ufeffuserId,movieId,rating,timestamp\r\n"
     body = f"1,2,3.5,{T}\r\n\r\n   \r\nuserId,movieId,rating,timestamp\r\n3,4,5,{T}"
-    frame = judge(spark, tmp_path, header + body)
+    frame = check(spark, tmp_path, header + body)
     assert good(frame) == [
         ("1", "2", 3.5, NOON.replace(tzinfo=None)),
         ("3", "4", 5.0, NOON.replace(tzinfo=None)),
@@ -139,7 +139,7 @@ def test_blank_lines_headers_marks_and_windows_line_ends_are_no_rows(
 def test_quotes_are_taken_off_and_may_hide_the_delimiter(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    frame = judge(
+    frame = check(
         spark,
         tmp_path,
         '"userId","movieId","rating","timestamp"\n'
@@ -156,7 +156,7 @@ def test_quotes_are_taken_off_and_may_hide_the_delimiter(
 def test_a_line_of_very_many_fields_is_malformed_and_stops_nothing(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    frame = judge(spark, tmp_path, f'"u",2,3.5,{T}\n"x"{"," * 30_000}\n')
+    frame = check(spark, tmp_path, f'"u",2,3.5,{T}\n"x"{"," * 30_000}\n')
     rows = frame.select("reason", F.length("raw")).orderBy("place").collect()
     assert [tuple(row) for row in rows] == [(None, None), ("malformed line", 10_000)]
 
@@ -164,7 +164,7 @@ def test_a_line_of_very_many_fields_is_malformed_and_stops_nothing(
 def test_the_code_that_parses_stays_small_enough_for_the_jvm_to_compile(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judge(spark, tmp_path, f"userId,movieId,rating,timestamp\n1,2,3.5,{T}\n").explain("codegen")
+    check(spark, tmp_path, f"userId,movieId,rating,timestamp\n1,2,3.5,{T}\n").explain("codegen")
     sizes = re.findall(r"maxMethodCodeSize:(\d+)", capsys.readouterr().out)
     # HotSpot's HugeMethodLimit: above it a method is interpreted for ever.
     assert sizes
@@ -180,24 +180,24 @@ def test_milliseconds_and_dates_are_the_same_instants_as_seconds(
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        assert good(judge(spark, folder, f"u,i,4.0,{text}\n")) == expected
+        assert good(check(spark, folder, f"u,i,4.0,{text}\n")) == expected
 
 
 def test_a_bare_year_or_time_of_day_is_no_timestamp(spark: SparkSession, tmp_path: Path) -> None:
     lines = (
         "a,2,3.5,2020-06-30 12:00:00\nb,2,3.5,2020\nc,2,3.5,12:00\nd,2,3.5,2020-13-45 00:00:00\n"
     )
-    found = reasons(judge(spark, tmp_path, lines))
+    found = reasons(check(spark, tmp_path, lines))
     assert [bool(reason) for reason in found.values()] == [False, True, True, True]
 
 
 def test_ratings_are_on_the_steps_of_their_scale(spark: SparkSession, tmp_path: Path) -> None:
     tenths = Scale(min=0.0, max=1.0, step=0.1)
     text = "".join(f"{r},2,{r},{T}\n" for r in ("0", "0.3", "0.7", "1.0", "0.35", "1.1"))
-    frame = judge(spark, tmp_path, text, scale=tenths)
+    frame = check(spark, tmp_path, text, scale=tenths)
     assert [row[0] for row in good(frame)] == ["0", "0.3", "0.7", "1.0"]
     tmp_path.joinpath("w").mkdir()
-    whole = judge(spark, tmp_path / "w", f"a\tb\t3\t{T}\na\tc\t0.5\t{T}\n", scale=WHOLE_STARS)
+    whole = check(spark, tmp_path / "w", f"a\tb\t3\t{T}\na\tc\t0.5\t{T}\n", scale=WHOLE_STARS)
     assert [row[1] for row in good(whole)] == ["b"]
 
 
@@ -219,10 +219,10 @@ def test_refused_rows_have_their_line_whatever_the_blocks(
     try:
         for key, value in small.items():
             spark.conf.set(key, value)
-        judged = judge(spark, tmp_path, *contents)
-        assert judged.rdd.getNumPartitions() > 3
+        checked = check(spark, tmp_path, *contents)
+        assert checked.rdd.getNumPartitions() > 3
         with Folder(spark, tmp_path / "root").scratch("test") as scratch:
-            staged = stage(judged, "ratings", names=names, scratch=scratch)
+            staged = stage(checked, "ratings", names=names, scratch=scratch)
             rejects = staged.rejects().collect()
             assert staged.rows_by_file() == {"f0": 294, "f1": 6, "f2": 117}
             assert staged.first_rejects(2) == [
@@ -258,7 +258,7 @@ def test_parquet_is_read_by_the_names_of_its_columns(spark: SparkSession, tmp_pa
     # The last two are names that ingest has for things of its own, or that Spark reads as a path.
     schema = "movieId int, rating float, rated_at timestamp, userId bigint, file string, `a.b` int"
     spark.createDataFrame(rows, schema).coalesce(1).write.parquet(str(path))
-    with judged_parquet(spark, path, tmp_path / "root") as frame:
+    with checked_parquet(spark, path, tmp_path / "root") as frame:
         found = frame.select("user_id", "item_id", "rating", "reason").orderBy("place").collect()
         raw = frame.where("reason = 'missing field'").orderBy("place").first()
     assert [tuple(row) for row in found] == [
@@ -293,7 +293,7 @@ def test_parquet_may_write_instants_in_any_way(
     names = ["user", "item", "rating", column, "_metadata"]
     columns = [pa.array([1, 2]), pa.array([5, 6]), pa.array([4.0, 3.0]), values, pa.array([0, 0])]
     pq.write_table(pa.table(columns, names), tmp_path / "r.parquet")
-    with judged_parquet(spark, tmp_path / "r.parquet", tmp_path / "root") as frame:
+    with checked_parquet(spark, tmp_path / "r.parquet", tmp_path / "root") as frame:
         shown = frame.select("user_id", F.unix_seconds("rated_at"), "reason", "file")
         found = shown.orderBy("place").collect()
     assert [tuple(row) for row in found] == [
@@ -320,7 +320,7 @@ def test_parquet_with_other_columns_or_types_is_refused(
     spark.createDataFrame([], schema).coalesce(1).write.parquet(str(path))
     with (
         pytest.raises(InputError, match=message),
-        judged_parquet(spark, path, tmp_path / "root"),
+        checked_parquet(spark, path, tmp_path / "root"),
     ):
         pass
 
@@ -372,7 +372,7 @@ def test_parquet_that_is_cut_off_is_unusable_input(spark: SparkSession, tmp_path
 
 def test_rows_without_a_rating_are_seen_but_not_rated(spark: SparkSession, tmp_path: Path) -> None:
     lines = f"a,2,3.5,{T}\nb,2,,{T}\nc,2, ,{T}\nd,2,3.5\ne,2,,\n"
-    found = reasons(judge(spark, tmp_path, lines))
+    found = reasons(check(spark, tmp_path, lines))
     assert found == {
         "a": None,
         "b": "not rated",

@@ -166,7 +166,7 @@ def lists_of(
     frames = []
     for number, (seen, n) in enumerate(questions):
         left_out = spark.createDataFrame(seen, "user int, item int")
-        lists = model.recommend(asked, n=n, seen=left_out, instant=micros(LATER)).frame
+        lists = model.recommend(asked, n=n, seen=left_out, instant=LATER).frame
         frames.append(lists.withColumn("question", F.lit(number)))
     rows = reduce(DataFrame.unionByName, frames).collect()
     found: list[dict[int, List]] = [{} for _ in questions]
@@ -290,6 +290,7 @@ def test_a_blend_of_which_validation_says_nothing_weighs_its_parts_equally(
 
 LOAD = """
 import json, sys
+from datetime import datetime
 from functools import reduce
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -301,6 +302,7 @@ builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "fa
 builder = builder.config("spark.default.parallelism", "1")
 spark = builder.config("spark.sql.shuffle.partitions", "3").getOrCreate()
 names, users, instant = json.loads(sys.argv[2])
+instant = datetime.fromisoformat(instant)
 asked = spark.createDataFrame([(u,) for u in users], "user int").persist()
 nothing = spark.createDataFrame([], "user int, item int")
 frames = []
@@ -319,7 +321,7 @@ def test_saved_models_give_the_same_lists_in_a_fresh_process(house: House, tmp_p
     names = list(registry.SPECS)
     place = Folder(house.spark, tmp_path)
     run_all([partial(house.fitted(name).save, place / name) for name in names])
-    given = json.dumps([names, USERS, micros(LATER)])
+    given = json.dumps([names, USERS, LATER.isoformat()])
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(tmp_path), given],
         capture_output=True, text=True, check=False, timeout=300,
@@ -352,7 +354,7 @@ def test_a_scorer_is_told_the_instant_for_which_lists_are_made(spark: SparkSessi
     packed = packed_pairs(seen)
     frames = []
     for hour in (6, 23):
-        instant = micros(datetime(1969, 5, 1, hour, 59, 59, 999_999, tzinfo=UTC))
+        instant = datetime(1969, 5, 1, hour, 59, 59, 999_999, tzinfo=UTC)
         for clock, left_out in ((whole, seen), (whole, packed), (split, seen)):
             lists = clock.recommend(users, n=2, seen=left_out, instant=instant).frame
             frames.append(lists.withColumn("hour", F.lit(hour)))
@@ -412,7 +414,7 @@ def test_a_blend_tells_its_parts_the_instant(house: House) -> None:
     users = spark.createDataFrame([(3,), (99,)], "user int")
     nothing = spark.createDataFrame([], "user int, item int")
     midnight, evening = (
-        model.recommend(users, n=1, seen=nothing, instant=micros(as_of.replace(hour=hour))).frame
+        model.recommend(users, n=1, seen=nothing, instant=as_of.replace(hour=hour)).frame
         for hour in (0, 17)
     )
     found = sorted((row.user, row.item) for row in midnight.unionByName(evening).collect())

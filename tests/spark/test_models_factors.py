@@ -135,7 +135,7 @@ def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
     assert len(found[0]) == asked.count()
 
 
-def test_lists_and_predictions_are_judged_the_same_whether_or_not_they_become_rows(
+def test_lists_and_predictions_are_evaluated_the_same_whether_or_not_they_become_rows(
     spark: SparkSession,
 ) -> None:
     fitted = model(spark)
@@ -145,20 +145,20 @@ def test_lists_and_predictions_are_judged_the_same_whether_or_not_they_become_ro
     lists = fitted.recommend(pairs(spark, (0, 0), (1, 0)), n=2, seen=pairs(spark, (0, 20)))
     predicted = fitted.predict(held_out)
 
-    def judged(lists: Interactions, predicted: Interactions) -> list[MetricRow]:
+    def evaluated(lists: Interactions, predicted: Interactions) -> list[MetricRow]:
         ranking = ranking_metrics(
             {"m": lists}, held_out, ks=[1, 2], relevance_threshold=3.0, split="test"
         )
         return ranking + rating_metrics({"m": predicted}, held_out, split="test")
 
-    rows = judged(lists.frame, predicted.frame)
-    assert judged(lists, predicted) == rows
+    rows = evaluated(lists.frame, predicted.frame)
+    assert evaluated(lists, predicted) == rows
     assert {row.metric for row in rows} >= {"rmse", "ndcg"}
     # One that recommends an item twice is refused either way.
     twice = mapped(lists.frame, lambda batches: (b.take([0, 0]) for b in batches if len(b)), LISTS)
     for wrong in (twice, twice.frame):
         with pytest.raises(ContractError, match="have an item more than once"):
-            judged(wrong, predicted)
+            evaluated(wrong, predicted)
 
 
 def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recpipe.spark.interactions import Mapped
 
 POPULARITY = {10: 9.0, 11: 8.0, 12: 7.0, 13: 6.0, 14: 5.0, 15: 4.0}
-INSTANT = 1_600_000_000_000_000
+INSTANT = datetime(2020, 9, 13, 12, 26, 40, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +32,7 @@ class Scores(FactorModel):
     """The same scores for every user that it knows; it notes who is asked for, and when."""
 
     asked: list[int] = field(default_factory=list)
-    instants: list[int | None] = field(default_factory=list)
+    instants: list[datetime | None] = field(default_factory=list)
 
     def recommend(self, users: DataFrame, **rest: Any) -> Mapped:
         self.asked.extend(row["user"] for row in users.collect())

@@ -65,7 +65,7 @@ def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
     spark: SparkSession, scratch: Folder
 ) -> None:
     cells = packed(*parts(spark), blocks=2)
-    # The best epoch is an early one: its factors must outlive the legs after it.
+    # The best epoch is an early one: its factors must outlive the segments after it.
     plan = plan_of(cells, learning_rate=0.2, learning_rate_decay=1.0, regularization=0.0, epochs=6)
     plan = replace(plan, checkpoint_interval=2)
 

@@ -389,10 +389,10 @@ def test_every_fold_has_its_counts() -> None:
     ]
 
 
-@given(removed=st.sets(st.sampled_from(sorted(MANIFEST))), judged=st.booleans())
-def test_any_part_of_the_manifest_may_be_missing(removed: set[str], judged: bool) -> None:
+@given(removed=st.sets(st.sampled_from(sorted(MANIFEST))), evaluated=st.booleans())
+def test_any_part_of_the_manifest_may_be_missing(removed: set[str], evaluated: bool) -> None:
     manifest = {key: value for key, value in MANIFEST.items() if key not in removed}
-    html = render(manifest, metrics=METRICS if judged else {}, people=[profile()])
+    html = render(manifest, metrics=METRICS if evaluated else {}, people=[profile()])
     Page(html)
 
 

@@ -33,8 +33,8 @@ SCHEMA = (
 Ids and instants are int64, or int32 where all fit; instants are seconds if int32, else
 microseconds. Of a chunk's rows the places are `place` and up, or those in `places` (int64). A
 chunk that is WHOLE says of its `lines` lines of `size` bytes how many were `clean` and how many are
-for `others` to judge, which ids it has, each once (`users` and `items` are how many), whether it
-is `ascending` by user, then item, each pair once, and its first and last pair.
+left to the general way (`others`), which ids it has, each once (`users` and `items` are how many),
+whether it is `ascending` by user, then item, each pair once, and its first and last pair.
 """
 
 KEPT = "clean long, superseded long, user_id binary, item_id binary, rating binary, rated_at binary"
@@ -112,7 +112,7 @@ def chunk(
         place: of the first of them.
         lines: how many there are.
         size: bytes of them.
-        others: how many are for others to judge.
+        others: how many are left to the general way.
         seconds: whether the times of `rows` are seconds, not microseconds.
     """  # fmt: skip
     from recpipe.kernels import ids as kernel

@@ -318,7 +318,7 @@ def is_row(layout: Layout) -> Column:
     return ~blank & (F.col("value") != layout.header)
 
 
-def judge(
+def check_rows(
     frame: DataFrame,
     rules: Sequence[Rule],
     *,
@@ -342,14 +342,14 @@ def judge(
     reason = F.when(row, verdict).otherwise(NO_ROW)
     if good is not None:
         reason = F.when(good, F.lit(None)).otherwise(reason)
-    judged = frame.withColumn("reason", reason)
+    checked = frame.withColumn("reason", reason)
     refused = F.col("reason").isin(*REASONS)
-    return judged.withColumn("raw", F.when(refused, F.left(raw, F.lit(_RAW_CHARACTERS))))
+    return checked.withColumn("raw", F.when(refused, F.left(raw, F.lit(_RAW_CHARACTERS))))
 
 
 @dataclass(frozen=True)
 class Staged:
-    """Judged rows on disk, read once from the source.
+    """Checked rows on disk, read once from the source.
 
     Args:
         frame: the value columns, null in a refused row, + file, block, place, reason, raw.
@@ -428,23 +428,23 @@ class Staged:
 
 
 def stage(
-    judged: DataFrame,
+    checked: DataFrame,
     name: str,
     *,
     names: Sequence[str],
     scratch: Folder,
     blocks: DataFrame | None = None,
 ) -> Staged:
-    """Write judged rows once, and count them from what was written.
+    """Write checked rows once, and count them from what was written.
 
     Args:
-        judged: what `judge` returned.
+        checked: what `check_rows` returned.
         name: of the table in `scratch`.
         names: of the source files, in order.
         scratch: where it is kept.
         blocks: of `Staged`.
     """
-    frame = scratch.write_table(name, judged)
+    frame = scratch.write_table(name, checked)
     # Counting on the way, by an Observation, is interpreted and costs as much as the parsing.
     counts = {row["reason"]: row["count"] for row in frame.groupBy("reason").count().collect()}
     counts.pop(NO_ROW, None)

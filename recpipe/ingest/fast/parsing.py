@@ -109,7 +109,7 @@ def find_cut(fs: FileSystem, uris: Sequence[str]) -> Cut:
 def parse_lines(
     pieces: DataFrame, rules: Mapping[str, Any], *, end: str, milliseconds: bool
 ) -> DataFrame:
-    """`chunks.SCHEMA`: chunks of the clean lines, and the lines that are for others to judge.
+    """`chunks.SCHEMA`: chunks of the clean lines, and those left to the general way.
 
     Args:
         pieces: (value, file, block): lines or some at a time, without their `end`; each block in
@@ -133,7 +133,7 @@ class Summary:
         blocks: (file, block, lines) in no order.
         size: bytes of all lines, with their line feeds.
         clean: clean lines of each file by its number.
-        others: lines that are for others to judge, the blank ones not among them.
+        others: lines that are left to the general way, the blank ones not among them.
         users: ids of users, those of several chunks counted in each.
         items: ids of items, likewise.
         in_order: whether clean lines are in the order of user, then item, each pair once.

@@ -1,7 +1,7 @@
 """Ratings on their way: read once from the source, counted, and ready to become the table.
 
 Clean lines of whole-number ids are parsed by a kernel and kept as chunks; what is not clean, and
-sources of another kind, are judged row by row by Spark. From here on they are one.
+sources of another kind, are checked row by row by Spark. From here on they are one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class StagedRatings:
         buckets: of users, in `chunks`.
         chunks: clean ratings of whole-number ids (`chunks.SCHEMA`); None if there are none.
         summary: of the chunks.
-        judged: all other rows; None if there are none.
+        general: all other rows; None if there are none.
         held: what takes room until it is given up.
     """
 
@@ -72,18 +72,18 @@ class StagedRatings:
     buckets: int
     chunks: DataFrame | None = None
     summary: Summary | None = None
-    judged: Staged | None = None
+    general: Staged | None = None
     held: DataFrame | None = None
 
     @property
     def later(self) -> int:
         """How many were made after the run date."""
-        return self.judged.later if self.judged else 0
+        return self.general.later if self.general else 0
 
     @property
     def unrated(self) -> int:
         """How many are of items that were seen and not rated."""
-        return self.judged.unrated if self.judged else 0
+        return self.general.unrated if self.general else 0
 
     @property
     def kept(self) -> int:
@@ -93,7 +93,7 @@ class StagedRatings:
     @property
     def seen(self) -> DataFrame | None:
         """(user_id, item_id, rated_at) of rows that are not rated, ids strings; None without."""
-        return self.judged.seen if self.judged and self.judged.unrated else None
+        return self.general.seen if self.general and self.general.unrated else None
 
     def histogram(self, numbers: int = 100_000) -> dict[float, int]:
         """How often each value is in the source, those off the scale included.
@@ -102,10 +102,10 @@ class StagedRatings:
             numbers: distinct values that are counted; of more, the most frequent.
         """
         found = passes.histogram(self.chunks) if self.chunks is not None else {}
-        if self.judged is not None:
+        if self.general is not None:
             known = ["reason IS NULL", f"reason = '{OFF_SCALE}'"]
             finite = "number IS NOT NULL AND NOT isnan(number) AND abs(number) < 1e30"
-            rows = self.judged.frame.where(f"({' OR '.join(known)}) AND {finite}")
+            rows = self.general.frame.where(f"({' OR '.join(known)}) AND {finite}")
             counted = rows.groupBy("number").count().orderBy(F.desc("count"), "number")
             for number, count in counted.limit(numbers).collect():
                 value = round(float(number), 6)
@@ -118,10 +118,10 @@ class StagedRatings:
 
     @property
     def good(self) -> DataFrame | None:
-        """The judged rows that were not refused, their ids strings; None if there are none."""
-        if self.judged is None or not self.judged.kept:
+        """The checked rows that were not refused, their ids strings; None if there are none."""
+        if self.general is None or not self.general.kept:
             return None
-        return self.judged.good
+        return self.general.good
 
     @property
     def ids_in_order(self) -> bool:
@@ -134,7 +134,7 @@ class StagedRatings:
         )
 
     def ids(self, name: str, *, scratch: Folder) -> DataFrame:
-        """The ids of good ratings, and of rows not rated, each once: long without judged rows."""
+        """The ids of good ratings, and of rows not rated, each once: long without checked rows."""
         good, seen = self.good, self.seen
         if good is None and seen is None and self.chunks is not None:
             if self.ids_in_order:
@@ -163,17 +163,19 @@ class StagedRatings:
         counts = dict.fromkeys(self.names, 0)
         for number, clean in (self.summary.clean if self.summary else {}).items():
             counts[self.names[number]] += clean
-        for name, others in (self.judged.rows_by_file() if self.judged else {}).items():
+        for name, others in (self.general.rows_by_file() if self.general else {}).items():
             counts[name] += others
         return counts
 
 
-def stage_judged(judged: DataFrame, *, names: Sequence[str], scratch: Folder) -> StagedRatings:
-    """Stage rows that `ratings` has judged."""
-    staged = stage(judged, "ratings", names=names, scratch=scratch)
+def stage_general(checked: DataFrame, *, names: Sequence[str], scratch: Folder) -> StagedRatings:
+    """Stage rows that `ratings` has checked."""
+    staged = stage(checked, "ratings", names=names, scratch=scratch)
     parallelism = scratch.spark.sparkContext.defaultParallelism
     buckets = passes.bucket_count(staged.rows * _ROW_BYTES, parallelism)
-    return StagedRatings(staged.rows, staged.rejected, staged.names, buckets=buckets, judged=staged)
+    return StagedRatings(
+        staged.rows, staged.rejected, staged.names, buckets=buckets, general=staged
+    )
 
 
 def stage_lines(
@@ -187,7 +189,7 @@ def stage_lines(
     scratch: Folder,
     unrated: tuple[float, ...] = (),
 ) -> StagedRatings:
-    """Parse lines of ratings, and have those judged that the kernel leaves over.
+    """Parse lines of ratings, and have Spark check those that the kernel leaves over.
 
     Args:
         uris: the files, in order.
@@ -216,11 +218,11 @@ def stage_lines(
         chunks.unpersist()
         chunks, summary = _held(read(parsing.Cut()))
     clean = sum(summary.clean.values())
-    judged = None
+    general = None
     if summary.others:
         left = without_ends(chunks.where(F.col("bucket") == LINE))
-        judged = stage(
-            ratings.judged_text(
+        general = stage(
+            ratings.checked_text(
                 left.select("value", *POSITION),
                 layout,
                 rules=ratings.Rules(scale, period, unrated),
@@ -230,15 +232,15 @@ def stage_lines(
             scratch=scratch,
             blocks=_blocks(summary, chunks),
         )
-    rejected = judged.rejected if judged else {}
+    rejected = general.rejected if general else {}
     return StagedRatings(
-        rows=clean + (judged.rows if judged else 0),
+        rows=clean + (general.rows if general else 0),
         rejected={reason: rejected[reason] for reason in REASONS if reason in rejected},
         names=tuple(names),
         buckets=buckets,
         chunks=chunks if clean else None,
         summary=summary if clean else None,
-        judged=judged,
+        general=general,
         held=chunks,
     )
 

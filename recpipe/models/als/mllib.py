@@ -24,7 +24,7 @@ from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
 from recpipe.spark.checkpoints import set_checkpoint_dir
 from recpipe.spark.held import cached
-from recpipe.spark.interactions import frame_of
+from recpipe.spark.interactions import frame_of, is_liked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,8 +123,7 @@ def preferences(data: TrainingData, *, settings: AlsImplicit) -> DataFrame:
     `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
     """
     ratings, rating = frame_of(data.ratings), F.col("rating")
-    lowest = liked_from(settings.preference_from, data.scale)
-    liked = F.lit(True) if lowest is None else rating >= F.lit(lowest).cast("float")
+    liked = is_liked(liked_from(settings.preference_from, data.scale))
     strength: Column = F.lit(1.0)
     if settings.confidence == "rating":
         scale = data.scale

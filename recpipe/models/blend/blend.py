@@ -83,7 +83,7 @@ class Blend:
             seen=data.ratings,
             max_users=own.max_users,
             seed=seed,
-            instant=int(data.as_of.timestamp()) * 1_000_000,
+            instant=data.as_of,
         )
         if asked is None:
             log.warning("blend: no relevant item in validation; all models weigh the same")

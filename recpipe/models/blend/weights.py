@@ -21,11 +21,13 @@ from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
 from recpipe.ranking.pairs import packed_pairs, runs_of, seen_by
+from recpipe.ranking.user_batch import microseconds
 from recpipe.spark.columns import arrow_row
 from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -102,7 +104,7 @@ def questions(
     seen: Interactions,
     max_users: int,
     seed: int,
-    instant: int,
+    instant: datetime,
 ) -> Questions | None:
     """What validation users ask of the parts; None if there is no such user.
 
@@ -115,7 +117,7 @@ def questions(
         seen: (user int, item int, ...) pairs that are no candidates.
         max_users: how many users are drawn at most.
         seed: of the draw.
-        instant: that the parts are asked for, in microseconds since 1970.
+        instant: that the parts are asked for.
     """
     spark = relevant.sparkSession
     users = relevant.select("user").distinct()
@@ -127,7 +129,7 @@ def questions(
         packed_pairs(frame.select("user", "item"), users=max_users).rows
         for frame in (asked, left_out)
     ]
-    work = partial(_asked, items=items, shape=inputs.shape, instant=instant)
+    work = partial(_asked, items=items, shape=inputs.shape, instant=microseconds(instant))
     rows = (
         together([*frames, *inputs.packed(buckets=buckets)], buckets=buckets)
         .mapInArrow(work, _QUESTIONS)

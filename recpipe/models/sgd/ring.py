@@ -4,7 +4,7 @@ An epoch costs what its arithmetic costs, since no stage begins or ends in it. I
 must run at the same time, so it needs a slot for each block, and no dynamic allocation.
 
 Checkpoints are written by Spark, so they lie wherever the root does, and only when complete do
-they count. For that the stage ends, and the next one begins where it ended: a leg. A leg costs
+they count. For that the stage ends, and the next one begins where it ended: a segment. It costs
 about two seconds whatever it does, so there are none of less than `least_seconds` but the last.
 """
 
@@ -22,7 +22,7 @@ from recpipe.errors import MissingError
 from recpipe.models.sgd.algorithm import Epoch, Progress
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import released_on_failure
-from recpipe.models.sgd.segment import CURVE, Leg
+from recpipe.models.sgd.segment import CURVE, Segment
 from recpipe.spark.held import cached, plain_plans
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class RingExchange:
     """One barrier stage; see the module.
 
     Args:
-        least_seconds: how long a leg lasts before it pauses for a checkpoint.
+        least_seconds: how long a segment lasts before it pauses for a checkpoint.
         silence: seconds without a sign of life after which a task gives up its neighbour.
         patience: seconds without slots enough after which a fit is given up.
     """
@@ -76,9 +76,9 @@ class RingExchange:
         seconds: list[float] = []
         with plain_plans(spark), admitted(spark, "sgd", tasks=tasks, patience=self.patience):
             while True:
-                leg = Leg(plan, keys, tuple(progress.curve), self.least_seconds)
+                segment = Segment(plan, keys, tuple(progress.curve), self.least_seconds)
                 before = scratch.read_table(checkpoint) if checkpoint else None
-                factors = cached(_frame(cells, before, leg))
+                factors = cached(_frame(cells, before, segment))
                 with released_on_failure(factors):
                     report = _report(factors)
                     progress = Progress.from_curve(plan, [Epoch(**p) for p in report["curve"]])
@@ -95,14 +95,14 @@ class RingExchange:
                 log.debug("sgd: checkpoint %s", checkpoint)
 
 
-def _frame(cells: DataFrame, before: DataFrame | None, leg: Leg) -> DataFrame:
+def _frame(cells: DataFrame, before: DataFrame | None, segment: Segment) -> DataFrame:
     rows = cells.where(F.col("step") >= 0).select("block", "step", *_CELL)
     if before is not None:
-        rows = _joined(rows, before, blocks=leg.plan.grid.blocks)
-    legged = rows.mapInArrow(leg.run, FACTORS, barrier=True)
+        rows = _joined(rows, before, blocks=segment.plan.grid.blocks)
+    fitted = rows.mapInArrow(segment.run, FACTORS, barrier=True)
     # Nothing would start a barrier stage again whose result goes to the driver; one that feeds a
     # shuffle is run again as a whole.
-    return legged.repartitionById(leg.plan.grid.blocks, "place")
+    return fitted.repartitionById(segment.plan.grid.blocks, "place")
 
 
 def _joined(cells: DataFrame, before: DataFrame, *, blocks: int) -> DataFrame:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CURVE = -1
 """The side of the row, of block 0, that holds as JSON the learning curve and how many seconds each
-epoch of the leg took."""
+epoch of the segment took."""
 NOW_USERS, NOW_ITEMS = 2, 3
 """The sides of the blocks as the last epoch left them, where another one was better."""
 
@@ -46,13 +46,13 @@ _NOTE = struct.Struct("<dd?")  # squared error met, squared error held out, whet
 
 
 @dataclass(frozen=True)
-class Leg:
+class Segment:
     """A part of a fit that is one barrier stage: from a checkpoint to the next, or to the end.
 
     Args:
         plan: of the fit.
         keys: of its ring.
-        curve: the epochs before this leg.
+        curve: the epochs before this segment.
         least_seconds: how long it lasts before it pauses for a checkpoint.
     """
 
@@ -62,7 +62,7 @@ class Leg:
     least_seconds: float
 
     def run(self, batches: Batches) -> Batches:
-        """The body of the task: cells, and from the second leg on factors, to factors."""
+        """The body of the task: cells, and from the second segment on factors, to factors."""
         ring = joined(self.keys)
         try:
             task = _Task(ring.place, ring, self)
@@ -75,10 +75,10 @@ class Leg:
 
 
 class _Task:
-    def __init__(self, block: int, ring: Ring, leg: Leg) -> None:
-        self.block, self.ring, self.leg, self.plan = block, ring, leg, leg.plan
-        self.grid = leg.plan.grid
-        self.progress = Progress.from_curve(leg.plan, leg.curve)
+    def __init__(self, block: int, ring: Ring, segment: Segment) -> None:
+        self.block, self.ring, self.segment, self.plan = block, ring, segment, segment.plan
+        self.grid = segment.plan.grid
+        self.progress = Progress.from_curve(segment.plan, segment.curve)
         self.cells: dict[int, tuple[Cell, Cell]] = {}
         self.users: Floats
         # Item blocks that are here, in the order of their visits.
@@ -87,7 +87,7 @@ class _Task:
         self.seconds: list[float] = []
 
     def read(self, batches: Batches) -> None:
-        """Cells of this block and, from the second leg on, its factors."""
+        """Cells of this block and, from the second segment on, its factors."""
         found: dict[tuple[int, int], Floats] = {}
         for batch in batches:
             for (block, step), cell in cells_of(batch).items():
@@ -97,7 +97,7 @@ class _Task:
             if "side" in batch.schema.names:
                 found.update(_factors(batch, self.plan))
         home = self.grid.slices_of(self.block)
-        if not self.leg.curve:
+        if not self.segment.curve:
             self.users = self.plan.first_users(self.block)
             self.here.extend((j, self.plan.first_items(j)) for j in home)
             return
@@ -118,8 +118,8 @@ class _Task:
         while not (self.progress.done or pause):
             epoch = len(self.progress.curve) + 1
             met = self._met(epoch)
-            left = total(self._lap(self._judged)) if self.plan.validation_rows else 0.0
-            long_enough = time.monotonic() - started >= self.leg.least_seconds
+            left = total(self._lap(self._left)) if self.plan.validation_rows else 0.0
+            long_enough = time.monotonic() - started >= self.segment.least_seconds
             due = long_enough and epoch % self.plan.checkpoint_interval == 0
             notes = [_NOTE.unpack(n) for n in self.ring.all_notes(_NOTE.pack(met, left, due))]
             held_out = total(note[1] for note in notes) if self.plan.validation_rows else None
@@ -139,7 +139,7 @@ class _Task:
 
         return total(self._lap(fitted))
 
-    def _judged(self, step: int, items: Floats) -> float:
+    def _left(self, step: int, items: Floats) -> float:
         return held_out_error(self.cells[step][1], self.users, items, self.plan)
 
     def _lap(self, work: Callable[[int, Floats], float]) -> list[float]:

@@ -176,8 +176,8 @@ def _visited(
 def _errors(cells: DataFrame, factors: DataFrame, plan: Plan) -> tuple[float, float | None]:
     """The sums of squared errors of an epoch: met in train, and left in validation.
 
-    The model is judged as the epoch left it, so every user block must see every item block once
-    more: all item blocks go to all tasks in one shuffle.
+    The error is that of the model as the epoch left it, so every user block must see every item
+    block once more: all item blocks go to all tasks in one shuffle.
     """
     users = factors.where(F.col("side") == USERS)
     if not plan.validation_rows:
@@ -187,23 +187,23 @@ def _errors(cells: DataFrame, factors: DataFrame, plan: Plan) -> tuple[float, fl
     items = factors.where(F.col("side") == ITEMS).withColumn("place", everywhere)
     held_out = cells.where(F.col("step") >= 0).select(*_VALIDATION)
 
-    def judge(rows: pa.Table, arrived: pa.Table) -> pa.Table:
-        return _judged(rows, arrived, plan)
+    def errors(rows: pa.Table, arrived: pa.Table) -> pa.Table:
+        return _errors_of_block(rows, arrived, plan)
 
-    judged = (
+    found = (
         held_out.groupBy("block")
         .cogroup(_placed(users.unionAll(items), plan).groupBy("place"))
-        .applyInArrow(judge, _ERRORS)
+        .applyInArrow(errors, _ERRORS)
         .collect()
     )
-    by_block = sorted(judged)
+    by_block = sorted(found)
     return total(row.met for row in by_block), total(row.left for row in by_block)
 
 
 _ERRORS = "block int, met double, left double"
 
 
-def _judged(rows: pa.Table, arrived: pa.Table, plan: Plan) -> pa.Table:
+def _errors_of_block(rows: pa.Table, arrived: pa.Table, plan: Plan) -> pa.Table:
     users, items = _blocks(arrived, plan, writable=False)
     ((b, (block, met)),) = users.items()
     cells = cells_of(rows)

@@ -75,7 +75,7 @@ def _against(spark: SparkSession, limit_mb: int, plan: Solve, found: Counted, *,
         return f"one side's factors take {max(sizes) >> 20} MiB, above max_broadcast_mb"
     if tasks > 1 and (reason := obstacle(spark, tasks=tasks)):
         return reason
-    # Of the factors a leg may have its beginning in memory, too.
+    # Of the factors a segment may have its beginning in memory, too.
     need = _RATING_BYTES * found.ratings // tasks + 2 * sum(sizes)
     limit = worker_limit(spark) or _WORKER_BYTES
     if need > limit:

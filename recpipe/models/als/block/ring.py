@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _SOLVED = "task int, side int, block int, data binary"
 _REPORT = -1
-"""The side of the row, of task 0, that holds as JSON how far the leg came."""
+"""The side of the row, of task 0, that holds as JSON how far the segment came."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ class Ring:
         ):
             while True:
                 begin = None if factors is None else spark.sparkContext.broadcast(factors)
-                leg = Leg(
+                segment = Segment(
                     self.plan, self.packed.index, keys, begin, done, iterations, self.least_seconds
                 )
-                solved = self._rows(leg)
+                solved = self._rows(segment)
                 if begin is not None:
                     begin.destroy()
                 done = self._checked(solved)
@@ -105,9 +105,9 @@ class Ring:
                 if done == iterations:
                     return factors
 
-    def _rows(self, leg: Leg) -> pa.Table:
+    def _rows(self, segment: Segment) -> pa.Table:
         several = self.packed.tasks > 1
-        solved = self.packed.sent.mapInArrow(leg.run, _SOLVED, barrier=several)
+        solved = self.packed.sent.mapInArrow(segment.run, _SOLVED, barrier=several)
         if not several:
             return solved.toArrow()
         # Nothing would start a barrier stage again whose result goes to the driver; one that feeds
@@ -138,7 +138,7 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Leg:
+class Segment:
     """A part of a fit that is one stage.
 
     Args:
@@ -177,17 +177,17 @@ class Leg:
 
 
 class _Task:
-    def __init__(self, leg: Leg, ring: Neighbours | None) -> None:
-        self.leg, self.ring, self.plan = leg, ring, leg.plan
-        self.sides = leg.index.value
+    def __init__(self, segment: Segment, ring: Neighbours | None) -> None:
+        self.segment, self.ring, self.plan = segment, ring, segment.plan
+        self.sides = segment.index.value
         self.place = 0 if ring is None else ring.place
         self.tasks = self.sides[USER].tasks
-        self.done = leg.done
+        self.done = segment.done
         # What no row's matrix determines: (side, position), the same in all tasks.
         self.bad: tuple[int, int] | None = None
-        if leg.begin:
+        if segment.begin:
             # A broadcast belongs to the worker, and the same task may run in it again.
-            users, items = leg.begin.value
+            users, items = segment.begin.value
             self.factors = users.copy(), items.copy()
         else:
             self.factors = self._first()
@@ -209,13 +209,13 @@ class _Task:
     def run(self, rows: Ratings) -> None:
         started = time.monotonic()
         pause = False
-        while self.done < self.leg.iterations and not pause and self.bad is None:
+        while self.done < self.segment.iterations and not pause and self.bad is None:
             for side in (ITEM, USER):
                 self._half(side, rows)
                 if self.bad is not None:
                     return
             self.done += 1
-            pause = self._agreed(time.monotonic() - started >= self.leg.least_seconds)
+            pause = self._agreed(time.monotonic() - started >= self.segment.least_seconds)
 
     def _agreed(self, due: bool) -> bool:
         """Task 0's word, for all."""
