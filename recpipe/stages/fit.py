@@ -12,7 +12,7 @@ from recpipe.runtime import signals
 from recpipe.stages.context import Context, scale, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pyspark.sql import DataFrame
@@ -30,11 +30,6 @@ FALLBACK = "sgd"
 def new_model(context: Context, name: str) -> Model:
     """The model of that name by the settings of the run."""
     return registry.build(name, dict(context.settings))
-
-
-def parts_of(model: Model, trained: Sequence[str]) -> tuple[str, ...]:
-    """The models that the fit of a model is handed fitted, of those that are trained."""
-    return registry.parts_of(model.name, model.sections(), trained)
 
 
 def training_data(
@@ -105,37 +100,33 @@ def fitted_models(run: Run) -> list[str]:
     return list(run.manifest["models"])
 
 
-def fall_back(context: Context, run: Run, name: str, error: Exception) -> None:
-    """Note that `sgd` takes the place of a model; raise where settings do not allow it."""
-    if not has_fallback(context, run, name) or _ends_all(error):
+def note_failure(context: Context, run: Run, name: str, error: Exception, *, needed: bool) -> bool:
+    """Note in log and manifest that a model could not be fitted; whether `sgd` takes its place.
+
+    Args:
+        context: of the stage.
+        run: to whose manifest it is added.
+        name: of the model.
+        error: that ended its fit.
+        needed: whether the run cannot go on where nothing takes the place of the model.
+
+    Raises:
+        Exception: `error`, where the run is to end with it, or where it is no failure of one fit:
+            settings that make no sense, or a signal.
+    """
+    replaced = name in context.settings.train.fallback_for and name != FALLBACK
+    # It learns from ratings alone.
+    replaced = replaced and scale(run) is not None
+    no_failure_of_a_fit = isinstance(error, UsageError) or signals.received() is not None
+    if no_failure_of_a_fit or (needed and not replaced):
         raise error
-    logger.warning("%s could not be fitted; going on with %s: %s", name, FALLBACK, _said(error))
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    then = f"with {FALLBACK}" if replaced else "without it"
+    logger.warning("%s could not be fitted; going on %s: %s", name, then, said)
     logger.debug("the fit of %s failed", name, exc_info=error)
-    entry = {"failed": name, "used": FALLBACK, "error": _said(error)}
-    run.record(fallbacks=[*run.manifest["fallbacks"], entry])
-
-
-def has_fallback(context: Context, run: Run, name: str) -> bool:
-    """Whether `sgd` takes the place of a model that fails: it learns from ratings alone."""
-    wanted = name in context.settings.train.fallback_for and name != FALLBACK
-    return wanted and scale(run) is not None
-
-
-def go_on_without(context: Context, run: Run, name: str, error: Exception) -> None:
-    """Note that a model failed; raise where the run is to end with it."""
-    settings = context.settings
-    wanted = settings.train.on_failure == "stop" or settings.publish.model == name
-    if wanted or _ends_all(error):
-        raise error
-    logger.warning("%s could not be fitted; going on without it: %s", name, _said(error))
-    logger.debug("the fit of %s failed", name, exc_info=error)
-    run.record(failed=[*run.manifest["failed"], {"model": name, "error": _said(error)}])
-
-
-def _ends_all(error: Exception) -> bool:
-    """Whether an error is no failure of one fit: settings that make no sense, or a signal."""
-    return isinstance(error, UsageError) or signals.received() is not None
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    if replaced:
+        entry = {"failed": name, "used": FALLBACK, "error": said}
+        run.record(fallbacks=[*run.manifest["fallbacks"], entry])
+    else:
+        run.record(failed=[*run.manifest["failed"], {"model": name, "error": said}])
+    return replaced

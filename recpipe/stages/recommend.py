@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
-from recpipe.models.registry import spec_of
+from recpipe.models.registry import parts_of, spec_of
 from recpipe.stages.context import Context, stage, stored, table, unrated
-from recpipe.stages.fit import FALLBACK, fall_back, fit, load, new_model, parts_of, training_data
+from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
 
 if TYPE_CHECKING:
     from recpipe.models.base import FittedModel
@@ -65,7 +65,7 @@ def _final_model(refits: _Refits) -> tuple[str, FittedModel]:
     try:
         return name, refits.of(name)
     except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
-        fall_back(context, run, name, error)
+        note_failure(context, run, name, error, needed=True)
     return FALLBACK, refits.of(FALLBACK)
 
 
@@ -96,7 +96,7 @@ class _Refits:
             model = _evaluated_model(context, run, name).refit_config
         else:
             model = new_model(context, name)
-        parts = parts_of(model, list(run.manifest["models"]))
+        parts = parts_of(name, model.sections(), list(run.manifest["models"]))
         data = training_data(
             context,
             run,

@@ -6,17 +6,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
-from recpipe.models.registry import spec_of
+from recpipe.models.registry import parts_of, spec_of
 from recpipe.stages.context import Context, folds_of, of_fold, scale, stage
 from recpipe.stages.fit import (
     FALLBACK,
-    fall_back,
     fit,
-    go_on_without,
-    has_fallback,
     load,
     new_model,
-    parts_of,
+    note_failure,
     training_data,
 )
 
@@ -31,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 def train(context: Context, run: Run) -> None:
     """Every model of `train.models`, fitted on train; what fails does not end the run."""
+    settings = context.settings
     with stage(context, run, "train"):
         run.record(models={}, fallbacks=[], failed=[])
         folds = folds_of(context, run)
@@ -42,11 +40,9 @@ def train(context: Context, run: Run) -> None:
                 fits = [_train_one(context, run, name, parts) for parts in folds]
             except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
                 last = error
-                if not has_fallback(context, run, name):
-                    go_on_without(context, run, name, error)
-                    continue
-                fall_back(context, run, name, error)
-                if FALLBACK not in run.manifest["models"] and FALLBACK not in waiting:
+                needed = settings.train.on_failure == "stop" or settings.publish.model == name
+                replaced = note_failure(context, run, name, error, needed=needed)
+                if replaced and FALLBACK not in [*run.manifest["models"], *waiting]:
                     waiting.append(FALLBACK)
             else:
                 run.add("models", {name: {"folds": fits}})
@@ -65,13 +61,17 @@ def _in_order(context: Context, run: Run) -> list[str]:
         left_out = [name for name in names if spec_of(name).predicts_ratings]
         names = [name for name in names if name not in left_out]
         if left_out:
-            logger.info("train: implicit feedback, so without %s", ", ".join(left_out))
+            logger.info(
+                "the feedback is implicit: models that predict ratings are not fitted: %s",
+                ", ".join(left_out),
+            )
         if not names or context.settings.publish.model in left_out:
             raise UsageError(
                 f"the feedback is implicit, and {', '.join(left_out)} predict ratings",
                 hint="fit als_implicit, ease or popularity, or set ingest.feedback=explicit",
             )
-    return sorted(names, key=lambda name: bool(parts_of(new_model(context, name), names)))
+    sections = dict(context.settings)
+    return sorted(names, key=lambda name: bool(parts_of(name, sections, names)))
 
 
 def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) 
     fold = parts.fold or 0
     fitted = {
         part: load(context, trained[part]["folds"][fold]["path"])
-        for part in parts_of(model, list(trained))
+        for part in parts_of(name, model.sections(), list(trained))
     }
     data = training_data(
         context,
