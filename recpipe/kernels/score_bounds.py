@@ -38,7 +38,7 @@ _PANELS = 64
 _SAMPLE = 8
 """Of so many panels one is looked at before all are."""
 _LEAST_RANK, _LEAST_USERS = 24, 256
-"""Below them all scores are computed before a screen is made."""
+"""Below them all scores are computed before bounds are made."""
 _LARGEST = 1e15
 """Of factors and biases: beyond it, bounds could overflow where scores do not."""
 
@@ -48,7 +48,7 @@ _LEAST = np.float32(1e-30)
 """Below it a vector is taken for its error: 127 / its largest number would overflow."""
 
 
-class Screen(NamedTuple):
+class ItemBounds(NamedTuple):
     """Items as `bound_tile` reads them.
 
     Args:
@@ -63,9 +63,11 @@ class Screen(NamedTuple):
     factors: NDArray[np.float32]
 
 
-SCREEN = types.NamedTuple((types.Array(uint8, 2, "C", readonly=True), MATRIX, MATRIX), Screen)
+ITEM_BOUNDS = types.NamedTuple(
+    (types.Array(uint8, 2, "C", readonly=True), MATRIX, MATRIX), ItemBounds
+)
 
-NO_SCREEN = Screen(
+NO_BOUNDS = ItemBounds(
     np.empty((0, LANES * BYTES), np.uint8),
     np.empty((0, LANES), np.float32),
     np.empty((0, BYTES), np.float32),
@@ -74,7 +76,7 @@ NO_SCREEN = Screen(
 
 
 def pays(*, users: int, rank: int) -> bool:
-    """Whether to make a screen for so many users, on this machine."""
+    """Whether to make bounds for so many users, on this machine."""
     return BYTE_PRODUCTS and rank >= _LEAST_RANK and users >= _LEAST_USERS
 
 
@@ -87,8 +89,8 @@ def _padded(rank: int) -> int:
     return -(-rank // BYTES) * BYTES
 
 
-def screen(factors: NDArray[np.float32], biases: NDArray[np.float32]) -> Screen:
-    """The screen of items, or none where there are numbers that bounds cannot be made of.
+def bounds_of_items(factors: NDArray[np.float32], biases: NDArray[np.float32]) -> ItemBounds:
+    """The bounds of items, or none where there are numbers that bounds cannot be made of.
 
     Args:
         factors: (panels * rank, LANES), see `topn.Panels`.
@@ -96,12 +98,12 @@ def screen(factors: NDArray[np.float32], biases: NDArray[np.float32]) -> Screen:
     """
     panels = len(biases)
     rank = len(factors) // max(1, panels)
-    found = Screen(
+    found = ItemBounds(
         np.full((panels * (_padded(rank) // BYTES), LANES * BYTES), 128, np.uint8),
         np.empty((panels * BOUNDS, LANES), np.float32),
         np.zeros((panels * LANES, _padded(rank)), np.float32),
     )
-    return found if _screen(factors, biases, rank, *found) else NO_SCREEN
+    return found if _bound_items(factors, biases, rank, *found) else NO_BOUNDS
 
 
 _THREE = types.UniTuple(float32, 3)
@@ -135,7 +137,7 @@ def _quantised(
     cache=True,
     nogil=True,
 )
-def _screen(
+def _bound_items(
     factors: NDArray[np.float32],
     biases: NDArray[np.float32],
     rank: int,
@@ -172,7 +174,7 @@ def _screen(
     cache=True,
     nogil=True,
 )
-def _screen_users(
+def _bound_users(
     users: NDArray[np.float32],
     base: NDArray[np.float32],
     padded: NDArray[np.float32],
@@ -246,12 +248,12 @@ _PACKED, _SIDES = int32[:, ::1], float32[:, ::1]
 
 
 @njit(
-    float32[::1](SCREEN, _PACKED, _SIDES, int64, VECTOR, uint16[:, ::1], int64),
+    float32[::1](ITEM_BOUNDS, _PACKED, _SIDES, int64, VECTOR, uint16[:, ::1], int64),
     cache=True,
     nogil=True,
 )
 def _floors(
-    screen: Screen,
+    item_bounds: ItemBounds,
     packed: NDArray[np.int32],
     sides: NDArray[np.float32],
     k: int,
@@ -267,7 +269,7 @@ def _floors(
     rows = min(len(hidden), len(base) - first)
     tiles = sides.shape[0] // SIDES
     height = packed.shape[0] // tiles
-    count = screen.bounds.shape[0] // BOUNDS
+    count = item_bounds.bounds.shape[0] // BOUNDS
     # Of half as many sets again as there are places, the k-th best is not far from the k-th item.
     sets = (3 * k + 2 * LANES - 1) // (2 * LANES)
     floors = np.full(rows, -np.inf, np.float32)
@@ -283,8 +285,8 @@ def _floors(
             for column in range(here):
                 seen[0, column] = hidden[tile * ROWS + column, panel]
             floor_tile(
-                packed, tile * height, sides, tile * SIDES, screen.items, panel * (height - 1),
-                screen.bounds, panel, seen, height - 1, lanes, panel // _SAMPLE % sets * LANES,
+                packed, tile * height, sides, tile * SIDES, item_bounds.items, panel * (height - 1),
+                item_bounds.bounds, panel, seen, height - 1, lanes, panel // _SAMPLE % sets * LANES,
             )  # fmt: skip
         for column in range(here):
             least = _kth(lanes[column], k, best)
@@ -294,12 +296,12 @@ def _floors(
 
 
 @njit(
-    int64(SCREEN, INTS, MATRIX, MATRIX, VECTOR, uint16[:, ::1], int64, TOP),
+    int64(ITEM_BOUNDS, INTS, MATRIX, MATRIX, VECTOR, uint16[:, ::1], int64, TOP),
     cache=True,
     nogil=True,
 )
 def best_of_bounds(
-    screen: Screen,
+    item_bounds: ItemBounds,
     items: NDArray[np.int32],
     biases: NDArray[np.float32],
     users: NDArray[np.float32],
@@ -311,7 +313,7 @@ def best_of_bounds(
     """Take scores into the best of some rows: those are computed whose bounds pass.
 
     Args:
-        screen: of the items.
+        item_bounds: of the items.
         items: their numbers.
         biases: (panels, LANES) theirs.
         users: (rows, rank) factors of these rows.
@@ -333,9 +335,9 @@ def best_of_bounds(
     # No bound is above the limit of a row that is not there.
     sides = np.full((tiles * SIDES, ROWS), np.inf, np.float32)
     padded = np.empty((rows, groups * BYTES), np.float32)
-    if not _screen_users(users, base[first : first + rows], padded, packed, sides):
+    if not _bound_users(users, base[first : first + rows], padded, packed, sides):
         return -1
-    floors = _floors(screen, packed, sides, k, base, hidden, first)
+    floors = _floors(item_bounds, packed, sides, k, base, hidden, first)
     thresholds = np.empty(rows, np.float32)
     for row in range(rows):
         thresholds[row] = least_of(top, first + row)
@@ -347,8 +349,8 @@ def best_of_bounds(
         for tile in range(tiles):
             for panel in range(block, min(block + _PANELS, count)):
                 found = bound_tile(
-                    packed, tile * (groups + 1), sides, tile * SIDES, screen.items, panel * groups,
-                    screen.bounds, panel, masks, groups,
+                    packed, tile * (groups + 1), sides, tile * SIDES,
+                    item_bounds.items, panel * groups, item_bounds.bounds, panel, masks, groups,
                 )  # fmt: skip
                 while found:
                     column = lowest_bit(found)
@@ -361,7 +363,7 @@ def best_of_bounds(
                         passed += 1
                         at = panel * LANES + lane
                         start = biases[panel, lane] + base[first + row]
-                        score = score_one(padded, row, screen.factors, at, start)
+                        score = score_one(padded, row, item_bounds.factors, at, start)
                         if not score > thresholds[row]:
                             continue
                         top.sizes[first + row] = insert(
@@ -377,4 +379,12 @@ def best_of_bounds(
     return passed
 
 
-__all__ = ["NO_SCREEN", "SCREEN", "Screen", "best_of_bounds", "item_bytes", "pays", "screen"]
+__all__ = [
+    "ITEM_BOUNDS",
+    "NO_BOUNDS",
+    "ItemBounds",
+    "best_of_bounds",
+    "bounds_of_items",
+    "item_bytes",
+    "pays",
+]

@@ -2,8 +2,8 @@
 
 Each row keeps its best k so far and the least of them as a threshold; each score is looked at once
 and nearly all fall at that comparison, those of a product while they are still in registers, or
-before it where bytes say that it cannot pass (`screen`). What a user has seen is asked only of the
-few that pass it.
+before it where bytes say that it cannot pass (`score_bounds`). What a user has seen is asked only
+of the few that pass it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from recpipe.kernels.best import (
     insert,
     least_of,
 )
-from recpipe.kernels.score_bounds import NO_SCREEN, SCREEN, Screen, best_of_bounds
+from recpipe.kernels.score_bounds import ITEM_BOUNDS, NO_BOUNDS, ItemBounds, best_of_bounds
 from recpipe.kernels.tiles import LANES, ROWS, score_tile
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Panels(NamedTuple):
 
 _PANELS_TYPE = types.NamedTuple((INTS, MATRIX, MATRIX), Panels)
 
-T = TypeVar("T", Panels, Seen, Screen)
+T = TypeVar("T", Panels, Seen, ItemBounds)
 
 
 def best_of_products(
@@ -96,7 +96,7 @@ def best_of_products(
     base: NDArray[np.float32],
     seen: Seen,
     top: Top,
-    screen: Screen = NO_SCREEN,
+    item_bounds: ItemBounds = NO_BOUNDS,
 ) -> None:
     """Take base + item bias + user factors . item factors into the best of each row.
 
@@ -109,11 +109,11 @@ def best_of_products(
         base: (rows,) what is added to all scores of a row.
         seen: what is left out.
         top: changed in place; scores that are -inf or NaN are never taken.
-        screen: of the items; the lists are the same without.
+        item_bounds: of the items; the lists are the same without.
     """
     seen, columns = _found(panels.items, seen)
     _best_of_products(
-        _constant(panels), columns, users, base, _constant(seen), top, _constant(screen)
+        _constant(panels), columns, users, base, _constant(seen), top, _constant(item_bounds)
     )
 
 
@@ -245,7 +245,7 @@ def _best_of_batch(
 
 
 @njit(
-    void(_PANELS_TYPE, INTS, MATRIX, VECTOR, SEEN, TOP, SCREEN),
+    void(_PANELS_TYPE, INTS, MATRIX, VECTOR, SEEN, TOP, ITEM_BOUNDS),
     cache=True,
     nogil=True,
 )
@@ -256,22 +256,22 @@ def _best_of_products(
     base: NDArray[np.float32],
     seen: Seen,
     top: Top,
-    screen: Screen,
+    item_bounds: ItemBounds,
 ) -> None:
     rows, rank = users.shape
     count = panels.biases.shape[0]
     hidden = np.empty((min(rows, _BATCH), count), np.uint16)
-    screened = len(screen.bounds) > 0
+    bounded = len(item_bounds.bounds) > 0
     for first in range(0, rows, _BATCH):
         batch = users[first : first + _BATCH]
         for row in range(len(batch)):
             hide(hidden[row], seen, first + row, places)
-        if screened:
+        if bounded:
             passed = best_of_bounds(
-                screen, panels.items, panels.biases, batch, base, hidden, first, top
+                item_bounds, panels.items, panels.biases, batch, base, hidden, first, top
             )
             # Beyond it bounds cost more than they spare.
-            screened = passed * _PASSED < len(batch) * count * LANES * rank
+            bounded = passed * _PASSED < len(batch) * count * LANES * rank
             if passed >= 0:
                 continue
         _best_of_batch(panels, batch, base, hidden, first, top)

@@ -71,7 +71,7 @@ class FactorScorer:
         bounds = (
             self._bounds
             if score_bounds.pays(users=len(base), rank=rank)
-            else score_bounds.NO_SCREEN
+            else score_bounds.NO_BOUNDS
         )
         kernel.best_of_products(self.panels, factors, base, seen, top, bounds)
 
@@ -89,9 +89,9 @@ class FactorScorer:
         return factors, batch.vectors[:, rank] + np.float32(self.mean)
 
     @cached_property
-    def _bounds(self) -> score_bounds.Screen:
+    def _bounds(self) -> score_bounds.ItemBounds:
         # In the worker, once for as long as it holds the scorer: it costs less than its way there.
-        return score_bounds.screen(self.panels.factors, self.panels.biases)
+        return score_bounds.bounds_of_items(self.panels.factors, self.panels.biases)
 
     def score(self, batch: UserBatch, pairs: Pairs) -> NDArray[np.float64]:
         """(n,) in float64; users and items that the model does not know have zeros."""

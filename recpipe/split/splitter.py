@@ -30,7 +30,7 @@ _BY_TIME = frozenset({"global_time", "user_fraction", "last_n", "leave_one_out",
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the ratings.
+    """The parts that a split has made, and by which strategy.
 
     Args:
         folds: in order, one without folds; frames have the columns of contracts.SPLIT.

@@ -112,11 +112,11 @@ def _boundaries(fractions: tuple[float, float, float]) -> tuple[Fraction, Fracti
 def _global_time(ratings: DataFrame, boundaries: Sequence[Fraction]) -> Assignment:
     micros = ratings.select(F.unix_micros("rated_at").alias("at"))
     column = SortedColumn.of(micros, "at")
-    validation_from, test_from = _apart(column, *_cut(column, boundaries))
+    validation_from, test_from = _distinct_cuts(column, *_cut(column, boundaries))
     return _at_instants(ratings, _instant(validation_from), _instant(test_from))
 
 
-def _apart(column: SortedColumn, validation_from: int, test_from: int) -> tuple[int, int]:
+def _distinct_cuts(column: SortedColumn, validation_from: int, test_from: int) -> tuple[int, int]:
     """The cuts, moved where instants are so few that a part would be empty.
 
     Where both cuts fall on one instant, such as one of three days, validation begins at the instant

@@ -143,13 +143,13 @@ def both_ways(
 ) -> tuple[kernel.Top, kernel.Top]:  # fmt: skip
     """Lists from all scores, and lists from those that pass a score_bounds."""
     numbers = np.arange(len(q), dtype=np.int32)
-    plain, screened = (kernel.Top.empty(len(p), k) for _ in range(2))
+    plain, bounded = (kernel.Top.empty(len(p), k) for _ in range(2))
     for part in np.array_split(numbers, blocks):
         panels = kernel.Panels.of(part, q[part], bias[part])
         kernel.best_of_products(panels, p, base, seen, plain)
-        made = score_bounds.screen(panels.factors, panels.biases)
-        kernel.best_of_products(panels, p, base, seen, screened, made)
-    return plain, screened
+        made = score_bounds.bounds_of_items(panels.factors, panels.biases)
+        kernel.best_of_products(panels, p, base, seen, bounded, made)
+    return plain, bounded
 
 
 def assert_same(one: kernel.Top, other: kernel.Top) -> None:
@@ -213,7 +213,7 @@ def test_few_scores_pass_a_screen() -> None:
     p, q = (rng.normal(size=(n, 64)).astype(np.float32) for n in (256, 8000))
     bias, base = np.zeros(8000, np.float32), np.zeros(256, np.float32)
     panels = kernel.Panels.of(np.arange(8000, dtype=np.int32), q, bias)
-    made = score_bounds.screen(panels.factors, panels.biases)
+    made = score_bounds.bounds_of_items(panels.factors, panels.biases)
     hidden = np.zeros((256, 500), np.uint16)
     top = kernel.Top.empty(256, 10)
     for view in made:
@@ -233,7 +233,7 @@ def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
         panels = topn.Panels.of(np.arange(2000, dtype=np.int32), q, bias)
         seen = topn.Seen(np.zeros(301, np.int64), np.empty(0, np.int32))
         tops = [topn.Top.empty(300, 10) for _ in range(2)]
-        bounds = [score_bounds.NO_SCREEN, score_bounds.screen(*panels[1:])]
+        bounds = [score_bounds.NO_BOUNDS, score_bounds.bounds_of_items(*panels[1:])]
         for top, made in zip(tops, bounds, strict=True):
             topn.best_of_products(panels, p, base, seen, top, made)
         assert all(np.array_equal(*pair) for pair in zip(*tops))
