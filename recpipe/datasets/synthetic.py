@@ -168,11 +168,11 @@ def _check(shape: Shape) -> None:
             hint="leave out what you do not need",
         )
     each = shape.ratings / shape.users
-    most = MOST_ACTIVITY_SHARE * shape.items
-    if each < LEAST_ACTIVITY or each > most:
+    highest = MOST_ACTIVITY_SHARE * shape.items
+    if each < LEAST_ACTIVITY or each > highest:
         raise UsageError(
             f"{shape.ratings:,} ratings of {shape.users:,} users are {each:,.1f} each; "
-            f"with {shape.items:,} items it must be {LEAST_ACTIVITY} to {most:,.1f}",
+            f"with {shape.items:,} items it must be {LEAST_ACTIVITY} to {highest:,.1f}",
             hint="change users or items, or leave them out",
         )
 

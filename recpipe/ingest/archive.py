@@ -97,7 +97,7 @@ class Archive:
 
     def _unpack(self, member: str, target: Path, *, room: int) -> Unpacked:
         info = self._members[member]
-        most = self._limits.ratio * max(info.compress_size, 1)
+        limit = self._limits.ratio * max(info.compress_size, 1)
         size, digest = 0, hashlib.sha256()
         with (
             self._reading(member),
@@ -111,7 +111,7 @@ class Archive:
                         f"{self._name}: unpacks to more than {self._limits.bytes:,} bytes",
                         hint="unpack it by hand, or raise ingest.zip_max_bytes",
                     )
-                if size > most:
+                if size > limit:
                     raise InputError(
                         f"{self._name}: {member} unpacks to more than {self._limits.ratio:g} times"
                         " its size",

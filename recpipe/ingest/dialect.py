@@ -151,15 +151,15 @@ def share(rows: Sequence[Sequence[str]]) -> float:
 
 def delimiter_of(text: Text) -> str:
     """The delimiter that cuts most lines into as many cells; empty if none does."""
-    best, most = "", (0.0, 0)
+    best, highest = "", (0.0, 0)
     for delimiter in DELIMITERS:
         if delimiter == " " and best:
             break
         rows = [fields(line, delimiter) for line in text.lines]
         width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
         found = round(share(rows), 1), width
-        if width > 1 and found[0] >= _ALIKE and found > most:
-            best, most = delimiter, found
+        if width > 1 and found[0] >= _ALIKE and found > highest:
+            best, highest = delimiter, found
     return best
 
 

@@ -223,13 +223,13 @@ def _refuse_unusable(rated: StagedRatings, source: Source, max_rejected_share: f
 
 def _hint(rejected: Mapping[str, int]) -> str:
     """What helps against the reason that most rows are refused for."""
-    most = max(rejected, key=lambda reason: rejected[reason])
+    commonest = max(rejected, key=lambda reason: rejected[reason])
     mend = {
         OFF_SCALE: "set ingest.rating_scale, or ingest.feedback=implicit if these are no ratings",
         OUT_OF_RANGE: "say how instants are written by ingest.time_format, or leave them out by"
         ' ingest.columns.time=""',
         NOT_A_NUMBER: "name the column of ratings by ingest.columns.rating",
-    }.get(most, "mend the source")
+    }.get(commonest, "mend the source")
     return f"{mend}, or raise ingest.max_rejected_share"
 
 

@@ -58,7 +58,7 @@ def conjugate_gradients(
     diagonal: NDArray[np.float64],
     *,
     tolerance: float,
-    most: int,
+    max_products: int,
 ) -> tuple[NDArray[np.float64], int]:
     """Solve S x = right for a symmetric, positive semi-definite S.
 
@@ -67,13 +67,13 @@ def conjugate_gradients(
         right: the right side, in the range of S.
         diagonal: preconditioner; positive.
         tolerance: the residual's norm over that of `right` at which it is solved.
-        most: products allowed.
+        max_products: products allowed.
 
     Returns:
         x, and the number of products taken.
 
     Raises:
-        ArithmeticError: if it is not solved within `most` products.
+        ArithmeticError: if it is not solved within `max_products` products.
     """
     x = np.zeros_like(right)
     residual = right.copy()
@@ -81,7 +81,7 @@ def conjugate_gradients(
     scaled = residual / diagonal
     direction = scaled.copy()
     energy = float(residual @ scaled)
-    for taken in range(most + 1):
+    for taken in range(max_products + 1):
         if float(np.linalg.norm(residual)) <= goal:
             return x, taken
         image = product(direction)
@@ -91,7 +91,7 @@ def conjugate_gradients(
         scaled = residual / diagonal
         energy, before = float(residual @ scaled), energy
         direction = scaled + (energy / before) * direction
-    raise ArithmeticError(f"not solved in {most} steps")
+    raise ArithmeticError(f"not solved in {max_products} steps")
 
 
 __all__ = ["conjugate_gradients", "eliminated", "user_means"]

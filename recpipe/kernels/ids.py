@@ -37,12 +37,12 @@ def distinct_of_many(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """The ids, each once, ascending; quick where they lie close together, in whatever order."""
     if len(ids) == 0:
         return ids
-    least, most = int(ids.min()), int(ids.max())
-    if most - least >= _most_places(len(ids)):
+    lowest, highest = int(ids.min()), int(ids.max())
+    if highest - lowest >= _most_places(len(ids)):
         return distinct_of_runs(np.sort(ids))
-    seen = np.zeros(most - least + 1, bool)
-    seen[ids - least] = True
-    return np.flatnonzero(seen) + least
+    seen = np.zeros(highest - lowest + 1, bool)
+    seen[ids - lowest] = True
+    return np.flatnonzero(seen) + lowest
 
 
 def counts_of(ids: Ints) -> Counts:
@@ -143,12 +143,12 @@ def _places(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int
     """Where each of `wanted` is in `ids`; anywhere in it if it is not there."""
     if len(ids) == 0:
         raise KeyError(f"ids without a number, {int(wanted[0])} for one")
-    least, most = int(ids[0]), int(ids[-1])
-    if most - least >= _most_places(len(wanted)):
+    lowest, highest = int(ids[0]), int(ids[-1])
+    if highest - lowest >= _most_places(len(wanted)):
         return np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    table = np.zeros(most - least + 1, np.int32)
-    table[ids - least] = np.arange(len(ids), dtype=np.int32)
-    return table[np.clip(wanted, least, most) - least].astype(np.int64)
+    table = np.zeros(highest - lowest + 1, np.int32)
+    table[ids - lowest] = np.arange(len(ids), dtype=np.int32)
+    return table[np.clip(wanted, lowest, highest) - lowest].astype(np.int64)
 
 
 def _most_places(count: int) -> int:

@@ -192,13 +192,13 @@ def _find_hits(
     """
     wanted_at, wanted_items, _ = wanted
     at, items, ranks = lists
-    users, longest, most = len(at) - 1, 0, 0
+    users, longest, largest = len(at) - 1, 0, 0
     # np.diff and max would say it in two lines, and take three seconds to compile.
     for user in range(users):
         size = at[user + 1] - at[user]
         longest = max(longest, size)
-        most = max(most, size + wanted_at[user + 1] - wanted_at[user])
-    room = 1 << _bits(most)
+        largest = max(largest, size + wanted_at[user + 1] - wanted_at[user])
+    room = 1 << _bits(largest)
     table = np.empty(room, np.int32), np.full(room, -1, np.int64), np.empty(room, np.uint8)
     ranked = np.full(longest + 1, -1, np.int64)
     for user in range(users):

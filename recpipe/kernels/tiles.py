@@ -546,8 +546,8 @@ def _bound(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     highest = fma(given.side(2, 1), given.bound(4), highest)
     found = zero = ir.Constant(_INDEX, 0)
     for r, product in enumerate(products):
-        most = fma(product, given.side(0, r), highest)
-        above = builder.fcmp_ordered(">", most, given.side(1, r))
+        bound = fma(product, given.side(0, r), highest)
+        above = builder.fcmp_ordered(">", bound, given.side(1, r))
         place = given.last.at(zero, ir.Constant(_INDEX, r))
         builder.store(_bits(builder, above), place)
         found = builder.or_(found, builder.shl(_any(builder, above), ir.Constant(_INDEX, r)))

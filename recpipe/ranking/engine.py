@@ -101,8 +101,8 @@ def top_n(
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
     # `users` is a frame of unknown size: what the model knows bounds how many get a list.
-    most = None if scoring.everyone else scoring.users
-    buckets = buckets_of(seen, users=most)
+    max_users = None if scoring.everyone else scoring.users
+    buckets = buckets_of(seen, users=max_users)
 
     def frames() -> list[DataFrame]:
         known = scoring.inputs.packed(buckets=buckets)
@@ -110,7 +110,7 @@ def top_n(
 
     work: list[Callable[[], Any]] = [
         scoring.items,
-        lambda: packed_pairs(seen, users=most).rows,
+        lambda: packed_pairs(seen, users=max_users).rows,
         frames,
     ]
     items, left_out, known = run_all(work)

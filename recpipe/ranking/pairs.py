@@ -150,14 +150,14 @@ def _by_bucket(pairs: NDArray[np.int64], buckets: int) -> pa.RecordBatch:
 
 def _runs(pairs: NDArray[np.int64], buckets: int) -> Runs:
     """By bucket; the items of a user as they came."""
-    least, most = int(pairs.min()) >> 32, int(pairs.max()) >> 32
+    lowest, highest = int(pairs.min()) >> 32, int(pairs.max()) >> 32
     items_bits = int(np.bitwise_or.reduce(pairs)) & 0xFFFFFFFF
     kind: type[Any] = np.int32 if items_bits >> 16 else _NARROW
-    if most - least < len(pairs) // _DENSE:
-        users = np.arange(least, most + 1, dtype=np.int32)
+    if highest - lowest < len(pairs) // _DENSE:
+        users = np.arange(lowest, highest + 1, dtype=np.int32)
         users, sizes, begins = kernel.plan(pairs, users, buckets)
         items = np.empty(len(pairs), kind)
-        kernel.fill(pairs, least, begins, items)
+        kernel.fill(pairs, lowest, begins, items)
         return Runs(users, sizes, items)
     # A place for each user would cost more than the pairs. What stands together is one run.
     moved, _, _ = by_bucket(pairs, NONE, buckets)
@@ -168,12 +168,12 @@ def _runs(pairs: NDArray[np.int64], buckets: int) -> Runs:
 
 
 def _no_longer_than(
-    most: int, users: NDArray[np.int32], sizes: NDArray[np.int32]
+    max_items: int, users: NDArray[np.int32], sizes: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The same runs, those of more than `most` items cut."""
-    times = -(-sizes // most)
-    rest = sizes - (times - 1) * most
-    cut = np.full(times.sum(), most, np.int32)
+    """The same runs, those of more than `max_items` items cut."""
+    times = -(-sizes // max_items)
+    rest = sizes - (times - 1) * max_items
+    cut = np.full(times.sum(), max_items, np.int32)
     cut[np.cumsum(times) - 1] = rest
     return np.repeat(users, times), cut
 

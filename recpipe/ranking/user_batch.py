@@ -112,9 +112,9 @@ class InputShape:
             arrays: of the bucket, as `readers` read them.
             instant: that lists are made for, in microseconds since 1970.
         """
-        return self._batch(users, list(arrays), instant)
+        return self.batch_from(users, list(arrays), instant)
 
-    def _batch(self, users: Ints, arrays: list[Any], instant: int | None) -> UserBatch:
+    def batch_from(self, users: Ints, arrays: list[Any], instant: int | None) -> UserBatch:
         """As `batch`; removes what it reads from the front of `arrays`."""
         known = np.zeros(len(users), bool)
         vectors: UserVectors | None = None
@@ -125,7 +125,7 @@ class InputShape:
         if self.histories:
             histories = histories_of(arrays.pop(0), users)
             known |= np.diff(histories.offsets) > 0
-        parts = tuple(part._batch(users, arrays, instant) for part in self.parts)
+        parts = tuple(part.batch_from(users, arrays, instant) for part in self.parts)
         for part in parts:
             known |= part.known
         numbers = None if vectors is None else vectors.numbers

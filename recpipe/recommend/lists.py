@@ -27,7 +27,7 @@ def recommend_all(
     ratings: DataFrame | Stored,
     n: int,
     scratch: Folder,
-    most_users: int | None = None,
+    max_users: int | None = None,
     instant: datetime | None = None,
     unrated: DataFrame | None = None,
 ) -> DataFrame:
@@ -45,7 +45,7 @@ def recommend_all(
         n: places a user.
         scratch: where the model's lists are kept, since they are read more than once. The frame
             that is returned reads from it: write it elsewhere before the folder goes.
-        most_users: how many users `ratings` can have, where that is known: if the model's own lists
+        max_users: how many users `ratings` can have, where that is known: if the model's own lists
             have n places for as many, none of them need be looked at.
         instant: that the lists are made for.
         unrated: (user, item, ...) that were seen and not rated.
@@ -61,7 +61,7 @@ def recommend_all(
     with narrow_rows(seen.sparkSession):
         counted = ranked.observe(written, F.count(F.lit(1)).alias("places"))
         own = scratch.write_table("own", counted)
-    full = most_users is not None and written.get["places"] == n * most_users
+    full = max_users is not None and written.get["places"] == n * max_users
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
     if short is None or short.isEmpty():
         return own.withColumn("source", F.lit(model.name))

@@ -80,8 +80,8 @@ def buckets_for(spark: SparkSession, *, users: int | None = None) -> int:
     partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 0)
     # Not left to Spark, which would choose by the size of the users, which is small, and not by the
     # work that follows, which is large.
-    most = max(2 * spark.sparkContext.defaultParallelism, partitions)
-    return most if users is None else max(1, min(most, users // _FEW))
+    max_buckets = max(2 * spark.sparkContext.defaultParallelism, partitions)
+    return max_buckets if users is None else max(1, min(max_buckets, users // _FEW))
 
 
 def _pair_of() -> Column:
@@ -300,11 +300,11 @@ def pieces(
         buckets: number, keys and values of each.
         width: bytes of the longer of a key and its values.
     """
-    most = max(1, VALUE_BYTES // width)
+    step = max(1, VALUE_BYTES // width)
     return rows_of(
-        (bucket, keys[start : start + most], values[start : start + most])
+        (bucket, keys[start : start + step], values[start : start + step])
         for bucket, keys, values in buckets
-        for start in range(0, len(keys), most)
+        for start in range(0, len(keys), step)
     )
 
 

@@ -42,7 +42,7 @@ def recommend(context: Context, run: Run) -> None:
                 ratings=ratings,
                 n=settings.recommend.n,
                 scratch=scratch,
-                most_users=run.manifest["input"]["users"]["total"],
+                max_users=run.manifest["input"]["users"]["total"],
                 unrated=unrated(context, run),
                 instant=context.end,
             )

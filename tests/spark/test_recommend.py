@@ -73,7 +73,7 @@ def lists_of(
     rated: list[tuple[int, int]],
     *,
     n: int,
-    most_users: int | None = None,
+    max_users: int | None = None,
 ) -> tuple[dict[int, list[tuple[int, int, str]]], Scores]:
     ratings = spark.createDataFrame(rated, "user int, item int")
     fallback = model_of(spark, "popularity", POPULARITY)
@@ -83,7 +83,7 @@ def lists_of(
         ratings=ratings,
         n=n,
         scratch=scratch,
-        most_users=most_users,
+        max_users=max_users,
         instant=INSTANT,
     )
     found: dict[int, list[tuple[int, int, str]]] = {}
@@ -106,15 +106,15 @@ def test_full_lists_are_the_models_own_and_the_fallback_is_not_asked(
     assert fallback.asked == []
 
 
-@pytest.mark.parametrize("most_users", [3, 4])
+@pytest.mark.parametrize("max_users", [3, 4])
 def test_full_lists_for_fewer_users_than_there_are_hide_no_short_one(
-    spark: SparkSession, scratch: Folder, most_users: int
+    spark: SparkSession, scratch: Folder, max_users: int
 ) -> None:
     # Two of three users have a full list; a fourth is known from an older source.
     model = model_of(spark, "sgd", {14: 3.0, 15: 2.0}, knows={1, 2})
 
     found, fallback = lists_of(
-        spark, scratch, model, [(1, 11), (2, 13), (3, 10)], n=2, most_users=most_users
+        spark, scratch, model, [(1, 11), (2, 13), (3, 10)], n=2, max_users=max_users
     )
 
     assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2, 3: 2}
@@ -127,7 +127,7 @@ def test_lists_for_every_user_there_can_be_are_not_looked_at_again(
 ) -> None:
     model = model_of(spark, "sgd", {14: 3.0, 15: 2.0})
 
-    found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13)], n=2, most_users=2)
+    found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13)], n=2, max_users=2)
 
     assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2}
     assert fallback.asked == []

@@ -27,7 +27,7 @@ def solve(
         eliminated(value),
         diagonal,
         tolerance=1e-10,
-        most=100,
+        max_products=100,
     )
     return kernel.user_means(value - biases[item], starts, regularization=users), biases
 
@@ -77,7 +77,7 @@ def test_a_system_that_is_not_solved_in_time_is_an_error() -> None:
     matrix = np.diag([1.0, 10.0, 100.0])
     with pytest.raises(ArithmeticError, match="not solved in 1 steps"):
         kernel.conjugate_gradients(
-            lambda x: matrix @ x, np.ones(3), np.ones(3), tolerance=1e-9, most=1
+            lambda x: matrix @ x, np.ones(3), np.ones(3), tolerance=1e-9, max_products=1
         )
 
 
@@ -85,5 +85,7 @@ def test_nothing_to_explain_is_solved_at_once() -> None:
     def never(x: np.ndarray) -> np.ndarray:
         raise AssertionError(x)
 
-    x, taken = kernel.conjugate_gradients(never, np.zeros(2), np.ones(2), tolerance=0.1, most=9)
+    x, taken = kernel.conjugate_gradients(
+        never, np.zeros(2), np.ones(2), tolerance=0.1, max_products=9
+    )
     assert (x.tolist(), taken) == ([0, 0], 0)

@@ -50,8 +50,8 @@ def planted(
         mine = block_of == b
         block = Block.of(
             b,
-            everything.take(np.flatnonzero(mine & ~held_out)),
-            everything.take(np.flatnonzero(mine & held_out)),
+            everything.at(np.flatnonzero(mine & ~held_out)),
+            everything.at(np.flatnonzero(mine & held_out)),
             grid=grid,
             items=table,
         )

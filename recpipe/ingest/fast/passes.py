@@ -49,8 +49,8 @@ _PLACE_BITS = 40
 
 def bucket_count(size: int, parallelism: int) -> int:
     """Buckets for `size` bytes of source: two a core, but neither slivers nor loads of memory."""
-    least, most = _BUCKET_BYTES
-    share = min(max(size // max(2 * parallelism, 1), least), most)
+    smallest, largest = _BUCKET_BYTES
+    share = min(max(size // max(2 * parallelism, 1), smallest), largest)
     return min(max(1, -(-size // share)), 1 << 16)
 
 

@@ -121,7 +121,7 @@ class _Solver:
         # Numbers below `width` that no rating has would divide by 0.
         diagonal = np.maximum(self.counts + regularization, 1.0)
         return kernel.conjugate_gradients(
-            product, right, diagonal, tolerance=_TOLERANCE, most=_MOST_STEPS
+            product, right, diagonal, tolerance=_TOLERANCE, max_products=_MOST_STEPS
         )
 
     def _sums(

@@ -139,9 +139,9 @@ def questions(
         return None
     rows.sort(key=lambda row: row["user"])
     parts = len(inputs.parts)
-    most = max(len(row["hits"]) for row in rows)
-    scores = np.full((len(rows), most, parts), NO_CANDIDATE, np.float32)
-    hits = np.zeros((len(rows), most), bool)
+    places = max(len(row["hits"]) for row in rows)
+    scores = np.full((len(rows), places, parts), NO_CANDIDATE, np.float32)
+    hits = np.zeros((len(rows), places), bool)
     for at, row in enumerate(rows):
         own = np.frombuffer(row["scores"], np.float32).reshape(-1, parts)
         scores[at, : len(own)] = own

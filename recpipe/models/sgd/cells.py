@@ -57,7 +57,7 @@ class Ratings:
 
     @classmethod
     def joined(cls, parts: Sequence[Ratings]) -> Ratings:
-        """The parts as one; none of them make no rating."""
+        """Concatenates the parts; no parts give an empty result."""
         none = Cell.empty()
         return cls(
             np.concatenate([none.user, *(part.user for part in parts)]),
@@ -65,8 +65,8 @@ class Ratings:
             np.concatenate([none.rating, *(part.rating for part in parts)]),
         )
 
-    def take(self, at: NDArray[np.int64]) -> Ratings:
-        return Ratings(self.user[at], self.place[at], self.rating[at])
+    def at(self, places: NDArray[np.int64]) -> Ratings:
+        return Ratings(self.user[places], self.place[places], self.rating[places])
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Block:
         """Sort the ratings of user block `block` into the cells of `grid`."""
         users = distinct(train.user)
         row = positions(users, validation.user)
-        known = validation.take(np.flatnonzero(row >= 0))
+        known = validation.at(np.flatnonzero(row >= 0))
         fitted, twice = _cells(block, train, users, grid, items)
         held_out, held_out_twice = _cells(block, known, users, grid, items)
         return cls(users, fitted, held_out, twice or held_out_twice)
@@ -106,8 +106,8 @@ def _cells(
     step = grid.step_of(block, items.block)[ratings.place]
     # The cells one after the other, and the users of each.
     line = step * np.int64(len(users)) + row
-    most = int(number.max(initial=-1)) + 1
-    order = order_of(line, number, shape=(grid.item_blocks * len(users), most))
+    width = int(number.max(initial=-1)) + 1
+    order = order_of(line, number, shape=(grid.item_blocks * len(users), width))
     lines, numbers = line[order], number[order]
     again = np.flatnonzero((lines[1:] == lines[:-1]) & (numbers[1:] == numbers[:-1]))
     twice = ""
