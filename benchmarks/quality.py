@@ -20,7 +20,10 @@ from typing import Any
 from recpipe.report.numbers import NONE
 from recpipe.report.scores import Scores, ratings_of
 
-MODELS = "mean,biases,popularity,random,als_explicit,nmf,sgd,als_implicit"
+MODELS = (
+    "random,popularity,mean,biases,sgd,block_als,als_explicit,nmf,"
+    "block_als_implicit,als_implicit,ease,blend"
+)
 SPLITS = {
     "(a) random 80/20 by row": ["split.strategy=random", "split.fractions=[0.7,0.1,0.2]"],
     "(b) global time": ["split.strategy=global_time"],
