@@ -15,18 +15,12 @@ from recpipe.contracts import INGESTED, ITEMS, RATINGS, REJECTED, UNRATED, USERS
 from recpipe.errors import CheckError, InputError
 from recpipe.ingest import metadata, ratings
 from recpipe.ingest.archive import Limits
-from recpipe.ingest.fast.lines import (
-    NOT_A_NUMBER,
-    OFF_SCALE,
-    OUT_OF_RANGE,
-    Staged,
-    stage,
-)
 from recpipe.ingest.fast.passes import Numbers
 from recpipe.ingest.fast.staging import StagedRatings, latest
 from recpipe.ingest.ids import check_dense, extend, first
 from recpipe.ingest.reading import Reading, marks_of, read_ratings
 from recpipe.ingest.report import FileReport, IdCounts, IngestReport, RowCounts
+from recpipe.ingest.rules import NOT_A_NUMBER, OFF_SCALE, OUT_OF_RANGE, Staged, stage
 from recpipe.ingest.source import Source, open_source
 from recpipe.ingest.times import Period
 

@@ -14,19 +14,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType
 
 from recpipe.contracts import GENOME_SCORES, LINKS, MOVIES, TAGS, USER_FEATURES
-from recpipe.ingest.fast.lines import (
+from recpipe.ingest.lines import POSITION, fields, is_row, is_utf8, read_lines
+from recpipe.ingest.rules import (
     ENCODING,
     MALFORMED,
     MISSING,
     NO_ROW,
     OUT_OF_RANGE,
-    POSITION,
     Rule,
     check_rows,
-    fields,
-    is_row,
-    is_utf8,
-    read_lines,
 )
 from recpipe.ingest.times import TimeForm, in_period, instant
 

@@ -12,7 +12,10 @@ from pyspark.sql import functions as F
 
 from recpipe.contracts import RATINGS
 from recpipe.feedback import ON_STEP
-from recpipe.ingest.fast.lines import (
+from recpipe.ingest.formats import BY_NAME, text
+from recpipe.ingest.layout import NO_PARTITION
+from recpipe.ingest.lines import POSITION
+from recpipe.ingest.rules import (
     ENCODING,
     LATER,
     MALFORMED,
@@ -20,13 +23,10 @@ from recpipe.ingest.fast.lines import (
     NOT_A_NUMBER,
     OFF_SCALE,
     OUT_OF_RANGE,
-    POSITION,
     UNRATED,
     Rule,
     check_rows,
 )
-from recpipe.ingest.formats import BY_NAME, text
-from recpipe.ingest.layout import NO_PARTITION
 from recpipe.ingest.times import in_period, instant
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from pyspark.sql import functions as F
 from recpipe.errors import InputError
 from recpipe.feedback import Meaning, meaning_of
 from recpipe.ingest import ratings
-from recpipe.ingest.fast.lines import MALFORMED, OFF_SCALE, error_in_words
 from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_general, stage_lines
 from recpipe.ingest.formats import Marks
 from recpipe.ingest.formats.base import rating_look
 from recpipe.ingest.formats.parquet import nanoseconds_as_numbers
+from recpipe.ingest.lines import error_in_words
 from recpipe.ingest.recognition import as_number
+from recpipe.ingest.rules import MALFORMED, OFF_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

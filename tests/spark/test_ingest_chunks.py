@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 
 from recpipe import ingest as package
 from recpipe.ingest.fast import parsing, passes, staging
-from recpipe.ingest.fast.lines import read_raw_lines
 from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
 from recpipe.ingest.layout import HEAD_BYTES, Sample
+from recpipe.ingest.lines import read_raw_lines
 from recpipe.ingest.ratings import checked_lines
 from recpipe.ingest.recognition import HALF_STARS, recognise
 from recpipe.ingest.settings import Ingest

@@ -15,11 +15,12 @@ from pyspark.sql import functions as F
 from recpipe.errors import InputError
 from recpipe.feedback import Scale
 from recpipe.ingest.archive import Limits
-from recpipe.ingest.fast.lines import read_rows, stage
 from recpipe.ingest.layout import HEAD_BYTES, Sample
+from recpipe.ingest.lines import read_rows
 from recpipe.ingest.ratings import checked_lines, is_plain_integer, latest
 from recpipe.ingest.reading import read_ratings
 from recpipe.ingest.recognition import HALF_STARS, WHOLE_STARS, recognise
+from recpipe.ingest.rules import stage
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.source import open_source
 from recpipe.ingest.times import Period

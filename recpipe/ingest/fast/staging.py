@@ -19,16 +19,9 @@ from recpipe.contracts import RATINGS
 from recpipe.ingest import ratings
 from recpipe.ingest.fast import parsing, passes
 from recpipe.ingest.fast.chunks import LINE
-from recpipe.ingest.fast.lines import (
-    OFF_SCALE,
-    POSITION,
-    REASONS,
-    Staged,
-    read_raw_lines,
-    stage,
-    without_ends,
-)
 from recpipe.ingest.layout import Layout
+from recpipe.ingest.lines import POSITION, read_raw_lines, without_ends
+from recpipe.ingest.rules import OFF_SCALE, REASONS, Staged, stage
 from recpipe.storage.filesystem import file_system
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pyspark.sql import functions as F
 
-from recpipe.ingest.fast.lines import POSITION
 from recpipe.ingest.layout import Layout
+from recpipe.ingest.lines import POSITION
 from recpipe.ingest.names import RATING_COLUMNS, chosen_columns
 from recpipe.ingest.times import time_form
 

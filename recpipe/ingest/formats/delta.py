@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recpipe.errors import MissingError
-from recpipe.ingest.fast.lines import error_in_words, read_delta
 from recpipe.ingest.formats.parquet import look_by_schema, typed_rows
+from recpipe.ingest.lines import error_in_words, read_delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

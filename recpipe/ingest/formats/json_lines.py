@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from recpipe.ingest.dialect import text_of
-from recpipe.ingest.fast.lines import is_row, read_lines
 from recpipe.ingest.formats.base import Look, Marks, all_columns, placed_row, rates, rating_look
 from recpipe.ingest.layout import Layout
+from recpipe.ingest.lines import is_row, read_lines
 from recpipe.ingest.names import chosen_columns
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.ingest.dialect import text_of
-from recpipe.ingest.fast.lines import read_lines
 from recpipe.ingest.formats.base import Look, Marks, placed_row, rating_look
 from recpipe.ingest.layout import Layout
+from recpipe.ingest.lines import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -22,9 +22,9 @@ from pyspark.sql.types import (
 )
 
 from recpipe.errors import InputError
-from recpipe.ingest.fast.lines import read_rows
 from recpipe.ingest.formats.base import Look, Marks, all_columns, placed_row, rates
 from recpipe.ingest.layout import Layout
+from recpipe.ingest.lines import read_rows
 from recpipe.ingest.times import TimeForm
 
 if TYPE_CHECKING:
