@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from recpipe.errors import MissingError
-from recpipe.spark.session import java_options
+from recpipe.spark.configuration import java_options
 
 QUICK = ""
 """The first compiler only, as for a run on a laptop: in a JVM of a minute the second takes half of

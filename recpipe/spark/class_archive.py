@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from recpipe.errors import RecpipeError
 from recpipe.runtime import cache
 from recpipe.spark import session
+from recpipe.spark.configuration import java_options
 from recpipe.spark.settings import Session
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main() -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    options = session.java_options(short_lived=True)
+    options = java_options(short_lived=True)
     # Java names each class that cannot be archived, such as those that Spark writes as it goes.
     options += f' "-XX:ArchiveClassesAtExit={part}" -Xlog:disable'
     conf = {"spark.driver.extraJavaOptions": options}

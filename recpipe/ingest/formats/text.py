@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.ingest import dialect
+from recpipe.ingest import lines as raw_lines
 from recpipe.ingest.dialect import DELIMITERS, Text, cells, text_of
-from recpipe.ingest.fast import lines as raw_lines
 from recpipe.ingest.formats.base import (
     Look,
     Marks,
