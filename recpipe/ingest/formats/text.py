@@ -6,8 +6,7 @@ files beside the ratings are told here as well.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -15,6 +14,7 @@ from pyspark.sql import functions as F
 from recpipe.ingest import dialect
 from recpipe.ingest import lines as raw_lines
 from recpipe.ingest.dialect import DELIMITERS, Text, cells, text_of
+from recpipe.ingest.formats import shapes
 from recpipe.ingest.formats.base import (
     Look,
     Marks,
@@ -24,8 +24,8 @@ from recpipe.ingest.formats.base import (
     rating_look,
 )
 from recpipe.ingest.layout import Layout
-from recpipe.ingest.names import RATING_COLUMNS, columns_of, known_columns, plain
-from recpipe.ingest.times import TimeForm, is_instant, time_form
+from recpipe.ingest.names import columns_of, known_columns, plain
+from recpipe.ingest.times import TimeForm, time_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,6 @@ _ALIKE = 0.5
 """The share of sampled lines that must have the shape of a kind: a broken file is still known."""
 _TABLE = 0.9
 """The share of lines of one width from which a text without known columns is a table."""
-_DAY_FIRST = re.compile(r"\s*[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}.*")
 
 _HEADERS: Mapping[Kind, tuple[str, ...]] = {
     "genome_scores": ("item", "tag_id", "relevance"),
@@ -53,9 +52,6 @@ _HEADERS: Mapping[Kind, tuple[str, ...]] = {
     "movies": ("item", "title", "genres"),
     "links": ("item", "imdb_id", "tmdb_id"),
 }
-_FLAGS = 19
-_ITEM_FIELDS = 5 + _FLAGS
-_USER_FIELDS = 5
 
 
 class TextFormat:
@@ -240,27 +236,19 @@ def _in_quotes(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> boo
 
 def _by_shape(sample: Sample, text: Text, marks: Marks) -> Look | None:
     lines = text.lines
-    if _share(lines, "::", _is_dat) >= _ALIKE:
+    if _share(lines, "::", shapes.is_dat) >= _ALIKE:
         return _dat(sample, text, marks)
-    for shape in _PIPED:
+    for shape in shapes.PIPED:
         if _share(lines, "|", shape.fits) >= _ALIKE:
             positions = {name: i for i, name in enumerate(shape.columns)}
             return Look(shape.kind, Layout(columns=positions, width=shape.width, delimiter="|"))
     for delimiter in DELIMITERS[1:]:
         rows = cells(text, delimiter).rows
-        for columns in _SHAPES:
-            fits = sum(_is_rating(row, columns, marks) for row in rows)
+        for columns in shapes.RATINGS:
+            fits = sum(shapes.is_rating(row, columns, marks) for row in rows)
             if rows and fits >= _ALIKE * len(rows):
                 return _shaped(sample, text, delimiter, columns, marks)
     return None
-
-
-_SHAPES = (
-    RATING_COLUMNS,
-    ("user", "item", "timestamp"),
-    ("user", "item", "rating"),
-)
-"""The columns of files without a header, which are known by their shape alone."""
 
 
 def _shaped(
@@ -288,90 +276,19 @@ def _dat(sample: Sample, text: Text, marks: Marks) -> Look | None:
 
     # A file of tags that are all years has the shape of ratings: there the name decides.
     if not sample.name.lower().startswith("tag"):
-        for columns in _SHAPES:
-            if _share(lines, "::", lambda row, at=columns: _is_rating(row, at, marks)) >= _ALIKE:  # type: ignore[misc]
+        for columns in shapes.RATINGS:
+            fits = partial(shapes.is_rating, columns=columns, marks=marks)
+            if _share(lines, "::", fits) >= _ALIKE:
                 return _shaped(sample, text, "::", columns, marks)
-    if _share(lines, "::", _is_dat_user) >= _ALIKE:
+    if _share(lines, "::", shapes.is_dat_user) >= _ALIKE:
         return Look("users", layout("user", "gender", "age", "occupation", "zip"))
-    if _share(lines, "::", _is_tag) >= _ALIKE:
+    if _share(lines, "::", shapes.is_tag) >= _ALIKE:
         return Look("tags", layout("user", "item", "tag", "timestamp"))
     return Look("movies", layout("item", "title", "genres"))
 
 
 def _share(lines: list[str], delimiter: str, fits: Callable[[list[str]], bool]) -> float:
     return sum(fits(dialect.fields(line, delimiter)) for line in lines) / len(lines)
-
-
-def _is_rating(row: Sequence[str], columns: Sequence[str], marks: Marks) -> bool:
-    if len(row) != len(columns) or not row[0].strip() or not row[1].strip():
-        return False
-    cell = dict(zip(columns, row, strict=True))
-    if "rating" in cell and _number(cell["rating"]) is None:
-        # Seen and not rated: the instant says that these are ratings all the same.
-        unrated = not cell["rating"].strip()
-        return unrated and is_instant(cell.get("timestamp", ""))
-    if "timestamp" not in cell:
-        return True
-    if "rating" not in cell:
-        return is_instant(cell["timestamp"])
-    time = cell["timestamp"]
-    return (
-        _number(time) is not None
-        or is_instant(time)
-        or bool(_DAY_FIRST.fullmatch(time))
-        or bool(marks.time_format and time.strip())
-    )
-
-
-def _is_dat(row: list[str]) -> bool:
-    return len(row) >= 3 and _integer(row[0]) is not None  # noqa: PLR2004 - id, title, genres
-
-
-def _is_dat_user(row: list[str]) -> bool:
-    return len(row) == _USER_FIELDS and row[1] in {"M", "F"}
-
-
-def _is_tag(row: list[str]) -> bool:
-    return len(row) >= 4 and _integer(row[1]) is not None and _integer(row[-1]) is not None  # noqa: PLR2004 - user, item, tag, time
-
-
-def _is_item(row: list[str]) -> bool:
-    return len(row) == _ITEM_FIELDS and set(row[-_FLAGS:]) <= {"0", "1"}
-
-
-def _is_user(row: list[str]) -> bool:
-    return len(row) == _USER_FIELDS and row[2] in {"M", "F"}
-
-
-def _is_genre(row: list[str]) -> bool:
-    return len(row) == 2 and _integer(row[1]) is not None  # noqa: PLR2004 - name, number
-
-
-@dataclass(frozen=True)
-class _Shape:
-    kind: Kind
-    width: int
-    fits: Callable[[list[str]], bool]
-    columns: tuple[str, ...]
-
-
-# The files that 100k has beside its ratings.
-_PIPED = (
-    _Shape("movies", _ITEM_FIELDS, _is_item, ("item", "title")),
-    _Shape("users", _USER_FIELDS, _is_user, ("user", "age", "gender", "occupation", "zip")),
-    _Shape("genres", 2, _is_genre, ("genre", "number")),
-)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace(",", ".", 1))
-    except ValueError:
-        return None
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text) else None
 
 
 def _unknown(sample: Sample, text: Text) -> Look:
