@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlparse
 
 from recpipe.errors import InputError
 from recpipe.storage.filesystem import absolute, local_path
+from recpipe.storage.folder import parsed_json
 
 if TYPE_CHECKING:
     from pyarrow import dataset, fs
@@ -62,15 +62,12 @@ class ArrowFolder:
         Raises:
             InputError: if it is missing or is not JSON.
         """
-        try:
+
+        def read() -> bytes:
             with self._files.open_input_stream(f"{self._path}/{name}") as stream:
-                return json.loads(stream.read())
-        except FileNotFoundError as error:
-            raise InputError(f"{self.path(name)} is missing", hint="restore it") from error
-        except ValueError as error:
-            raise InputError(
-                f"{self.path(name)} is not JSON: {error}", hint="restore it or remove it"
-            ) from error
+                return stream.read()
+
+        return parsed_json(self.path(name), read)
 
     def read_parquet(self, name: str = "") -> dataset.Dataset:
         """The Parquet files of this folder, or one in it; nothing but the schema is read yet.

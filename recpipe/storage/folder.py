@@ -16,7 +16,7 @@ from recpipe.storage.filesystem import absolute, file_system, literal, walk
 from recpipe.storage.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -113,14 +113,7 @@ class Folder:
         Raises:
             InputError: if it is missing or is not JSON.
         """
-        try:
-            return json.loads(self.read_text(name))
-        except FileNotFoundError as error:
-            raise InputError(f"{self.path(name)} is missing", hint="restore it") from error
-        except ValueError as error:
-            raise InputError(
-                f"{self.path(name)} is not JSON: {error}", hint="restore it or remove it"
-            ) from error
+        return parsed_json(self.path(name), lambda: self.read_text(name))
 
     # -- tables -----------------------------------------------------------------------------
 
@@ -271,6 +264,20 @@ class Folder:
             self.fs.delete_empty(shelf)
             if not known:
                 self.fs.delete_empty(self.uri)
+
+
+def parsed_json(uri: str, read: Callable[[], str | bytes]) -> Any:
+    """The JSON that `read` reads from `uri`.
+
+    Raises:
+        InputError: if it is missing or is not JSON.
+    """
+    try:
+        return json.loads(read())
+    except FileNotFoundError as error:
+        raise InputError(f"{uri} is missing", hint="restore it") from error
+    except ValueError as error:
+        raise InputError(f"{uri} is not JSON: {error}", hint="restore it or remove it") from error
 
 
 def _plain(value: Any) -> Any:
