@@ -121,11 +121,11 @@ def bare_fit(path: Path, plan: Plan, blocks: int) -> None:
     items = ItemTable.of(found, counts[found], blocks=grid.item_blocks)
     block = UserRule.hashed(blocks).block(user)
     everything = Ratings(user, items.find(item), rating)
-    none = everything.take(np.empty(0, np.int64))
+    none = everything.at(np.empty(0, np.int64))
     packed: dict[int, Block] = {}
 
     def sort(b: int) -> None:
-        mine = everything.take(np.flatnonzero(block == b))
+        mine = everything.at(np.flatnonzero(block == b))
         packed[b] = Block.of(b, mine, none, grid=grid, items=items)
 
     threads = [threading.Thread(target=sort, args=(b,)) for b in range(blocks)]

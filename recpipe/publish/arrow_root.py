@@ -65,7 +65,8 @@ class ArrowFolder:
 
         def read() -> bytes:
             with self._files.open_input_stream(f"{self._path}/{name}") as stream:
-                return stream.read()
+                content: bytes = stream.read()
+                return content
 
         return parsed_json(self.path(name), read)
 
