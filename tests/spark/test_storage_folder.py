@@ -57,6 +57,26 @@ class TestFolder:
         for table in (written, root.read_table("t")):
             assert sorted(row["n"] for row in table.collect()) == list(range(7))
 
+    def test_a_table_that_is_taken_moves_and_replaces_another(
+        self, root: Folder, spark: SparkSession
+    ) -> None:
+        root.write_table("t", spark.range(9))
+        with root.scratch("fit") as scratch:
+            scratch.write_table("made", spark.range(3))
+            (file,) = [name for name in (scratch / "made").list() if name.endswith(".parquet")][:1]
+            root.take_table("t", scratch.stored("made"))
+            assert not scratch.has_table("made")
+        assert sorted(row["id"] for row in root.read_table("t").collect()) == [0, 1, 2]
+        assert file in (root / "t").list()
+
+    def test_where_tables_are_delta_one_that_is_taken_is_written_anew(
+        self, root: Folder, spark: SparkSession
+    ) -> None:
+        delta = Folder(spark, f"{root.uri}/below", format="delta")
+        root.write_table("made", spark.range(3))
+        delta.take_table("t", root.stored("made"))
+        assert DeltaTable.forPath(spark, delta.path("t")).toDF().count() == 3
+
     def test_a_partitioned_table_keeps_its_rows(self, root: Folder, spark: SparkSession) -> None:
         frame = spark.createDataFrame([(1, "x"), (2, "y")], "value int, part string")
         written = root.write_table("t", frame, partition_by=["part"])
