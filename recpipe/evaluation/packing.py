@@ -27,7 +27,7 @@ class Source(NamedTuple):
 
 
 def bucketed(sources: Sequence[Source], *, users: int | None = None) -> DataFrame:
-    """All that is known of a user in one partition, as arrays: see `pairs.together`.
+    """All that is known of a user in one partition, as arrays: see `interactions.together`.
 
     Args:
         sources: at least one.

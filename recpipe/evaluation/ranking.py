@@ -106,7 +106,7 @@ def evaluated_users(held_out: Interactions, *, relevance_threshold: float | None
 
 def _relevant(held_out: Interactions, threshold: float | None) -> Interactions:
     if threshold is None:
-        # As it is: of a table at rest tasks may decode the files.
+        # The stored table itself: tasks can then decode its files.
         return held_out
     return frame_of(held_out).where(is_liked(threshold))
 

@@ -16,7 +16,7 @@ COMMON = "_common"
 DEFINITIONS: dict[str, str] = {
     "relevant": (
         "A held-out item rated at or above evaluate.relevance_threshold; under leave_one_out and"
-        " last_n every held-out item."
+        " last_n, and by default with implicit feedback, every held-out item."
     ),
     "users": (
         "Ranking metrics: every user of the split with at least one relevant item; one with no"
@@ -90,5 +90,5 @@ def document(
 
 
 def settled(value: float) -> float:
-    """A mean without its last digits, which depend on the order in which tasks finish."""
+    """The value rounded to 12 decimals: more digits depend on how users fall into buckets."""
     return round(value, 12)

@@ -16,7 +16,7 @@ class Evaluate(Section):
     """Lengths of lists at which their metrics are computed."""
     relevance_threshold: LikedFrom = "auto"
     """The lowest rating that counts as relevant; auto: the top quarter of the scale, such as 4 of 1
-    to 5 or 8 of 1 to 10. With implicit feedback every row is relevant."""
+    to 5 or 8 of 1 to 10, or every row of implicit feedback."""
     metric: str = "ndcg@10"
     """What `publish.model = auto` chooses by, on validation: a metric of lists at one
     of `ks`, such as ndcg@10, or one of predicted ratings, such as rmse."""
@@ -28,7 +28,7 @@ class Evaluate(Section):
         metric, k = metric_at(self.metric)
         if not metric.selectable:
             others = ", ".join(m.name for m in METRICS.values() if m.selectable)
-            raise ValueError(f"metric: no model is chosen by {metric.name}, but by {others}")
+            raise ValueError(f"metric: models cannot be chosen by {metric.name}, only by {others}")
         if k is not None and k not in self.ks:
-            raise ValueError(f"metric = {self.metric}: {k} is none of ks = {list(self.ks)}")
+            raise ValueError(f"metric = {self.metric}: {k} is not one of ks = {list(self.ks)}")
         return self

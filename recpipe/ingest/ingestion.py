@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _SHOWN_REJECTS = 5
 _AT_ONCE = 6
-"""Jobs that are planned beside each other."""
+"""Spark jobs that are planned at the same time."""
 _FEW_IDS = 5_000_000
 """Ids up to which each task has all of them, with their numbers."""
 _SMALL_FILE = 8_000_000
@@ -143,9 +143,9 @@ def _replace_all(
 
 @contextmanager
 def _joined(pool: ThreadPoolExecutor) -> Iterator[Callable[..., Future[Any]]]:
-    """Start work beside this; none of it is left when the block ends, however it ends.
+    """A function that starts work in the pool; when the block ends, all of it has ended too.
 
-    Else a table could still be on its way when those of an ingest that failed are taken back.
+    Otherwise a table could still be written while those of a failed ingest are being removed.
     """
     futures: list[Future[Any]] = []
 
@@ -189,7 +189,7 @@ class _IdTypes:
         return self.user_id if name == "user_id" else self.item_id
 
     def cast(self, frame: DataFrame) -> DataFrame:
-        """The frame with those of its ids that are strings now as what they are."""
+        """The frame with its ids, which are strings so far, in the types of the tables."""
         ids = [name for name in frame.columns if name in {"user_id", "item_id"}]
         return frame.withColumns({name: frame[name].cast(self.of(name)) for name in ids})
 

@@ -119,7 +119,7 @@ def read_rows(
 ) -> tuple[DataFrame, StructType]:
     """Parquet files: their columns, as column0, column1, ..., + (file, block, place).
 
-    Under their own names some would be taken for those of ingest, or for paths into others.
+    Columns are renamed since their own names could equal those of ingest, or be paths into structs.
 
     Returns:
         The rows, and the columns as they are called.
@@ -174,12 +174,13 @@ def _renamed(
 
 @contextmanager
 def error_in_words(uri: str, what: str, *, files: bool = False) -> Iterator[None]:
-    """What Spark throws while it opens or reads a source becomes InputError, in one line.
+    """Turn what Spark throws while it opens or reads a source into an InputError of one line.
 
     Args:
         uri: of the source.
-        what: it should be.
-        files: whether only that becomes one which Spark says of a file that it cannot read.
+        what: the format that the source should have, for the message.
+        files: convert only the errors in which Spark names a file that it cannot read; the others
+            are raised as they are.
 
     Raises:
         InputError: naming `uri`, or the file that Spark names.
@@ -196,7 +197,7 @@ def error_in_words(uri: str, what: str, *, files: bool = False) -> Iterator[None
         raise InputError(
             f"{unquote(named[1]) if named else uri}: cannot be read as {what}:"
             f" {(cause[-1] if cause and named else said)[:300]}",
-            hint="is it whole?",
+            hint="check that the file is complete",
         ) from error
 
 

@@ -65,8 +65,8 @@ def checked_groups(
     """The rows of files of several layouts, each with the reason why it is no rating.
 
     The columns are user_id, item_id, rating, rated_at, file, block, place, reason, raw, number.
-    Ids are strings; the value columns are null unless `reason` is null, those but the rating
-    also where it is `UNRATED`. `number` is the value as it stands, where it is a number.
+    Ids are strings. user_id, item_id and rated_at are null unless `reason` is null or `UNRATED`;
+    rating is null unless `reason` is null. `number` is the value as a number, where it is one.
     """
     return reduce(
         lambda a, b: a.unionByName(b),

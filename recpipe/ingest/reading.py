@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 _TYPED = frozenset({"Parquet", "Delta"})
 """Formats whose values are not in the beginning of a file."""
 _SAMPLED_ROWS = 1000
-_RUNS = 3
-"""How often ratings are read at most: a second look may ask for a third, not for more."""
+_MAX_READS = 3
+"""How often ratings are read at most: the second reading may ask for a third and last one."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         InputError: if its instants cannot be read, or a file is damaged.
     """
     with (
-        error_in_words(source.uri, "what its beginning says", files=True),
+        error_in_words(source.uri, "the format that was recognised", files=True),
         nanoseconds_as_numbers(scratch.spark),
     ):
         groups, values = _completed(source, settings, scratch)
@@ -80,25 +80,25 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         fields = groups[0].layout.fields
         meaning = _meaning(values, source, settings, rated="rating" in fields)
         rated = _stage(source, groups, meaning, settings, period, scratch)
-        for _ in range(_RUNS - 1):
-            again = groups
+        for _ in range(_MAX_READS - 1):
+            new_groups = groups
             if _cut_in_quotes(rated, groups):
-                again = [_multiline(group) for group in groups]
+                new_groups = [_multiline(group) for group in groups]
             found = meaning
             if "rating" in fields and _in_doubt(rated, meaning, settings):
                 found = _meaning(rated.histogram(), source, settings, rated=True)
-            if again == groups and (found.feedback, found.scale) == (
+            if new_groups == groups and (found.feedback, found.scale) == (
                 meaning.feedback,
                 meaning.scale,
             ):
                 break
-            second = _stage(source, again, found, settings, period, scratch)
-            if again != groups and second.kept <= rated.kept:
+            second = _stage(source, new_groups, found, settings, period, scratch)
+            if new_groups != groups and second.kept <= rated.kept:
                 # A quote that is nowhere closed would take the rest of the file with it.
                 second.close()
                 break
             rated.close()
-            rated, groups, meaning = second, again, found
+            rated, groups, meaning = second, new_groups, found
     logger.info(
         "feedback is %s: %s%s",
         meaning.feedback,
@@ -132,7 +132,7 @@ def _meaning(
 
 
 def _in_doubt(rated: StagedRatings, meaning: Meaning, settings: Ingest) -> bool:
-    """Whether the first values may not have told what all of them mean."""
+    """Whether all values together may mean something else than the first ones."""
     if settings.feedback == "implicit" or settings.rating_scale is not None:
         return False
     return meaning.feedback == "implicit" or bool(rated.rejected.get(OFF_SCALE))
@@ -233,7 +233,7 @@ def _check_times(group: Group, source: Source) -> None:
 
 
 def _cut_in_quotes(rated: StagedRatings, groups: Sequence[Group]) -> bool:
-    """Whether lines were refused that have one quote too many: their records go on below."""
+    """Whether lines were refused that open a quote without an end: the record goes on below."""
     quoting = any(g.layout.quotes and not g.layout.multiline for g in groups)
     if not quoting or rated.general is None or not rated.rejected.get(MALFORMED):
         return False

@@ -212,7 +212,7 @@ def recognise(samples: Sequence[Sample], *, source: str, marks: Marks | None = N
 
 
 def _part(kind: Kind, chosen: Sequence[_Seen]) -> Part:
-    """Files without a row have the layout of those with the same columns."""
+    """The part that these files are; one without rows takes the layout of one with its header."""
     full = [one for one in chosen if one.look.rows or kind != "ratings"]
     files = []
     for one in chosen:

@@ -1,7 +1,7 @@
 """What becomes of a row: it is kept, or refused with a reason; or a line is no row at all.
 
-The first rule that a row breaks is its reason. Checked rows are written once, to scratch, so that
-the source is read once.
+The first rule that a row breaks is its reason. Checked rows are written once, to scratch: what
+is counted and shown afterwards does not read the source again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RAW_CHARACTERS = 10_000
 
 @dataclass(frozen=True)
 class Rule:
-    """A reason to refuse a row: `broken` true or null."""
+    """Why a row is not kept as a rating; it applies where `broken` is true or null."""
 
     reason: str
     broken: Column
@@ -75,7 +75,7 @@ def check_rows(
 
 @dataclass(frozen=True)
 class Staged:
-    """Checked rows on disk, read once from the source.
+    """Checked rows on disk.
 
     Args:
         frame: the value columns, null in a refused row, + file, block, place, reason, raw.

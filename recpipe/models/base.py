@@ -81,7 +81,7 @@ class FittedModel(ABC):
 
     @property
     def predicts_ratings(self) -> bool:
-        """Whether its scores speak of ratings."""
+        """Whether the model predicts ratings."""
         return False
 
     @cached_property
@@ -106,7 +106,8 @@ class FittedModel(ABC):
 
         Args:
             users: one column `user`, distinct.
-            n: places a user; a user may get fewer, or none where the model does not know the user.
+            n: how many items each user gets; a user may get fewer, or none where the model does
+                not know the user.
             seen: (user, item) pairs to leave out.
             instant: for which the lists are made.
 

@@ -67,7 +67,7 @@ class FactorModel(FittedModel):
         scale: (lowest, highest) valid rating. Predictions are clipped to it, scores of ranking
             never are: clipping would make ties of the best items.
         link: how a score becomes a predicted rating; under a sigmoid lists show that rating.
-        rates: whether scores speak of ratings; if not, `predict` returns no row.
+        rates: whether the model predicts ratings; if not, `predict` returns no row.
         unknown: what is said of users and items without a row. Candidates are rows of
             `item_factors` under either.
         details: what the fit wants in manifest and report (JSON).
@@ -104,7 +104,7 @@ class FactorModel(FittedModel):
             scratch: of the fit.
             name: of the model.
             user_factors: None for none.
-            item_factors: as of the class, as are the rest.
+            item_factors: as in the class.
             rank: length of the factors.
             rest: the other arguments of the class.
 

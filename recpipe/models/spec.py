@@ -41,7 +41,7 @@ class LoadOptions:
         manifest: the saved model's model.json.
         refit_config: the model that would be fitted again, built from the saved sections.
         max_broadcast_mb: of `FittedModel`; a choice of now, no part of the model.
-        load_part: loads another saved model from a folder below, for models of models.
+        load_part: loads a saved model from a subfolder, for a model that scores by other models.
     """
 
     manifest: Mapping[str, Any]
@@ -60,12 +60,12 @@ class LoadOptions:
 
 
 def no_parts(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
-    """A model that stands on its own."""
+    """The parts of a model that needs no other fitted models: none."""
     return ()
 
 
 def middle(folds: Sequence[Mapping[str, Any]]) -> int:
-    """The fold in the middle: where nothing that a fit found differs from fold to fold."""
+    """The place of the fold in the middle, for models whose fits decide nothing by validation."""
     return len(folds) // 2
 
 
@@ -90,13 +90,13 @@ class ModelSpec:
             what is wrong where the manifest lacks something or has it in another shape.
         sections: the sections of the settings that its fit reads, by their names; its own has the
             name of the model.
-        predicts_ratings: whether its scores speak of ratings, so that RMSE can be computed.
+        predicts_ratings: whether the model predicts ratings, so that RMSE can be computed.
         baseline: whether it is there to be beaten: a run warns where a baseline is the best.
         selectable: whether `publish.model = auto` may choose it.
         representative_fold: of k-fold, the place of the fold whose fit stands for all when the
             model is fitted again; given what `FittedModel.info` said of each fold.
-        parts: the models that its fit is handed fitted, by its sections and the names of all models
-            that are trained.
+        parts: the models that its fit is handed fitted; given its sections and the names of the
+            other trained models that `auto` may choose.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From checked lists to what other systems read: gates, export, one pointer, and the way back."""
+"""From checked lists to what other systems read: gates, export, and one pointer."""
 
 from recpipe.publish.arrow_root import ArrowFolder, arrow_root
 from recpipe.publish.contract import OutputCounts, check_output

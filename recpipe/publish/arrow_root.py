@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _TABLES = "tables/CURRENT.json"
 _SECONDS = 5
-"""How long a store is waited for before Spark is asked instead, which knows its own way there."""
+"""Seconds to wait for a store; after that Spark is asked, which has its own configuration."""
 
 
 class ArrowFolder:
@@ -113,7 +113,7 @@ def arrow_root(root: str) -> ArrowFolder | None:
         return None
     said = folder.read_json(_TABLES) if ingested else {}
     if not isinstance(said, dict):
-        raise InputError(f"{folder.path(_TABLES)} is not an object", hint="restore it")
+        raise InputError(f"{folder.path(_TABLES)} is not a JSON object", hint="restore it")
     return None if said.get("format") == "delta" else folder
 
 

@@ -39,7 +39,7 @@ def check_output(
     Args:
         recommendations: contracts.RECOMMENDATIONS.
         ratings: (user_id, item_id, ...): every rating there is, one row a pair.
-        n: places a user.
+        n: how many items each user gets.
         unrated: (user_id, item_id, ...): what was seen and not rated, no pair of `ratings`.
 
     Raises:

@@ -59,7 +59,7 @@ def gates(
     Args:
         recommendations: contracts.RECOMMENDATIONS, the lists to publish.
         ratings: (user_id, item_id, ...): every rating there is.
-        n: places a user.
+        n: how many items each user gets.
         unrated: (user_id, item_id, ...): what was seen and not rated; None for nothing.
         no_leak: raises LeakError if the metrics behind the choice rest on a leaking split; else
             says what it looked at.

@@ -45,7 +45,7 @@ def lookup(
         UsageError: if nothing is published, that run has no lists, or nobody knows the user.
         InputError: if a pointer or a table is damaged.
     """
-    # Of a folder what follows asks only what both kinds have.
+    # The code below uses only what Folder and ArrowFolder have in common.
     place = cast("Folder", root)
     found_run, lists = _lists(place, run_id)
     ratings, movies = _table(place, "ratings"), _table(place, "movies")
@@ -170,7 +170,7 @@ def _numbers(ids: Sequence[str]) -> list[int]:
 
 
 def _long(text: str) -> int | None:
-    """The id that is written so, and not otherwise: 007 is not 7."""
+    """The number in the text; None where it would be printed otherwise: 007 is not 7."""
     if not re.fullmatch(r"-?[0-9]{1,19}", text):
         return None
     number = int(text)

@@ -1,9 +1,9 @@
 """Lists of the best items of every user, and predictions of pairs: one engine for every model.
 
-Users fall into buckets, which meet what the scorer needs to know of them and what they have seen in
-one task each; the items are sent to the workers once (`item_blocks`). No score is kept but the
-best: no frame of users x items anywhere, nothing that grows with ratings or users on the driver,
-and in a worker one bucket.
+Users are divided into buckets. One task gets the users of a bucket, what the scorer needs to know
+of them and what they have seen; the items are sent to the workers once (`item_blocks`). Only the
+best scores are kept: there is no frame of users x items, nothing on the driver grows with ratings
+or users, and a worker holds one bucket at a time.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def top_n(
     """LISTS: the n best items of every user that the user has not seen.
 
     Order is total: score descending, then item ascending. Equal inputs give equal lists, however
-    users fall into buckets and items into blocks. Write the lists within `arrow.narrow_rows`.
+    users fall into buckets and items into blocks. Write the lists within `held.narrow_rows`.
 
     Args:
         scoring: of the model.
         users: (user int, ...), distinct, who get a list; None: all whom the model knows. Users of
             whom it knows nothing get none unless `scoring.everyone`.
-        n: places a user. Where fewer items are left the list is shorter.
+        n: how many items each user gets. Where fewer items are left the list is shorter.
         seen: (user, item) pairs to leave out; repeated pairs and unknown users and items do no
             harm.
         instant: that the lists are made for, for scorers that ask for it.

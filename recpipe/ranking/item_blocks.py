@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from recpipe.ranking.scorer import Scorer
 
 LEAST_ITEMS = 4096
-"""Items of the smallest block: with fewer, their way to the workers would cost more than they."""
+"""Items of the smallest block: sending a smaller one would cost more than scoring its items."""
 
 
 class Items(Protocol):
-    """The scorers of all items of a model, in the workers' reach."""
+    """The scorers of all items of a model, as workers get them."""
 
     @property
     def count(self) -> int:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _NARROW = np.uint16
 _DENSE = 2
-"""Pairs a number of a user's, so that a table of these numbers pays."""
+"""From so many pairs for each number in the range of users on, counting by user is faster."""
 _PIECE = VALUE_BYTES // 8
 """The most items of a run. A row has less than twice as many: neither its runs nor its items take
 more than `VALUE_BYTES`."""
@@ -94,7 +94,7 @@ def buckets_of(pairs: Interactions | PackedPairs, *, users: int | None = None) -
 
 
 def runs_of(keys: list[bytes], values: list[bytes]) -> Runs:
-    """In a task: what some rows have, for `pairs.arrays_of`."""
+    """In a task: the runs in some packed rows; a reader for `interactions.arrays_of`."""
     parts = [np.frombuffer(key, np.int32).reshape(-1, 2) for key in keys]
     runs = np.concatenate([np.empty((0, 2), np.int32), *parts])
     items = [_items_of(part, value) for part, value in zip(parts, values, strict=True)]
@@ -122,7 +122,7 @@ def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
 
 
 def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
-    """In a task: `pairs.PACKED` of `pairs.PAIR`, for `runs_of`; a user's items in their order.
+    """In a task: `interactions.PACKED` of pairs, for `runs_of`; a user's items in their order.
 
     Args:
         batches: of pairs, in one column.

@@ -1,4 +1,4 @@
-"""What scores items for users in a task: the one thing that every family of models brings."""
+"""Scorers: they score items for users in a task."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Scorer(Protocol):
         ...
 
     def update_top(self, batch: UserBatch, seen: Seen, top: Top) -> None:
-        """Offer the score of every item to the best of every user, but for the seen ones.
+        """Score every unseen item for every user, and keep those that are among the user's best.
 
         Args:
             batch: the users, a row of `top` each.
@@ -76,7 +76,7 @@ class Scorer(Protocol):
 class DenseScorer:
     """What a scorer that computes all scores of a user at once need not write itself.
 
-    A subclass has `items`, `score_all` and, if it predicts ratings, `score` and `ratings`.
+    A subclass has `items` and `score_all`, and `ratings` only if scores are not ratings already.
     """
 
     items: Ints

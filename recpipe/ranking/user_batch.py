@@ -72,7 +72,7 @@ class UserInputs:
 
     @property
     def shape(self) -> InputShape:
-        """The same without frames, for a task."""
+        """Which arrays a task gets; `instants` is read on the driver alone."""
         return InputShape(
             self.width if self.vectors is not None else None,
             self.histories is not None,

@@ -58,7 +58,7 @@ def vectors_of(arrays: Arrays, users: NDArray[np.int32], *, width: int) -> UserV
 
 def packed_users(users: DataFrame, *, buckets: int) -> DataFrame:
     """`interactions.PACKED` of (user int, ...): users by bucket, and nothing beside them."""
-    # Whose numbers are long are cast: a task takes their bytes for those of ints.
+    # A task reads the bytes of users as int32, so longs are cast.
     user = F.col("user").cast("int").alias("user")
     return users.select(user).mapInArrow(partial(_pack, buckets=buckets), PACKED)
 

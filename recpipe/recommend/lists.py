@@ -42,7 +42,7 @@ def recommend_all(
         model: whose lists are wanted.
         fallback: gives what fills up, popularity fitted on all ratings; called if a list is short.
         ratings: (user, item, ...): every rating there is; its users are those who get a list.
-        n: places a user.
+        n: how many items each user gets.
         scratch: where the model's lists are kept, since they are read more than once. The frame
             that is returned reads from it: write it elsewhere before the folder goes.
         max_users: how many users `ratings` can have, where that is known: if the model's own lists
@@ -52,7 +52,7 @@ def recommend_all(
     """
     rated = frame_of(ratings).select("user", "item")
     users = rated.select("user").distinct()
-    # The table itself where that is all: tasks may decode its files.
+    # The stored table itself where that is all: tasks can then decode its files.
     left_out = ratings if unrated is None else rated.unionByName(unrated.select("user", "item"))
     seen = frame_of(left_out)
     ranked = model.recommend(users, n=n, seen=left_out, instant=instant).frame
@@ -94,11 +94,11 @@ def fill_up(
 
     Args:
         own: (user, rank, item, score), ranks from 1 without a gap.
-        fallback: asked for n items of the users in `short`, which leaves enough once their own
-            are taken out.
+        fallback: asked for n items of the users in `short`, without those of `own`; the first
+            n - held of them are taken.
         short: (user, held) of `short_lists`.
         seen: (user, item) pairs to leave out.
-        n: places a user.
+        n: how many items each user gets.
         source: of the rows of `own`.
         instant: that the lists are made for.
     """

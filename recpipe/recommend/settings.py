@@ -15,6 +15,6 @@ class Recommend(Section):
     refit: bool = True
     """Whether the chosen model is fitted again on all ratings before it recommends."""
     max_broadcast_mb: int = Field(1024, ge=1)
-    """Size in MiB of the item factors up to which every worker gets them whole to make lists.
+    """Size in MiB of what a model knows of its items up to which every worker gets it whole.
     Larger ones are sent in blocks of at most this size, one after the other; the lists are the
     same."""

@@ -118,14 +118,14 @@ def _liked(person: Profile, lowest: float | None) -> list[Rated]:
 
     Args:
         person: with the best ratings, the best first.
-        lowest: rating that says so.
+        lowest: the lowest rating that counts as liked; None where that is not known.
     """
     best = person.best[:_HISTORY]
     return [rated for rated in best if lowest is None or (rated.rating or 0) >= lowest]
 
 
 def _splits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The counts of each fold: one without folds."""
+    """The counts of each fold; without folds one entry, that of the run."""
     found = _section(manifest, "split").get("parts")
     return [fold for fold in found if fold.get("parts")] if isinstance(found, list) else []
 

@@ -65,7 +65,7 @@ class Context:
 
 @contextmanager
 def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[None]:
-    """Show a stage and keep its seconds in the manifest, or there say how it ended.
+    """Show a stage and record its seconds in the manifest, or, where it fails, its error.
 
     What this and later stages wrote before is forgotten: it rests on what is now done again.
     """

@@ -99,7 +99,7 @@ def _metrics_of(
 
         users = cached(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
         count = users.count()
-        # Crosses to Python once for all models, and without users whose lists do not count.
+        # Sent to Python once for all models, and only for the users who are evaluated.
         left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
         asked = packed_pairs(held_out)
         for each in (left_out, asked):

@@ -47,7 +47,7 @@ def training_data(
         context: of the stage.
         run: whose tables hold what is known of items and users.
         ratings: to be fitted.
-        as_of: the instant before which everything is known.
+        as_of: the instant that lists are asked for; what is known only from then on is left out.
         validation: held out, or None.
         fitted: models for a model that scores by them.
     """
@@ -101,7 +101,7 @@ def fitted_models(run: Run) -> list[str]:
 
 
 def note_failure(context: Context, run: Run, name: str, error: Exception, *, needed: bool) -> bool:
-    """Note in log and manifest that a model could not be fitted; whether `sgd` takes its place.
+    """Note in log and manifest that a model could not be fitted; returns whether `sgd` replaces it.
 
     Args:
         context: of the stage.
@@ -115,10 +115,10 @@ def note_failure(context: Context, run: Run, name: str, error: Exception, *, nee
             settings that make no sense, or a signal.
     """
     replaced = name in context.settings.train.fallback_for and name != FALLBACK
-    # It learns from ratings alone.
+    # `sgd` needs explicit ratings: with implicit feedback nothing takes the place of a model.
     replaced = replaced and scale(run) is not None
-    no_failure_of_a_fit = isinstance(error, UsageError) or signals.received() is not None
-    if no_failure_of_a_fit or (needed and not replaced):
+    must_end_run = isinstance(error, UsageError) or signals.received() is not None
+    if must_end_run or (needed and not replaced):
         raise error
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     then = f"with {FALLBACK}" if replaced else "without it"

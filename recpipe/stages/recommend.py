@@ -26,7 +26,8 @@ def recommend(context: Context, run: Run) -> None:
     if "chosen" not in run.manifest:
         raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     with stage(context, run, "recommend"):
-        # What an earlier try noted, but not what `train` did: models that it could not fit.
+        # Keep what `train` noted, of models that it could not fit; drop what an earlier try of this
+        # stage noted.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
         ratings = stored(context, run, "ratings")

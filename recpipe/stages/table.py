@@ -30,8 +30,8 @@ class Stage:
             has run, later stages of the run refuse other values of them.
         fits_models: whether it is the first to fit models: it then also reads the sections that
             the specs of the models name (`models.registry`).
-        writes: the sections of the run's manifest that it writes. They are void as soon as it, or
-            a stage before it, runs again.
+        writes: the sections of the run's manifest that it is the first to write. They are void as
+            soon as it, or a stage before it, runs again.
     """
 
     name: str
@@ -81,7 +81,7 @@ STAGES = (
     ),
     Stage(
         "recommend",
-        "Fit the chosen model on all ratings; lists of every user.",
+        "Fit the chosen model on all ratings and make the list of every user.",
         reads=("recommend",),
         writes=("final", "recommended"),
     ),

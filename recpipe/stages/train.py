@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from recpipe.errors import UsageError
+from recpipe.errors import FitError, UsageError
 from recpipe.models.registry import parts_of, spec_of
 from recpipe.stages.context import Context, folds_of, of_fold, scale, stage
 from recpipe.stages.fit import (
@@ -51,7 +51,9 @@ def train(context: Context, run: Run) -> None:
 
 
 def _in_order(context: Context, run: Run) -> list[str]:
-    """The models in the order of the settings, but for those that need others fitted: last.
+    """The models to fit, in the order of the settings; those that need other fitted models last.
+
+    With implicit feedback models that predict ratings are left out.
 
     Raises:
         UsageError: if none of them can learn from the feedback of the source.
@@ -68,7 +70,7 @@ def _in_order(context: Context, run: Run) -> list[str]:
         if not names or context.settings.publish.model in left_out:
             raise UsageError(
                 f"the feedback is implicit, and {', '.join(left_out)} predict ratings",
-                hint="fit als_implicit, ease or popularity, or set ingest.feedback=explicit",
+                hint="fit block_als_implicit, ease or popularity, or set ingest.feedback=explicit",
             )
     sections = dict(context.settings)
     return sorted(names, key=lambda name: bool(parts_of(name, sections, names)))
@@ -79,10 +81,10 @@ def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) 
     model = new_model(context, name)
     place = of_fold(run.folder / "models" / name, parts.fold)
     fold = parts.fold or 0
-    fitted = {
-        part: load(context, trained[part]["folds"][fold]["path"])
-        for part in parts_of(name, model.sections(), list(trained))
-    }
+    needed = parts_of(name, model.sections(), list(trained))
+    if missing := [other for other in needed if other not in trained]:
+        raise FitError(f"{name}: {missing[0]} was not fitted", hint=f"see why {missing[0]} failed")
+    fitted = {other: load(context, trained[other]["folds"][fold]["path"]) for other in needed}
     data = training_data(
         context,
         run,

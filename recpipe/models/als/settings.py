@@ -64,7 +64,7 @@ class AlsImplicit(Section):
     """How fast confidence grows with the strength of a rating: it is 1 + alpha * strength."""
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked: preference 1. auto: the top quarter of the scale, such as 4
-    of 1 to 5 or 8 of 1 to 10. With implicit feedback every row is liked."""
+    of 1 to 5 or 8 of 1 to 10, or every row of implicit feedback."""
     below: Literal["unobserved", "disliked"] = "unobserved"
     """What a rating below `preference_from` says. unobserved: nothing, as if the user had not rated
     the item. disliked: that the user does not like it, with the confidence that `confidence` and

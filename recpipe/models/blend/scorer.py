@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One model of a blend, in a task's reach.
+    """One model of a blend, as a task gets it.
 
     Args:
         items: its scorers.

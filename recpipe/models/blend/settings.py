@@ -23,8 +23,8 @@ class Blend(Section):
     max_users: int = Field(5000, ge=1)
     """Validation users on whom the weights are found; of more, as many are drawn by the seed."""
     preference_from: LikedFrom = "auto"
-    """Validation ratings at or above it are relevant; auto: the top quarter of the scale. With
-    implicit feedback every row is relevant."""
+    """Validation ratings at or above it are relevant; auto: the top quarter of the scale, or
+    every row of implicit feedback."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Blend:

@@ -1,9 +1,9 @@
 """The weights of a blend, found on validation by forward selection.
 
-Beginning with no model, the one whose scores help most is added once more, again and again, and a
-model may be added many times (Caruana et al. 2004): the shares are the weights. They cannot be
-negative, there are few of them, and the first step alone is the best single model, so that the
-blend is never worse than that on the users it was found on.
+Starting from no model, every step adds the model that raises NDCG most, and a model may be added
+more than once (Caruana et al. 2004): its share of the steps is its weight. Weights cannot be
+negative and few of them are not 0. The first step finds the best single model, so the blend is
+never worse than that on the users it was found on.
 
 References:
     Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew and Alex Ksikes. Ensemble Selection from
@@ -43,7 +43,7 @@ _CANDIDATES = 100
 """The best items of each part among which a blend finds its own best."""
 _USERS_AT_ONCE = 64
 NO_CANDIDATE = -1e30
-"""The score of what is no candidate: below all others, and 0 where it is weighed by 0."""
+"""The score in a place without a candidate: below all others, finite so that 0 times it is 0."""
 
 _QUESTIONS = "user int, relevant int, hits binary, scores binary"
 """Of a user: how many items are relevant, for each candidate whether it is (bool), and its standard
@@ -106,7 +106,7 @@ def questions(
     seed: int,
     instant: datetime,
 ) -> Questions | None:
-    """What validation users ask of the parts; None if there is no such user.
+    """The candidates of validation users and their scores by each part; None without such users.
 
     A user's candidates are the best items of each part and the relevant ones, without the seen.
 

@@ -87,7 +87,7 @@ class Ease:
                 fewer.
         """
         del seed
-        scratch.write_table(_HISTORIES, self._fed(data))
+        scratch.write_table(_HISTORIES, self._user_item_matrix(data))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, item_pairs = _sizes(rows, "item")
@@ -100,9 +100,11 @@ class Ease:
         penalty = self._penalty(len(users))
         vectors: DataFrame | None = None
         if by_users:
-            turned = rows.select(F.col("item").alias("user"), F.col("user").alias("item"), "value")
-            gram = gram_matrix(turned, users, users=len(items), pairs=item_pairs)
-            vectors, weights = factor_weights(turned, users, gram, penalty=penalty)
+            transposed = rows.select(
+                F.col("item").alias("user"), F.col("user").alias("item"), "value"
+            )
+            gram = gram_matrix(transposed, users, users=len(items), pairs=item_pairs)
+            vectors, weights = factor_weights(transposed, users, gram, penalty=penalty)
             scratch.write_table(_VECTORS, vectors)
         else:
             gram = gram_matrix(rows, items, users=len(users), pairs=user_pairs)
@@ -120,17 +122,17 @@ class Ease:
         )
 
     def _penalty(self, users: int) -> float:
-        """lambda: more users, more of it."""
+        """lambda: as set; for `auto` a third of the number of users, from 100 to 1000."""
         own = self.settings.regularization
         return float(min(max(users / 3, 100), 1000)) if own == "auto" else own
 
-    def _fed(self, data: TrainingData) -> DataFrame:
+    def _user_item_matrix(self, data: TrainingData) -> DataFrame:
         """(user int, item int, value float): the matrix X."""
         if self.settings.values == "likings":
             rows, value = data.liked(data.ratings, self.settings.preference_from), F.lit(1.0)
         else:
             rows, value = frame_of(data.ratings), F.col("rating")
-        # A value of 0 is as good as none.
+        # A value of 0 adds nothing to X.
         return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
 
     def sections(self) -> Mapping[str, Section]:
@@ -138,7 +140,7 @@ class Ease:
 
 
 def _sizes(rows: DataFrame, side: str) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
-    """The numbers of one side, ascending, and the sum of the squares of their pairs."""
+    """The users or items, ascending, and the sum over them of the square of their pairs."""
     table: pa.Table = rows.groupBy(side).agg(F.count(F.lit(1)).alias("pairs")).toArrow()
     pairs = table.column("pairs").to_numpy()
     return np.sort(table.column(side).to_numpy().astype(np.int32)), int((pairs * pairs).sum())
@@ -170,7 +172,7 @@ class EaseModel(FittedModel):
 
     @property
     def _width(self) -> int:
-        """Numbers of an item."""
+        """How many weights or factors an item has."""
         return self.items if self.vectors is None else self.users
 
     def _scoring(self) -> Scoring:

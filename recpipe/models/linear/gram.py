@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Batches = Iterator[pa.RecordBatch]
 
 _TILE_BYTES = 32 << 20
-"""Of the rows of the matrix that a task makes, and hands on, at a time."""
+"""Bytes of matrix rows that a task computes and returns at a time."""
 _MOST_BLOCKS = 64
 _FEW_ROWS = 256
 
@@ -37,7 +37,7 @@ def check_room(count: int, *, what: str, limit_mb: int, model: str) -> None:
 
     Args:
         count: rows and columns.
-        what: they stand for.
+        what: `users` or `items`: what rows and columns stand for, for the error.
         limit_mb: the most MiB; 0: half of the memory that is free on this machine.
         model: for the error.
 
@@ -75,7 +75,7 @@ def gram_matrix(
     """
     spark = rows.sparkSession
     width = len(columns)
-    # A block costs the numbers of its matrix on their way, and saves a share of the products.
+    # A further block sends one more matrix of sums, and takes its share of the products.
     blocks = int(min(max(1, users // _FEW_ROWS), max(1, pairs // (width * width)), _MOST_BLOCKS))
     step = max(1, _TILE_BYTES // (8 * width))
     sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)

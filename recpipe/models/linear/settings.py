@@ -20,7 +20,7 @@ class Ease(Section):
     on, and nothing for the others. ratings: every rating as it is."""
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked; auto: the top quarter of the scale, such as 4 of 1 to 5 or
-    8 of 1 to 10. With implicit feedback every row is liked."""
+    8 of 1 to 10, or every row of implicit feedback."""
     max_matrix_mb: int = Field(0, ge=0)
     """Size in MiB up to which the driver takes the matrix of items (or of users, if they are
     fewer): 8 bytes for each pair of them. 0: half of the memory that is free on the driver."""

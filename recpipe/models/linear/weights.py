@@ -34,11 +34,11 @@ WEIGHTS = "item int, weights binary"
 """A row an item j: the float32 weights B_ij of all items i, ascending."""
 
 FACTORS = "item int, factors binary, own float"
-"""A row an item j: the float32 factors y_j / (1 - y_j . y_j), and as `own` the weight that the
-formula has for the item itself, which the diagonal of zeros takes away again."""
+"""One row per item j: the float32 factors y_j / (1 - y_j . y_j), and as `own` the weight that the
+formula gives item j for itself. Scores must leave it out, since B_jj = 0."""
 
 _BLOCK_BYTES = 64 << 20
-"""Of the weights that the driver makes at a time."""
+"""Bytes of weights that the driver computes at a time, in float64."""
 
 
 # -- a matrix of items ------------------------------------------------------------------------
@@ -47,13 +47,13 @@ _BLOCK_BYTES = 64 << 20
 def item_weights(spark: SparkSession, items: Ints, gram: Doubles, penalty: float) -> DataFrame:
     """WEIGHTS of a Gram matrix of items.
 
-    The matrix is inverted in place. Its columns wait on the disks of driver and executors, some to
-    a block, and become rows in tasks.
+    The matrix is inverted in place. Blocks of its columns are broadcast, which keeps them on the
+    disks of driver and executors, and tasks turn each block into rows.
 
     Args:
         spark: the session.
-        items: (n,) ascending, whose rows and columns the matrix has.
-        gram: (n, n) X'X on the diagonal and above; used up.
+        items: (n,) ascending: the item of each row and column of `gram`.
+        gram: (n, n) the upper triangle of X'X; overwritten.
         penalty: added to the diagonal.
 
     Raises:
@@ -74,11 +74,11 @@ def item_weights(spark: SparkSession, items: Ints, gram: Doubles, penalty: float
 
 
 def _inverted(gram: Doubles, penalty: float) -> Doubles:
-    """The inverse of a symmetric matrix + penalty I, in its own memory, filled where it is."""
+    """The inverse of `gram` + penalty I, in the memory of `gram`; its upper triangle is filled."""
     from scipy.linalg import lapack
 
     gram[np.diag_indices(len(gram))] += penalty
-    # To LAPACK, which goes by columns, the upper triangle by rows is the lower one.
+    # LAPACK stores matrices by column, so our upper triangle is the lower one to it.
     lower, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=0)
     if not failed:
         lower, failed = lapack.dpotri(lower, lower=1, overwrite_c=1)
@@ -132,7 +132,7 @@ class ItemWeights(DenseScorer):
 
 
 def factor_weights(
-    turned: DataFrame, users: Ints, gram: Doubles, *, penalty: float
+    transposed: DataFrame, users: Ints, gram: Doubles, *, penalty: float
 ) -> tuple[DataFrame, DataFrame]:
     """Vectors of users and FACTORS of items, from a Gram matrix of users.
 
@@ -141,9 +141,9 @@ def factor_weights(
     C' - penalty C^-1.
 
     Args:
-        turned: (user int, item int, value float) with the item in place of the user: X'.
-        users: (n,) ascending, whose rows and columns the matrix has.
-        gram: (n, n) XX' on the diagonal and above; used up.
+        transposed: X' as (user int, item int, value float): `user` holds items, `item` users.
+        users: (n,) ascending: the user of each row and column of `gram`.
+        gram: (n, n) the upper triangle of XX'; overwritten.
         penalty: added to the diagonal.
 
     Returns:
@@ -154,7 +154,7 @@ def factor_weights(
     """
     from scipy.linalg import lapack
 
-    spark = turned.sparkSession
+    spark = transposed.sparkSession
     gram[np.diag_indices(len(gram))] += penalty
     factor, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=1)
     inverse, singular = lapack.dtrtri(factor, lower=1) if not failed else (factor, failed)
@@ -165,7 +165,7 @@ def factor_weights(
     of_users = context.broadcast((users, vectors))
     of_items = context.broadcast((users, np.ascontiguousarray(inverse.T)))
     buckets = buckets_for(spark)
-    packed = together([packed_histories(turned, buckets=buckets)], buckets=buckets)
+    packed = together([packed_histories(transposed, buckets=buckets)], buckets=buckets)
     return (
         spark.range(0, len(users), 1, max(1, min(buckets, len(users)))).mapInArrow(
             partial(_user_rows, sent=of_users), factor_schema("user")
@@ -189,7 +189,7 @@ def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Ba
         return
     users, inverse = sent.value
     items = ids.distinct(unpaired(arrays.keys)[0])
-    # Its rows are items here, and what they hold are users.
+    # The matrix is transposed here: its rows are items, and its columns are users.
     histories = histories_of(arrays, items)
     at = ids.positions(users, histories.items)
     y = sparse_product(histories.offsets, at, histories.values.astype(np.float64), inverse)
@@ -201,7 +201,7 @@ def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Ba
 
 @dataclass(frozen=True, eq=False)
 class FactorWeights(DenseScorer):
-    """Scores of a block of items by factors, less what each would have of itself.
+    """Scores of a block of items by factors, without the weight of an item for itself.
 
     Args:
         panels: of the items.
