@@ -139,9 +139,9 @@ def test_what_a_model_is_chosen_by_is_read_from_the_registry() -> None:
         ("ndcg", "ndcg needs the length of lists, as in ndcg@10"),
         ("ndcg@0", "as in ndcg@10"),
         ("ndcg@010", "as in ndcg@10"),
-        ("ndcg@7", r"7 is none of ks = \[5, 10, 20\]"),
+        ("ndcg@7", r"7 is not one of ks = \[5, 10, 20\]"),
         ("rmse@10", "rmse has no length of lists"),
-        ("prediction_coverage", "no model is chosen by prediction_coverage, but by rmse"),
+        ("prediction_coverage", "models cannot be chosen by prediction_coverage, only by rmse"),
     ],
 )
 def test_a_wrong_criterion_is_refused_with_what_is_right(metric: str, says: str) -> None:

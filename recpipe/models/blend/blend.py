@@ -59,7 +59,7 @@ class Blend:
         kept = {name: weight for name, weight in weights.items() if weight > 0}
         missing = [name for name in kept if name not in data.fitted]
         if missing:
-            raise FitError(f"blend: {missing[0]} was not fitted", hint="set blend.models")
+            raise FitError(f"blend: {missing[0]} was not fitted", hint="add it to train.models")
         log.info("blend: %s", ", ".join(f"{weight:.2f} {name}" for name, weight in kept.items()))
         fixed = {"models": tuple(kept), "weights": kept}
         return BlendModel(
