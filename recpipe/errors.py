@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _NEAR, _AS_NEAR = 0.6, 0.1
 """How alike a known name must be (1: the same), and how much less than the one most alike."""
 _SHORTEST_PART = 3
-_MOST_OFFERED = 3
+_MAX_OFFERED = 3
 
 
 def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
@@ -31,7 +31,7 @@ def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
     near = [name for name in sorted(alike, key=lambda name: -alike[name]) if alike[name] >= least]
     if not near and len(word) >= _SHORTEST_PART:
         near = [name for name in alike if word in name.lower()]
-    offered = [f"{prefix}{name}" for name in near[:_MOST_OFFERED]]
+    offered = [f"{prefix}{name}" for name in near[:_MAX_OFFERED]]
     if not offered:
         return ""
     *others, last = offered

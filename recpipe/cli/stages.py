@@ -93,13 +93,13 @@ def _source(options: Options) -> str | None:
 @stage_options(source=True, run_id=_NEW_RUN_ID)
 def run_command(**given: Any) -> None:
     """All stages, one after the other."""
-    from recpipe.stages.pipeline import run_all
+    from recpipe.stages.pipeline import run_pipeline
 
     options = Options(**given)
     with session(options, "run") as context:
         run_id = options.run_id or _fresh_id(context)
         context.runs.refuse_finished(run_id)
-        run = run_all(context, run_id, source=_source(options))
+        run = run_pipeline(context, run_id, source=_source(options))
         _print_metrics(run)
         rows = run.manifest["output"]["rows"]
         click.echo(f"published {rows:,} rows: {context.root.uri}/published")

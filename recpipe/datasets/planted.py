@@ -43,7 +43,7 @@ GENRES = (
     "Western",
 )  # fmt: skip
 _GENRE_WEIGHTS = np.array([9, 6, 3, 3, 17, 6, 4, 25, 4, 1, 6, 2, 3, 10, 5, 10, 2, 1], np.float64)
-_MOST_GENRES = 3
+_MAX_GENRES = 3
 
 _MEAN = 3.05
 _USER_BIAS, _ITEM_BIAS, _QUALITY, _FACTORS = 0.38, 0.30, 0.22, 0.55
@@ -56,14 +56,14 @@ _GENRE_SHARE = 0.6
 _USER_DRIFT, _ITEM_DRIFT = 0.05, 0.25
 """Standard deviations of the change of a bias: of a user's a year, of an item's in all years."""
 
-LEAST_ACTIVITY = 20
+MIN_ACTIVITY = 20
 """Ratings of the least active user."""
-MOST_ACTIVITY_SHARE = 0.4
+MAX_ACTIVITY_SHARE = 0.4
 """The share of all items that the most active user has rated at most."""
 _ACTIVITY_SIGMA = 1.2
 _ZIPF_EXPONENT, _ZIPF_OFFSET_SHARE = 1.1, 0.005
 _RESERVE = 1.0
-_SESSIONS, _MOST_SESSIONS, _SINGLE = 12.0, 40, 0.3
+_SESSIONS, _MAX_SESSIONS, _SINGLE = 12.0, 40, 0.3
 """Sessions of a user who comes back (mean, most) and the share of those who do not."""
 _GAP_DAYS = 100.0
 _SAME_SECOND, _SECONDS_A_RATING = 0.15, 12.0
@@ -81,9 +81,9 @@ class Shape:
 
     Args:
         ratings: number of ratings, exactly.
-        users: number of users; each has at least LEAST_ACTIVITY ratings, and so must the mean.
+        users: number of users; each has at least MIN_ACTIVITY ratings, and so must the mean.
         items: number of movies, some of which may be left without a rating; the mean number of
-            ratings of a user is at most MOST_ACTIVITY_SHARE of them.
+            ratings of a user is at most MAX_ACTIVITY_SHARE of them.
         seed: of everything.
         rank: number of planted factors.
         sigma: standard deviation of the noise, in stars.
@@ -201,10 +201,10 @@ class World:
         """(u, most) starts of every session, ascending, and (u,) how many count."""
         count = len(users)
         wished = 1 + rng.geometric(1 / _SESSIONS, count) * (rng.random(count) >= _SINGLE)
-        gaps = (rng.exponential(_GAP_DAYS * _DAY, (count, _MOST_SESSIONS))).astype(np.int64)
+        gaps = (rng.exponential(_GAP_DAYS * _DAY, (count, _MAX_SESSIONS))).astype(np.int64)
         gaps[:, 0] = 0
         starts = self.arrived[users, None] + np.cumsum(gaps, axis=1)
-        places = np.arange(_MOST_SESSIONS)
+        places = np.arange(_MAX_SESSIONS)
         return starts, ((places < wished[:, None]) & (starts < END - _DAY)).sum(axis=1)
 
     def _choose(self, rng: np.random.Generator, users: Ints, *, last: Ints) -> tuple[Ints, Ints]:
@@ -269,7 +269,7 @@ class World:
         gap = np.ceil(rng.exponential(_SECONDS_A_RATING, len(row))).astype(np.int64)
         gap[rng.random(len(row)) < _SAME_SECOND] = 0
         passed = np.cumsum(gap)
-        group = row[order] * _MOST_SESSIONS + session[order]
+        group = row[order] * _MAX_SESSIONS + session[order]
         passed -= passed[np.searchsorted(group, group)]
         time = np.empty(len(row), np.int64)
         time[order] = starts[row[order], session[order]] + passed
@@ -309,9 +309,9 @@ class Rounding:
 def _draw_genres(rng: np.random.Generator, items: int) -> Ints:
     """(items, 3) numbers of genres, no two the same, -1 where an item has fewer."""
     race = rng.standard_exponential((items, len(GENRES))) / _GENRE_WEIGHTS
-    genres = np.argsort(race, axis=1)[:, :_MOST_GENRES]
-    count = rng.choice(_MOST_GENRES + 1, items, p=[0.01, 0.39, 0.35, 0.25])
-    return np.where(np.arange(_MOST_GENRES) < count[:, None], genres, -1)
+    genres = np.argsort(race, axis=1)[:, :_MAX_GENRES]
+    count = rng.choice(_MAX_GENRES + 1, items, p=[0.01, 0.39, 0.35, 0.25])
+    return np.where(np.arange(_MAX_GENRES) < count[:, None], genres, -1)
 
 
 def _item_factors(rng: np.random.Generator, genres: Ints, year: Ints, rank: int) -> Floats:
@@ -329,10 +329,10 @@ def _item_factors(rng: np.random.Generator, genres: Ints, year: Ints, rank: int)
 def _activity(rng: np.random.Generator, shape: Shape) -> Ints:
     """(users,) ratings of each user: log-normal above the least, in sum exactly `ratings`."""
     weight = rng.lognormal(0.0, _ACTIVITY_SIGMA, shape.users)
-    left = float(shape.ratings - LEAST_ACTIVITY * shape.users)
+    left = float(shape.ratings - MIN_ACTIVITY * shape.users)
     extra = np.zeros(shape.users)
     open_ = np.ones(shape.users, bool)
-    limit = MOST_ACTIVITY_SHARE * shape.items - LEAST_ACTIVITY
+    limit = MAX_ACTIVITY_SHARE * shape.items - MIN_ACTIVITY
     # What does not fit under the limit goes to the others, until all of it fits.
     while left > 0 and open_.any():
         share = left / weight[open_].sum() * weight
@@ -345,5 +345,5 @@ def _activity(rng: np.random.Generator, shape: Shape) -> Ints:
         open_ &= ~full
     # Rounded along the sum, so that the whole stays what it is.
     edges = np.rint(np.cumsum(extra)).astype(np.int64)
-    edges[-1] = shape.ratings - LEAST_ACTIVITY * shape.users
-    return LEAST_ACTIVITY + np.diff(edges, prepend=0)
+    edges[-1] = shape.ratings - MIN_ACTIVITY * shape.users
+    return MIN_ACTIVITY + np.diff(edges, prepend=0)

@@ -17,8 +17,8 @@ from pyarrow import csv as pa_csv
 
 from recpipe.datasets.planted import (
     GENRES,
-    LEAST_ACTIVITY,
-    MOST_ACTIVITY_SHARE,
+    MAX_ACTIVITY_SHARE,
+    MIN_ACTIVITY,
     STARS,
     Block,
     Ints,
@@ -168,11 +168,11 @@ def _check(shape: Shape) -> None:
             hint="leave out what you do not need",
         )
     each = shape.ratings / shape.users
-    highest = MOST_ACTIVITY_SHARE * shape.items
-    if each < LEAST_ACTIVITY or each > highest:
+    highest = MAX_ACTIVITY_SHARE * shape.items
+    if each < MIN_ACTIVITY or each > highest:
         raise UsageError(
             f"{shape.ratings:,} ratings of {shape.users:,} users are {each:,.1f} each; "
-            f"with {shape.items:,} items it must be {LEAST_ACTIVITY} to {highest:,.1f}",
+            f"with {shape.items:,} items it must be {MIN_ACTIVITY} to {highest:,.1f}",
             hint="change users or items, or leave them out",
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
 from recpipe.evaluation.metrics import metric_at
-from recpipe.evaluation.rows import COMMON, settled
+from recpipe.evaluation.rows import COMMON, rounded
 from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def choose(
     runner_up = next((other for other in ranking if other != model), None)
     lead = None
     if runner_up is not None and model in values:
-        lead = settled(sign * (values[model] - values[runner_up]))
+        lead = rounded(sign * (values[model] - values[runner_up]))
     choice = Choice(
         model=model,
         metric=metric,
@@ -137,7 +137,7 @@ def _on(
     for row in wanted:
         by_model.setdefault(row.model, []).append(row)
     whole = {m: found for m, found in by_model.items() if {row.fold for row in found} == folds}
-    values = {model: settled(fmean(row.value for row in found)) for model, found in whole.items()}
+    values = {model: rounded(fmean(row.value for row in found)) for model, found in whole.items()}
     users = {model: max(row.users for row in found) for model, found in whole.items()}
     return values, users
 

@@ -15,8 +15,8 @@ import numpy as np
 from recpipe.errors import ContractError
 from recpipe.evaluation.metrics import RANKING
 from recpipe.evaluation.metrics.base import RankedLists
-from recpipe.evaluation.packing import Source, bucketed
-from recpipe.evaluation.rows import MetricRow, settled
+from recpipe.evaluation.packing import PackedColumn, bucketed
+from recpipe.evaluation.rows import MetricRow, rounded
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of, is_liked
@@ -127,8 +127,8 @@ def _together(
 ) -> DataFrame:
     """The relevant pairs and the places of every list, for `_measure`."""
     # A rank that is missing is as wrong as one below 1.
-    places = [Source(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    return bucketed([Source(_relevant(held_out, threshold)), *places], users=users)
+    places = [PackedColumn(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
+    return bucketed([PackedColumn(_relevant(held_out, threshold)), *places], users=users)
 
 
 def _measure(
@@ -205,7 +205,7 @@ def _rows(
         np.sum([np.frombuffer(row[part], np.int64) for row in totals], axis=0).tolist()
         for part in ("high", "low")
     )
-    means = iter([settled(mean(*sums, users)) for sums in zip(high, low, strict=True)])
+    means = iter([rounded(mean(*sums, users)) for sums in zip(high, low, strict=True)])
     rows = sum(row["rows"] for row in totals)
     return [
         MetricRow(

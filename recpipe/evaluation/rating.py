@@ -11,8 +11,8 @@ import numpy as np
 from recpipe.errors import ContractError
 from recpipe.evaluation.metrics import RATING
 from recpipe.evaluation.metrics.base import PairSums
-from recpipe.evaluation.packing import Source, bucketed
-from recpipe.evaluation.rows import COMMON, MetricRow, settled
+from recpipe.evaluation.packing import PackedColumn, bucketed
+from recpipe.evaluation.rows import COMMON, MetricRow, rounded
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
 from recpipe.spark.columns import arrow_row
@@ -113,9 +113,10 @@ def _compared(
     users: int | None,
 ) -> Compared | None:
     predicted = [
-        Source(rows, Value("prediction", "float", missing="skip")) for rows in predictions.values()
+        PackedColumn(rows, Value("prediction", "float", missing="skip"))
+        for rows in predictions.values()
     ]
-    together = bucketed([Source(held_out, Value("rating", "float")), *predicted], users=users)
+    together = bucketed([PackedColumn(held_out, Value("rating", "float")), *predicted], users=users)
     terms = _terms(metrics)
     compare = partial(_compare, models=len(predicted), terms=terms)
     with narrow_rows(together.sparkSession):
@@ -164,7 +165,7 @@ def _rows(
         except ValueError as error:
             raise ContractError(f"{row.split}: a held-out rating is not finite") from error
     return [
-        replace(row, metric=name, value=settled(value), rows=predicted)
+        replace(row, metric=name, value=rounded(value), rows=predicted)
         for name, value in values.items()
         if value is not None
     ]

@@ -89,6 +89,6 @@ def document(
     }
 
 
-def settled(value: float) -> float:
+def rounded(value: float) -> float:
     """The value rounded to 12 decimals: more digits depend on how users fall into buckets."""
     return round(value, 12)

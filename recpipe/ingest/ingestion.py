@@ -305,7 +305,7 @@ def _replace_ratings(
     numbers = None
     if users.numbers is not None and items.numbers is not None:
         numbers = users.numbers, items.numbers
-    table = latest(rated, good, users.table, items.table, numbers, value=reading.repeated)
+    table = latest(rated, good, users.table, items.table, numbers, repeated=reading.repeated)
     if table.files is not None and replacement.folder.format == "parquet":
         written = replacement.write_encoded(RATINGS, table.files, ids=LongType())
     else:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 POSITION = ("file", "block", "place")
 
-_MOST_DELIMITERS = 1_000
+_MAX_DELIMITERS = 1_000
 _SMALL_FILE = 8_000_000
 """Bytes up to which a file beside the ratings is looked through without a Spark job."""
 _BOM = "\ufeff"
@@ -255,7 +255,7 @@ def fields(layout: Layout) -> Column:
     quote = F.lit('"')
     odd = (F.length(value) - F.length(F.replace(value, quote, F.lit("")))) % 2 == 1
     # Spark's own parser fails the whole job on a line of more than 20,480 fields.
-    endless = F.size(split) > layout.width + _MOST_DELIMITERS
+    endless = F.size(split) > layout.width + _MAX_DELIMITERS
     return (
         F.when(~F.contains(value, quote), split)
         .when(odd | endless, F.array())

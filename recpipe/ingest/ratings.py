@@ -229,12 +229,12 @@ def is_plain_integer(column: Column) -> Column:
     return F.coalesce(column.try_cast("bigint").cast("string") == column, F.lit(False))
 
 
-Kept = Literal["latest", "sum", "count"]
+Repeated = Literal["latest", "sum", "count"]
 """What becomes of the values of several rows of one pair; the instant is that of the latest."""
 
 
 def latest(
-    ratings: DataFrame, users: DataFrame, items: DataFrame, *, kept: Kept = "latest"
+    ratings: DataFrame, users: DataFrame, items: DataFrame, *, repeated: Repeated = "latest"
 ) -> tuple[DataFrame, Observation]:
     """One row a (user, item), the latest; of several at one instant the last in the source.
 
@@ -242,7 +242,7 @@ def latest(
         ratings: (user_id, item_id, rating, rated_at, file, block, place).
         users: (user_id, user), every user of `ratings` among them.
         items: (item_id, item), every item of `ratings` among them.
-        kept: whether its value is that of the latest, the sum of all, or their number.
+        repeated: whether its value is that of the latest, the sum of all, or their number.
 
     Returns:
         The table ratings, each file sorted by user and item, and what will know, once it is
@@ -257,10 +257,10 @@ def latest(
         .repartition("user")
         .withColumn("superseded", F.lead(F.lit(True), 1, False).over(within))
     )
-    if kept != "latest":
+    if repeated != "latest":
         # In one order, so that sums are the same to the bit.
         of_pair = within.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-        value = F.sum(F.col("rating").cast("double")) if kept == "sum" else F.count(F.lit(1))
+        value = F.sum(F.col("rating").cast("double")) if repeated == "sum" else F.count(F.lit(1))
         ranked = ranked.withColumn("rating", value.over(of_pair).cast("float"))
     seen = Observation()
     observed = ranked.observe(seen, F.count_if("superseded").alias("superseded"))

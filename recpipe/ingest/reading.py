@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from recpipe.ingest.layout import Layout
-    from recpipe.ingest.ratings import Group, Kept
+    from recpipe.ingest.ratings import Group, Repeated
     from recpipe.ingest.settings import Ingest
     from recpipe.ingest.source import Source
     from recpipe.ingest.times import Period
@@ -55,7 +55,7 @@ class Reading:
 
     rated: StagedRatings
     meaning: Meaning
-    repeated: Kept
+    repeated: Repeated
 
 
 def marks_of(settings: Ingest) -> Marks:
@@ -138,7 +138,7 @@ def _in_doubt(rated: StagedRatings, meaning: Meaning, settings: Ingest) -> bool:
     return meaning.feedback == "implicit" or bool(rated.rejected.get(OFF_SCALE))
 
 
-def _repeated(settings: Ingest, meaning: Meaning, *, rated: bool) -> Kept:
+def _repeated(settings: Ingest, meaning: Meaning, *, rated: bool) -> Repeated:
     if settings.repeated != "auto":
         if meaning.feedback == "explicit" and settings.repeated != "latest":
             raise InputError(

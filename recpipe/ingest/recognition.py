@@ -98,7 +98,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Release:
+class RecognisedSource:
     """A recognised source.
 
     Args:
@@ -164,7 +164,9 @@ def _empty(sample: Sample) -> Look:
     return Look(None, reason="has 0 bytes", may_rate=cut)
 
 
-def recognise(samples: Sequence[Sample], *, source: str, marks: Marks | None = None) -> Release:
+def recognise(
+    samples: Sequence[Sample], *, source: str, marks: Marks | None = None
+) -> RecognisedSource:
     """The release that files with these beginnings are.
 
     Args:
@@ -200,7 +202,7 @@ def recognise(samples: Sequence[Sample], *, source: str, marks: Marks | None = N
     values = _values(ratings)
     name, scale = _family(parts, ratings[0], half_stars=any(v % 1 == 0.5 for v in values))  # noqa: PLR2004 - half a star
     columns = _names(ratings[0].look)
-    return Release(
+    return RecognisedSource(
         name=name,
         scale=scale,
         parts=parts,

@@ -15,7 +15,7 @@ from recpipe.ingest.formats import Marks, delta, parquet
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.packed import GZIP, narrow_head, plain_copy, unpacked_head
 from recpipe.ingest.ratings import Group
-from recpipe.ingest.recognition import Release, recognise
+from recpipe.ingest.recognition import RecognisedSource, recognise
 from recpipe.storage.filesystem import absolute, file_system, local_path, walk
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
     from recpipe.storage.filesystem import FileSystem
 
-_MOST_FILES = 10_000
+_MAX_FILES = 10_000
 """Files below a folder above which it cannot be meant as a source."""
 _COMMITTED = "_SUCCESS"
 _ZIPPED_SHARE = 4
@@ -61,7 +61,7 @@ class Source:
     def __init__(
         self,
         uri: str,
-        release: Release,
+        release: RecognisedSource,
         uris: Mapping[str, str],
         *,
         fs: FileSystem,
@@ -171,7 +171,7 @@ def open_source(
     yield Source(uri, release, uris, fs=fs, scratch=scratch, given=given)
 
 
-def _read_by(release: Release) -> list[str]:
+def _read_by(release: RecognisedSource) -> list[str]:
     return [path for part in release.parts.values() for path in part.paths]
 
 
@@ -221,9 +221,9 @@ def _below(fs: FileSystem, uri: str, spark: SparkSession) -> dict[str, _File]:
         if any(part.startswith(".") or _hidden(part) for part in path.parts):
             continue
         places[name] = place
-        if len(places) > _MOST_FILES:
+        if len(places) > _MAX_FILES:
             raise InputError(
-                f"{uri}: more than {_MOST_FILES:,} files", hint="give the folder of one release"
+                f"{uri}: more than {_MAX_FILES:,} files", hint="give the folder of one release"
             )
     files: dict[str, _File] = {}
     for table in sorted(tables):

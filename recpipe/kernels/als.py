@@ -42,7 +42,7 @@ Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 # A pivot below this share of its diagonal has lost most of its digits in float32.
-_LEAST_PIVOT = 1e-4
+_MIN_PIVOT = 1e-4
 
 
 @njit(boolean(MATRIX, VECTOR, VECTOR), cache=True, nogil=True, fastmath=FASTMATH)
@@ -62,7 +62,7 @@ def _solve(matrix: Floats, right: Floats, inverse: Floats) -> bool:
         inverse[p] = matrix[p, p]
     for first in range(0, size, LANES):
         last = first + LANES
-        if not factor_diagonal(matrix, first, inverse, np.float32(_LEAST_PIVOT)):
+        if not factor_diagonal(matrix, first, inverse, np.float32(_MIN_PIVOT)):
             return False
         for column in range(last, size, LANES):
             factor_beside(matrix, first, column, inverse)

@@ -19,7 +19,7 @@ CLEAN, NO_ROW, OTHER = 0, 1, 2
 """What a line is: a rating; blank or a header; for the rules to check."""
 
 _ON_STEP = 1e-6
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 """Of an integer: more may not fit 64 bits."""
 _EXACT_DIGITS = 15
 """Of a decimal: up to here digits / power of ten is the nearest double, as a parser gives it."""
@@ -216,7 +216,7 @@ def _parse(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over by
                     value = value * 10 + (byte - _ZERO)
                     at += 1
                 digits = at - first
-                if digits < 1 or digits > _MOST_DIGITS:
+                if digits < 1 or digits > _MAX_DIGITS:
                     sound = False
                     break
                 if text[first] == _ZERO and (digits > 1 or negative):

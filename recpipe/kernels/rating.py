@@ -21,7 +21,7 @@ STRAY, REPEATED, INFINITE = 1, 2, 3
 """What is wrong with a prediction: of a pair that is not held out, more than once, not finite."""
 
 
-_MOST_MODELS = 62
+_MAX_MODELS = 62
 
 
 class Rated(NamedTuple):
@@ -74,8 +74,8 @@ def compare(held: Rated, predicted: Sequence[Rated], *, terms: Sequence[Terms]) 
         ValueError: for more than 62 models, whose sets no mask can name.
     """
     models = len(predicted)
-    if models > _MOST_MODELS:
-        raise ValueError(f"{models} models at once, more than {_MOST_MODELS}")
+    if models > _MAX_MODELS:
+        raise ValueError(f"{models} models at once, more than {_MAX_MODELS}")
     pairs, first = np.unique(held.pairs, return_index=True)
     ratings = held.values[first].astype(np.float64)
     mask = np.zeros(len(pairs), np.int64)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _PANELS = 64
 _SAMPLE = 8
 """Of so many panels one is looked at before all are."""
-_LEAST_RANK, _LEAST_USERS = 24, 256
+_MIN_RANK, _MIN_USERS = 24, 256
 """Below them all scores are computed before bounds are made."""
 _LARGEST = 1e15
 """Of factors and biases: beyond it, bounds could overflow where scores do not."""
@@ -77,7 +77,7 @@ NO_BOUNDS = ItemBounds(
 
 def pays(*, users: int, rank: int) -> bool:
     """Whether to make bounds for so many users, on this machine."""
-    return BYTE_PRODUCTS and rank >= _LEAST_RANK and users >= _LEAST_USERS
+    return BYTE_PRODUCTS and rank >= _MIN_RANK and users >= _MIN_USERS
 
 
 def item_bytes(*, rank: int) -> int:

@@ -64,7 +64,7 @@ def no_parts(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def middle(folds: Sequence[Mapping[str, Any]]) -> int:
+def middle_fold(folds: Sequence[Mapping[str, Any]]) -> int:
     """The place of the fold in the middle, for models whose fits decide nothing by validation."""
     return len(folds) // 2
 
@@ -106,8 +106,8 @@ class ModelSpec:
     predicts_ratings: bool = False
     baseline: bool = False
     selectable: bool = True
-    representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle
+    representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle_fold
     parts: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_parts
 
 
-__all__ = ["MANIFEST", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle"]
+__all__ = ["MANIFEST", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle_fold"]

@@ -2,7 +2,7 @@
 
 from recpipe.publish.arrow_root import ArrowFolder, arrow_root
 from recpipe.publish.contract import OutputCounts, check_output
-from recpipe.publish.gates import Gate, gates
+from recpipe.publish.gates import GateVerdict, gates
 from recpipe.publish.parquet import Export, OutputFile, export
 from recpipe.publish.people import lookup, profiles, typical_users
 from recpipe.publish.pointer import Published, current, point_to, published
@@ -11,7 +11,7 @@ from recpipe.publish.profile import Profile, Rated, Recommended
 __all__ = [
     "ArrowFolder",
     "Export",
-    "Gate",
+    "GateVerdict",
     "OutputCounts",
     "OutputFile",
     "Profile",

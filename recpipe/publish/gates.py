@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Gate:
+class GateVerdict:
     """The verdict of one gate.
 
     Args:
@@ -34,7 +34,7 @@ class Gate:
         """The entry in the manifest's `gates`."""
         return {"gate": self.gate, "verdict": self.verdict, "detail": self.detail}
 
-    def hold(self) -> None:
+    def raise_if_refused(self) -> None:
         """Raise the refusal, if it is one.
 
         Raises:
@@ -51,7 +51,7 @@ def gates(
     n: int,
     unrated: DataFrame | None,
     no_leak: Callable[[], str],
-) -> Iterator[Gate]:
+) -> Iterator[GateVerdict]:
     """The verdict of every gate in turn; one that refuses is the last.
 
     Each verdict is yielded before the next gate runs, so that the manifest has it whatever comes.
@@ -77,6 +77,6 @@ def gates(
         try:
             detail = test()
         except CheckError as error:
-            yield Gate(name, "refused", error.message, error)
+            yield GateVerdict(name, "refused", error.message, error)
             return
-        yield Gate(name, "passed", detail)
+        yield GateVerdict(name, "passed", detail)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from recpipe.ranking.scorer import Scorer
 
-LEAST_ITEMS = 4096
+MIN_ITEMS = 4096
 """Items of the smallest block: sending a smaller one would cost more than scoring its items."""
 
 
@@ -80,7 +80,7 @@ def send_items(
         what: for the error.
 
     Raises:
-        MissingError: if not even a block of `LEAST_ITEMS` fits, or blocks are needed where
+        MissingError: if not even a block of `MIN_ITEMS` fits, or blocks are needed where
             `spark.io.encryption.enabled` has every worker read all of them at once.
     """
     context = items.sparkSession.sparkContext
@@ -89,8 +89,8 @@ def send_items(
         whole = collect(items)
         return ItemBlocks((context.broadcast(whole),), count)
     encrypted = context.getConf().get("spark.io.encryption.enabled", "false") == "true"
-    if room < LEAST_ITEMS or encrypted:
-        least = count if encrypted else LEAST_ITEMS
+    if room < MIN_ITEMS or encrypted:
+        least = count if encrypted else MIN_ITEMS
         raise MissingError(
             f"{what}: {least} of them take {least * item_bytes / 2**20:.0f} MiB in every worker,"
             f" above recommend.max_broadcast_mb = {limit_mb}",
@@ -107,4 +107,4 @@ def send_items(
     return ItemBlocks(tuple(sent), count)
 
 
-__all__ = ["LEAST_ITEMS", "ItemBlocks", "Items", "send_items"]
+__all__ = ["MIN_ITEMS", "ItemBlocks", "Items", "send_items"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 _LONGEST_VALUE = 60
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
 
 def refusal(error: ValidationError, kind: type[Section], sources: Sources) -> UsageError:
@@ -166,7 +166,7 @@ def _instead(path: Path, kind: type[Section]) -> str:
         return f"; {near}"
     if elsewhere:
         return f"; there {'are' if elsewhere[1:] else 'is'} {', '.join(elsewhere)}"
-    if len(names) > _MOST_NAMES or not names:
+    if len(names) > _MAX_NAMES or not names:
         return ""
     return f"; {_dotted(tuple(above)) or 'there are'}{' has' if above else ''} {', '.join(names)}"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recpipe.storage import Run
 
 
-def run_all(context: Context, run_id: str, *, source: str | None) -> Run:
+def run_pipeline(context: Context, run_id: str, *, source: str | None) -> Run:
     """Every stage, from the source (or the tables there) to the page; the run that they made.
 
     The page is written also when a check refuses to publish.

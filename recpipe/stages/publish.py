@@ -28,7 +28,7 @@ def publish(context: Context, run: Run) -> None:
             no_leak=lambda: _no_leak(context, run),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])
-            gate.hold()
+            gate.raise_if_refused()
         export = publishing.export(
             lists, root=context.root, run_id=run.id, files=context.settings.publish.files
         )

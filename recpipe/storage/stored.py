@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from recpipe.storage.filesystem import FileSystem
 
-LEAST_BYTES = 4 << 20
+MIN_BYTES = 4 << 20
 """Of all files of a table: with less, Spark's rows are there before the files are."""
-_MOST_FILES = 256
+_MAX_FILES = 256
 """More of them are a sign of small files, which Spark reads as well."""
 _TASK_BYTES = 32 << 20
 """Of the files of a task, of which its JVM holds several copies for a moment."""
@@ -50,7 +50,7 @@ class Stored:
     path: str | None
     fs: FileSystem
 
-    def files(self, columns: Sequence[str], *, least_bytes: int = LEAST_BYTES) -> DataFrame | None:
+    def files(self, columns: Sequence[str], *, min_bytes: int = MIN_BYTES) -> DataFrame | None:
         """`decoded.FILES` of the whole table, or None where its rows must come from Spark.
 
         They must where the table is Delta's, in folders by partition, or encrypted by Parquet;
@@ -59,7 +59,7 @@ class Stored:
 
         Args:
             columns: what the tasks want of it; a name in another case is left to Spark, too.
-            least_bytes: of all files.
+            min_bytes: of all files.
         """
         if self.path is None or not set(columns) <= set(self.frame.columns):
             return None
@@ -67,7 +67,7 @@ class Stored:
         sizes = self._sizes()
         if (
             sizes is None
-            or sum(sizes.values()) < least_bytes
+            or sum(sizes.values()) < min_bytes
             or not _readable(spark)
             or not _fit_tasks(spark, sizes)
         ):
@@ -79,8 +79,8 @@ class Stored:
         """Bytes of the files by name; None where there are too many, or others than Parquet's."""
         assert self.path is not None  # noqa: S101 - `files` has looked
         shown = (entry for entry in self.fs.sizes(self.path) if entry[0][0] not in "._")
-        sizes = dict(islice(shown, _MOST_FILES + 1))
-        plain = len(sizes) <= _MOST_FILES and all(name.endswith(".parquet") for name in sizes)
+        sizes = dict(islice(shown, _MAX_FILES + 1))
+        plain = len(sizes) <= _MAX_FILES and all(name.endswith(".parquet") for name in sizes)
         return sizes if plain else None
 
 
@@ -118,4 +118,4 @@ def _bytes_of(spark: SparkSession, setting: str) -> int:
     )
 
 
-__all__ = ["LEAST_BYTES", "Stored"]
+__all__ = ["MIN_BYTES", "Stored"]

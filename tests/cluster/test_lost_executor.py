@@ -98,7 +98,7 @@ def main(master: str, folder: str) -> None:
         time.sleep(0.1)
     cells = packed(*parts(spark), blocks=2)
     plan = plan_of(cells, epochs=3000, checkpoint_interval=1500)
-    exchange = RingExchange(least_seconds=0.0)
+    exchange = RingExchange(min_seconds=0.0)
     ours = carried(cells, plan, Folder(spark, folder), exchange)
     answers = {"same": ours == in_process(cells, plan), "obstacle": obstacle(spark, tasks=2)}
     spark.stop()

@@ -92,7 +92,7 @@ def test_the_ring_ends_in_the_bits_of_the_exchange_by_spark(
 def test_a_fit_in_several_stages_is_that_of_one(packed: Packed) -> None:
     plan = plan_of(implicit=True)
 
-    several = Ring(packed, plan, least_seconds=0.0).train(3)
+    several = Ring(packed, plan, min_seconds=0.0).train(3)
 
     for ours, expected in zip(several, Ring(packed, plan).train(3), strict=True):
         assert ours.tobytes() == expected.tobytes()

@@ -222,7 +222,7 @@ def test_items_in_blocks_have_the_lists_of_items_sent_whole(
     rows = rated(users, items, share=0.05)
     whole = fit(scratch, rows, preference_from=0.1)
     assert whole.info()["matrix"] == matrix
-    monkeypatch.setattr(item_blocks, "LEAST_ITEMS", least)
+    monkeypatch.setattr(item_blocks, "MIN_ITEMS", least)
     split = replace(whole, max_broadcast_mb=1)
     sent = split.scoring.items()
     assert isinstance(sent, item_blocks.ItemBlocks)

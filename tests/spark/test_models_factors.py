@@ -13,7 +13,7 @@ from recpipe.models import registry
 from recpipe.models.baselines.popularity import Popularity
 from recpipe.models.factors import FactorModel
 from recpipe.ranking.engine import LISTS
-from recpipe.ranking.item_blocks import LEAST_ITEMS
+from recpipe.ranking.item_blocks import MIN_ITEMS
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.spark.interactions import Interactions, Mapped, mapped
 from recpipe.storage import Folder
@@ -120,7 +120,7 @@ def test_pairs_that_are_packed_are_predicted_the_same(spark: SparkSession) -> No
 
 
 def test_items_in_blocks_are_predicted_the_same(spark: SparkSession) -> None:
-    random, rank, count = np.random.default_rng(3), 20, 2 * LEAST_ITEMS + 900
+    random, rank, count = np.random.default_rng(3), 20, 2 * MIN_ITEMS + 900
     values = random.normal(size=(count + 2, rank + 1)).tolist()
     items = [(n, row[1:], row[0]) for n, row in enumerate(values[2:])]
     users = [(n, row[1:], row[0]) for n, row in enumerate(values[:2])]

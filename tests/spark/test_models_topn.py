@@ -15,7 +15,7 @@ from recpipe.models.factors import FactorModel
 from recpipe.models.registry import build
 from recpipe.ranking.engine import Scoring, top_n
 from recpipe.ranking.factor_scorer import FactorScorer
-from recpipe.ranking.item_blocks import LEAST_ITEMS, ItemBlocks, send_items
+from recpipe.ranking.item_blocks import MIN_ITEMS, ItemBlocks, send_items
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.storage import Folder, Stored
@@ -220,7 +220,7 @@ def test_random_lists_depend_on_the_seed_and_differ_between_users(spark: SparkSe
 
 def test_lists_of_items_in_blocks_are_those_of_items_sent_whole(spark: SparkSession) -> None:
     rng = np.random.default_rng(4)
-    users, items, rank = 70, 2 * LEAST_ITEMS + 900, 20
+    users, items, rank = 70, 2 * MIN_ITEMS + 900, 20
     ids = np.sort(rng.choice(40_000, items, replace=False)).astype(np.int32)
     # Rounded, so that lists have ties, across blocks too.
     factors, biases = np.round(rng.normal(size=(items, rank))), np.round(rng.normal(size=items))

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import ContractError, LeakError
-from recpipe.publish import Gate, OutputCounts, check_output, gates
+from recpipe.publish import GateVerdict, OutputCounts, check_output, gates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +160,7 @@ def test_scores_of_one_source_are_compared_even_where_another_stands_between(
 
 
 def test_gates_say_their_verdict_and_a_refused_one_holds(spark: SparkSession) -> None:
-    def verdicts(rows: list[Place], no_leak: Callable[[], str]) -> list[Gate]:
+    def verdicts(rows: list[Place], no_leak: Callable[[], str]) -> list[GateVerdict]:
         return list(
             gates(lists(spark, rows), ratings=ratings(spark), n=2, unrated=None, no_leak=no_leak)
         )
@@ -178,15 +178,15 @@ def test_gates_say_their_verdict_and_a_refused_one_holds(spark: SparkSession) ->
         },
     ]
     for gate in passed:
-        gate.hold()
+        gate.raise_if_refused()
 
     short = verdicts(GOOD[1:], lambda: "one split")
     assert [gate.verdict for gate in short] == ["passed", "refused"]
     assert "u1" in short[1].detail
     with pytest.raises(ContractError):
-        short[1].hold()
+        short[1].raise_if_refused()
 
     leaking = verdicts(GOOD, leaks)
     assert [(gate.gate, gate.verdict) for gate in leaking] == [("no leak", "refused")]
     with pytest.raises(LeakError, match="test knows train"):
-        leaking[0].hold()
+        leaking[0].raise_if_refused()

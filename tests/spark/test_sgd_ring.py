@@ -71,7 +71,7 @@ def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
 
     expected = in_process(cells, plan)
     assert expected[1][0]["validation_rmse"] < expected[1][-1]["validation_rmse"]
-    assert carried(cells, plan, scratch, RingExchange(least_seconds=0.0)) == expected
+    assert carried(cells, plan, scratch, RingExchange(min_seconds=0.0)) == expected
     assert scratch.list() == ["sgd-epoch-00004"]
     cells.release()
 
@@ -178,7 +178,7 @@ def test_a_worker_killed_in_the_second_leg_changes_no_bit(
     killer = threading.Thread(target=kill_a_worker, args=(found, second_leg))
     killer.start()
 
-    trained = carried(cells, plan, scratch, RingExchange(least_seconds=0.0))
+    trained = carried(cells, plan, scratch, RingExchange(min_seconds=0.0))
 
     killer.join()
     assert found

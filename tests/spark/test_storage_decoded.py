@@ -112,7 +112,7 @@ def test_a_name_that_the_table_has_in_another_case_or_not_at_all_is_left_to_spar
 
 
 def test_rows_of_few_bytes_come_from_spark(table: Stored) -> None:
-    assert table.files(["user"], least_bytes=1 << 30) is None
+    assert table.files(["user"], min_bytes=1 << 30) is None
 
 
 def test_tables_that_are_more_than_files_of_one_folder_come_from_spark(
@@ -121,13 +121,13 @@ def test_tables_that_are_more_than_files_of_one_folder_come_from_spark(
     few = table.frame.limit(100)
     folder = Folder(spark, tmp_path)
     folder.write_table("whole", few)
-    assert folder.stored("whole").files(["user"], least_bytes=0) is not None
+    assert folder.stored("whole").files(["user"], min_bytes=0) is not None
     folder.write_table("parts", few, partition_by=["rating"])
-    assert folder.stored("parts").files(["user"], least_bytes=0) is None
+    assert folder.stored("parts").files(["user"], min_bytes=0) is None
     delta = Folder(spark, tmp_path / "delta", format="delta")
     delta.write_table("t", few)
     stored = delta.stored("t")
-    assert stored.files(["user"], least_bytes=0) is None
+    assert stored.files(["user"], min_bytes=0) is None
     assert stored.frame.count() == 100
     delta.write_table("t", few.limit(1))
     assert delta.stored("t", version=0).frame.count() == 100
@@ -144,7 +144,7 @@ def test_too_few_and_too_many_files_come_from_spark(
         shutil.copy(made, made.with_name(f"part-{number}.parquet"))
     # One file keeps one core at work, and a cluster has many.
     monkeypatch.setattr(type(spark.sparkContext), "defaultParallelism", 9)
-    assert folder.stored("t").files(["user"], least_bytes=0) is None
+    assert folder.stored("t").files(["user"], min_bytes=0) is None
 
 
 @pytest.mark.parametrize("missing", ["skip", 0])

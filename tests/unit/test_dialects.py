@@ -14,13 +14,13 @@ from recpipe.ingest.formats import Marks
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.names import chosen_columns, known_columns
 from recpipe.ingest.packed import narrow_head
-from recpipe.ingest.recognition import Release, classify, recognise
+from recpipe.ingest.recognition import RecognisedSource, classify, recognise
 from recpipe.ingest.times import TimeForm, time_form
 
 T = 1_400_000_000
 
 
-def release_of(text: str, path: str = "r.csv", **marks: Any) -> Release:
+def release_of(text: str, path: str = "r.csv", **marks: Any) -> RecognisedSource:
     sample = Sample(path, text.encode()[:HEAD_BYTES])
     return recognise([sample], source="here", marks=Marks(**marks))
 
@@ -119,7 +119,7 @@ def test_columns_are_named_by_number_where_there_is_no_header() -> None:
 def test_a_file_that_may_hold_ratings_stops_the_source_and_others_are_named() -> None:
     good = Sample("a.csv", f"userId,movieId,rating,timestamp\n1,2,3,{T}\n".encode())
 
-    def beside(name: str, head: bytes, **more: Any) -> Release:
+    def beside(name: str, head: bytes, **more: Any) -> RecognisedSource:
         return recognise([good, Sample(name, head, **more)], source="here")
 
     for name, head in (

@@ -12,8 +12,8 @@ import pytest
 from recpipe.errors import FitError
 from recpipe.models.sgd.algorithm import (
     Epoch,
+    FitProgress,
     Plan,
-    Progress,
     held_out_error,
     train_in_process,
     visit,
@@ -169,10 +169,10 @@ def test_patience_ends_the_fit_that_many_epochs_after_the_last_better_one() -> N
     assert len(progress.curve) <= progress.best + 3 < 200
 
 
-def curve(*rmse: float, **changes: Any) -> Progress:
+def curve(*rmse: float, **changes: Any) -> FitProgress:
     plan = a_plan(**{"epochs": 10, "patience": 2, "min_improvement": 0.01, **changes})
     points = [Epoch(n, 0.1, 1.0, value) for n, value in enumerate(rmse, start=1)]
-    return Progress.from_curve(plan, points)
+    return FitProgress.from_curve(plan, points)
 
 
 def test_a_fall_smaller_than_the_least_improvement_is_kept_but_does_not_renew_patience() -> None:

@@ -54,7 +54,7 @@ NO_TIME = 0
 """The instant of ratings without one: 1970 is long before the first that is valid."""
 
 
-class Ratings(NamedTuple):
+class ChunkRatings(NamedTuple):
     """Some ratings, in the order of the source.
 
     Args:
@@ -71,11 +71,11 @@ class Ratings(NamedTuple):
     times: NDArray[np.int64]
     places: NDArray[np.int64]
 
-    def take(self, rows: NDArray[np.int64]) -> Ratings:
+    def take(self, rows: NDArray[np.int64]) -> ChunkRatings:
         return self.each(lambda column: column[rows])
 
-    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Ratings:
-        return Ratings(
+    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> ChunkRatings:
+        return ChunkRatings(
             change(self.users),
             change(self.items),
             change(self.ratings),
@@ -84,13 +84,13 @@ class Ratings(NamedTuple):
         )
 
     @classmethod
-    def joined(cls, parts: Iterable[Ratings]) -> Ratings:
+    def joined(cls, parts: Iterable[ChunkRatings]) -> ChunkRatings:
         users, items, ratings, times, places = map(np.concatenate, zip(*parts, strict=True))
         return cls(users, items, ratings, times, places)
 
 
 def chunk(
-    rows: Ratings,
+    rows: ChunkRatings,
     *,
     file: int,
     block: int,
@@ -132,7 +132,7 @@ def chunk(
     )  # fmt: skip
 
 
-def columns_of(rows: Ratings, *, seconds: bool) -> dict[str, object]:
+def columns_of(rows: ChunkRatings, *, seconds: bool) -> dict[str, object]:
     """The values of `KEPT`, and how many; `seconds`: the times of `rows` are, not microseconds."""
     times = rows.times
     if not seconds:
@@ -151,7 +151,7 @@ def columns_of(rows: Ratings, *, seconds: bool) -> dict[str, object]:
     }
 
 
-def chunk_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, int, Ratings]]:
+def chunk_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, int, ChunkRatings]]:
     """(file, block, place, ratings) of every chunk."""
     names = ("file", "block", "place", "clean", "user_id", "item_id", "rating", "rated_at")
     for batch in batches:
@@ -164,7 +164,7 @@ def chunk_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, in
                 file,
                 block,
                 place,
-                Ratings(
+                ChunkRatings(
                     *_decoded(buffers, count),
                     np.arange(place, place + count)
                     if places is None

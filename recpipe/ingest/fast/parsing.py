@@ -18,7 +18,7 @@ from recpipe.ingest.fast.chunks import (
     LINE,
     SCHEMA,
     WHOLE,
-    Ratings,
+    ChunkRatings,
     as_bytes,
     chunk,
     record,
@@ -43,7 +43,7 @@ LONGEST = 1 << 24
 """Bytes between two cuts above which a reader may leave out what is between: see `Summary.size`."""
 
 _LINES = 1 << 20
-_MOST_LINES = 256
+_MAX_LINES = 256
 """Lines between two cuts, on average, above which a cut is not worth it any more."""
 _STRONGEST = 1e30
 _BOM = b"\xef\xbb\xbf"
@@ -97,7 +97,7 @@ def find_cut(fs: FileSystem, uris: Sequence[str]) -> Cut:
         return Cut()
     head, tail = fs.read_head(uris[0], HEAD_BYTES), fs.read_tail(uris[0], HEAD_BYTES)
     for end in (tail[-3:], tail[-2:]):
-        often = all(s.count(end) * _MOST_LINES > s.count(b"\n") > 0 for s in (head, tail))
+        often = all(s.count(end) * _MAX_LINES > s.count(b"\n") > 0 for s in (head, tail))
         one_line = len(end) > 1 and end.find(b"\n") == len(end) - 1
         if often and one_line and end.isascii():
             # Hadoop's reader leaves a byte order mark out.
@@ -185,13 +185,13 @@ def _parse(
     cut = np.frombuffer(end, np.uint8).copy()
     now: tuple[int, int] | None = None
     place = begun = size = others = 0
-    held: list[Ratings] = []
+    held: list[ChunkRatings] = []
 
     def flush() -> Iterator[pa.RecordBatch]:
         if now is not None and place > begun:
             yield chunk(
-                Ratings.joined(held), file=now[0], block=now[1], place=begun, lines=place - begun,
-                size=size, others=others, seconds=not milliseconds,
+                ChunkRatings.joined(held), file=now[0], block=now[1], place=begun,
+                lines=place - begun, size=size, others=others, seconds=not milliseconds,
             )  # fmt: skip
 
     for batch in batches:
@@ -206,7 +206,7 @@ def _parse(
             parsed = kernel.parse(text, rules)
             times = parsed.times * 1000 if milliseconds else parsed.times
             places = place + np.flatnonzero(parsed.kinds == kernel.CLEAN)
-            held.append(Ratings(parsed.users, parsed.items, parsed.ratings, times, places))
+            held.append(ChunkRatings(parsed.users, parsed.items, parsed.ratings, times, places))
             other = np.flatnonzero(parsed.kinds == kernel.OTHER)
             if len(other):
                 others += len(other)

@@ -20,7 +20,7 @@ from recpipe.ingest.fast.chunks import (
     SCHEMA,
     VALUES,
     WHOLE,
-    Ratings,
+    ChunkRatings,
     chunk,
     chunk_rows,
     columns_of,
@@ -220,7 +220,7 @@ def _pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         times = columns["rated_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
         times = times.fill_null(NO_TIME)
-        rows = Ratings(
+        rows = ChunkRatings(
             columns["user_id"].to_numpy(zero_copy_only=False),
             columns["item_id"].to_numpy(zero_copy_only=False),
             columns["rating"].to_numpy(zero_copy_only=False),
@@ -296,7 +296,7 @@ def _latest(
         first[file, block] = min(first.get((file, block), least), least)
     base = {key: (n << _PLACE_BITS) - first[key] for n, key in enumerate(sorted(first))}
     positions = [rows.places + base[file, block] for file, block, _, rows in found]
-    rows = Ratings.joined(chunk[3] for chunk in found)
+    rows = ChunkRatings.joined(chunk[3] for chunk in found)
     del found
     kept = kernel.latest(rows.users, rows.items, rows.times, np.concatenate(positions))
     superseded = len(rows.users) - len(kept)
@@ -309,7 +309,7 @@ def _latest(
         )
 
 
-def _of_pairs(rows: Ratings, *, sums: bool) -> NDArray[np.float32]:
+def _of_pairs(rows: ChunkRatings, *, sums: bool) -> NDArray[np.float32]:
     """The sum, or the number, of the ratings of each pair, by user, then item."""
     order = np.lexsort((rows.items, rows.users))
     users, items = rows.users[order], rows.items[order]

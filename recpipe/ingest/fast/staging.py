@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recpipe.feedback import Scale
     from recpipe.ingest.fast.parsing import Cut, Summary
     from recpipe.ingest.fast.passes import Numbers
-    from recpipe.ingest.ratings import Kept
+    from recpipe.ingest.ratings import Repeated
     from recpipe.ingest.times import Period
     from recpipe.storage import Folder
 
@@ -289,7 +289,7 @@ def latest(
     items: DataFrame,
     numbers: tuple[Numbers, Numbers] | None,
     *,
-    value: Kept = "latest",
+    repeated: Repeated = "latest",
 ) -> Latest:
     """The table of ratings: one row a (user, item), the latest; see `ratings.latest`.
 
@@ -299,7 +299,7 @@ def latest(
         users: (user_id, user), every user among them.
         items: (item_id, item), every item among them.
         numbers: of `users` and `items`, where they are whole numbers and not too many.
-        value: of several rows of a pair.
+        repeated: what becomes of the values of several rows of a pair.
     """
     kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
     if kinds != {"bigint"}:
@@ -315,9 +315,9 @@ def latest(
                 )
             )
         rows = reduce(lambda a, b: a.unionByName(b), frames)
-        table, seen = ratings.latest(rows, users, items, kept=value)
+        table, seen = ratings.latest(rows, users, items, repeated=repeated)
         return Latest(table, None, lambda: int(seen.get["superseded"] or 0))
-    if rated.in_order and rated.chunks is not None and value != "count":
+    if rated.in_order and rated.chunks is not None and repeated != "count":
         kept, superseded = passes.kept_as_they_are(rated.chunks), lambda: 0
     else:
         frames = [] if rated.chunks is None else [rated.chunks]
@@ -325,7 +325,7 @@ def latest(
             frames.append(passes.pack(good))
         observed = Observation()
         kept = passes.latest(
-            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets, value=value
+            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets, value=repeated
         ).observe(observed, F.sum("superseded").alias("superseded"))
 
         def superseded() -> int:

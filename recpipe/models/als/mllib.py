@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _WORK_OF_A_BLOCK = 150_000_000
 """Ratings x rank that one block holds under `auto`: 4 blocks for 8 million ratings at rank 64,
 which was the fastest measured there, and 2 for anything small."""
-_MOST_BLOCKS = 1000
+_MAX_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def block_count(blocks: Blocks, *, ratings: int, rank: int, parallelism: int) ->
     cores: twice `parallelism`, the fastest measured.
     """
     if blocks == "auto":
-        return max(2, min(_MOST_BLOCKS, math.ceil(ratings * rank / _WORK_OF_A_BLOCK)))
+        return max(2, min(_MAX_BLOCKS, math.ceil(ratings * rank / _WORK_OF_A_BLOCK)))
     return 2 * parallelism if blocks == "cores" else int(blocks)
 
 

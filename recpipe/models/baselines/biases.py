@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _RATINGS_OF_A_PART = 2_000_000
 _TOLERANCE = 1e-8  # well below what float32 biases can tell apart
-_MOST_STEPS = 200
+_MAX_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _Solver:
         # Numbers below `width` that no rating has would divide by 0.
         diagonal = np.maximum(self.counts + regularization, 1.0)
         return kernel.conjugate_gradients(
-            product, right, diagonal, tolerance=_TOLERANCE, max_products=_MOST_STEPS
+            product, right, diagonal, tolerance=_TOLERANCE, max_products=_MAX_STEPS
         )
 
     def _sums(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TILE_BYTES = 32 << 20
 """Bytes of matrix rows that a task computes and returns at a time."""
-_MOST_BLOCKS = 64
+_MAX_BLOCKS = 64
 _FEW_ROWS = 256
 
 _TILES = "first int, source int, sums binary"
@@ -76,7 +76,7 @@ def gram_matrix(
     spark = rows.sparkSession
     width = len(columns)
     # A further block sends one more matrix of sums, and takes its share of the products.
-    blocks = int(min(max(1, users // _FEW_ROWS), max(1, pairs // (width * width)), _MOST_BLOCKS))
+    blocks = int(min(max(1, users // _FEW_ROWS), max(1, pairs // (width * width)), _MAX_BLOCKS))
     step = max(1, _TILE_BYTES // (8 * width))
     sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)
     tiles = (

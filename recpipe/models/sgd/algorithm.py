@@ -147,7 +147,7 @@ class Epoch:
 
 
 @dataclass
-class Progress:
+class FitProgress:
     """The learning curve of a fit, and what follows from it: which epoch is best, when to stop.
 
     The best epoch is the one with the lowest validation RMSE, the earlier of two equal ones;
@@ -161,7 +161,7 @@ class Progress:
     _to_beat: float = math.inf
 
     @classmethod
-    def from_curve(cls, plan: Plan, curve: Iterable[Epoch]) -> Progress:
+    def from_curve(cls, plan: Plan, curve: Iterable[Epoch]) -> FitProgress:
         """The progress of a fit that ran elsewhere."""
         progress = cls(plan)
         for point in curve:
@@ -242,8 +242,8 @@ def train_in_process(
     plan: Plan,
     cells: Mapping[tuple[int, int], tuple[Cell, Cell]],
     *,
-    after_epoch: Callable[[Progress], None] | None = None,
-) -> tuple[Side, Side, Progress]:
+    after_epoch: Callable[[FitProgress], None] | None = None,
+) -> tuple[Side, Side, FitProgress]:
     """The whole fit in this process, and what every exchange must equal to the bit.
 
     Args:
@@ -259,7 +259,7 @@ def train_in_process(
     users = {b: plan.first_users(b) for b in range(grid.blocks)}
     items = {b: plan.first_items(b) for b in range(grid.item_blocks)}
     best = users, items
-    progress = Progress(plan)
+    progress = FitProgress(plan)
     while not progress.done:
         epoch = len(progress.curve) + 1
         errors = dict.fromkeys(users, 0.0)

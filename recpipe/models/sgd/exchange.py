@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from recpipe.models.sgd.algorithm import Plan, Progress
+    from recpipe.models.sgd.algorithm import FitProgress, Plan
     from recpipe.storage import Folder
 
 FACTORS = "place int, side int, number int, error double, data binary"
@@ -33,7 +33,7 @@ class Trained:
     """
 
     factors: DataFrame
-    progress: Progress
+    progress: FitProgress
     seconds: tuple[float, ...] = ()
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pyspark.sql import functions as F
 
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.sgd.algorithm import Epoch, Progress, train_in_process
+from recpipe.models.sgd.algorithm import Epoch, FitProgress, train_in_process
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of, released_on_failure
 from recpipe.spark.columns import arrow_row
@@ -39,7 +39,7 @@ class OneTask:
         factors = cached(cells.mapInArrow(partial(_train_block, plan=plan), FACTORS))
         with released_on_failure(factors):
             curve = factors.where(F.col("side") == _CURVE).select("data").collect()[0][0]
-            progress = Progress.from_curve(plan, [Epoch(**point) for point in json.loads(curve)])
+            progress = FitProgress.from_curve(plan, [Epoch(**point) for point in json.loads(curve)])
             progress.check()
         return Trained(factors, progress)
 

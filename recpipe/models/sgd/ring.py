@@ -5,7 +5,7 @@ must run at the same time, so it needs a slot for each block, and no dynamic all
 
 Checkpoints are written by Spark, so they lie wherever the root does, and only when complete do
 they count. For that the stage ends, and the next one begins where it ended: a segment. It costs
-about two seconds whatever it does, so there are none of less than `least_seconds` but the last.
+about two seconds whatever it does, so there are none of less than `min_seconds` but the last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from recpipe.distributed import Keys, admitted, obstacle
 from recpipe.errors import MissingError
-from recpipe.models.sgd.algorithm import Epoch, Progress
+from recpipe.models.sgd.algorithm import Epoch, FitProgress
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import released_on_failure
 from recpipe.models.sgd.segment import CURVE, Segment
@@ -42,12 +42,12 @@ class RingExchange:
     """One barrier stage; see the module.
 
     Args:
-        least_seconds: how long a segment lasts before it pauses for a checkpoint.
+        min_seconds: how long a segment lasts before it pauses for a checkpoint.
         silence: seconds without a sign of life after which a task gives up its neighbour.
         patience: seconds without slots enough after which a fit is given up.
     """
 
-    least_seconds: float = 60.0
+    min_seconds: float = 60.0
     silence: float = 60.0
     patience: float = 60.0
 
@@ -71,17 +71,17 @@ class RingExchange:
                 f"sgd.exchange = ring: {reason}", hint="set sgd.exchange to auto or spark"
             )
         keys = Keys.fresh("sgd", silence=self.silence)
-        progress = Progress(plan)
+        progress = FitProgress(plan)
         checkpoint = ""
         seconds: list[float] = []
         with plain_plans(spark), admitted(spark, "sgd", tasks=tasks, patience=self.patience):
             while True:
-                segment = Segment(plan, keys, tuple(progress.curve), self.least_seconds)
+                segment = Segment(plan, keys, tuple(progress.curve), self.min_seconds)
                 before = scratch.read_table(checkpoint) if checkpoint else None
                 factors = cached(_frame(cells, before, segment))
                 with released_on_failure(factors):
                     report = _report(factors)
-                    progress = Progress.from_curve(plan, [Epoch(**p) for p in report["curve"]])
+                    progress = FitProgress.from_curve(plan, [Epoch(**p) for p in report["curve"]])
                     seconds += report["seconds"]
                     progress.check()
                     if progress.done:

@@ -18,7 +18,7 @@ import numpy as np
 
 from recpipe.distributed.stage import joined
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.sgd.algorithm import Epoch, Progress, held_out_error, total, visit
+from recpipe.models.sgd.algorithm import Epoch, FitProgress, held_out_error, total, visit
 from recpipe.models.sgd.exchange import FACTORS
 from recpipe.models.sgd.packing import cells_of
 from recpipe.spark.columns import arrow_row, as_array
@@ -53,13 +53,13 @@ class Segment:
         plan: of the fit.
         keys: of its ring.
         curve: the epochs before this segment.
-        least_seconds: how long it lasts before it pauses for a checkpoint.
+        min_seconds: how long it lasts before it pauses for a checkpoint.
     """
 
     plan: Plan
     keys: Keys
     curve: tuple[Epoch, ...]
-    least_seconds: float
+    min_seconds: float
 
     def run(self, batches: Batches) -> Batches:
         """The body of the task: cells, and from the second segment on factors, to factors."""
@@ -78,7 +78,7 @@ class _Task:
     def __init__(self, block: int, ring: Ring, segment: Segment) -> None:
         self.block, self.ring, self.segment, self.plan = block, ring, segment, segment.plan
         self.grid = segment.plan.grid
-        self.progress = Progress.from_curve(segment.plan, segment.curve)
+        self.progress = FitProgress.from_curve(segment.plan, segment.curve)
         self.cells: dict[int, tuple[Cell, Cell]] = {}
         self.users: Floats
         # Item blocks that are here, in the order of their visits.
@@ -119,7 +119,7 @@ class _Task:
             epoch = len(self.progress.curve) + 1
             met = self._met(epoch)
             left = total(self._lap(self._left)) if self.plan.validation_rows else 0.0
-            long_enough = time.monotonic() - started >= self.segment.least_seconds
+            long_enough = time.monotonic() - started >= self.segment.min_seconds
             due = long_enough and epoch % self.plan.checkpoint_interval == 0
             notes = [_NOTE.unpack(n) for n in self.ring.all_notes(_NOTE.pack(met, left, due))]
             held_out = total(note[1] for note in notes) if self.plan.validation_rows else None

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from recpipe.kernels.sgd import ITEMS, USERS
-from recpipe.models.sgd.algorithm import Progress, held_out_error, total, visit
+from recpipe.models.sgd.algorithm import FitProgress, held_out_error, total, visit
 from recpipe.models.sgd.exchange import FACTORS, Trained
 from recpipe.models.sgd.packing import cells_of
 from recpipe.spark.columns import arrow_row, as_array
@@ -61,7 +61,7 @@ class SparkExchange:
 
 
 def _trained(cells: DataFrame, plan: Plan, shelf: _Shelf) -> Trained:
-    progress = Progress(plan)
+    progress = FitProgress(plan)
     best = current = shelf.put(_first(cells, plan))
     while not progress.done:
         epoch = len(progress.curve) + 1

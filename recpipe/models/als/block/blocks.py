@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 WORK_OF_A_BLOCK = 16_000_000
 """Ratings x rank of a block under `auto`: 32 blocks for 8 million ratings at rank 64. So small that
 a million ratings keep a few cores busy; a task takes as many as it needs to be worth its start."""
-MOST_BLOCKS = 1000
-MOST_RATINGS = 100_000_000
+MAX_BLOCKS = 1000
+MAX_RATINGS = 100_000_000
 """Ratings of a block: it is packed by one task, and a column is one value of less than 2 GiB."""
 
 
@@ -110,13 +110,13 @@ def number_of_blocks(setting: Blocks, *, ratings: int, rank: int, cores: int) ->
         MissingError: if a block would hold more ratings than one task can pack.
     """
     if setting == "auto":
-        by_work = min(MOST_BLOCKS, math.ceil(ratings * rank / WORK_OF_A_BLOCK))
-        return max(1, by_work, math.ceil(2 * ratings / MOST_RATINGS))
+        by_work = min(MAX_BLOCKS, math.ceil(ratings * rank / WORK_OF_A_BLOCK))
+        return max(1, by_work, math.ceil(2 * ratings / MAX_RATINGS))
     blocks = 2 * max(1, cores) if setting == "cores" else setting
-    if ratings > blocks * MOST_RATINGS:
+    if ratings > blocks * MAX_RATINGS:
         raise MissingError(
             f"blocks = {setting}: {ratings} ratings in {blocks} blocks are more than one task can"
-            f" hold ({MOST_RATINGS})",
+            f" hold ({MAX_RATINGS})",
             hint="set blocks to auto",
         )
     return blocks

@@ -32,7 +32,7 @@ SOLVED = "block int, bad int, gram binary, data binary"
 """A block's factors; `bad` is -1 or its first row that has no answer."""
 
 
-class Exchange(Protocol):
+class FactorExchange(Protocol):
     """Runs the iterations over packed ratings; what it keeps a side's factors as is its own."""
 
     name: ClassVar[str]
@@ -69,7 +69,7 @@ class Halves(ABC):
         self.spark = packed.blocks.sparkSession
 
     def train(self, iterations: int) -> tuple[Any, Any]:
-        """See `Exchange`."""
+        """See `FactorExchange`."""
         users = self.first(USER)
         items = self.first(ITEM) if self.plan.continues else None
         with plain_plans(self.spark):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.als.block.choice import Choice
-    from recpipe.models.als.block.exchange import Exchange
+    from recpipe.models.als.block.exchange import FactorExchange
     from recpipe.models.als.block.packing import Packed
     from recpipe.models.als.settings import BlockAls as ExplicitSettings
     from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
@@ -175,7 +175,7 @@ def factorised(
 
 def _trained(
     model: AnyBlockAls, packed: Packed, plan: Solve, choice: Choice, scratch: Folder | None
-) -> tuple[Exchange, tuple[Any, Any]]:
+) -> tuple[FactorExchange, tuple[Any, Any]]:
     """The exchange that carried the factors, and what it holds of users and items."""
     own = model.settings
     log.info(
@@ -203,7 +203,9 @@ def _trained(
         raise
 
 
-def _by_spark(packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: int) -> Exchange:
+def _by_spark(
+    packed: Packed, plan: Solve, scratch: Folder | None, *, limit_mb: int
+) -> FactorExchange:
     size = max(side.size(plan.width) for side in packed.sides) / 2**20
     if size <= limit_mb:
         return Whole(packed, plan)

@@ -4,7 +4,7 @@ A task solves its own blocks of a side and sends each on as soon as it is solved
 others have come round, every task holds the side whole and turns to the other. No stage begins or
 ends in an iteration. In return all tasks must run at the same time.
 
-A stage of more than `least_seconds` ends early, and the next goes on with what the driver then
+A stage of more than `min_seconds` ends early, and the next goes on with what the driver then
 holds: what is lost with a worker is at most that.
 """
 
@@ -54,21 +54,21 @@ class Ring:
     Args:
         packed: its blocks, in one partition a task.
         plan: of the fit.
-        least_seconds: how long a stage lasts before it may end early.
+        min_seconds: how long a stage lasts before it may end early.
         silence: seconds without a sign of life after which a task gives up its neighbour.
         patience: seconds without slots enough after which the fit is given up.
     """
 
     packed: Packed
     plan: Solve
-    least_seconds: float = 60.0
+    min_seconds: float = 60.0
     silence: float = 60.0
     patience: float = 60.0
 
     name: ClassVar[str] = "ring"
 
     def blocks(self, side: int, held: Floats) -> DataFrame:
-        """See `Exchange`."""
+        """See `FactorExchange`."""
         return frame_of(self.packed.sent.sparkSession, self.packed.sides[side], held)
 
     def release(self, held: Floats) -> None:
@@ -95,7 +95,7 @@ class Ring:
             while True:
                 begin = None if factors is None else spark.sparkContext.broadcast(factors)
                 segment = Segment(
-                    self.plan, self.packed.index, keys, begin, done, iterations, self.least_seconds
+                    self.plan, self.packed.index, keys, begin, done, iterations, self.min_seconds
                 )
                 solved = self._rows(segment)
                 if begin is not None:
@@ -148,7 +148,7 @@ class Segment:
         begin: the factors that it begins with; None: those of the plan.
         done: iterations before it.
         iterations: of the fit.
-        least_seconds: how long it lasts before it may end early.
+        min_seconds: how long it lasts before it may end early.
     """
 
     plan: Solve
@@ -157,7 +157,7 @@ class Segment:
     begin: Broadcast[Both] | None
     done: int
     iterations: int
-    least_seconds: float
+    min_seconds: float
 
     def run(self, batches: Batches) -> Batches:
         """The body of a task: what was sent to it, to solved blocks."""
@@ -215,7 +215,7 @@ class _Task:
                 if self.bad is not None:
                     return
             self.done += 1
-            pause = self._agreed(time.monotonic() - started >= self.segment.least_seconds)
+            pause = self._agreed(time.monotonic() - started >= self.segment.min_seconds)
 
     def _agreed(self, due: bool) -> bool:
         """Task 0's word, for all."""
