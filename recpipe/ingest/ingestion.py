@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder, Replacement, Tables
 
 _SHOWN_REJECTS = 5
-_AT_ONCE = 6
+_MAX_CONCURRENT_JOBS = 6
 """Spark jobs that are planned at the same time."""
 _FEW_IDS = 5_000_000
 """Ids up to which each task has all of them, with their numbers."""
@@ -80,13 +80,13 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
             marks=marks_of(settings),
         ) as opened,
         # Of a small source nearly all the time is Spark planning one job after another.
-        ThreadPoolExecutor(_AT_ONCE) as beside,
+        ThreadPoolExecutor(_MAX_CONCURRENT_JOBS) as pool,
     ):
-        files = beside.submit(opened.fingerprint)
+        files = pool.submit(opened.fingerprint)
         work = _Work(opened, scratch, Period.until(run_date))
         reading = read_ratings(opened, settings, period=work.period, scratch=scratch)
         with closing(reading.rated):
-            return _replace_all(work, reading, tables, settings, files, beside)
+            return _replace_all(work, reading, tables, settings, files, pool)
 
 
 def _replace_all(
@@ -95,7 +95,7 @@ def _replace_all(
     tables: Tables,
     settings: Ingest,
     files: Future[dict[str, tuple[int, str]]],
-    beside: ThreadPoolExecutor,
+    pool: ThreadPoolExecutor,
 ) -> IngestReport:
     opened, scratch, rated = work.source, work.scratch, reading.rated
     _refuse_unusable(rated, opened, settings.max_rejected_share)
@@ -104,7 +104,7 @@ def _replace_all(
         for contract in (USERS, ITEMS)
     }
     types = _id_types(seen, tables, opened)
-    with tables.replace() as replacement, _joined(beside) as started:
+    with tables.replace() as replacement, _joined(pool) as started:
         ids = [
             started(_extend_ids, replacement, tables, seen, types, contract, work, rated)
             for contract in (USERS, ITEMS)
@@ -116,8 +116,8 @@ def _replace_all(
         users, items = (found.result() for found in ids)
         written, rated_counts, times = _replace_ratings(replacement, reading, types, users, items)
         _write_unrated(replacement, rated, written, types, users, items)
-        beside_them = {kind: found.result() for kind, found in others.items()}
-        _write_rejected(replacement, rated, [other.staged for other in beside_them.values()])
+        other_tables = {kind: found.result() for kind, found in others.items()}
+        _write_rejected(replacement, rated, [other.staged for other in other_tables.values()])
         # Titles and tags of another source would name other items.
         for contract in INGESTED:
             if contract not in (USERS, ITEMS) and contract.name not in replacement.written:
@@ -130,9 +130,9 @@ def _replace_all(
             times=times,
             columns=opened.release.columns,
             ignored=opened.release.ignored,
-            files=_files(opened, files.result(), rated, beside_them.values()),
+            files=_files(opened, files.result(), rated, other_tables.values()),
             ratings=rated_counts,
-            others={other.table: other.counts for other in beside_them.values()},
+            others={other.table: other.counts for other in other_tables.values()},
             users=users.counts,
             items=items.counts,
             versions=replacement.versions,

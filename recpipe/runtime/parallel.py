@@ -1,4 +1,4 @@
-"""Work that waits for Spark, beside other such work."""
+"""Pieces of work that wait for Spark, done at the same time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AT_ONCE = 3
+_MAX_THREADS = 3
 
 
 def run_all(work: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of several pieces of work in their order, done beside each other.
+    """The results of several pieces of work in their order, done at the same time.
 
     While Spark plans one query, which takes one core and on small data most of the time, tasks of
     another can run. Returns or raises only when none of it runs any more.
@@ -25,7 +25,7 @@ def run_all(work: Sequence[Callable[[], T]]) -> list[T]:
         Exception: of the first piece that failed, in their order; those that had not begun are
             then left out, as they are when a signal has come.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_MAX_THREADS) as pool:
         futures = [pool.submit(_begun, each) for each in work]
         try:
             return [future.result() for future in futures]

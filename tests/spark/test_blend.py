@@ -17,7 +17,7 @@ from recpipe.models import registry
 from recpipe.models.blend.blend import Blend, BlendModel
 from recpipe.models.blend.scorer import BlendItems, Part
 from recpipe.models.blend.settings import Blend as Settings
-from recpipe.models.blend.weights import NO_CANDIDATE, Questions, forward_selection
+from recpipe.models.blend.weights import NO_CANDIDATE, ScoredCandidates, forward_selection
 from recpipe.models.data import TrainingData
 from recpipe.ranking.scorer import DenseScorer
 from recpipe.ranking.user_batch import UserBatch
@@ -135,7 +135,7 @@ def test_neither_blocks_nor_who_stands_beside_a_user_change_a_bit() -> None:
 
 
 @st.composite
-def any_questions(draw: st.DrawFn) -> Questions:
+def any_questions(draw: st.DrawFn) -> ScoredCandidates:
     users, candidates, parts = (draw(st.integers(low, 5)) for low in (1, 0, 1))
     # Tenths tie often, and often in one sum but not in a multiple of it.
     numbers = st.floats(-3, 3, width=32) | st.integers(-9, 9).map(
@@ -148,10 +148,10 @@ def any_questions(draw: st.DrawFn) -> Questions:
         scores[user, there:], hits[user, there:] = NO_CANDIDATE, False
     # Not every relevant item need be a candidate.
     more = draw(hnp.arrays(np.int32, users, elements=st.integers(0, 3)))
-    return Questions(scores, hits, np.maximum(hits.sum(axis=1) + more, 1).astype(np.int32))
+    return ScoredCandidates(scores, hits, np.maximum(hits.sum(axis=1) + more, 1).astype(np.int32))
 
 
-def ndcg_of(questions: Questions, weights: np.ndarray, *, k: int) -> float:
+def ndcg_of(questions: ScoredCandidates, weights: np.ndarray, *, k: int) -> float:
     """One user after the other, in plain Python."""
     every = []
     for scores, hits, relevant in zip(*vars(questions).values(), strict=True):
@@ -166,7 +166,7 @@ def ndcg_of(questions: Questions, weights: np.ndarray, *, k: int) -> float:
 @settings(deadline=None)
 @given(any_questions(), st.integers(1, 6), st.data())
 def test_ndcg_is_that_of_lists_of_the_candidates(
-    questions: Questions, k: int, data: st.DataObject
+    questions: ScoredCandidates, k: int, data: st.DataObject
 ) -> None:
     parts = questions.scores.shape[2]
     # Products and sums of these are exact for the scores that tie.
@@ -179,7 +179,7 @@ def test_ndcg_is_that_of_lists_of_the_candidates(
 @settings(deadline=None)
 @given(any_questions(), st.integers(1, 6), st.integers(1, 7))
 def test_weights_are_shares_and_never_worse_than_the_best_single_model(
-    questions: Questions, k: int, steps: int
+    questions: ScoredCandidates, k: int, steps: int
 ) -> None:
     weights = forward_selection(questions, steps=steps, k=k)
     assert (weights >= 0).all()
@@ -192,7 +192,7 @@ def test_two_models_that_each_know_half_are_blended() -> None:
     # The first puts the relevant item of user 0 first, the second that of user 1.
     scores = np.array([[[3, 0], [0, 1], [0, 0]], [[0, 0], [1, 0], [0, 3]]], np.float32)
     hits = np.array([[True, False, False], [False, False, True]])
-    questions = Questions(scores, hits, np.array([1, 1], np.int32))
+    questions = ScoredCandidates(scores, hits, np.array([1, 1], np.int32))
     weights = forward_selection(questions, steps=4, k=1)
     assert weights.tolist() == [0.5, 0.5]
     assert questions.ndcg(weights, k=1) == 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
 from recpipe.models.blend.scorer import BlendItems, Part
-from recpipe.models.blend.weights import forward_selection, questions
+from recpipe.models.blend.weights import forward_selection, scored_candidates
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.user_batch import UserInputs
@@ -76,7 +76,7 @@ class Blend:
         own, names = self.settings, list(data.fitted)
         equal = {name: 1 / len(names) for name in names}
         whole = _scoring(data.fitted, equal)
-        asked = questions(
+        candidates = scored_candidates(
             whole.items,
             whole.inputs,
             relevant=data.liked(data.validation, own.preference_from).select("user", "item"),
@@ -85,10 +85,10 @@ class Blend:
             seed=seed,
             instant=data.as_of,
         )
-        if asked is None:
+        if candidates is None:
             log.warning("blend: no relevant item in validation; all models weigh the same")
             return equal
-        found = forward_selection(asked, steps=own.steps, k=own.k)
+        found = forward_selection(candidates, steps=own.steps, k=own.k)
         return dict(zip(names, found.tolist(), strict=True))
 
     def sections(self) -> Mapping[str, Section]:
@@ -96,17 +96,19 @@ class Blend:
 
 
 @dataclass(frozen=True, eq=False)
-class _Whole:
+class _BlendInputs:
+    """The items of all parts, what their scorers need, and whether any of them scores everyone."""
+
     items: BlendItems
     inputs: UserInputs
     everyone: bool
 
 
-def _scoring(parts: Mapping[str, FittedModel], weights: Mapping[str, float]) -> _Whole:
+def _scoring(parts: Mapping[str, FittedModel], weights: Mapping[str, float]) -> _BlendInputs:
     """The items of all parts, sent, and what their scorers need of users."""
     scorings = {name: model.scoring for name, model in parts.items()}
     sent = tuple(Part(s.items(), s.everyone, weights[name]) for name, s in scorings.items())
-    return _Whole(
+    return _BlendInputs(
         BlendItems.of(sent),
         UserInputs(parts=tuple(s.inputs for s in scorings.values())),
         any(s.everyone for s in scorings.values()),

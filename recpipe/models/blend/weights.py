@@ -45,13 +45,13 @@ _USERS_AT_ONCE = 64
 NO_CANDIDATE = -1e30
 """The score in a place without a candidate: below all others, finite so that 0 times it is 0."""
 
-_QUESTIONS = "user int, relevant int, hits binary, scores binary"
+_CANDIDATE_SCORES = "user int, relevant int, hits binary, scores binary"
 """Of a user: how many items are relevant, for each candidate whether it is (bool), and its standard
 score by each part (float32). Candidates are in the order of their numbers."""
 
 
 @dataclass(frozen=True, eq=False)
-class Questions:
+class ScoredCandidates:
     """What weights are found on.
 
     Args:
@@ -75,20 +75,20 @@ class Questions:
         return float((found / ideal).mean())
 
 
-def forward_selection(questions: Questions, *, steps: int, k: int) -> NDArray[np.float64]:
+def forward_selection(candidates: ScoredCandidates, *, steps: int, k: int) -> NDArray[np.float64]:
     """(parts,) the weights that reached the best NDCG on the way; they sum to 1.
 
     Args:
-        questions: at least one user.
+        candidates: of at least one user.
         steps: models that are added, one after the other.
         k: places of a list that count.
     """
-    parts = questions.scores.shape[2]
+    parts = candidates.scores.shape[2]
     counts, best, reached = np.zeros(parts), np.zeros(parts), -1.0
     for step in range(1, steps + 1):
         # As shares: in float32 their sums may tie where those of counts do not.
         shares = [(counts + added) / step for added in np.eye(parts)]
-        tried = [questions.ndcg(weights, k=k) for weights in shares]
+        tried = [candidates.ndcg(weights, k=k) for weights in shares]
         chosen = int(np.argmax(tried))
         counts[chosen] += 1
         if tried[chosen] > reached:
@@ -96,7 +96,7 @@ def forward_selection(questions: Questions, *, steps: int, k: int) -> NDArray[np
     return best
 
 
-def questions(
+def scored_candidates(
     items: BlendItems,
     inputs: UserInputs,
     *,
@@ -105,7 +105,7 @@ def questions(
     max_users: int,
     seed: int,
     instant: datetime,
-) -> Questions | None:
+) -> ScoredCandidates | None:
     """The candidates of validation users and their scores by each part; None without such users.
 
     A user's candidates are the best items of each part and the relevant ones, without the seen.
@@ -132,7 +132,7 @@ def questions(
     work = partial(_asked, items=items, shape=inputs.shape, instant=microseconds(instant))
     rows = (
         together([*frames, *inputs.packed(buckets=buckets)], buckets=buckets)
-        .mapInArrow(work, _QUESTIONS)
+        .mapInArrow(work, _CANDIDATE_SCORES)
         .collect()
     )
     if not rows:
@@ -146,11 +146,11 @@ def questions(
         own = np.frombuffer(row["scores"], np.float32).reshape(-1, parts)
         scores[at, : len(own)] = own
         hits[at, : len(own)] = np.frombuffer(row["hits"], bool)
-    return Questions(scores, hits, np.array([row["relevant"] for row in rows], np.int32))
+    return ScoredCandidates(scores, hits, np.array([row["relevant"] for row in rows], np.int32))
 
 
 def _asked(batches: Batches, *, items: BlendItems, shape: InputShape, instant: int) -> Batches:
-    """_QUESTIONS of the users of one bucket."""
+    """_CANDIDATE_SCORES of the users of one bucket."""
     wanted, left_out, *arrays = arrays_of(batches, [runs_of, runs_of, *shape.readers()])
     batch = shape.batch(ids.distinct(wanted.users), arrays, instant=instant)
     scorer, parts = items.scorer, len(shape.parts)
@@ -165,7 +165,9 @@ def _asked(batches: Batches, *, items: BlendItems, shape: InputShape, instant: i
             own[np.isin(scorer.items, known)] = -np.inf
             hits = np.isin(scorer.items, liked)
             chosen = _candidates(own, hits)
-            yield arrow_row(_QUESTIONS, batch.users[row], len(liked), hits[chosen], own[chosen])
+            yield arrow_row(
+                _CANDIDATE_SCORES, batch.users[row], len(liked), hits[chosen], own[chosen]
+            )
 
 
 def _candidates(scores: NDArray[np.float32], hits: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -177,4 +179,4 @@ def _candidates(scores: NDArray[np.float32], hits: NDArray[np.bool_]) -> NDArray
     return np.flatnonzero(chosen & np.isfinite(scores).all(axis=1))
 
 
-__all__ = ["NO_CANDIDATE", "Questions", "forward_selection", "questions"]
+__all__ = ["NO_CANDIDATE", "ScoredCandidates", "forward_selection", "scored_candidates"]
