@@ -335,14 +335,13 @@ class HadoopFileSystem:
             raise
 
     def rename(self, source: str, target: str) -> None:
-        atomic = self._scheme in self._ATOMIC_RENAME
-        if not atomic and self.exists(target):
-            raise FileExistsError(f"cannot rename {source}: {target} is there")
-        with _told_in_python(target):
-            self._fs.mkdirs(self._path(target).getParent())
-        if atomic:
+        if self._scheme in self._ATOMIC_RENAME:
+            with _told_in_python(target):
+                self._fs.mkdirs(self._path(target).getParent())
             self._rename(source, target, overwrite=False)
             return
+        if self.exists(target):
+            raise FileExistsError(f"cannot rename {source}: {target} is there")
         with _told_in_python(source):
             if not self._fs.rename(self._path(source), self._path(target)):
                 raise OSError(f"cannot rename {source} to {target}")

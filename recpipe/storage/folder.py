@@ -170,6 +170,8 @@ class Folder:
             self.write_table(name, table.frame)
             return
         self.fs.delete(self.path(name))
+        # Some stores move nothing into a folder that is not there.
+        self.fs.make_dir(self.uri)
         self.fs.rename(table.path, self.path(name))
 
     def write_encoded(self, name: str, files: DataFrame, schema: StructType) -> DataFrame:
