@@ -96,7 +96,7 @@ def profiles(
     movies: Rows | None,
     history: int = 10,
 ) -> list[Profile]:
-    """What is known of these people, in their order; who is in neither table is left out.
+    """What is known of these people, in their order; who has neither list nor rating is left out.
 
     All ratings of these people reach this process, and nobody else's.
 
