@@ -99,7 +99,7 @@ def weights_of(model: EaseModel) -> tuple[list[int], np.ndarray]:
     items = [row["item"] for row in rows]
     if model.vectors is None:
         return items, np.array([np.frombuffer(row["weights"], np.float32) for row in rows]).T
-    factors = np.array([row["factors"] for row in rows])
+    factors = np.array([np.frombuffer(row["factors"], np.float32) for row in rows])
     own = np.array([row["own"] for row in rows])
     # Of y / (1 - y . y) and, as `own`, y . y / (1 - y . y).
     y = factors / (1 + own)[:, None]
