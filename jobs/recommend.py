@@ -1,4 +1,4 @@
-"""Fit the chosen model on all ratings; lists of every user.
+"""Fit the chosen model on all ratings and make the list of every user.
 
 `recpipe recommend` under spark-submit, with the same options.
 """

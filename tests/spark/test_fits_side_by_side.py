@@ -106,7 +106,8 @@ def test_two_fits_at_once_are_those_that_each_makes_alone(
             else:
                 assert values.tobytes() == found[part].tobytes(), (name, part)
     assert [spark.conf.get(name) for name in SETTINGS] == before
-    assert cached(spark) == kept
+    # Of what another test left the cleaner may have taken some meanwhile.
+    assert cached(spark) <= kept
 
 
 def test_what_others_cache_while_mllib_fits_stays_cached(
