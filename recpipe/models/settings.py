@@ -13,7 +13,7 @@ class Train(Section):
     """Which models are fitted."""
 
     models: Many[str] = (
-        "popularity", "biases", "block_als", "block_als_implicit", "ease", "sgd",
+        "popularity", "biases", "block_als", "block_als_implicit", "sgd",
     )  # fmt: skip
     """The models, in the order of their fits; at least one."""
     fallback_for: Many[str] = ("als_explicit", "als_implicit")
