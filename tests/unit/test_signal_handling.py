@@ -17,6 +17,8 @@ def handlers() -> Iterator[None]:
     """The tests' own handlers, put back."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    # Else tests that follow would find that a signal is ending this process.
+    signals.install()
     for number, handler in kept.items():
         signal.signal(number, handler)
 
