@@ -5,8 +5,8 @@
 Both sides are a process from its start to its end: raw CSV to Parquet, ids to numbers, each user's
 last ratings held out, explicit ALS of one rank and number of iterations, test RMSE, ranking metrics
 of test lists, the ten best unseen items of every user, published as Parquet. Ours is `recpipe run`
-with one model, `block_als`; it checks, quarantines, judges on validation as well, fits again on all
-ratings and writes a report besides. Theirs is benchmarks/peers/spark_parts.py.
+with one model, `block_als`; it checks, quarantines, evaluates on validation as well, fits again on
+all ratings and writes a report besides. Theirs is benchmarks/peers/spark_parts.py.
 """
 
 from __future__ import annotations

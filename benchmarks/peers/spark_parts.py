@@ -2,7 +2,7 @@
 
 As the guides of MLlib and the recipes of Microsoft's recommenders have them: StringIndexer, a split
 by time within each user, ALS with its defaults, RegressionEvaluator, and lists from all pairs less
-the seen ones by an anti join, ranked by a window, judged by RankingEvaluator.
+the seen ones by an anti join, ranked by a window, evaluated by RankingEvaluator.
 """
 
 import sys
@@ -68,10 +68,10 @@ lists = top_ten(model, train).groupBy("user").agg(
                 lambda place: place["item"].cast("double")).alias("prediction")
 )  # fmt: skip
 relevant = test.groupBy("user").agg(F.collect_list(F.col("item").cast("double")).alias("label"))
-judged = lists.join(relevant, "user").cache()
+evaluated = lists.join(relevant, "user").cache()
 for metric in ("precisionAtK", "recallAtK", "ndcgAtK"):
     evaluator = RankingEvaluator(k=10, metricName=metric)
-    print(metric, evaluator.evaluate(judged))
+    print(metric, evaluator.evaluate(evaluated))
 
 published = (
     top_ten(model, ratings)

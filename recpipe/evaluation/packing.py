@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recpipe.spark.interactions import Interactions
 
 
-class PackedColumn(NamedTuple):
+class PairSource(NamedTuple):
     """Interactions and what of them is wanted beside the pairs.
 
     Args:
@@ -26,7 +26,7 @@ class PackedColumn(NamedTuple):
     value: Value | None = None
 
 
-def bucketed(sources: Sequence[PackedColumn], *, users: int | None = None) -> DataFrame:
+def bucketed(sources: Sequence[PairSource], *, users: int | None = None) -> DataFrame:
     """All that is known of a user in one partition, as arrays: see `interactions.together`.
 
     Args:
@@ -38,4 +38,4 @@ def bucketed(sources: Sequence[PackedColumn], *, users: int | None = None) -> Da
     return together(frames, buckets=buckets)
 
 
-__all__ = ["PackedColumn", "bucketed"]
+__all__ = ["PairSource", "bucketed"]

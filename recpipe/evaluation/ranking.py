@@ -15,7 +15,7 @@ import numpy as np
 from recpipe.errors import ContractError
 from recpipe.evaluation.metrics import RANKING
 from recpipe.evaluation.metrics.base import RankedLists
-from recpipe.evaluation.packing import PackedColumn, bucketed
+from recpipe.evaluation.packing import PairSource, bucketed
 from recpipe.evaluation.rows import MetricRow, rounded
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import narrow_rows
@@ -127,8 +127,8 @@ def _together(
 ) -> DataFrame:
     """The relevant pairs and the places of every list, for `_measure`."""
     # A rank that is missing is as wrong as one below 1.
-    places = [PackedColumn(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    return bucketed([PackedColumn(_relevant(held_out, threshold)), *places], users=users)
+    places = [PairSource(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
+    return bucketed([PairSource(_relevant(held_out, threshold)), *places], users=users)
 
 
 def _measure(

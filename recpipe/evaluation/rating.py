@@ -11,7 +11,7 @@ import numpy as np
 from recpipe.errors import ContractError
 from recpipe.evaluation.metrics import RATING
 from recpipe.evaluation.metrics.base import PairSums
-from recpipe.evaluation.packing import PackedColumn, bucketed
+from recpipe.evaluation.packing import PairSource, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, rounded
 from recpipe.kernels import rating as kernel
 from recpipe.kernels.rating import Compared
@@ -113,10 +113,10 @@ def _compared(
     users: int | None,
 ) -> Compared | None:
     predicted = [
-        PackedColumn(rows, Value("prediction", "float", missing="skip"))
+        PairSource(rows, Value("prediction", "float", missing="skip"))
         for rows in predictions.values()
     ]
-    together = bucketed([PackedColumn(held_out, Value("rating", "float")), *predicted], users=users)
+    together = bucketed([PairSource(held_out, Value("rating", "float")), *predicted], users=users)
     terms = _terms(metrics)
     compare = partial(_compare, models=len(predicted), terms=terms)
     with narrow_rows(together.sparkSession):

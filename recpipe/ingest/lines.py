@@ -127,7 +127,7 @@ def read_rows(
     Raises:
         InputError: if Spark cannot read them: damaged, or of types that it does not have.
     """
-    with error_in_words(uris[0], "Parquet"):
+    with spark_errors_as_input_errors(uris[0], "Parquet"):
         # By path: the names of folders are no columns here, ingest reads them itself.
         reader = spark.read.option("recursiveFileLookup", "true")
         rows = reader.parquet(*[literal(uri) for uri in uris])
@@ -159,7 +159,7 @@ def read_records(
 
 def read_delta(spark: SparkSession, uri: str, *, number: int) -> tuple[DataFrame, StructType]:
     """`read_rows` of a Delta table, all of it one file of the source."""
-    with error_in_words(uri, "Delta"):
+    with spark_errors_as_input_errors(uri, "Delta"):
         rows = spark.read.format("delta").load(uri)
     return _renamed(rows, lambda frame, names: _placed(frame, names, [uri], [number]))
 
@@ -173,7 +173,7 @@ def _renamed(
 
 
 @contextmanager
-def error_in_words(uri: str, what: str, *, files: bool = False) -> Iterator[None]:
+def spark_errors_as_input_errors(uri: str, what: str, *, files: bool = False) -> Iterator[None]:
     """Turn what Spark throws while it opens or reads a source into an InputError of one line.
 
     Args:

@@ -20,7 +20,7 @@ from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_ge
 from recpipe.ingest.formats import Marks
 from recpipe.ingest.formats.base import rating_look
 from recpipe.ingest.formats.parquet import nanoseconds_as_numbers
-from recpipe.ingest.lines import error_in_words
+from recpipe.ingest.lines import spark_errors_as_input_errors
 from recpipe.ingest.recognition import as_number
 from recpipe.ingest.rules import MALFORMED, OFF_SCALE
 
@@ -70,7 +70,7 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         InputError: if its instants cannot be read, or a file is damaged.
     """
     with (
-        error_in_words(source.uri, "the format that was recognised", files=True),
+        spark_errors_as_input_errors(source.uri, "the format that was recognised", files=True),
         nanoseconds_as_numbers(scratch.spark),
     ):
         groups, values = _completed(source, settings, scratch)

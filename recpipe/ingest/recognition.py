@@ -167,7 +167,7 @@ def _empty(sample: Sample) -> Look:
 def recognise(
     samples: Sequence[Sample], *, source: str, marks: Marks | None = None
 ) -> RecognisedSource:
-    """The release that files with these beginnings are.
+    """The source that files with these beginnings make up.
 
     Args:
         samples: of every file of the source.

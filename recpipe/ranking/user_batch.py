@@ -72,7 +72,7 @@ class UserInputs:
 
     @property
     def shape(self) -> InputShape:
-        """Which arrays a task gets; `instants` is read on the driver alone."""
+        """What a task needs to know of these inputs to read their arrays."""
         return InputShape(
             self.width if self.vectors is not None else None,
             self.histories is not None,

@@ -93,17 +93,17 @@ def _metrics_of(
     held_out = parts.stored[part]
     with ExitStack() as stack:
 
-        def cached(frame: DataFrame) -> DataFrame:
+        def persisted(frame: DataFrame) -> DataFrame:
             stack.callback(frame.persist().unpersist)
             return frame
 
-        users = cached(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
+        users = persisted(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
         count = users.count()
         # Sent to Python once for all models, and only for the users who are evaluated.
         left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
         asked = packed_pairs(held_out)
         for each in (left_out, asked):
-            cached(each.rows)
+            persisted(each.rows)
         lists: dict[str, Interactions] = {}
         instant = parts.cutoffs.get(f"{part}_from", context.end)
         for name, model in models.items():

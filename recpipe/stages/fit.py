@@ -114,9 +114,9 @@ def note_failure(context: Context, run: Run, name: str, error: Exception, *, nee
         Exception: `error`, where the run is to end with it, or where it is no failure of one fit:
             settings that make no sense, or a signal.
     """
-    replaced = name in context.settings.train.fallback_for and name != FALLBACK
     # `sgd` needs explicit ratings: with implicit feedback nothing takes the place of a model.
-    replaced = replaced and scale(run) is not None
+    explicit = scale(run) is not None
+    replaced = explicit and name in context.settings.train.fallback_for and name != FALLBACK
     must_end_run = isinstance(error, UsageError) or signals.received() is not None
     if must_end_run or (needed and not replaced):
         raise error

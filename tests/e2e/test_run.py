@@ -161,7 +161,7 @@ def test_the_real_release_is_published_for_all_of_its_users(local_root: Path) ->
     assert set(table.source) == {"sgd"}
 
 
-def test_models_are_judged_and_shown_beside_each_other(local_root: Path) -> None:
+def test_models_are_evaluated_and_shown_beside_each_other(local_root: Path) -> None:
     page = (local_root / "runs" / "one" / "report.html").read_text()
     rows = json.loads((local_root / "runs" / "one" / "metrics.json").read_text())["rows"]
     assert all(row["value"] is not None for row in rows)

@@ -59,7 +59,7 @@ def test_stage_by_stage_publishes_what_a_run_does(
     assert "steps is finished" in refused.complaint
 
 
-def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_judged(
+def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_evaluated(
     trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"

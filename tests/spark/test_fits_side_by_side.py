@@ -89,7 +89,12 @@ def test_two_fits_at_once_are_those_that_each_makes_alone(
     spark: SparkSession, tmp_path: Path, train: DataFrame, one: str, other: str
 ) -> None:
     root, before = Folder(spark, tmp_path), [spark.conf.get(name) for name in SETTINGS]
+    others = cached(spark)
+    own = train.select("user").persist()
+    own.count()
     kept = cached(spark)
+    mine = kept - others
+    assert mine
     alone = [fitted(name, train, root / "alone" / f"{n}") for n, name in enumerate((one, other))]
     begin = threading.Barrier(2)
 
@@ -106,8 +111,10 @@ def test_two_fits_at_once_are_those_that_each_makes_alone(
             else:
                 assert values.tobytes() == found[part].tobytes(), (name, part)
     assert [spark.conf.get(name) for name in SETTINGS] == before
-    # Of what another test left the cleaner may have taken some meanwhile.
-    assert cached(spark) <= kept
+    # What is cached here stays, and nothing is added. Of what another test left the cleaner may
+    # have taken some meanwhile.
+    assert mine <= cached(spark) <= kept
+    own.unpersist(blocking=True)
 
 
 def test_what_others_cache_while_mllib_fits_stays_cached(

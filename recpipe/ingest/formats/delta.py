@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recpipe.errors import MissingError
 from recpipe.ingest.formats.parquet import look_by_schema, typed_rows
-from recpipe.ingest.lines import error_in_words, read_delta
+from recpipe.ingest.lines import read_delta, spark_errors_as_input_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,6 @@ def schema_of(spark: SparkSession, uri: str) -> bytes:
             f"{uri} is a Delta table, and this session has no Delta",
             hint="give --format delta, which loads Delta's jars, or export the table to Parquet",
         )
-    with error_in_words(uri, "Delta"):
+    with spark_errors_as_input_errors(uri, "Delta"):
         schema = spark.read.format("delta").load(uri).schema
     return bytes(to_arrow_schema(schema).serialize())
