@@ -18,7 +18,7 @@ from recpipe.ingest.archive import Limits
 from recpipe.ingest.fast.passes import Numbers
 from recpipe.ingest.fast.staging import StagedRatings, latest
 from recpipe.ingest.ids import check_dense, extend, first
-from recpipe.ingest.reading import Reading, marks_of, read_ratings
+from recpipe.ingest.reading import Reading, given_columns, read_ratings
 from recpipe.ingest.report import FileReport, IdCounts, IngestReport, RowCounts
 from recpipe.ingest.rules import NOT_A_NUMBER, OFF_SCALE, OUT_OF_RANGE, Staged, stage
 from recpipe.ingest.source import Source, open_source
@@ -77,7 +77,7 @@ def ingest(source: str | Path, *, tables: Tables, settings: Ingest, run_date: da
             spark=tables.folder.spark,
             limits=limits,
             scratch=scratch,
-            marks=marks_of(settings),
+            given=given_columns(settings),
         ) as opened,
         # Of a small source nearly all the time is Spark planning one job after another.
         ThreadPoolExecutor(_MAX_CONCURRENT_JOBS) as pool,
@@ -124,12 +124,12 @@ def _replace_all(
                 replacement.drop(contract.name)
         report = IngestReport(
             source=opened.uri,
-            format=opened.release.name,
+            format=opened.recognised.name,
             meaning=reading.meaning,
             repeated=reading.repeated,
             times=times,
-            columns=opened.release.columns,
-            ignored=opened.release.ignored,
+            columns=opened.recognised.columns,
+            ignored=opened.recognised.ignored,
             files=_files(opened, files.result(), rated, other_tables.values()),
             ratings=rated_counts,
             others={other.table: other.counts for other in other_tables.values()},
@@ -168,7 +168,7 @@ class _Work:
     period: Period
 
     def uris(self, kind: Kind) -> list[str]:
-        return [self.source.uris[path] for path in self.source.release.parts[kind].paths]
+        return [self.source.uris[path] for path in self.source.recognised.parts[kind].paths]
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _refuse_unusable(rated: StagedRatings, source: Source, max_rejected_share: f
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rated.rejected.items())
     raise InputError(
         f"{source.uri}: {rated.refused:,} of {rated.rows:,} rows refused ({share:.2%}), more than"
-        f" {max_rejected_share:.2%}: {reasons}; read as {source.release.name}",
+        f" {max_rejected_share:.2%}: {reasons}; read as {source.recognised.name}",
         hint=_hint(rated.rejected),
         details=tuple(rated.general.first_rejects(_SHOWN_REJECTS)) if rated.general else (),
     )
@@ -252,7 +252,7 @@ def _id_types(seen: Mapping[str, DataFrame], tables: Tables, source: Source) -> 
 
 def _others(work: _Work, types: _IdTypes) -> dict[Kind, metadata.Context]:
     """The kinds of files beside the ratings that become a table, and what they are read with."""
-    parts = work.source.release.parts
+    parts = work.source.recognised.parts
     spark = work.scratch.spark
     genres: Sequence[str] = metadata.GENRES_100K
     if "genres" in parts:
@@ -362,7 +362,7 @@ def _replace_other(
 ) -> _Other:
     """Parse, check and write in one job; what is refused, which is rare, is read once more."""
     contract = metadata.READERS[kind].table
-    part = work.source.release.parts[kind]
+    part = work.source.recognised.parts[kind]
     rows = metadata.checked_rows(work.scratch.spark, work.uris(kind), kind, part.layout, context)
     if work.source.size(kind) <= _SMALL_FILE:
         rows = rows.coalesce(1)
@@ -429,7 +429,7 @@ def _files(
     rows = rated.rows_by_file()
     for other in others:
         rows |= other.rows_by_file
-    kinds = {path: part.kind for part in source.release.parts.values() for path in part.paths}
+    kinds = {path: part.kind for part in source.recognised.parts.values() for path in part.paths}
     return tuple(
         FileReport(name, kinds[name], size=size, sha256=sha256, rows=rows.get(name, 0))
         for name, (size, sha256) in fingerprints.items()

@@ -108,19 +108,6 @@ class Group:
         }).select(*rows.columns)  # fmt: skip
 
 
-def checked_lines(
-    spark: SparkSession,
-    uris: Sequence[str],
-    layout: Layout,
-    *,
-    scale: Scale | None,
-    period: Period,
-) -> DataFrame:
-    """`checked_groups` of files of one layout, in the order of `uris`."""
-    group = Group(layout, uris, range(len(uris)), [{}] * len(uris))
-    return checked_groups(spark, [group], rules=Rules(scale, period))
-
-
 def checked_text(lines: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
     """`checked_groups` of lines that were read: (value, file, block, place)."""
     return checked_rows(text.parsed(lines, layout), layout, rules=rules)

@@ -17,7 +17,7 @@ from recpipe.errors import InputError
 from recpipe.feedback import Meaning, meaning_of
 from recpipe.ingest import ratings
 from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_general, stage_lines
-from recpipe.ingest.formats import Marks
+from recpipe.ingest.formats import GivenColumns
 from recpipe.ingest.formats.base import rating_look
 from recpipe.ingest.formats.parquet import nanoseconds_as_numbers
 from recpipe.ingest.lines import spark_errors_as_input_errors
@@ -58,9 +58,9 @@ class Reading:
     repeated: Repeated
 
 
-def marks_of(settings: Ingest) -> Marks:
+def given_columns(settings: Ingest) -> GivenColumns:
     """What the settings say about the columns."""
-    return Marks(settings.columns.given, settings.time_format)
+    return GivenColumns(settings.columns.given, settings.time_format)
 
 
 def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: Folder) -> Reading:
@@ -76,7 +76,7 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         groups, values = _completed(source, settings, scratch)
         for group in groups:
             _check_times(group, source)
-        release = source.release
+        recognised = source.recognised
         fields = groups[0].layout.fields
         meaning = _meaning(values, source, settings, rated="rating" in fields)
         rated = _stage(source, groups, meaning, settings, period, scratch)
@@ -105,7 +105,7 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         meaning.reason,
         "" if meaning.scale is None else f"; the scale is {meaning.scale}",
     )
-    for name, reason in release.ignored.items():
+    for name, reason in recognised.ignored.items():
         logger.info("%s is not read: %s", name, reason)
     return Reading(rated, meaning, _repeated(settings, meaning, rated="rating" in fields))
 
@@ -126,8 +126,8 @@ def _meaning(
     return meaning_of(
         left,
         feedback=settings.feedback,
-        release=source.release.scale,
-        counts_by_name=source.release.counts,
+        release=source.recognised.scale,
+        counts_by_name=source.recognised.counts,
     )
 
 
@@ -160,7 +160,7 @@ def _stage(
     period: Period,
     scratch: Folder,
 ) -> StagedRatings:
-    scale, names = meaning.scale, source.release.parts["ratings"].paths
+    scale, names = meaning.scale, source.recognised.parts["ratings"].paths
     (group, *others) = groups
     values = settings.unrated_values
     known = scale is None or not any(scale.holds(value) for value in values)
@@ -179,7 +179,7 @@ def _completed(
     source: Source, settings: Ingest, scratch: Folder
 ) -> tuple[list[Group], Mapping[float, int]]:
     """The groups with what only the values of typed columns tell, and the first values."""
-    groups, values = [], dict(source.release.values)
+    groups, values = [], dict(source.recognised.values)
     for group in source.groups():
         if group.layout.format not in _TYPED:
             groups.append(group)
@@ -199,7 +199,7 @@ def _by_values(group: Group, settings: Ingest, scratch: Folder) -> tuple[Layout,
         return [row[name] or "" for row in rows]
 
     look = rating_look(
-        group.layout, cell, names=group.layout.names, rows=len(rows), marks=marks_of(settings)
+        group.layout, cell, names=group.layout.names, rows=len(rows), given=given_columns(settings)
     )
     layout = look.layout
     folder = layout.folders.get("rating")
@@ -215,8 +215,8 @@ def _check_times(group: Group, source: Source) -> None:
     form = group.layout.form
     if form is None or form.unit not in {"numbers", "words"}:
         return
-    column = source.release.columns.get("timestamp", "time")
-    file = source.release.parts["ratings"].paths[group.numbers[0]]
+    column = source.recognised.columns.get("timestamp", "time")
+    file = source.recognised.parts["ratings"].paths[group.numbers[0]]
     if form.unit == "numbers":
         raise InputError(
             f"{source.uri}: {file}: the numbers in column {column} are no instants since 1990, in"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from recpipe.errors import InputError
 from recpipe.feedback import Scale
 from recpipe.ingest.dialect import is_wide
-from recpipe.ingest.formats import FORMATS, Look, Marks
+from recpipe.ingest.formats import FORMATS, GivenColumns, Look
 from recpipe.ingest.formats.text import DATA
 from recpipe.ingest.names import is_count, known_names, plain
 
@@ -126,20 +126,14 @@ class _Seen:
     look: Look
 
 
-def classify(sample: Sample) -> tuple[Kind, Layout] | None:
-    """What kind of file this is and how to read it; None for one that ingest does not read."""
-    look = look_at(sample, Marks())
-    return None if look.kind is None else (look.kind, look.layout)
-
-
-def look_at(sample: Sample, marks: Marks) -> Look:  # noqa: PLR0911 - one for each thing it can be
+def look_at(sample: Sample, given: GivenColumns) -> Look:  # noqa: PLR0911 - one for each thing it can be
     """What a file is, by the first format that knows it."""
     if sample.fault:
         return Look(None, reason=sample.fault, may_rate=True)
     if not sample.head.strip():
         return _empty(sample)
     for known in FORMATS:
-        look = known.look(sample, marks)
+        look = known.look(sample, given)
         if look is not None:
             return look
     if sample.suffix in _SHEETS:
@@ -165,24 +159,24 @@ def _empty(sample: Sample) -> Look:
 
 
 def recognise(
-    samples: Sequence[Sample], *, source: str, marks: Marks | None = None
+    samples: Sequence[Sample], *, source: str, given: GivenColumns | None = None
 ) -> RecognisedSource:
     """The source that files with these beginnings make up.
 
     Args:
         samples: of every file of the source.
         source: what to call it in errors.
-        marks: what the settings say about the columns.
+        given: what the settings say about the columns.
 
     Raises:
         InputError: if no file holds ratings, several do that cannot belong together, or one that
             may hold ratings cannot be read.
     """
-    marks = marks or Marks()
-    seen = [_Seen(s, look_at(s, marks)) for s in sorted(samples, key=lambda s: s.path)]
+    given = given or GivenColumns()
+    seen = [_Seen(s, look_at(s, given)) for s in sorted(samples, key=lambda s: s.path)]
     rated = [one for one in seen if one.look.kind == "ratings"]
     if not rated:
-        raise _not_recognised(seen, source, marks)
+        raise _not_recognised(seen, source, given)
     ratings, ignored = _choose_ratings(rated, source)
     for one in seen:
         if one.look.kind is None and one.look.may_rate:
@@ -370,7 +364,7 @@ def _as_clause(reason: str) -> str:
     return reason if reason.startswith(("is ", "has ", "cannot ")) else f"cannot be read: {reason}"
 
 
-def _not_recognised(seen: Sequence[_Seen], source: str, marks: Marks) -> InputError:
+def _not_recognised(seen: Sequence[_Seen], source: str, given: GivenColumns) -> InputError:
     if not any(one.sample.head.strip() or one.sample.fault for one in seen):
         return InputError(f"{source} is empty", hint=f"give {_SUPPORTED}")
     for one in seen:
@@ -381,8 +375,8 @@ def _not_recognised(seen: Sequence[_Seen], source: str, marks: Marks) -> InputEr
     if named:
         one = named[0]
         asked = ""
-        if marks.columns:
-            wanted = ", ".join(f"{k}={v!r}" for k, v in marks.columns.items())
+        if given.columns:
+            wanted = ", ".join(f"{k}={v!r}" for k, v in given.columns.items())
             asked = f" (ingest.columns asks for {wanted})"
         return InputError(
             f"{source}: no ratings in {one.sample.path}: {one.look.reason}{asked}; its columns are"

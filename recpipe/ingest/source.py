@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from recpipe.errors import InputError
 from recpipe.ingest.archive import MAGIC, Limits, open_archive
 from recpipe.ingest.dialect import is_wide
-from recpipe.ingest.formats import Marks, delta, parquet
+from recpipe.ingest.formats import GivenColumns, delta, parquet
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.packed import GZIP, narrow_head, plain_copy, unpacked_head
 from recpipe.ingest.ratings import Group
@@ -50,31 +50,31 @@ class Source:
 
     Args:
         uri: as given, absolute.
-        release: what it was recognised as.
-        uris: the place of every file that the release reads, by its name.
+        recognised: what it was recognised as.
+        uris: the place of every file that is read, by its name.
         fs: the file system of the source.
         scratch: where the copies are of what had to be unpacked.
-        given: the place of the bytes as they were given, where they were unpacked.
+        packed: where the bytes lie as they were given, of files that were unpacked.
         known: size and SHA-256 of files by name, where they are known already.
     """
 
     def __init__(
         self,
         uri: str,
-        release: RecognisedSource,
+        recognised: RecognisedSource,
         uris: Mapping[str, str],
         *,
         fs: FileSystem,
         scratch: Folder,
-        given: Mapping[str, tuple[FileSystem, str]] | None = None,
+        packed: Mapping[str, tuple[FileSystem, str]] | None = None,
         known: Mapping[str, tuple[int, str]] | None = None,
     ) -> None:
         self.uri = uri
-        self.release = release
+        self.recognised = recognised
         self.uris = uris
         self._fs = fs
         self._scratch = scratch
-        self._given = given or {}
+        self._packed = packed or {}
         self._known = known or {}
 
     def store(self, uri: str) -> FileSystem:
@@ -83,7 +83,7 @@ class Source:
 
     def size(self, kind: Kind) -> int:
         """Bytes of all files of a kind, of packed ones about what is in them."""
-        paths = self.release.parts[kind].paths
+        paths = self.recognised.parts[kind].paths
         return sum(self._size(self.uris[path]) for path in paths)
 
     def _size(self, uri: str) -> int:
@@ -94,7 +94,7 @@ class Source:
 
     def head(self, kind: Kind) -> bytes:
         """The beginning of the first file of a kind."""
-        uri = self.uris[self.release.parts[kind].paths[0]]
+        uri = self.uris[self.recognised.parts[kind].paths[0]]
         if self.store(uri).is_dir(uri):
             return b""
         head = self.store(uri).read_head(uri, HEAD_BYTES)
@@ -102,7 +102,7 @@ class Source:
 
     def groups(self) -> list[Group]:
         """The files of ratings by their layouts."""
-        part = self.release.parts["ratings"]
+        part = self.recognised.parts["ratings"]
         return [
             Group(
                 layout,
@@ -120,7 +120,7 @@ class Source:
     def _digest(self, name: str, uri: str) -> tuple[int, str]:
         if name in self._known:
             return self._known[name]
-        fs, place = self._given.get(name, (self.store(uri), uri))
+        fs, place = self._packed.get(name, (self.store(uri), uri))
         if fs.is_dir(place):
             place = list(walk(fs, f"{place}/{delta.LOG}"))[-1]
         return fs.size(place), fs.sha256(place)
@@ -133,7 +133,7 @@ def open_source(
     spark: SparkSession,
     limits: Limits,
     scratch: Folder,
-    marks: Marks | None = None,
+    given: GivenColumns | None = None,
 ) -> Iterator[Source]:
     """Find, recognise and unpack a source; what was unpacked goes with `scratch`.
 
@@ -142,7 +142,7 @@ def open_source(
         spark: the session.
         limits: what archives may unpack to.
         scratch: where they are unpacked, and where the executors can read.
-        marks: what the settings say about the columns.
+        given: what the settings say about the columns.
 
     Raises:
         InputError: if it is missing, empty, not recognised, holds a file that may hold ratings and
@@ -153,7 +153,7 @@ def open_source(
     if not fs.exists(uri):
         raise InputError(f"{uri}: no such file or folder", hint="check --input")
     if not fs.is_dir(uri) and fs.read_head(uri, len(MAGIC[0])).startswith(MAGIC):
-        with _members(uri, fs, limits, scratch, marks) as opened:
+        with _members(uri, fs, limits, scratch, given) as opened:
             yield opened
         return
     if fs.is_dir(uri):
@@ -161,18 +161,18 @@ def open_source(
     else:
         name = PurePosixPath(uri).name
         files = {name: _looked_at(fs, name, uri)}
-    release = recognise([file.sample for file in files.values()], source=uri, marks=marks)
-    read = {name: files[name] for name in _read_by(release)}
+    recognised = recognise([file.sample for file in files.values()], source=uri, given=given)
+    read = {name: files[name] for name in _read_by(recognised)}
     uris = {
         name: _copied(file, scratch, limits, number) if file.copied else file.uri
         for number, (name, file) in enumerate(read.items())
     }
-    given = {name: (file.fs, file.uri) for name, file in read.items() if file.copied}
-    yield Source(uri, release, uris, fs=fs, scratch=scratch, given=given)
+    packed = {name: (file.fs, file.uri) for name, file in read.items() if file.copied}
+    yield Source(uri, recognised, uris, fs=fs, scratch=scratch, packed=packed)
 
 
-def _read_by(release: RecognisedSource) -> list[str]:
-    return [path for part in release.parts.values() for path in part.paths]
+def _read_by(recognised: RecognisedSource) -> list[str]:
+    return [path for part in recognised.parts.values() for path in part.paths]
 
 
 def _looked_at(fs: FileSystem, name: str, uri: str, *, committed: bool = False) -> _File:
@@ -274,7 +274,7 @@ def _local_copy(fs: FileSystem, uri: str) -> Iterator[Path]:
 
 @contextmanager
 def _members(
-    uri: str, fs: FileSystem, limits: Limits, scratch: Folder, marks: Marks | None
+    uri: str, fs: FileSystem, limits: Limits, scratch: Folder, given: GivenColumns | None
 ) -> Iterator[Source]:
     """A zip, unpacked into `scratch`, where the executors can read it."""
     own = local_path(scratch.uri)
@@ -293,8 +293,8 @@ def _members(
                 if copied or head.startswith(GZIP):
                     packed.add(name)
                 samples.append(sample)
-            release = recognise(samples, source=uri, marks=marks)
-            read = sorted(_read_by(release))
+            recognised = recognise(samples, source=uri, given=given)
+            read = sorted(_read_by(recognised))
             rest = archive.unpack([n for n in read if n not in early], _new(Path(folder) / "rest"))
             for number, name in enumerate(read):
                 member = early.get(name) or rest[name]
@@ -308,7 +308,7 @@ def _members(
                     scratch.fs.rename(absolute(path), uris[name])
                 else:
                     scratch.fs.upload(path, uris[name])
-    yield Source(uri, release, uris, fs=fs, scratch=scratch, known=known)
+    yield Source(uri, recognised, uris, fs=fs, scratch=scratch, known=known)
 
 
 def _footer(path: Path) -> bytes:

@@ -11,7 +11,7 @@ user by user and never formed. All sums are float64.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    Sums: TypeAlias = Callable[
+        [NDArray[np.float64] | None], tuple[NDArray[np.float64], NDArray[np.float64]]
+    ]
+    """(width,) ratings of each item, and `eliminated` of x at each rating's item; without x, of the
+    ratings less their mean."""
+
+
+class Solution(NamedTuple):
+    """The biases of the items.
+
+    Args:
+        counts: (width,) ratings of each item.
+        biases: (width,) 0 for items without ratings.
+        steps: of conjugate gradients.
+    """
+
+    counts: NDArray[np.float64]
+    biases: NDArray[np.float64]
+    steps: int
+
+
+def item_biases(
+    sums: Sums, *, regularization: float, tolerance: float, max_products: int
+) -> Solution:
+    """The item biases, by whatever way the sums over all ratings are made.
+
+    Args:
+        sums: over all ratings.
+        regularization: L_i.
+        tolerance: of `conjugate_gradients`.
+        max_products: of `conjugate_gradients`.
+
+    Raises:
+        ArithmeticError: if they do not converge.
+    """
+    counts, right = sums(None)
+
+    def product(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        image: NDArray[np.float64] = sums(x)[1] + regularization * x
+        return image
+
+    # Numbers below the width that no rating has would divide by 0.
+    diagonal = np.maximum(counts + regularization, 1.0)
+    biases, steps = conjugate_gradients(
+        product, right, diagonal, tolerance=tolerance, max_products=max_products
+    )
+    return Solution(counts, biases, steps)
 
 
 def user_means(
@@ -94,4 +142,6 @@ def conjugate_gradients(
     raise ArithmeticError(f"not solved in {max_products} steps")
 
 
-__all__ = ["conjugate_gradients", "eliminated", "user_means"]
+__all__ = [
+    "Solution", "conjugate_gradients", "eliminated", "item_biases", "user_means",
+]  # fmt: skip

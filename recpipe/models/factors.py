@@ -67,7 +67,7 @@ class FactorModel(FittedModel):
         scale: (lowest, highest) valid rating. Predictions are clipped to it, scores of ranking
             never are: clipping would make ties of the best items.
         link: how a score becomes a predicted rating; under a sigmoid lists show that rating.
-        rates: whether the model predicts ratings; if not, `predict` returns no row.
+        predicts_ratings: whether the model predicts ratings; if not, `predict` returns no row.
         unknown: what is said of users and items without a row. Candidates are rows of
             `item_factors` under either.
         details: what the fit wants in manifest and report (JSON).
@@ -81,7 +81,7 @@ class FactorModel(FittedModel):
     items: int
     scale: tuple[float, float] | None = None
     link: Link = "identity"
-    rates: bool = True
+    predicts_ratings: bool = True
     unknown: Unknown = "skip"
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -140,10 +140,6 @@ class FactorModel(FittedModel):
     def spark(self) -> SparkSession:
         return frame_of(self.item_factors).sparkSession
 
-    @property
-    def predicts_ratings(self) -> bool:
-        return self.rates
-
     def _scoring(self) -> Scoring:
         everyone = self.unknown == "zero"
         inputs = (
@@ -186,7 +182,7 @@ class FactorModel(FittedModel):
             "items": self.items,
             "scale": self.scale,
             "link": self.link,
-            "predicts_ratings": self.rates,
+            "predicts_ratings": self.predicts_ratings,
             "unknown": self.unknown,
             "details": dict(self.details),
         }
@@ -207,7 +203,7 @@ class FactorModel(FittedModel):
             items=int(manifest["items"]),
             scale=None if scale is None else (float(scale[0]), float(scale[1])),
             link=manifest["link"],
-            rates=bool(manifest["predicts_ratings"]),
+            predicts_ratings=bool(manifest["predicts_ratings"]),
             unknown=manifest["unknown"],
             details=manifest["details"],
         )

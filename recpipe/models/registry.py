@@ -63,7 +63,9 @@ def sections_of(spec: ModelSpec, sections: Mapping[str, Section]) -> Sections:
     return Sections({key: sections.get(key) or kind() for key, kind in spec.sections.items()})
 
 
-def parts_of(name: str, sections: Mapping[str, Section], trained: Sequence[str]) -> tuple[str, ...]:
+def components_of(
+    name: str, sections: Mapping[str, Section], trained: Sequence[str]
+) -> tuple[str, ...]:
     """The models whose fitted form the fit of a model needs; none for most.
 
     Args:
@@ -73,7 +75,7 @@ def parts_of(name: str, sections: Mapping[str, Section], trained: Sequence[str])
     """
     spec = spec_of(name)
     others = [other for other in trained if other != name and spec_of(other).selectable]
-    return spec.parts(sections_of(spec, sections), others)
+    return spec.components(sections_of(spec, sections), others)
 
 
 def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
@@ -113,4 +115,4 @@ def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
         ) from error
 
 
-__all__ = ["SPECS", "build", "load", "parts_of", "sections_of", "spec_of"]
+__all__ = ["SPECS", "build", "components_of", "load", "sections_of", "spec_of"]

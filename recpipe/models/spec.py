@@ -41,13 +41,13 @@ class LoadOptions:
         manifest: the saved model's model.json.
         refit_config: the model that would be fitted again, built from the saved sections.
         max_broadcast_mb: of `FittedModel`; a choice of now, no part of the model.
-        load_part: loads a saved model from a subfolder, for a model that scores by other models.
+        load_component: loads a saved model from a subfolder, for a model that scores by others.
     """
 
     manifest: Mapping[str, Any]
     refit_config: Model
     max_broadcast_mb: int
-    load_part: Callable[[Folder], FittedModel]
+    load_component: Callable[[Folder], FittedModel]
 
     @property
     def common(self) -> Mapping[str, Any]:
@@ -59,8 +59,8 @@ class LoadOptions:
         }
 
 
-def no_parts(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
-    """The parts of a model that needs no other fitted models: none."""
+def no_components(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
+    """The components of a model that needs no other fitted models: none."""
     return ()
 
 
@@ -95,8 +95,8 @@ class ModelSpec:
         selectable: whether `publish.model = auto` may choose it.
         representative_fold: of k-fold, the place of the fold whose fit stands for all when the
             model is fitted again; given what `FittedModel.info` said of each fold.
-        parts: the models that its fit is handed fitted; given its sections and the names of the
-            other trained models that `auto` may choose.
+        components: the models that its fit is handed fitted; given its sections and the names of
+            the other trained models that `auto` may choose.
     """
 
     name: str
@@ -107,7 +107,7 @@ class ModelSpec:
     baseline: bool = False
     selectable: bool = True
     representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle_fold
-    parts: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_parts
+    components: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_components
 
 
 __all__ = ["MANIFEST", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle_fold"]

@@ -50,14 +50,14 @@ class UserInputs:
         width: numbers of a vector: the factors and the bias.
         histories: (user int, item int, value float), one row a pair: what users are scored from.
         instants: whether the scorer asks for the instant for which a list or a prediction is made.
-        parts: what the scorers of other models need, for a model that scores by them.
+        components: what the scorers of other models need, for a model that scores by them.
     """
 
     vectors: Interactions | None = None
     width: int = 0
     histories: Interactions | None = None
     instants: bool = False
-    parts: tuple[UserInputs, ...] = ()
+    components: tuple[UserInputs, ...] = ()
 
     def packed(self, *, buckets: int) -> list[DataFrame]:
         """`interactions.PACKED` of everything, each frame's users by bucket."""
@@ -66,8 +66,8 @@ class UserInputs:
             frames.append(packed_user_vectors(self.vectors, buckets=buckets))
         if self.histories is not None:
             frames.append(packed_histories(self.histories, buckets=buckets))
-        for part in self.parts:
-            frames += part.packed(buckets=buckets)
+        for component in self.components:
+            frames += component.packed(buckets=buckets)
         return frames
 
     @property
@@ -76,7 +76,7 @@ class UserInputs:
         return InputShape(
             self.width if self.vectors is not None else None,
             self.histories is not None,
-            tuple(part.shape for part in self.parts),
+            tuple(component.shape for component in self.components),
         )
 
 
@@ -86,7 +86,7 @@ class InputShape:
 
     width: int | None
     histories: bool
-    parts: tuple[InputShape, ...]
+    components: tuple[InputShape, ...]
 
     def readers(self) -> list[Reader]:
         """How the packed frames are read, for `interactions.arrays_of`."""
@@ -95,7 +95,7 @@ class InputShape:
             own.append(VECTOR_KINDS)
         if self.histories:
             own.append(HISTORY_KINDS)
-        return own + [reader for part in self.parts for reader in part.readers()]
+        return own + [reader for component in self.components for reader in component.readers()]
 
     def known_users(self, arrays: Sequence[Arrays]) -> Ints:
         """The users of a bucket of whom anything is known, ascending."""
@@ -125,11 +125,13 @@ class InputShape:
         if self.histories:
             histories = histories_of(arrays.pop(0), users)
             known |= np.diff(histories.offsets) > 0
-        parts = tuple(part.batch_from(users, arrays, instant) for part in self.parts)
-        for part in parts:
-            known |= part.known
+        components = tuple(
+            component.batch_from(users, arrays, instant) for component in self.components
+        )
+        for component in components:
+            known |= component.known
         numbers = None if vectors is None else vectors.numbers
-        return UserBatch(users, known, numbers, histories, instant, parts)
+        return UserBatch(users, known, numbers, histories, instant, components)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,7 @@ class UserBatch:
         vectors: (n, width) numbers of each, zeros for users without; None if none were asked for.
         histories: of each, empty for users without; None if none were asked for.
         instant: that lists are made for, in microseconds since 1970; None outside of lists.
-        parts: the same users as the parts of a model of models see them.
+        components: the same users as the components of a model of models see them.
     """
 
     users: Ints
@@ -150,7 +152,7 @@ class UserBatch:
     vectors: NDArray[np.float32] | None = None
     histories: Histories | None = None
     instant: int | None = None
-    parts: tuple[UserBatch, ...] = ()
+    components: tuple[UserBatch, ...] = ()
 
     def slices(self, rows: int) -> Iterator[slice]:
         """The places of so many users at a time, at least one."""
@@ -170,7 +172,7 @@ class UserBatch:
             known=self.known[rows],
             vectors=None if self.vectors is None else self.vectors[rows],
             histories=None if self.histories is None else self.histories.rows(rows),
-            parts=tuple(part.at(rows) for part in self.parts),
+            components=tuple(component.at(rows) for component in self.components),
         )
 
 

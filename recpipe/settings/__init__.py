@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from recpipe.errors import UsageError, did_you_mean
 from recpipe.evaluation.settings import Evaluate
 from recpipe.ingest.settings import Ingest
-from recpipe.models.registry import SPECS, parts_of
+from recpipe.models.registry import SPECS, components_of
 from recpipe.models.settings import Train
 from recpipe.publish.settings import Publish
 from recpipe.recommend.settings import Recommend
@@ -65,8 +65,8 @@ class _Settings(Section):
             never = " or ".join(name for name, spec in SPECS.items() if not spec.selectable)
             raise ValueError(f"publish.model = auto never chooses {never}: fit another model")
         for name in self.train.models:
-            parts = parts_of(name, dict(self), self.train.models)
-            if missing := [part for part in parts if part not in self.train.models]:
+            needed = components_of(name, dict(self), self.train.models)
+            if missing := [other for other in needed if other not in self.train.models]:
                 raise ValueError(f"{name} needs {missing[0]}, which is none of train.models")
         if chosen not in {"auto", *self.train.models}:
             near = did_you_mean(chosen, SPECS) if chosen not in SPECS else "add it there"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
-from recpipe.models.registry import parts_of, spec_of
+from recpipe.models.registry import components_of, spec_of
 from recpipe.stages.context import Context, stage, stored, table, unrated
 from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
 
@@ -97,13 +97,13 @@ class _Refits:
             model = _evaluated_model(context, run, name).refit_config
         else:
             model = new_model(context, name)
-        parts = parts_of(name, model.sections(), list(run.manifest["models"]))
+        components = components_of(name, model.sections(), list(run.manifest["models"]))
         data = training_data(
             context,
             run,
             self.ratings,
             as_of=context.end,
-            fitted={part: self.of(part) for part in parts},
+            fitted={other: self.of(other) for other in components},
         )
         entry = fit(context, model, data, run.folder / "final" / name)
         run.add("final", {name: entry})

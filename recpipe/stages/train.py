@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import FitError, UsageError
-from recpipe.models.registry import parts_of, spec_of
+from recpipe.models.registry import components_of, spec_of
 from recpipe.stages.context import Context, folds_of, of_fold, scale, stage
 from recpipe.stages.fit import (
     FALLBACK,
@@ -73,7 +73,7 @@ def _in_order(context: Context, run: Run) -> list[str]:
                 hint="fit block_als_implicit, ease or popularity, or set ingest.feedback=explicit",
             )
     sections = dict(context.settings)
-    return sorted(names, key=lambda name: bool(parts_of(name, sections, names)))
+    return sorted(names, key=lambda name: bool(components_of(name, sections, names)))
 
 
 def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) 
     model = new_model(context, name)
     place = of_fold(run.folder / "models" / name, parts.fold)
     fold = parts.fold or 0
-    needed = parts_of(name, model.sections(), list(trained))
+    needed = components_of(name, model.sections(), list(trained))
     if missing := [other for other in needed if other not in trained]:
         raise FitError(f"{name}: {missing[0]} was not fitted", hint=f"see why {missing[0]} failed")
     fitted = {other: load(context, trained[other]["folds"][fold]["path"]) for other in needed}

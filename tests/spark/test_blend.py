@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from recpipe.errors import FitError
 from recpipe.models import registry
 from recpipe.models.blend.blend import Blend, BlendModel
-from recpipe.models.blend.scorer import BlendItems, Part
+from recpipe.models.blend.scorer import BlendItems, Component
 from recpipe.models.blend.settings import Blend as Settings
 from recpipe.models.blend.weights import NO_CANDIDATE, ScoredCandidates, forward_selection
 from recpipe.models.data import TrainingData
@@ -63,32 +63,34 @@ class Here:
         yield from self.blocks
 
 
-def part(
+def component(
     items: list[int], scores: Any, *, weight: float = 1, everyone: bool = True, blocks: int = 1
-) -> Part:
+) -> Component:
     given = np.array(scores, np.float32).reshape(-1, len(items))
     parts = np.array_split(np.arange(len(items)), blocks)
     scorers = [Given(np.array(items, np.int32)[p], given[:, p]) for p in parts]
-    return Part(Here(tuple(scorers)), everyone, weight)
+    return Component(Here(tuple(scorers)), everyone, weight)
 
 
 def batch(users: list[int], *known: list[bool]) -> UserBatch:
     """Users, and for each part whether it knows them."""
     numbers = np.array(users, np.int32)
-    parts = tuple(UserBatch(numbers, np.array(some, bool)) for some in known)
-    return UserBatch(numbers, np.any([p.known for p in parts], axis=0), parts=parts)
+    components = tuple(UserBatch(numbers, np.array(some, bool)) for some in known)
+    return UserBatch(numbers, np.any([p.known for p in components], axis=0), components=components)
 
 
 def test_the_scores_of_a_user_have_mean_0_and_deviation_1_over_the_items_of_the_model() -> None:
-    one = part([2, 5, 9], [[1, 2, 3], [1000, 1000, 4000]])
-    items = BlendItems.of((one, part([5], [[0], [0]])))
+    one = component([2, 5, 9], [[1, 2, 3], [1000, 1000, 4000]])
+    items = BlendItems.of((one, component([5], [[0], [0]])))
     found = items.scorer.standard_scores(batch([0, 1], [True, True], [True, True]), 0)
     high = np.sqrt(1.5)
     assert found == pytest.approx(np.array([[-high, 0, high], [-(0.5**0.5)] * 2 + [2**0.5]]))
 
 
 def test_an_item_that_a_model_does_not_know_stands_with_its_lowest() -> None:
-    items = BlendItems.of((part([2, 9], [[1, 3], [5, 4]]), part([1, 5], [[0, 0], [0, 0]])))
+    items = BlendItems.of(
+        (component([2, 9], [[1, 3], [5, 4]]), component([1, 5], [[0, 0], [0, 0]]))
+    )
     assert items.scorer.items.tolist() == [1, 2, 5, 9]
     assert items.count == 4
     found = items.scorer.standard_scores(batch([0, 1], [True] * 2, [True] * 2), 0)
@@ -96,8 +98,8 @@ def test_an_item_that_a_model_does_not_know_stands_with_its_lowest() -> None:
 
 
 def test_a_user_whom_a_model_does_not_know_gets_0_so_that_the_others_decide() -> None:
-    some = part([1, 2], [[7, 9], [7, 9]], everyone=False, weight=5)
-    all_of_them = part([1, 2, 3], [[1, 2, 3], [3, 2, 1]], weight=2)
+    some = component([1, 2], [[7, 9], [7, 9]], everyone=False, weight=5)
+    all_of_them = component([1, 2, 3], [[1, 2, 3], [3, 2, 1]], weight=2)
     items = BlendItems.of((some, all_of_them))
     asked = batch([0, 1], [True, False], [False, False])
     assert items.scorer.standard_scores(asked, 0).tolist() == [[-1, 1, -1], [0, 0, 0]]
@@ -109,7 +111,9 @@ def test_a_user_whom_a_model_does_not_know_gets_0_so_that_the_others_decide() ->
 
 
 def test_equal_scores_say_nothing() -> None:
-    items = BlendItems.of((part([1, 2, 3], [[4, 4, 4]]), part([1, 2, 8], [[0.1, 0.1, 0.1]])))
+    items = BlendItems.of(
+        (component([1, 2, 3], [[4, 4, 4]]), component([1, 2, 8], [[0.1, 0.1, 0.1]]))
+    )
     asked = batch([0], [True], [True])
     assert items.scorer.score_all(asked).tolist() == [[0, 0, 0, 0]]
 
@@ -119,9 +123,9 @@ def test_neither_blocks_nor_who_stands_beside_a_user_change_a_bit() -> None:
     scores = rng.normal(3, 50, (40, 300)).astype(np.float32)
     numbers = np.sort(rng.choice(900, 300, replace=False)).tolist()
     known = [True] * 40
-    other = part([5, 1000], rng.normal(size=(40, 2)), weight=0.3)
+    other = component([5, 1000], rng.normal(size=(40, 2)), weight=0.3)
     whole, split = (
-        BlendItems.of((part(numbers, scores, weight=0.7, blocks=blocks), other)).scorer
+        BlendItems.of((component(numbers, scores, weight=0.7, blocks=blocks), other)).scorer
         for blocks in (1, 7)
     )
     found = whole.score_all(batch(list(range(40)), known, known))
@@ -136,12 +140,12 @@ def test_neither_blocks_nor_who_stands_beside_a_user_change_a_bit() -> None:
 
 @st.composite
 def any_questions(draw: st.DrawFn) -> ScoredCandidates:
-    users, candidates, parts = (draw(st.integers(low, 5)) for low in (1, 0, 1))
+    users, candidates, components = (draw(st.integers(low, 5)) for low in (1, 0, 1))
     # Tenths tie often, and often in one sum but not in a multiple of it.
     numbers = st.floats(-3, 3, width=32) | st.integers(-9, 9).map(
         lambda n: float(np.float32(n / 10))
     )
-    scores = draw(hnp.arrays(np.float32, (users, candidates, parts), elements=numbers))
+    scores = draw(hnp.arrays(np.float32, (users, candidates, components), elements=numbers))
     hits = draw(hnp.arrays(bool, (users, candidates)))
     for user in range(users):
         there = draw(st.integers(0, candidates))
@@ -168,9 +172,11 @@ def ndcg_of(questions: ScoredCandidates, weights: np.ndarray, *, k: int) -> floa
 def test_ndcg_is_that_of_lists_of_the_candidates(
     questions: ScoredCandidates, k: int, data: st.DataObject
 ) -> None:
-    parts = questions.scores.shape[2]
+    components = questions.scores.shape[2]
     # Products and sums of these are exact for the scores that tie.
-    shares = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=parts, max_size=parts))
+    shares = data.draw(
+        st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=components, max_size=components)
+    )
     rounded = replace(questions, scores=np.round(questions.scores))
     found = rounded.ndcg(np.array(shares), k=k)
     assert found == pytest.approx(ndcg_of(rounded, np.array(shares), k=k))
@@ -213,15 +219,15 @@ def test_weights_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         Settings.model_validate(wrong)
 
 
-def test_the_parts_are_the_named_models_or_all_others_that_can_be_chosen() -> None:
+def test_the_components_are_the_named_models_or_all_others_that_can_be_chosen() -> None:
     trained = ["random", "sgd", "blend", "mean", "ease", "popularity"]
 
-    def parts(**own: Any) -> tuple[str, ...]:
-        return registry.parts_of("blend", {"blend": Settings(**own)}, trained)
+    def components(**own: Any) -> tuple[str, ...]:
+        return registry.components_of("blend", {"blend": Settings(**own)}, trained)
 
-    assert parts() == ("sgd", "ease", "popularity")
-    assert parts(models=("ease", "mean")) == ("ease", "mean")
-    assert parts(weights={"sgd": 1.0, "ease": 0.5}) == ("sgd", "ease")
+    assert components() == ("sgd", "ease", "popularity")
+    assert components(models=("ease", "mean")) == ("ease", "mean")
+    assert components(weights={"sgd": 1.0, "ease": 0.5}) == ("sgd", "ease")
 
 
 # -- fitted -----------------------------------------------------------------------------------
@@ -234,17 +240,17 @@ class World:
     Args:
         train: ratings.
         validation: of every user two liked items and one that the user does not like.
-        parts: fitted on train.
+        components: fitted on train.
         folder: for more.
     """
 
     train: DataFrame
     validation: DataFrame
-    parts: Mapping[str, FittedModel]
+    components: Mapping[str, FittedModel]
     folder: Folder
 
     def data(self, **rest: Any) -> TrainingData:
-        given = {"validation": self.validation, "fitted": self.parts, **rest}
+        given = {"validation": self.validation, "fitted": self.components, **rest}
         return TrainingData(ratings=self.train, **given)
 
     def blend(self, place: str, data: TrainingData, **own: Any) -> BlendModel:
@@ -273,13 +279,13 @@ def planted() -> tuple[list[Any], list[Any]]:
 def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = Folder(spark, tmp_path_factory.mktemp("blend"))
     train, validation = (spark.createDataFrame(rows, RATINGS) for rows in planted())
-    parts = {
+    components = {
         name: registry.build(name, {}).fit(
             TrainingData(ratings=train), scratch=folder / name, seed=3
         )
         for name in ("popularity", "ease", "random")
     }
-    return World(train, validation, parts, folder)
+    return World(train, validation, components, folder)
 
 
 def ndcg(model: FittedModel, world: World) -> float:
@@ -296,10 +302,10 @@ def ndcg(model: FittedModel, world: World) -> float:
 def test_weights_from_validation_are_at_least_as_good_as_the_best_part(world: World) -> None:
     model = world.blend("found", world.data())
     weights = model.info()["weights"]
-    assert set(weights) == set(model.parts) <= set(world.parts)
+    assert set(weights) == set(model.components) <= set(world.components)
     assert min(weights.values()) > 0
     assert sum(weights.values()) == pytest.approx(1)
-    alone = {name: ndcg(part, world) for name, part in world.parts.items()}
+    alone = {name: ndcg(part, world) for name, part in world.components.items()}
     assert alone["random"] < min(alone["popularity"], alone["ease"])
     # Popularity and tastes are worth more together.
     assert {"popularity", "ease"} <= set(weights)
@@ -313,7 +319,7 @@ def test_weights_are_settings_of_the_model_that_is_fitted_again(world: World) ->
     assert again.settings.weights == model.weights
     assert again.settings.models == tuple(model.weights)
     # No validation is left of a refit on all ratings, and none is needed.
-    fitted = {name: world.parts[name] for name in model.weights}
+    fitted = {name: world.components[name] for name in model.weights}
     refitted = again.fit(
         world.data(validation=None, fitted=fitted), scratch=world.folder / "again", seed=3
     )
@@ -324,14 +330,14 @@ def test_a_model_of_weight_0_is_no_part_of_a_saved_blend(world: World, tmp_path:
     weights = {"random": 0.0, "ease": 1.0, "popularity": 3.0}
     model = world.blend("zero", world.data(validation=None), weights=weights)
     assert model.weights == {"ease": 1.0, "popularity": 3.0}
-    assert set(model.parts) == {"ease", "popularity"}
+    assert set(model.components) == {"ease", "popularity"}
     folder = Folder(world.train.sparkSession, tmp_path) / "blend"
     model.save(folder)
-    assert sorted((folder / "parts").list()) == ["ease", "popularity"]
+    assert sorted((folder / "components").list()) == ["ease", "popularity"]
     loaded = registry.load(folder, max_broadcast_mb=77)
     assert isinstance(loaded, BlendModel)
     assert (loaded.weights, loaded.refit_config) == (model.weights, model.refit_config)
-    assert {part.max_broadcast_mb for part in loaded.parts.values()} == {77}
+    assert {each.max_broadcast_mb for each in loaded.components.values()} == {77}
 
 
 def test_a_blend_of_one_model_has_the_order_of_its_lists(world: World) -> None:
@@ -343,7 +349,7 @@ def test_a_blend_of_one_model_has_the_order_of_its_lists(world: World) -> None:
         rows = of.recommend(users, n=5, seen=seen).frame.collect()
         return sorted((row.user, row["rank"], row.item) for row in rows)
 
-    assert order(model) == order(world.parts["ease"])
+    assert order(model) == order(world.components["ease"])
     # Ease knows nobody else, and so neither does a blend of it.
     unknown = spark.createDataFrame([(999,)], "user int")
     assert not model.recommend(unknown, n=5, seen=seen).frame.collect()

@@ -13,7 +13,7 @@ from recpipe.ingest.fast import parsing, passes, staging
 from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.lines import read_raw_lines
-from recpipe.ingest.ratings import checked_lines
+from recpipe.ingest.ratings import Group, Rules, checked_groups
 from recpipe.ingest.recognition import HALF_STARS, recognise
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.times import Period
@@ -58,7 +58,8 @@ def test_a_file_of_many_kinds_of_lines_gives_the_rows_that_the_rules_give(
     layout = recognise([Sample("part-0.csv", head)], source="here").parts["ratings"].layout
     assert is_mostly_whole(head, layout)
     uris = [f"file://{path}" for path in paths]
-    checked = checked_lines(spark, uris, layout, scale=HALF_STARS, period=PERIOD)
+    group = Group(layout, uris, range(len(uris)), [{}] * len(uris))
+    checked = checked_groups(spark, [group], rules=Rules(HALF_STARS, PERIOD))
     small = {"spark.sql.files.maxPartitionBytes": "500", "spark.sql.files.openCostInBytes": "1"}
     before = {key: spark.conf.get(key) for key in small}
     try:

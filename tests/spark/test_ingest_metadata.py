@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, LongType, StringType
 
 from recpipe.contracts import MOVIES
+from recpipe.ingest.formats import GivenColumns
 from recpipe.ingest.layout import Kind, Sample
 from recpipe.ingest.metadata import (
     GENRES_100K,
@@ -20,7 +21,7 @@ from recpipe.ingest.metadata import (
     last_by_key,
     year_of,
 )
-from recpipe.ingest.recognition import classify
+from recpipe.ingest.recognition import look_at
 from recpipe.ingest.times import Period
 
 if TYPE_CHECKING:
@@ -44,12 +45,11 @@ def read(
     """The good rows in their order, and reason by raw line of the others."""
     path = folder / kind
     path.write_bytes(content)
-    known = classify(Sample(kind, content))
-    assert known is not None
-    assert known[0] == kind
+    look = look_at(Sample(kind, content), GivenColumns())
+    assert look.kind == kind
     ids = ids or LongType()
     context = Context(ids, ids, PERIOD, GENRES_100K, tags)
-    frame = checked_rows(spark, [f"file://{path}"], kind, known[1], context)
+    frame = checked_rows(spark, [f"file://{path}"], kind, look.layout, context)
     rows = frame.where("reason IS NULL OR reason != ''").orderBy("place").collect()
     good = [tuple(row)[:-5] for row in rows if row["reason"] is None]
     return good, {row["raw"]: row["reason"] for row in rows if row["reason"]}
@@ -170,9 +170,8 @@ def test_links_keep_the_zeros_of_their_ids_and_may_lack_one(
 def test_genome_scores_have_their_tags_by_name(spark: SparkSession, tmp_path: Path) -> None:
     path = tmp_path / "genome-tags.csv"
     path.write_bytes(b'tagId,tag\n1,007\n2,"18th, century"\n')
-    known = classify(Sample(path.name, path.read_bytes()))
-    assert known is not None
-    tags = genome_tags(spark, [f"file://{path}"], known[1])
+    layout = look_at(Sample(path.name, path.read_bytes()), GivenColumns()).layout
+    tags = genome_tags(spark, [f"file://{path}"], layout)
     content = b"movieId,tagId,relevance\n1,1,0.25\n1,2,0.5\n1,9,0.5\n1,1,NaN\n1,1,high\n"
     good, bad = read(spark, tmp_path, "genome_scores", content, tags=tags)
     assert good == [(1, "007", 0.25), (1, "18th, century", 0.5)]

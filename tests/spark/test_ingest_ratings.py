@@ -17,7 +17,7 @@ from recpipe.feedback import Scale
 from recpipe.ingest.archive import Limits
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.lines import read_rows
-from recpipe.ingest.ratings import checked_lines, is_plain_integer, latest
+from recpipe.ingest.ratings import Group, Rules, checked_groups, is_plain_integer, latest
 from recpipe.ingest.reading import read_ratings
 from recpipe.ingest.recognition import HALF_STARS, WHOLE_STARS, recognise
 from recpipe.ingest.rules import stage
@@ -49,7 +49,8 @@ def check(
         paths.append(f"file://{path}")
         samples.append(Sample(path.name, path.read_bytes()[:HEAD_BYTES]))
     layout = recognise(samples, source="here").parts["ratings"].layout
-    return checked_lines(spark, paths, layout, scale=scale, period=PERIOD)
+    group = Group(layout, paths, range(len(paths)), [{}] * len(paths))
+    return checked_groups(spark, [group], rules=Rules(scale, PERIOD))
 
 
 def reasons(frame: DataFrame) -> dict[str | None, str | None]:

@@ -20,7 +20,7 @@ from recpipe.errors import InputError
 from recpipe.feedback import Scale
 from recpipe.ingest.archive import Limits
 from recpipe.ingest.fast import passes
-from recpipe.ingest.reading import marks_of, read_ratings
+from recpipe.ingest.reading import given_columns, read_ratings
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.source import open_source
 from recpipe.ingest.times import Period
@@ -135,13 +135,13 @@ def reading(
     with (
         Folder(spark, root).scratch("test") as scratch,
         open_source(
-            path, spark=spark, limits=LIMITS, scratch=scratch, marks=marks_of(given)
+            path, spark=spark, limits=LIMITS, scratch=scratch, given=given_columns(given)
         ) as source,
     ):
         period = Period.until(RUN_DATE)
         found = read_ratings(source, given, period=period, scratch=scratch)
         try:
-            yield found, dict(source.release.ignored)
+            yield found, dict(source.recognised.ignored)
         finally:
             found.rated.close()
 

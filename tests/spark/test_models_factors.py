@@ -162,7 +162,7 @@ def test_lists_and_predictions_are_evaluated_the_same_whether_or_not_they_become
 
 
 def test_a_model_that_does_not_predict_ratings_returns_no_row(spark: SparkSession) -> None:
-    found = model(spark, rates=False).predict(pairs(spark, (0, 10))).frame
+    found = model(spark, predicts_ratings=False).predict(pairs(spark, (0, 10))).frame
     assert (found.columns, found.collect()) == (["user", "item", "prediction"], [])
 
 

@@ -56,7 +56,7 @@ def model_of(
         mean=0.0,
         users=len(by_user),
         items=len(by_item),
-        rates=False,
+        predicts_ratings=False,
         unknown="skip" if by_user else "zero",
     )
 

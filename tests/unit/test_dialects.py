@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from recpipe.errors import InputError
 from recpipe.ingest.dialect import is_wide, text_of
-from recpipe.ingest.formats import Marks
+from recpipe.ingest.formats import GivenColumns
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.names import chosen_columns, known_columns
 from recpipe.ingest.packed import narrow_head
-from recpipe.ingest.recognition import RecognisedSource, classify, recognise
+from recpipe.ingest.recognition import RecognisedSource, look_at, recognise
 from recpipe.ingest.times import TimeForm, time_form
 
 T = 1_400_000_000
 
 
-def release_of(text: str, path: str = "r.csv", **marks: Any) -> RecognisedSource:
+def release_of(text: str, path: str = "r.csv", **given: Any) -> RecognisedSource:
     sample = Sample(path, text.encode()[:HEAD_BYTES])
-    return recognise([sample], source="here", marks=Marks(**marks))
+    return recognise([sample], source="here", given=GivenColumns(**given))
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_three_columns_without_a_header_are_a_rating_or_an_instant() -> None:
 
 
 def test_columns_are_named_by_number_where_there_is_no_header() -> None:
-    marks = {"user": 1, "item": 3, "timestamp": 2}
+    given = {"user": 1, "item": 3, "timestamp": 2}
     text = f"8,2014-06-21,x,1\n9,2014-06-22,y,{T}\n"
-    layout = release_of(text, columns=marks).parts["ratings"].layout
+    layout = release_of(text, columns=given).parts["ratings"].layout
     assert (layout.header, dict(layout.columns)) == (None, {"user": 0, "item": 2, "timestamp": 1})
 
 
@@ -205,4 +205,4 @@ def test_a_table_is_recognised_however_it_is_written(data: st.DataObject) -> Non
 
 @given(st.binary(max_size=400), st.sampled_from(["a.csv", "b.txt", "c.parquet", "d"]))
 def test_any_bytes_are_one_thing_or_another(head: bytes, name: str) -> None:
-    classify(Sample(name, head))
+    look_at(Sample(name, head), GivenColumns())

@@ -87,12 +87,12 @@ def test_an_empty_bucket_has_users_without_a_history() -> None:
 SHAPE = InputShape(
     width=2,
     histories=True,
-    parts=(InputShape(None, True, ()), InputShape(None, False, ()), InputShape(1, False, ())),
+    components=(InputShape(None, True, ()), InputShape(None, False, ()), InputShape(1, False, ())),
 )
 
 
 def batch_of(*users: int) -> UserBatch:
-    """Of users 1 to 5: who has what differs between the model and its parts."""
+    """Of users 1 to 5: who has what differs between the model and its components."""
     arrays = [
         vectors({5: [5, 50], 1: [1, 10]}),
         sent({2: {7: 1.0, 3: 0.5}}),
@@ -109,22 +109,22 @@ def test_a_batch_has_what_the_model_and_each_part_know_of_its_users() -> None:
     assert listed(batch.histories) == [[], [(3, 0.5), (7, 1.0)], [], [], []]
     # A model of models knows whom it or any part of it knows.
     assert batch.known.tolist() == [True, True, True, True, False]
-    first, second, third = batch.parts
+    first, second, third = batch.components
     assert listed(first.histories) == [[], [(9, 1.0)], [(9, 2.0)], [], []]
     assert first.known.tolist() == [False, True, True, False, False]
     assert (second.vectors, second.histories) == (None, None)
     assert not second.known.any()
     assert third.vectors is not None
     assert third.vectors.tolist() == [[0], [0], [0], [4], [0]]
-    assert {part.instant for part in (batch, *batch.parts)} == {12}
-    assert all(part.users is batch.users for part in batch.parts)
+    assert {each.instant for each in (batch, *batch.components)} == {12}
+    assert all(each.users is batch.users for each in batch.components)
 
 
 def contents(batch: UserBatch) -> list[object]:
     vectors = None if batch.vectors is None else batch.vectors.tolist()
     histories = None if batch.histories is None else listed(batch.histories)
     own = [batch.users.tolist(), batch.known.tolist(), vectors, histories, batch.instant]
-    return [*own, [contents(part) for part in batch.parts]]
+    return [*own, [contents(each) for each in batch.components]]
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_frames_are_read_in_the_order_in_which_they_are_sent() -> None:
 
 
 def test_where_nothing_is_asked_of_users_nothing_is_known_of_them() -> None:
-    inputs = UserInputs(parts=(UserInputs(instants=True),))
+    inputs = UserInputs(components=(UserInputs(instants=True),))
     assert inputs.packed(buckets=3) == []
     batch = inputs.shape.batch(users_of(1, 2), [], instant=5)
     assert batch.known.tolist() == [False, False]
-    assert (batch.vectors, batch.histories, batch.parts[0].instant) == (None, None, 5)
+    assert (batch.vectors, batch.histories, batch.components[0].instant) == (None, None, 5)

@@ -7,7 +7,7 @@ its files for theirs.
 from __future__ import annotations
 
 from recpipe.ingest.formats import delta, json_lines, netflix, parquet, text
-from recpipe.ingest.formats.base import ROW, Format, Look, Marks
+from recpipe.ingest.formats.base import ROW, Format, GivenColumns, Look
 
 FORMATS: tuple[Format, ...] = (
     delta.FORMAT,
@@ -19,4 +19,4 @@ FORMATS: tuple[Format, ...] = (
 
 BY_NAME = {known.name: known for known in FORMATS}
 
-__all__ = ["BY_NAME", "FORMATS", "ROW", "Format", "Look", "Marks"]
+__all__ = ["BY_NAME", "FORMATS", "ROW", "Format", "GivenColumns", "Look"]

@@ -31,7 +31,7 @@ _POINT = re.compile(r"\s*-?[0-9]+\.[0-9]+\s*")
 
 
 @dataclass(frozen=True)
-class Marks:
+class GivenColumns:
     """What the settings say about the columns.
 
     Args:
@@ -74,7 +74,7 @@ class Format(Protocol):
         """What it is called in layouts and messages."""
         ...
 
-    def look(self, sample: Sample, marks: Marks) -> Look | None:
+    def look(self, sample: Sample, given: GivenColumns) -> Look | None:
         """What a file is; None if it is of another format."""
         ...
 
@@ -93,12 +93,12 @@ class Format(Protocol):
 
 
 def all_columns(
-    sample: Sample, names: Sequence[str], marks: Marks, *, header: bool = True
+    sample: Sample, names: Sequence[str], given: GivenColumns, *, header: bool = True
 ) -> tuple[dict[str, int], dict[str, str]]:
     """The fields that the columns of a file give, and those that its folders' names give."""
-    columns = chosen_columns(names, marks.columns, header=header)
+    columns = chosen_columns(names, given.columns, header=header)
     partitions = list(sample.partitions)
-    found = chosen_columns(partitions, marks.columns)
+    found = chosen_columns(partitions, given.columns)
     folders = {field: partitions[place] for field, place in found.items() if field not in columns}
     return columns, folders
 
@@ -114,7 +114,7 @@ def rating_look(
     *,
     names: Sequence[str],
     rows: int,
-    marks: Marks,
+    given: GivenColumns,
 ) -> Look:
     """Complete a layout of ratings by what the first values of its columns tell.
 
@@ -123,17 +123,17 @@ def rating_look(
         cell: the first values of a field, the folders' too.
         names: of the columns.
         rows: how many were looked at.
-        marks: of the settings.
+        given: of the settings.
     """
-    given = {name: cell(name) for name in layout.fields}
+    cells = {name: cell(name) for name in layout.fields}
     columns, folders = dict(layout.columns), dict(layout.folders)
     form = None
-    if "timestamp" in given:
-        form = time_form(given["timestamp"] if rows else (), marks.time_format)
+    if "timestamp" in cells:
+        form = time_form(cells["timestamp"] if rows else (), given.time_format)
         if form is None:
             columns.pop("timestamp", None)
             folders.pop("timestamp", None)
-    ratings = given.get("rating", ())
+    ratings = cells.get("rating", ())
     commas = sum(bool(_COMMA.fullmatch(v)) for v in ratings)
     completed = replace(
         layout,
@@ -142,7 +142,7 @@ def rating_look(
         form=form,
         decimal_comma=commas > sum(bool(_POINT.fullmatch(v)) for v in ratings),
         truth=any(value.strip().lower() in {"true", "false"} for value in ratings),
-        whole=tuple(name for name in ("user", "item") if _is_whole(given.get(name, ()))),
+        whole=tuple(name for name in ("user", "item") if _is_whole(cells.get(name, ()))),
     )
     return Look("ratings", completed, tuple(names), tuple(ratings), rows)
 

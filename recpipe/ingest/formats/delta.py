@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from recpipe.ingest.formats.base import Look, Marks
+    from recpipe.ingest.formats.base import GivenColumns, Look
     from recpipe.ingest.layout import Layout, Sample
 
 LOG = "_delta_log"
@@ -24,14 +24,14 @@ class DeltaFormat:
 
     name = "Delta"
 
-    def look(self, sample: Sample, marks: Marks) -> Look | None:
+    def look(self, sample: Sample, given: GivenColumns) -> Look | None:
         if sample.table != "delta":
             return None
         import pyarrow as pa
 
         # The schema, as Arrow writes it: its columns are not in any one file.
         schema = pa.ipc.read_schema(pa.py_buffer(sample.head))
-        return look_by_schema(self.name, schema, sample, marks)
+        return look_by_schema(self.name, schema, sample, given)
 
     def read(
         self, spark: SparkSession, uris: Sequence[str], layout: Layout, numbers: Sequence[int]

@@ -11,7 +11,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from recpipe.ingest.dialect import text_of
-from recpipe.ingest.formats.base import Look, Marks, all_columns, placed_row, rates, rating_look
+from recpipe.ingest.formats.base import (
+    GivenColumns,
+    Look,
+    all_columns,
+    placed_row,
+    rates,
+    rating_look,
+)
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import is_row, read_lines
 from recpipe.ingest.names import chosen_columns
@@ -32,7 +39,7 @@ class JsonLinesFormat:
 
     name = "JSON lines"
 
-    def look(self, sample: Sample, marks: Marks) -> Look | None:
+    def look(self, sample: Sample, given: GivenColumns) -> Look | None:
         text = text_of(sample.head)
         if text is None or not text.lines:
             return None
@@ -43,9 +50,9 @@ class JsonLinesFormat:
             return None
         objects = [found for found in map(_object, text.lines) if found is not None]
         if not objects:
-            return _document(text.content, marks)
+            return _document(text.content, given)
         names = tuple(dict.fromkeys(name for found in objects for name in found))
-        columns, folders = all_columns(sample, names, marks)
+        columns, folders = all_columns(sample, names, given)
         if not rates(columns, folders):
             known = columns.keys() | folders.keys()
             valued = bool(known & {"rating", "timestamp"})
@@ -68,7 +75,7 @@ class JsonLinesFormat:
             values = [found.get(names[columns[name]]) for found in objects]
             return ["" if value is None else _text(value) for value in values]
 
-        return rating_look(layout, cell, names=names, rows=len(objects), marks=marks)
+        return rating_look(layout, cell, names=names, rows=len(objects), given=given)
 
     def read(
         self, spark: SparkSession, uris: Sequence[str], layout: Layout, numbers: Sequence[int]
@@ -97,12 +104,12 @@ class JsonLinesFormat:
 FORMAT = JsonLinesFormat()
 
 
-def _document(content: str, marks: Marks) -> Look | None:
+def _document(content: str, given: GivenColumns) -> Look | None:
     """One JSON object over several lines: a description, unless its keys are those of ratings."""
     keys = tuple(dict.fromkeys(_KEY.findall(content)))
     if not keys:
         return None
-    columns = chosen_columns(keys, marks.columns)
+    columns = chosen_columns(keys, given.columns)
     reason = "one JSON document, not an object a line"
     return Look(None, names=keys, reason=reason, may_rate={"user", "item"} <= columns.keys())
 

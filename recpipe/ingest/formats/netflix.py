@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.ingest.dialect import text_of
-from recpipe.ingest.formats.base import Look, Marks, placed_row, rating_look
+from recpipe.ingest.formats.base import GivenColumns, Look, placed_row, rating_look
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import read_lines
 
@@ -30,7 +30,7 @@ class NetflixFormat:
 
     name = "Netflix"
 
-    def look(self, sample: Sample, marks: Marks) -> Look | None:
+    def look(self, sample: Sample, given: GivenColumns) -> Look | None:
         text = text_of(sample.head)
         if text is None or not text.lines or not re.match(_ITEM, text.lines[0]):
             return None
@@ -47,7 +47,7 @@ class NetflixFormat:
         return rating_look(
             layout,
             lambda name: items if name == "item" else [row[layout.columns[name]] for row in rated],
-            names=names, rows=len(rated), marks=marks,
+            names=names, rows=len(rated), given=given,
         )  # fmt: skip
 
     def read(

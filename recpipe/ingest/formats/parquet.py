@@ -22,7 +22,7 @@ from pyspark.sql.types import (
 )
 
 from recpipe.errors import InputError
-from recpipe.ingest.formats.base import Look, Marks, all_columns, placed_row, rates
+from recpipe.ingest.formats.base import GivenColumns, Look, all_columns, placed_row, rates
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import read_rows
 from recpipe.ingest.times import TimeForm
@@ -51,7 +51,7 @@ class ParquetFormat:
 
     name = "Parquet"
 
-    def look(self, sample: Sample, marks: Marks) -> Look | None:
+    def look(self, sample: Sample, given: GivenColumns) -> Look | None:
         if not sample.head.startswith(MAGIC):
             return None
         try:
@@ -60,7 +60,7 @@ class ParquetFormat:
             said = str(error).strip().splitlines() or [type(error).__name__]
             reason = f"cannot be read as Parquet: {said[0][:200]}"
             return Look(None, reason=reason, may_rate=True)
-        return look_by_schema(self.name, schema, sample, marks)
+        return look_by_schema(self.name, schema, sample, given)
 
     def read(
         self, spark: SparkSession, uris: Sequence[str], layout: Layout, numbers: Sequence[int]
@@ -85,18 +85,18 @@ def _schema(footer: bytes) -> pa.Schema:
     return pq.read_schema(io.BytesIO(MAGIC + footer))
 
 
-def look_by_schema(name: str, schema: pa.Schema, sample: Sample, marks: Marks) -> Look:
+def look_by_schema(name: str, schema: pa.Schema, sample: Sample, given: GivenColumns) -> Look:
     """What a file of typed columns is.
 
     Args:
         name: of the format.
         schema: of the file.
         sample: the file.
-        marks: of the settings.
+        given: of the settings.
     """
     import pyarrow as pa
 
-    columns, folders = all_columns(sample, schema.names, marks)
+    columns, folders = all_columns(sample, schema.names, given)
     if not rates(columns, folders):
         valued = bool({"rating", "timestamp"} & (columns.keys() | folders.keys()))
         lone = bool({"user", "item"} & columns.keys())

@@ -12,7 +12,7 @@ from recpipe.ingest.times import is_instant
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from recpipe.ingest.formats.base import Marks
+    from recpipe.ingest.formats.base import GivenColumns
     from recpipe.ingest.layout import Kind
 
 _FLAGS = 19
@@ -28,7 +28,7 @@ RATINGS = (
 """The columns of files without a header, which are known by their shape alone."""
 
 
-def is_rating(row: Sequence[str], columns: Sequence[str], marks: Marks) -> bool:
+def is_rating(row: Sequence[str], columns: Sequence[str], given: GivenColumns) -> bool:
     """Whether a row can be a rating with these columns in their order."""
     if len(row) != len(columns) or not row[0].strip() or not row[1].strip():
         return False
@@ -46,7 +46,7 @@ def is_rating(row: Sequence[str], columns: Sequence[str], marks: Marks) -> bool:
         _number(time) is not None
         or is_instant(time)
         or bool(_DAY_FIRST.fullmatch(time))
-        or bool(marks.time_format and time.strip())
+        or bool(given.time_format and time.strip())
     )
 
 

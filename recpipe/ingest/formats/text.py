@@ -16,8 +16,8 @@ from recpipe.ingest import lines as raw_lines
 from recpipe.ingest.dialect import DELIMITERS, Text, cells, text_of
 from recpipe.ingest.formats import shapes
 from recpipe.ingest.formats.base import (
+    GivenColumns,
     Look,
-    Marks,
     all_columns,
     placed_row,
     rates,
@@ -59,16 +59,16 @@ class TextFormat:
 
     name = "text"
 
-    def look(self, sample: Sample, marks: Marks) -> Look | None:
+    def look(self, sample: Sample, given: GivenColumns) -> Look | None:
         text = text_of(sample.head)
         if text is None:
             return None
         if not text.lines:
             return Look(None, reason="empty")
         return (
-            _by_number(sample, text, marks)
-            or _by_header(sample, text, marks)
-            or _by_shape(sample, text, marks)
+            _by_number(sample, text, given)
+            or _by_header(sample, text, given)
+            or _by_shape(sample, text, given)
             or _unknown(sample, text)
         )
 
@@ -132,13 +132,13 @@ def _records(
     )
 
 
-def _by_header(sample: Sample, text: Text, marks: Marks) -> Look | None:
+def _by_header(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
     for delimiter in DELIMITERS:
         names = dialect.fields(text.lines[0], delimiter)
-        columns, folders = all_columns(sample, names, marks)
-        named = any(isinstance(column, str) and column for column in marks.columns.values())
+        columns, folders = all_columns(sample, names, given)
+        named = any(isinstance(column, str) and column for column in given.columns.values())
         if rates(columns, folders) and ("rating" in columns.keys() | folders.keys() or named):
-            return _ratings(sample, text, delimiter, columns, folders, marks, header=True)
+            return _ratings(sample, text, delimiter, columns, folders, given, header=True)
         for kind, wanted in _HEADERS.items():
             found = columns_of(names, wanted)
             if found is not None:
@@ -146,7 +146,7 @@ def _by_header(sample: Sample, text: Text, marks: Marks) -> Look | None:
         if rates(columns, folders):
             if "tagid" in map(plain, names):
                 return Look(None, names=tuple(names), reason="taggings of another form")
-            return _ratings(sample, text, delimiter, columns, folders, marks, header=True)
+            return _ratings(sample, text, delimiter, columns, folders, given, header=True)
     return None
 
 
@@ -163,20 +163,20 @@ def _beside(
     return Look(kind, layout, tuple(names), rows=len(rows))
 
 
-def _by_number(sample: Sample, text: Text, marks: Marks) -> Look | None:
+def _by_number(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
     """By the numbers that the settings give, with a header or without."""
-    if not all(isinstance(marks.columns.get(name), int) for name in ("user", "item")):
+    if not all(isinstance(given.columns.get(name), int) for name in ("user", "item")):
         return None
     delimiter = dialect.delimiter_of(text)
     if not delimiter:
         return None
     rows = cells(text, delimiter).rows
     width = max(map(len, rows), key=[len(row) for row in rows].count)
-    columns, folders = all_columns(sample, [""] * width, marks, header=False)
+    columns, folders = all_columns(sample, [""] * width, given, header=False)
     if not rates(columns, folders):
         return None
     header = dialect.header_of(rows) is not None
-    return _ratings(sample, text, delimiter, columns, folders, marks, header=header, width=width)
+    return _ratings(sample, text, delimiter, columns, folders, given, header=header, width=width)
 
 
 def _ratings(
@@ -185,7 +185,7 @@ def _ratings(
     delimiter: str,
     columns: Mapping[str, int],
     folders: Mapping[str, str],
-    marks: Marks,
+    given: GivenColumns,
     *,
     header: bool,
     width: int | None = None,
@@ -215,7 +215,7 @@ def _ratings(
         return [row[columns[name]] for row in rows]
 
     numbered = [str(place + 1) for place in range(width)]
-    return rating_look(layout, cell, names=names or numbered, rows=len(rows), marks=marks)
+    return rating_look(layout, cell, names=names or numbered, rows=len(rows), given=given)
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:
@@ -234,10 +234,10 @@ def _in_quotes(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> boo
     return bool(ids) and all(len(i) > 1 and i[0] == i[-1] == '"' for i in ids)
 
 
-def _by_shape(sample: Sample, text: Text, marks: Marks) -> Look | None:
+def _by_shape(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
     lines = text.lines
     if _share(lines, "::", shapes.is_dat) >= _ALIKE:
-        return _dat(sample, text, marks)
+        return _dat(sample, text, given)
     for shape in shapes.PIPED:
         if _share(lines, "|", shape.fits) >= _ALIKE:
             positions = {name: i for i, name in enumerate(shape.columns)}
@@ -245,27 +245,27 @@ def _by_shape(sample: Sample, text: Text, marks: Marks) -> Look | None:
     for delimiter in DELIMITERS[1:]:
         rows = cells(text, delimiter).rows
         for columns in shapes.RATINGS:
-            fits = sum(shapes.is_rating(row, columns, marks) for row in rows)
+            fits = sum(shapes.is_rating(row, columns, given) for row in rows)
             if rows and fits >= _ALIKE * len(rows):
-                return _shaped(sample, text, delimiter, columns, marks)
+                return _shaped(sample, text, delimiter, columns, given)
     return None
 
 
 def _shaped(
-    sample: Sample, text: Text, delimiter: str, columns: Sequence[str], marks: Marks
+    sample: Sample, text: Text, delimiter: str, columns: Sequence[str], given: GivenColumns
 ) -> Look | None:
     """By the places of the columns; not where a header gives them names that are not known."""
     if dialect.header_of(cells(text, delimiter).rows) is not None:
         return None
     positions = {name: i for i, name in enumerate(columns)}
-    folders = all_columns(sample, (), marks)[1]
+    folders = all_columns(sample, (), given)[1]
     folders = {name: folder for name, folder in folders.items() if name not in positions}
     return _ratings(
-        sample, text, delimiter, positions, folders, marks, header=False, width=len(columns)
+        sample, text, delimiter, positions, folders, given, header=False, width=len(columns)
     )
 
 
-def _dat(sample: Sample, text: Text, marks: Marks) -> Look | None:
+def _dat(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
     """One of the `::` files of 1m and 10m; titles and tags may hold `::` themselves."""
     lines = text.lines
 
@@ -277,9 +277,9 @@ def _dat(sample: Sample, text: Text, marks: Marks) -> Look | None:
     # A file of tags that are all years has the shape of ratings: there the name decides.
     if not sample.name.lower().startswith("tag"):
         for columns in shapes.RATINGS:
-            fits = partial(shapes.is_rating, columns=columns, marks=marks)
+            fits = partial(shapes.is_rating, columns=columns, given=given)
             if _share(lines, "::", fits) >= _ALIKE:
-                return _shaped(sample, text, "::", columns, marks)
+                return _shaped(sample, text, "::", columns, given)
     if _share(lines, "::", shapes.is_dat_user) >= _ALIKE:
         return Look("users", layout("user", "gender", "age", "occupation", "zip"))
     if _share(lines, "::", shapes.is_tag) >= _ALIKE:

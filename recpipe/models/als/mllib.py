@@ -72,7 +72,7 @@ class ExplicitAls:
             data=data,
             scratch=scratch,
             seed=seed,
-            rates=True,
+            predicts_ratings=True,
         )
 
     def sections(self) -> Mapping[str, Section]:
@@ -106,7 +106,7 @@ class ImplicitAls:
             data=data,
             scratch=scratch,
             seed=seed,
-            rates=False,
+            predicts_ratings=False,
         )
 
     def sections(self) -> Mapping[str, Section]:
@@ -158,7 +158,7 @@ def _fit(
     data: TrainingData,
     scratch: Folder,
     seed: int,
-    rates: bool,
+    predicts_ratings: bool,
 ) -> FactorModel:
     spark, own, shared = ratings.sparkSession, model.own, model.shared
     ratings = cached(ratings)
@@ -198,7 +198,7 @@ def _fit(
                 rank=own.rank,
                 refit_config=model,
                 scale=data.bounds,
-                rates=rates,
+                predicts_ratings=predicts_ratings,
                 details={
                     "blocks": blocks,
                     "iterations": own.iterations,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -49,8 +51,9 @@ class Biases:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
         """See `Model.fit`; nothing is random.
 
-        Item biases pass through the driver, users never do: one small job a step of conjugate
-        gradients, over ratings packed once by user.
+        Item biases pass through the driver, users never do. Over ratings packed once by user, a
+        step of conjugate gradients is one small job, or all steps are one where one task holds all
+        ratings.
         """
         del seed
         train = frame_of(data.ratings)
@@ -63,18 +66,18 @@ class Biases:
         packed = cached(_pack(train, parts=parts))
         try:
             solver = _Solver(packed, self.own, mean=float(mean), width=width)
-            item_biases, steps = solver.solve()
+            solution = solver.in_one_task() if parts == 1 else solver.solve()
             return FactorModel.fitted(
                 scratch,
                 name=self.name,
-                user_factors=solver.user_factors(item_biases),
-                item_factors=solver.item_factors(item_biases),
+                user_factors=solver.user_factors(solution),
+                item_factors=solver.item_factors(solution),
                 rank=0,
                 mean=float(mean),
                 refit_config=self,
                 scale=data.bounds,
                 unknown="zero",
-                details={"ratings": count, "parts": parts, "steps": steps},
+                details={"ratings": count, "parts": parts, "steps": solution.steps},
             )
         except ArithmeticError as error:
             raise FitError(
@@ -88,7 +91,7 @@ class Biases:
 
 
 class _Solver:
-    """The equations of the item biases over packed ratings: one job a product.
+    """The equations of the item biases over packed ratings.
 
     Args:
         packed: of `_pack`, cached.
@@ -103,70 +106,83 @@ class _Solver:
         self.mean = mean
         self.width = width
         self.spark = packed.sparkSession
-        self.counts = np.zeros(width)
 
-    def solve(self) -> tuple[NDArray[np.float64], int]:
-        """(width,) item biases, and the number of steps taken.
+    @property
+    def _solve(self) -> Callable[[kernel.Sums], kernel.Solution]:
+        return partial(
+            kernel.item_biases,
+            regularization=self.own.item_regularization,
+            tolerance=_TOLERANCE,
+            max_products=_MAX_STEPS,
+        )
+
+    @property
+    def _sums_of(self) -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        regularization = self.own.user_regularization
+        return partial(_sums, mean=self.mean, width=self.width, regularization=regularization)
+
+    def solve(self) -> kernel.Solution:
+        """The item biases, by one job a step.
 
         Raises:
             ArithmeticError: if they do not converge.
         """
-        regularization = self.own.item_regularization
-        self.counts, right = self._sums(None)
+        return self._solve(self._sums_by_job)
 
-        def product(x: NDArray[np.float64]) -> NDArray[np.float64]:
-            image: NDArray[np.float64] = self._sums(x)[1] + regularization * x
-            return image
+    def in_one_task(self) -> kernel.Solution:
+        """`solve`, bit for bit, where there is one part: the steps need no job each.
 
-        # Numbers below `width` that no rating has would divide by 0.
-        diagonal = np.maximum(self.counts + regularization, 1.0)
-        return kernel.conjugate_gradients(
-            product, right, diagonal, tolerance=_TOLERANCE, max_products=_MAX_STEPS
-        )
+        Raises:
+            ArithmeticError: if they do not converge.
+        """
+        solve, sums_of = self._solve, self._sums_of
 
-    def _sums(
+        def solved(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for part in _parts(batches):
+                # A task that fails is tried again, and what it raised is text: it returns no row.
+                with suppress(ArithmeticError):
+                    yield arrow_row(_SOLVED, *solve(partial(sums_of, part)))
+
+        rows = self.packed.mapInArrow(solved, _SOLVED).collect()
+        if not rows:
+            raise ArithmeticError(f"not solved in {_MAX_STEPS} steps")
+        counts, biases, steps = rows[0]
+        return kernel.Solution(np.frombuffer(counts), np.frombuffer(biases), steps)
+
+    def _sums_by_job(
         self, x: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ratings of each item, and `kernel.eliminated` of x at each rating's item.
-
-        Without x, of the ratings less their mean.
-        """
-        width, mean = self.width, self.mean
-        regularization = self.own.user_regularization
+        """`_sums` of all parts together."""
+        sums_of = self._sums_of
         sent = self.spark.sparkContext.broadcast(x)
 
         def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for part in _parts(batches):
-                values = part.ratings - mean if sent.value is None else sent.value[part.items]
-                total = kernel.eliminated(
-                    part.items, values, part.starts, width=width, regularization=regularization
-                )
-                counts = np.bincount(part.items, minlength=width).astype(np.float64)
-                yield arrow_row(_SUMS, counts, total)
+                yield arrow_row(_SUMS, *sums_of(part, sent.value))
 
         rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
         sent.destroy()
-        counts, totals = np.zeros(width), np.zeros(width)
+        counts, totals = np.zeros(self.width), np.zeros(self.width)
         for row in range(rows.num_rows):  # in the order of parts
             counts += as_array(rows.column("counts")[row], np.float64)
             totals += as_array(rows.column("sums")[row], np.float64)
         return counts, totals
 
-    def item_factors(self, item_biases: NDArray[np.float64]) -> DataFrame:
+    def item_factors(self, solution: kernel.Solution) -> DataFrame:
         """(item, factors, bias) of the items that have ratings."""
         import pyarrow as pa
 
-        items = np.flatnonzero(self.counts)
+        items = np.flatnonzero(solution.counts)
         columns = {
             "item": items.astype(np.int32),
-            "bias": item_biases[items].astype(np.float32),
+            "bias": solution.biases[items].astype(np.float32),
         }
         return _with_no_factors(self.spark.createDataFrame(pa.table(columns)), "item")
 
-    def user_factors(self, item_biases: NDArray[np.float64]) -> DataFrame:
+    def user_factors(self, solution: kernel.Solution) -> DataFrame:
         """(user, factors, bias): the best user biases beside these item biases."""
         mean, regularization = self.mean, self.own.user_regularization
-        sent = self.spark.sparkContext.broadcast(item_biases)
+        sent = self.spark.sparkContext.broadcast(solution.biases)
 
         def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for part in _parts(batches):
@@ -199,8 +215,28 @@ class _Part(NamedTuple):
 
 
 _SUMS = "counts binary, sums binary"
+_SOLVED = "counts binary, biases binary, steps int"
 _BIASES = "user int, bias float"
 _PACKED = "users binary, starts binary, items binary, ratings binary"
+
+
+def _sums(
+    part: _Part,
+    x: NDArray[np.float64] | None,
+    *,
+    mean: float,
+    width: int,
+    regularization: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ratings of each item, and `kernel.eliminated` of x at each rating's item.
+
+    Without x, of the ratings less their mean.
+    """
+    values = part.ratings - mean if x is None else x[part.items]
+    total = kernel.eliminated(
+        part.items, values, part.starts, width=width, regularization=regularization
+    )
+    return np.bincount(part.items, minlength=width).astype(np.float64), total
 
 
 def _pack(train: DataFrame, *, parts: int) -> DataFrame:

@@ -40,7 +40,7 @@ class Popularity:
             item_factors=_by_item(frame_of(data.ratings), bias=F.count(F.lit(1))),
             rank=0,
             refit_config=self,
-            rates=False,
+            predicts_ratings=False,
             unknown="zero",
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
-from recpipe.models.blend.scorer import BlendItems, Part
+from recpipe.models.blend.scorer import BlendItems, Component
 from recpipe.models.blend.weights import forward_selection, scored_candidates
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PARTS = "parts"
+_COMPONENTS = "components"
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Blend:
     name: ClassVar[str] = "blend"
 
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> BlendModel:
-        """See `Model.fit`. The parts are `data.fitted`; the weights are found on `data.validation`.
+        """See `Model.fit`; the components are `data.fitted`, weighed on `data.validation`.
 
-        Models that the weights leave out are no part of the fitted blend.
+        Models that the weights leave out are no component of the fitted blend.
 
         Raises:
             FitError: if there is no model to blend, or no validation part to find weights on.
@@ -65,7 +65,7 @@ class Blend:
         return BlendModel(
             name=self.name,
             refit_config=Blend(self.settings.model_copy(update=fixed)),
-            parts={name: data.fitted[name] for name in kept},
+            components={name: data.fitted[name] for name in kept},
             weights=kept,
         )
 
@@ -97,20 +97,20 @@ class Blend:
 
 @dataclass(frozen=True, eq=False)
 class _BlendInputs:
-    """The items of all parts, what their scorers need, and whether any of them scores everyone."""
+    """The items of all components, what their scorers need, whether any scores everyone."""
 
     items: BlendItems
     inputs: UserInputs
     everyone: bool
 
 
-def _scoring(parts: Mapping[str, FittedModel], weights: Mapping[str, float]) -> _BlendInputs:
-    """The items of all parts, sent, and what their scorers need of users."""
-    scorings = {name: model.scoring for name, model in parts.items()}
-    sent = tuple(Part(s.items(), s.everyone, weights[name]) for name, s in scorings.items())
+def _scoring(components: Mapping[str, FittedModel], weights: Mapping[str, float]) -> _BlendInputs:
+    """The items of all components, sent, and what their scorers need of users."""
+    scorings = {name: model.scoring for name, model in components.items()}
+    sent = tuple(Component(s.items(), s.everyone, weights[name]) for name, s in scorings.items())
     return _BlendInputs(
         BlendItems.of(sent),
-        UserInputs(parts=tuple(s.inputs for s in scorings.values())),
+        UserInputs(components=tuple(s.inputs for s in scorings.values())),
         any(s.everyone for s in scorings.values()),
     )
 
@@ -120,29 +120,29 @@ class BlendModel(FittedModel):
     """Fitted models and the weights of their scores.
 
     Args:
-        parts: by name, at least one.
-        weights: of each part, above 0.
+        components: by name, at least one.
+        weights: of each component, above 0.
     """
 
-    parts: Mapping[str, FittedModel]
+    components: Mapping[str, FittedModel]
     weights: Mapping[str, float]
 
     @property
     def spark(self) -> SparkSession:
-        return next(iter(self.parts.values())).spark
+        return next(iter(self.components.values())).spark
 
     def _scoring(self) -> Scoring:
-        whole = _scoring(self.parts, self.weights)
+        whole = _scoring(self.components, self.weights)
         return Scoring(lambda: whole.items, whole.inputs, everyone=whole.everyone)
 
     def info(self) -> Mapping[str, Any]:
         return {"weights": dict(self.weights)}
 
     def save(self, folder: Folder, *, move: bool = False) -> None:
-        """See `FittedModel.save`. Copies of the parts lie below: no other folder is needed."""
+        """See `FittedModel.save`. Copies of the components lie below: no other folder is needed."""
         folder.delete(MANIFEST)
-        for name, part in self.parts.items():
-            part.save(folder / _PARTS / name)
+        for name, component in self.components.items():
+            component.save(folder / _COMPONENTS / name)
         super().save(folder, move=move)
 
     @classmethod
@@ -151,7 +151,9 @@ class BlendModel(FittedModel):
         weights = {name: float(weight) for name, weight in options.manifest["weights"].items()}
         return cls(
             **options.common,
-            parts={name: options.load_part(folder / _PARTS / name) for name in weights},
+            components={
+                name: options.load_component(folder / _COMPONENTS / name) for name in weights
+            },
             weights=weights,
         )
 

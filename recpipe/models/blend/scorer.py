@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Component:
     """One model of a blend, as a task gets it.
 
     Args:
@@ -43,24 +43,24 @@ class BlendScorer(DenseScorer):
     does not know gets 0 for every item, so that the other models decide.
 
     Args:
-        items: all items that any part knows, ascending.
-        parts: the models, in the order of `UserBatch.parts`.
+        items: all items that any component knows, ascending.
+        components: the models, in the order of `UserBatch.components`.
     """
 
     items: NDArray[np.int32]
-    parts: tuple[Part, ...]
+    components: tuple[Component, ...]
 
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         total = np.zeros((len(batch.users), len(self.items)), np.float32)
-        for place, part in enumerate(self.parts):
-            total += np.float32(part.weight) * self.standard_scores(batch, place)
+        for place, component in enumerate(self.components):
+            total += np.float32(component.weight) * self.standard_scores(batch, place)
         return total
 
     def standard_scores(self, batch: UserBatch, place: int) -> NDArray[np.float32]:
-        """(users, items) the standard scores of one part."""
-        part, own = self.parts[place], batch.parts[place]
+        """(users, items) the standard scores of one component."""
+        component, own = self.components[place], batch.components[place]
         found = np.full((len(batch.users), len(self.items)), np.nan, np.float32)
-        for scorer in part.items.scorers():
+        for scorer in component.items.scorers():
             found[:, ids.positions(self.items, scorer.items)] = scorer.score_all(own)
         # In float64, so that the sums over many items are the same to the last digit of float32.
         known = ~np.isnan(found[0]) if len(found) else np.zeros(len(self.items), bool)
@@ -70,7 +70,7 @@ class BlendScorer(DenseScorer):
         scores /= np.where(deviation > 0, deviation, 1)
         found[:, known] = scores
         found[:, ~known] = scores.min(axis=1, keepdims=True, initial=0)
-        if not part.everyone:
+        if not component.everyone:
             found[~own.known] = 0
         return found
 
@@ -79,7 +79,7 @@ class BlendScorer(DenseScorer):
 class BlendItems:
     """The items of a blend, as `ranking.item_blocks.Items`: one scorer of all of them.
 
-    It goes to the tasks itself: what is broadcast is the items of its parts.
+    It goes to the tasks itself: what is broadcast is the items of its components.
 
     Args:
         scorer: of all items.
@@ -88,10 +88,10 @@ class BlendItems:
     scorer: BlendScorer
 
     @classmethod
-    def of(cls, parts: tuple[Part, ...]) -> BlendItems:
-        """On the driver: of all items that the parts know."""
-        known = [scorer.items for part in parts for scorer in part.items.scorers()]
-        return cls(BlendScorer(np.unique(np.concatenate(known)), parts))
+    def of(cls, components: tuple[Component, ...]) -> BlendItems:
+        """On the driver: of all items that the components know."""
+        known = [scorer.items for component in components for scorer in component.items.scorers()]
+        return cls(BlendScorer(np.unique(np.concatenate(known)), components))
 
     @property
     def count(self) -> int:
@@ -101,4 +101,4 @@ class BlendItems:
         yield self.scorer
 
 
-__all__ = ["BlendItems", "BlendScorer", "Part"]
+__all__ = ["BlendItems", "BlendScorer", "Component"]

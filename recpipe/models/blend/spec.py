@@ -27,13 +27,17 @@ def _load_blend(folder: Folder, options: LoadOptions) -> FittedModel:
     return BlendModel.load(folder, options)
 
 
-def _parts(given: Sections, trained: Sequence[str]) -> tuple[str, ...]:
+def _components(given: Sections, trained: Sequence[str]) -> tuple[str, ...]:
     own = given.of(Blend)
     return own.models or tuple(own.weights) or tuple(trained)
 
 
 SPECS = (
     ModelSpec(
-        name="blend", sections={"blend": Blend}, build=_blend, load=_load_blend, parts=_parts
+        name="blend",
+        sections={"blend": Blend},
+        build=_blend,
+        load=_load_blend,
+        components=_components,
     ),
 )

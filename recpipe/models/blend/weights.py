@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     Batches = Iterator[pa.RecordBatch]
 
 _CANDIDATES = 100
-"""The best items of each part among which a blend finds its own best."""
+"""The best items of each component among which a blend finds its own best."""
 _USERS_AT_ONCE = 64
 NO_CANDIDATE = -1e30
 """The score in a place without a candidate: below all others, finite so that 0 times it is 0."""
 
 _CANDIDATE_SCORES = "user int, relevant int, hits binary, scores binary"
 """Of a user: how many items are relevant, for each candidate whether it is (bool), and its standard
-score by each part (float32). Candidates are in the order of their numbers."""
+score by each component (float32). Candidates are in the order of their numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,8 @@ class ScoredCandidates:
     """What weights are found on.
 
     Args:
-        scores: (users, candidates, parts) standard scores; NO_CANDIDATE where a user has fewer.
+        scores: (users, candidates, components) standard scores; NO_CANDIDATE where a user has
+            fewer.
         hits: (users, candidates) whether the candidate is relevant.
         relevant: (users,) how many items are relevant.
     """
@@ -76,18 +77,18 @@ class ScoredCandidates:
 
 
 def forward_selection(candidates: ScoredCandidates, *, steps: int, k: int) -> NDArray[np.float64]:
-    """(parts,) the weights that reached the best NDCG on the way; they sum to 1.
+    """(components,) the weights that reached the best NDCG on the way; they sum to 1.
 
     Args:
         candidates: of at least one user.
         steps: models that are added, one after the other.
         k: places of a list that count.
     """
-    parts = candidates.scores.shape[2]
-    counts, best, reached = np.zeros(parts), np.zeros(parts), -1.0
+    width = candidates.scores.shape[2]
+    counts, best, reached = np.zeros(width), np.zeros(width), -1.0
     for step in range(1, steps + 1):
         # As shares: in float32 their sums may tie where those of counts do not.
-        shares = [(counts + added) / step for added in np.eye(parts)]
+        shares = [(counts + added) / step for added in np.eye(width)]
         tried = [candidates.ndcg(weights, k=k) for weights in shares]
         chosen = int(np.argmax(tried))
         counts[chosen] += 1
@@ -106,9 +107,10 @@ def scored_candidates(
     seed: int,
     instant: datetime,
 ) -> ScoredCandidates | None:
-    """The candidates of validation users and their scores by each part; None without such users.
+    """The candidates of validation users and their scores by each component; None without users.
 
-    A user's candidates are the best items of each part and the relevant ones, without the seen.
+    A user's candidates are the best items of each component and the relevant ones, none of them
+    seen.
 
     Args:
         items: of the blend.
@@ -117,7 +119,7 @@ def scored_candidates(
         seen: (user int, item int, ...) pairs that are no candidates.
         max_users: how many users are drawn at most.
         seed: of the draw.
-        instant: that the parts are asked for.
+        instant: that the components are asked for.
     """
     spark = relevant.sparkSession
     users = relevant.select("user").distinct()
@@ -138,12 +140,12 @@ def scored_candidates(
     if not rows:
         return None
     rows.sort(key=lambda row: row["user"])
-    parts = len(inputs.parts)
+    width = len(inputs.components)
     places = max(len(row["hits"]) for row in rows)
-    scores = np.full((len(rows), places, parts), NO_CANDIDATE, np.float32)
+    scores = np.full((len(rows), places, width), NO_CANDIDATE, np.float32)
     hits = np.zeros((len(rows), places), bool)
     for at, row in enumerate(rows):
-        own = np.frombuffer(row["scores"], np.float32).reshape(-1, parts)
+        own = np.frombuffer(row["scores"], np.float32).reshape(-1, width)
         scores[at, : len(own)] = own
         hits[at, : len(own)] = np.frombuffer(row["hits"], bool)
     return ScoredCandidates(scores, hits, np.array([row["relevant"] for row in rows], np.int32))
@@ -153,11 +155,11 @@ def _asked(batches: Batches, *, items: BlendItems, shape: InputShape, instant: i
     """_CANDIDATE_SCORES of the users of one bucket."""
     wanted, left_out, *arrays = arrays_of(batches, [runs_of, runs_of, *shape.readers()])
     batch = shape.batch(ids.distinct(wanted.users), arrays, instant=instant)
-    scorer, parts = items.scorer, len(shape.parts)
+    scorer, width = items.scorer, len(shape.components)
     relevant, seen = (seen_by(batch.users, runs) for runs in (wanted, left_out))
     for rows in batch.slices(_USERS_AT_ONCE):
         some = batch.at(rows)
-        scores = np.stack([scorer.standard_scores(some, p) for p in range(parts)], axis=2)
+        scores = np.stack([scorer.standard_scores(some, p) for p in range(width)], axis=2)
         for row in range(rows.start, rows.stop):
             liked = relevant.items[relevant.offsets[row] : relevant.offsets[row + 1]]
             known = seen.items[seen.offsets[row] : seen.offsets[row + 1]]
@@ -171,7 +173,7 @@ def _asked(batches: Batches, *, items: BlendItems, shape: InputShape, instant: i
 
 
 def _candidates(scores: NDArray[np.float32], hits: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The places of the best items of each part and of the hits, ascending; none that was seen."""
+    """The places of the best items of each component and of the hits, ascending; none seen."""
     chosen = hits.copy()
     few = min(_CANDIDATES, len(scores))
     for own in scores.T:

@@ -228,7 +228,7 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
             rank=model.settings.rank,
             refit_config=model,
             scale=data.bounds,
-            rates=not model.objective().implicit,
+            predicts_ratings=not model.objective().implicit,
             details=found.details,
         )
 
