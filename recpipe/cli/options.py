@@ -154,7 +154,7 @@ def _input_bytes(options: Options) -> int | None:
     from recpipe.datasets.catalogue import release
     from recpipe.runtime.input_size import text_bytes
     from recpipe.spark.configuration import SMALL_BYTES
-    from recpipe.storage.filesystem import absolute, local_path
+    from recpipe.storage.paths import absolute, local_path
 
     if options.dataset is not None:
         return release(options.dataset).ratings * _RATING_BYTES

@@ -19,7 +19,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from recpipe.errors import InputError
-from recpipe.storage.filesystem import file_system, literal
+from recpipe.storage.filesystem import file_system
+from recpipe.storage.paths import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

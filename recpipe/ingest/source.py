@@ -16,7 +16,8 @@ from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.packed import GZIP, narrow_head, plain_copy, unpacked_head
 from recpipe.ingest.ratings import Group
 from recpipe.ingest.recognition import RecognisedSource, recognise
-from recpipe.storage.filesystem import absolute, file_system, local_path, walk
+from recpipe.storage.filesystem import file_system, walk
+from recpipe.storage.paths import absolute, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,6 +13,13 @@ import numpy as np
 from numba import boolean, int64, njit, uint64, void
 from numpy.typing import NDArray
 
+from recpipe.kernels.cholesky_tiles import (
+    backward,
+    factor_beside,
+    factor_diagonal,
+    forward,
+    subtract_tile,
+)
 from recpipe.kernels.normal_equations import (
     COLUMNS,
     FASTMATH,
@@ -27,15 +34,7 @@ from recpipe.kernels.normal_equations import (
     width,
 )
 from recpipe.kernels.splitmix import GOLDEN, mixed
-from recpipe.kernels.tiles import (
-    LANES,
-    ROWS,
-    backward,
-    factor_beside,
-    factor_diagonal,
-    forward,
-    subtract_tile,
-)
+from recpipe.kernels.vectors import LANES, ROWS
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]

@@ -9,6 +9,7 @@ import numpy as np
 from numba import int64, njit
 from numpy.typing import NDArray
 
+from recpipe.kernels.gradient_tiles import APPLIED, add_product, apply_ratings
 from recpipe.kernels.normal_equations import (
     FASTMATH,
     GATHERED,
@@ -19,7 +20,7 @@ from recpipe.kernels.normal_equations import (
     penalty_of,
     weights,
 )
-from recpipe.kernels.tiles import APPLIED, LANES, add_product, apply_ratings
+from recpipe.kernels.vectors import LANES
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import float32, int32, int64, njit, types, uint16, void
 
-from recpipe.kernels.tiles import LANES
+from recpipe.kernels.vectors import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

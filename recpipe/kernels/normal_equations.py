@@ -12,7 +12,7 @@ The penalty is lambda, times the row's ratings (implicit: those above 0) where i
 counts.
 
 Matrices are C-contiguous float32 whose width is the rank padded with zeros to a multiple of
-`tiles.LANES`.
+`vectors.LANES`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import numpy as np
 from numba import boolean, float32, int32, int64, njit, types, void
 from numpy.typing import NDArray
 
-from recpipe.kernels.tiles import LANES, ROWS, add_tile
+from recpipe.kernels.cholesky_tiles import add_tile
+from recpipe.kernels.vectors import LANES, ROWS
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]

@@ -17,18 +17,16 @@ import numpy as np
 from numba import float32, int32, int64, njit, types, uint8, uint16
 
 from recpipe.kernels.best import INTS, MATRIX, TOP, VECTOR, Top, insert, least_of
-from recpipe.kernels.tiles import (
+from recpipe.kernels.bound_tiles import (
     BOUNDS,
     BYTE_PRODUCTS,
     BYTES,
-    LANES,
-    ROWS,
     SIDES,
     bound_tile,
     floor_tile,
-    lowest_bit,
-    score_one,
 )  # fmt: skip
+from recpipe.kernels.score_tiles import lowest_bit, score_one
+from recpipe.kernels.vectors import LANES, ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

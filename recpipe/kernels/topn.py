@@ -27,7 +27,8 @@ from recpipe.kernels.best import (
     least_of,
 )
 from recpipe.kernels.score_bounds import ITEM_BOUNDS, NO_BOUNDS, ItemBounds, best_of_bounds
-from recpipe.kernels.tiles import LANES, ROWS, score_tile
+from recpipe.kernels.score_tiles import score_tile
+from recpipe.kernels.vectors import LANES, ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from recpipe.errors import InputError
-from recpipe.storage.filesystem import absolute, local_path
 from recpipe.storage.folder import parsed_json
+from recpipe.storage.paths import absolute, local_path
 
 if TYPE_CHECKING:
     from pyarrow import dataset, fs

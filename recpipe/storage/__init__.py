@@ -1,7 +1,7 @@
 """The only place that reads or writes tables, artifacts and pointers below a root."""
 
-from recpipe.storage.filesystem import local_size
 from recpipe.storage.folder import Folder, Format
+from recpipe.storage.paths import local_size
 from recpipe.storage.runs import Run, Runs
 from recpipe.storage.stored import Stored
 from recpipe.storage.tables import Replacement, Tables, local_format

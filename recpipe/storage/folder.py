@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recpipe.errors import InputError, UsageError
 from recpipe.storage.encoded import write_files
-from recpipe.storage.filesystem import absolute, file_system, literal, walk
+from recpipe.storage.filesystem import file_system, walk
+from recpipe.storage.paths import absolute, literal
 from recpipe.storage.stored import Stored
 
 if TYPE_CHECKING:

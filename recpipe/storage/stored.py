@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from recpipe.storage.filesystem import literal
+from recpipe.storage.paths import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, get_args
 
 from recpipe.errors import InputError, UsageError
-from recpipe.storage.filesystem import absolute, local_path
 from recpipe.storage.folder import Format
+from recpipe.storage.paths import absolute, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,8 @@ import pytest
 from recpipe.contracts import USERS
 from recpipe.errors import MissingError
 from recpipe.storage import Folder, Runs, Tables
-from recpipe.storage.filesystem import FileSystem, HadoopFileSystem, file_system
+from recpipe.storage.filesystem import FileSystem, file_system
+from recpipe.storage.hadoop import HadoopFileSystem
 from tests.spark import test_storage_decoded as decoded
 from tests.spark import test_storage_filesystem as filesystem
 from tests.spark import test_storage_folder as folder

@@ -18,7 +18,7 @@ from recpipe.ingest.recognition import HALF_STARS, recognise
 from recpipe.ingest.settings import Ingest
 from recpipe.ingest.times import Period
 from recpipe.storage import Folder, Tables
-from recpipe.storage.filesystem import LocalFileSystem
+from recpipe.storage.local import LocalFileSystem
 
 if TYPE_CHECKING:
     from pathlib import Path

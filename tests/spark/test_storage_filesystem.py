@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recpipe.errors import MissingError, UsageError
-from recpipe.storage.filesystem import (
-    FileSystem,
-    HadoopFileSystem,
-    absolute,
-    file_system,
-    literal,
-    local_path,
-    walk,
-)
+from recpipe.storage.filesystem import FileSystem, file_system, walk
+from recpipe.storage.hadoop import HadoopFileSystem
+from recpipe.storage.paths import absolute, literal, local_path
 
 if TYPE_CHECKING:
     from pathlib import Path

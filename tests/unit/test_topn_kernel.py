@@ -225,8 +225,8 @@ def test_few_scores_pass_a_screen() -> None:
 def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
     code = """
         import numpy as np
-        from recpipe.kernels import score_bounds, tiles, topn
-        assert not tiles.BYTE_PRODUCTS
+        from recpipe.kernels import bound_tiles, score_bounds, topn
+        assert not bound_tiles.BYTE_PRODUCTS
         rng = np.random.default_rng(0)
         p, q = (rng.normal(size=(n, 35)).astype(np.float32) for n in (300, 2000))
         base, bias = (rng.normal(size=n).astype(np.float32) for n in (300, 2000))

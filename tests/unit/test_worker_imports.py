@@ -16,12 +16,31 @@ PRINT = "print(*(m.rpartition('.')[2] for m in sys.modules if m.startswith('recp
         ("recpipe.models.sgd.segment, recpipe.models.sgd.placing", {"ids", "rows", "sgd"}),
         (
             "recpipe.models.als.block.ring, recpipe.models.als.block.solving",
-            {"als", "als_gradients", "ids", "normal_equations", "rows", "tiles"},
+            {
+                "als",
+                "als_gradients",
+                "cholesky_tiles",
+                "gradient_tiles",
+                "ids",
+                "normal_equations",
+                "rows",
+                "vectors",
+            },
         ),
         ("recpipe.ranking.engine", {"ids", "pairs", "runs"}),
         (
             "recpipe.ranking.engine, recpipe.ranking.factor_scorer",
-            {"best", "ids", "pairs", "runs", "score_bounds", "tiles", "topn"},
+            {
+                "best",
+                "bound_tiles",
+                "ids",
+                "pairs",
+                "runs",
+                "score_bounds",
+                "score_tiles",
+                "topn",
+                "vectors",
+            },
         ),
     ],
 )

@@ -41,11 +41,13 @@ class Random:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> RandomModel:
         """See `Model.fit`."""
         items = frame_of(data.ratings).select("item").distinct()
-        items = scratch.write_table(f"{self.name}-items", items)
-        count = items.count()
+        table = f"{self.name}-items"
+        count = scratch.write_table(table, items).count()
         if not count:
             raise FitError(f"{self.name}: no item was fitted", hint="are there ratings in train?")
-        return RandomModel(name=self.name, refit_config=self, items=items, count=count, seed=seed)
+        return RandomModel(
+            name=self.name, refit_config=self, items=scratch.stored(table), count=count, seed=seed
+        )
 
     def sections(self) -> Mapping[str, Section]:
         return {}
@@ -61,13 +63,13 @@ class RandomModel(FittedModel):
         seed: of the hash.
     """
 
-    items: DataFrame
+    items: Interactions
     count: int
     seed: int
 
     @property
     def spark(self) -> SparkSession:
-        return self.items.sparkSession
+        return frame_of(self.items).sparkSession
 
     def _scoring(self) -> Scoring:
         return Scoring(self._send, UserInputs(), everyone=True)
@@ -78,7 +80,7 @@ class RandomModel(FittedModel):
             return RandomScorer(np.sort(ids), self.seed)
 
         return send_items(
-            self.items,
+            frame_of(self.items),
             collect,
             count=self.count,
             item_bytes=4,
@@ -97,7 +99,7 @@ class RandomModel(FittedModel):
         """The model that `save` wrote; called by `registry.load`."""
         return cls(
             **options.common,
-            items=folder.read_table(_ITEMS),
+            items=folder.stored(_ITEMS),
             count=int(options.manifest["items"]),
             seed=int(options.manifest["seed"]),
         )
