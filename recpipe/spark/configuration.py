@@ -20,11 +20,8 @@ SMALL_BYTES = 40 << 20
 """Input as text up to which a run is over before the JVM's second compiler has paid for itself:
 some 1.6 million ratings."""
 # Without the second compiler Java keeps less compiled code than Spark has: it would compile some of
-# it again and again. What Spark makes for a plan is garbage before so large a young generation is
-# full. docs/operations.md explains the flags.
-_SHORT_LIVED = (
-    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m -XX:NewSize=400m"
-)
+# it again and again. docs/operations.md explains the flags.
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 
 
 def java_options(*, short_lived: bool) -> str:

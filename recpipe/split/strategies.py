@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.errors import InputError, UsageError
+from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 from recpipe.split.cuts import cuts_of
 from recpipe.split.parts import TEST, TRAIN, VALIDATION
@@ -191,7 +192,7 @@ def _cut_by_user(
         frame, kept = rows.join(F.broadcast(found), "user"), [found]
     else:
         # The join is a shuffle, and the parts are read from it one after the other.
-        frame = rows.join(found, "user").persist()
+        frame = cached(rows.join(found, "user"))
         kept = [found, frame]
     return Assignment(frame, folds, by_user=True, kept=kept)
 
@@ -243,7 +244,7 @@ def _k_fold_users(
     ratings: DataFrame | Stored, folds: int, held_out: Fraction, *, seed: int
 ) -> Assignment:
     key = _user_hash(seed)
-    users = frame_of(ratings).select("user_id").distinct().select(key.alias("key")).persist()
+    users = cached(frame_of(ratings).select("user_id").distinct().select(key.alias("key")))
     try:
         ring = _ring(SortedColumn.of(users, "key"), folds)
     finally:

@@ -15,7 +15,7 @@ from recpipe.contracts import EVALUATION
 from recpipe.feedback import liked_from
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.held import narrow_rows
+from recpipe.spark.held import cached, narrow_rows
 from recpipe.stages.context import Context, folds_of, scale, stage, unrated
 from recpipe.stages.fit import FALLBACK, fitted_models, load
 
@@ -93,17 +93,21 @@ def _metrics_of(
     held_out = parts.stored[part]
     with ExitStack() as stack:
 
-        def persisted(frame: DataFrame) -> DataFrame:
-            stack.callback(frame.persist().unpersist)
+        def held(frame: DataFrame) -> DataFrame:
+            frame = cached(frame)
+            stack.callback(frame.unpersist)
             return frame
 
-        users = persisted(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
+        users = held(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
         count = users.count()
         # Sent to Python once for all models, and only for the users who are evaluated.
-        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
-        asked = packed_pairs(held_out)
-        for each in (left_out, asked):
-            persisted(each.rows)
+        left_out, asked = (
+            pairs._replace(rows=held(pairs.rows))
+            for pairs in (
+                packed_pairs(seen.join(users, "user", "left_semi"), users=count),
+                packed_pairs(held_out),
+            )
+        )
         lists: dict[str, Interactions] = {}
         instant = parts.cutoffs.get(f"{part}_from", context.end)
         for name, model in models.items():

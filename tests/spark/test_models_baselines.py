@@ -6,6 +6,7 @@ import pytest
 
 from recpipe.errors import FitError
 from recpipe.models import registry
+from recpipe.models.baselines import biases
 from recpipe.models.baselines.biases import Biases
 from recpipe.models.baselines.settings import Biases as BiasesSettings
 from recpipe.models.data import TrainingData
@@ -101,6 +102,29 @@ def test_biases_are_the_regularised_optimum(train: DataFrame, scratch: Folder) -
         (77, 5): pytest.approx(3.5 + item[5], abs=1e-5),
         (77, 88): pytest.approx(3.5),
     }
+
+
+def test_biases_of_several_parts_are_those_of_one(
+    monkeypatch: pytest.MonkeyPatch, scratch: Folder, train: DataFrame
+) -> None:
+    def found() -> dict[object, float]:
+        fitted = Biases(BiasesSettings()).fit(TrainingData(ratings=train), scratch=scratch, seed=1)
+        return predicted(fitted, train, (0, 9), (1, 7), (2, 5), (77, 5))
+
+    whole = found()
+    monkeypatch.setattr(biases, "_RATINGS_OF_A_PART", 2)
+    assert found() == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("ratings_of_a_part", [1, 1000])
+def test_biases_that_do_not_converge_say_so(
+    monkeypatch: pytest.MonkeyPatch, scratch: Folder, train: DataFrame, ratings_of_a_part: int
+) -> None:
+    monkeypatch.setattr(biases, "_RATINGS_OF_A_PART", ratings_of_a_part)
+    monkeypatch.setattr(biases, "_MAX_STEPS", 1)
+    with pytest.raises(FitError, match="biases: not solved in 1 steps") as raised:
+        Biases(BiasesSettings()).fit(TrainingData(ratings=train), scratch=scratch, seed=1)
+    assert raised.value.hint == "raise the regularization of section biases"
 
 
 def test_biases_do_not_depend_on_the_order_of_rows(

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from pyspark import StorageLevel
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
@@ -22,6 +21,7 @@ from recpipe.ingest.fast.chunks import LINE
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import POSITION, read_raw_lines, without_ends
 from recpipe.ingest.rules import OFF_SCALE, REASONS, Staged, stage
+from recpipe.spark.held import cached
 from recpipe.storage.filesystem import file_system
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def stage_lines(
 
 def _held(parsed: DataFrame) -> tuple[DataFrame, Summary]:
     """Chunks in memory, and on the disks of those that read them where that is short."""
-    chunks = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+    chunks = cached(parsed)
     try:
         return chunks, parsing.summarise(chunks)
     except BaseException:

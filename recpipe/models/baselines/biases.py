@@ -130,7 +130,7 @@ class _Solver:
         return self._solve(self._sums_by_job)
 
     def in_one_task(self) -> kernel.Solution:
-        """`solve`, bit for bit, where there is one part: the steps need no job each.
+        """`solve`, where there is one part: the steps need no job each.
 
         Raises:
             ArithmeticError: if they do not converge.
