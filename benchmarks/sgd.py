@@ -40,7 +40,7 @@ from recpipe.models.sgd.grid import Grid, ItemTable, UserRule
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.packing import cells_of
 from recpipe.models.sgd.ring import RingExchange
-from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.models.sgd.settings import SgdSettings
 from recpipe.settings import load
 from recpipe.spark.session import spark_session
 from recpipe.storage import Folder

@@ -109,3 +109,11 @@ class LeaseError(RecpipeError):
 
 class FitError(RecpipeError):
     """A model could not be fitted; `train.fallback_for` decides whether the run goes on."""
+
+
+def nothing_to_fit(model: str) -> FitError:
+    """What is raised where the training part has no rating, or no liking, that the model fits."""
+    return FitError(
+        f"{model}: no rating to fit",
+        hint="look at the train part of the split, and at preference_from where the model has it",
+    )

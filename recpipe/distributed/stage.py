@@ -41,7 +41,7 @@ def obstacle(spark: SparkSession, *, tasks: int) -> str:
         if str(context.getConf().get(setting, "false")).lower() == "true":
             return f"{setting} is on, and connections of the ring are not encrypted"
     there = slots(spark)
-    return f"{tasks} blocks need {tasks} slots at once, and {there} are there" * (there < tasks)
+    return f"the ring needs {tasks} slots at once, and {there} are there" * (there < tasks)
 
 
 def slots(spark: SparkSession) -> int:
@@ -99,7 +99,7 @@ def admitted(spark: SparkSession, name: str, *, tasks: int, patience: float) -> 
     except Exception as error:
         if missing.is_set() or "SPARK-24819" in str(error):
             raise MissingError(
-                f"{name} ring: fewer than {tasks} slots are left for {tasks} blocks",
+                f"{name} ring: it needs {tasks} slots at once, and fewer are left",
                 hint=f"bring the executors back, or set {name}.exchange to spark",
             ) from error
         if said := re.search(rf"PeerLostError: ({name} ring: [^\n]*)", str(error)):

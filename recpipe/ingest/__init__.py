@@ -1,4 +1,4 @@
-"""MovieLens releases and files like them: recognised, downloaded, generated, ingested."""
+"""Turns a source of interactions into the checked tables under a root."""
 
 from recpipe.ingest.ingestion import ingest
 from recpipe.ingest.report import FileReport, IdCounts, IngestReport, RowCounts

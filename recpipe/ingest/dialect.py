@@ -164,7 +164,7 @@ def delimiter_of(text: Text) -> str:
 
 
 def header_of(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
-    """The first row if it looks like names: unlike each other, none a number, some below are."""
+    """The first row, if its cells differ, none is a number, and below one are mostly numbers."""
     if not rows or len(rows[0]) != Counter(map(len, rows)).most_common(1)[0][0]:
         return None
     names = [name.strip() for name in rows[0]]
@@ -194,7 +194,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_latin1(head: bytes) -> bool:
-    """Whether lines that are no UTF-8 are no rare fault, and no line has letters of UTF-8."""
+    """Whether many lines are no UTF-8, and none has letters that are valid UTF-8."""
     wrong = 0
     lines = head.split(b"\n")
     for line in lines if len(head) < HEAD_BYTES else lines[:-1]:

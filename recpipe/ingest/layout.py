@@ -83,7 +83,7 @@ class Layout:
         header: the header line, which is no row; None where there is none.
         form: how `timestamp` is written; None where there are no times.
         format: the name of the format that reads it, see `formats`.
-        quoted: whether fields may stand in quotes although the delimiter is one that never quotes.
+        quoted: whether fields may stand in quotes beside a delimiter that never quotes.
         escape: what stands before a quote within quotes.
         multiline: whether line ends may stand within quotes.
         line_end: line feed, or carriage return in files of old.

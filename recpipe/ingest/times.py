@@ -49,7 +49,7 @@ class Period:
 
     @property
     def far(self) -> datetime:
-        """From here on an instant is not later than the run date, but wrong."""
+        """From here on an instant is refused; from `end` to here it counts as later."""
         return max(_FAR, self.end)
 
 

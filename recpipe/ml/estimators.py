@@ -27,11 +27,10 @@ from pyspark.sql.types import (
 from recpipe.errors import UsageError
 from recpipe.ml.model import ALSModel
 from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit, factorised
-from recpipe.models.als.settings import BlockAls as ExplicitSettings
-from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
+from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
 from recpipe.models.data import TrainingData
 from recpipe.models.sgd.model import Sgd
-from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.models.sgd.settings import SgdSettings
 from recpipe.spark.interactions import frame_of
 from recpipe.spark.workers import use_this_python
 from recpipe.storage import Folder
@@ -110,9 +109,9 @@ class ALS(_Factorisation):
             "regularization": self.getRegParam(),
         }
         model = (
-            BlockAlsImplicit(ImplicitSettings(**shared, alpha=self.getAlpha()))
+            BlockAlsImplicit(BlockAlsImplicitSettings(**shared, alpha=self.getAlpha()))
             if self.getImplicitPrefs()
-            else BlockAls(ExplicitSettings(**shared))
+            else BlockAls(BlockAlsSettings(**shared))
         )
         spark = dataset.sparkSession
         place = spark.sparkContext.getCheckpointDir()

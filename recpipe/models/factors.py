@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, nothing_to_fit
 from recpipe.models.base import FittedModel
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer
@@ -123,7 +123,7 @@ class FactorModel(FittedModel):
         items, item_count = tables[-1]
         users, user_count = tables[0] if len(tables) > 1 else (None, 0)
         if not item_count:
-            raise FitError(f"{name}: no item was fitted", hint="are there ratings in train?")
+            raise nothing_to_fit(name)
         if not abs(mean) <= _LARGEST:
             raise FitError(f"{name}: the mean is {mean}", hint="check the ratings")
         return cls(

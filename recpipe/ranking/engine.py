@@ -218,7 +218,7 @@ def _predicted(
         for some in _pieces(np.flatnonzero(columns >= 0)):
             scores[some] = scorer.score(batch, _of(rows, columns, at, some))
         unknown &= columns < 0
-    # All blocks say the same of an item that none of them has.
+    # Every scorer says the same of an item that the model does not know: the last one is asked.
     columns = np.full(len(asked), -1, np.int32)
     for some in _pieces(np.flatnonzero(unknown)) if everyone else ():
         scores[some] = scorer.score(batch, _of(rows, columns, at, some))

@@ -65,7 +65,7 @@ class Scorer(Protocol):
         ...
 
     def shown(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The scores that lists show: a function of the score that does not fall."""
+        """The scores that lists show: a non-decreasing function of the score."""
         ...
 
     def ratings(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:

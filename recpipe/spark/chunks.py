@@ -50,7 +50,7 @@ _RATING_BYTES = 4
 
 @contextmanager
 def chunked(ratings: Interactions) -> Iterator[tuple[DataFrame, int]]:
-    """CHUNKS of (user int, item int, rating), let go at the end of the block; how many ratings."""
+    """CHUNKS of (user int, item int, rating), held while the `with` lasts; and how many ratings."""
     chunks = cached(in_chunks(ratings))
     try:
         # By itself, because chunks are not narrow: what reads them may not run with this.
@@ -78,23 +78,23 @@ def ratings_by_id(
     chunks: DataFrame,
     *,
     sides: Sequence[int] = (USER, ITEM),
-    shape: Callable[[Part], Iterable[Part]] | None = None,
+    transform: Callable[[Part], Iterable[Part]] | None = None,
 ) -> pa.Table:
-    """COUNTED of the sides, where nothing else is asked for each id once.
+    """COUNTED: the ratings of each id of some sides, by one shuffle.
 
     Args:
         chunks: CHUNKS.
         sides: whose ids are wanted.
-        shape: makes of a part of a side, once the task that has all of it has added it up, what
-            goes to the driver. It runs in that same function: another would take a Python worker
-            more for each task.
+        transform: applied to the added counts of a part of a side, in the task that added them;
+            what it makes goes to the driver. A function of its own in Spark would take one more
+            Python worker for each task.
     """
     parts = chunks.sparkSession.sparkContext.defaultParallelism
     return (
         chunks.select("pairs")
         .mapInArrow(partial(_count, sides=sides, parts=parts), _SENT)
         .repartitionById(parts, "part")
-        .mapInArrow(partial(_add_counts, sides=sides, shape=shape), COUNTED)
+        .mapInArrow(partial(_add_counts, sides=sides, transform=transform), COUNTED)
         .toArrow()
     )
 
@@ -134,7 +134,7 @@ def _count(batches: Batches, *, sides: Sequence[int], parts: int) -> Batches:
 
 
 def _add_counts(
-    batches: Batches, *, sides: Sequence[int], shape: Callable[[Part], Iterable[Part]] | None
+    batches: Batches, *, sides: Sequence[int], transform: Callable[[Part], Iterable[Part]] | None
 ) -> Batches:
     tallies = {side: Tally() for side in sides}
     for batch in batches:
@@ -144,7 +144,7 @@ def _add_counts(
             tallies[batch.column("side")[row].as_py()].add(found)
     for side, tally in tallies.items():
         summed: Part = (side, *tally.sums())
-        for shaped in shape(summed) if shape else [summed]:
+        for shaped in transform(summed) if transform else [summed]:
             yield arrow_row(COUNTED, *shaped)
 
 

@@ -43,11 +43,6 @@ def arrow_schema(schema: str) -> pa.Schema:
     return pa.schema([(name, _TYPES[kind]) for name, kind in fields])
 
 
-def names_of(schema: str) -> list[str]:
-    """The columns of a schema."""
-    return list(arrow_schema(schema).names)
-
-
 def batch_of(schema: str, *columns: Any) -> pa.RecordBatch:
     """Rows of a schema.
 

@@ -26,7 +26,7 @@ _PLAIN = {"spark.sql.adaptive.enabled": "false", "spark.sql.codegen.wholeStage":
 
 @dataclass
 class _Held:
-    """A setting inside blocks: how many there are, and its value before the first."""
+    """A setting that is held: by how many `with` statements, and its value before the first."""
 
     blocks: int
     before: str | None
@@ -39,12 +39,12 @@ _held: dict[tuple[Any, str], _Held] = {}
 
 @contextmanager
 def narrow_rows(spark: SparkSession) -> Iterator[None]:
-    """Twice as fast to Python: for actions on frames whose rows are small, the block's length.
+    """Within the `with` statement small rows take half the time to Python.
 
     Spark measures a batch after each row, to end it at so many bytes, and that takes as long as
-    writing it. Inside the block a batch ends at `spark.sql.execution.arrow.maxRecordsPerBatch` rows
-    alone, so none may hold more than a few numbers or `arrow.VALUE_BYTES`; or there must be few, as
-    of files that tasks decode. What other threads run meanwhile goes in such batches, too.
+    writing it. Here a batch ends at `spark.sql.execution.arrow.maxRecordsPerBatch` rows alone, so
+    none may hold more than a few numbers or `arrow.VALUE_BYTES`; or there must be few, as of files
+    that tasks decode. What other threads run meanwhile goes in such batches, too.
     """
     with _changed(spark, _NARROW):
         yield
@@ -52,16 +52,19 @@ def narrow_rows(spark: SparkSession) -> Iterator[None]:
 
 @contextmanager
 def plain_plans(spark: SparkSession) -> Iterator[None]:
-    """Plans of few and large rows run as they are written while the block lasts."""
+    """Within the `with` statement plans run as they are written: no adaptive execution, no code.
+
+    Both cost more than they save where a plan has few and large rows.
+    """
     with _changed(spark, _PLAIN):
         yield
 
 
 @contextmanager
 def _changed(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """Settings of a session have these values until the last of all blocks ends.
+    """Settings of a session have these values until the last `with` statement ends.
 
-    Blocks of several threads may overlap, as long as they give a setting the same value, which
+    Those of several threads may overlap, as long as they give a setting the same value, which
     those of this module do.
     """
     # Several of Python's sessions may stand for one of the JVM's.

@@ -35,7 +35,7 @@ PAIR = "pair"
 PACKED = "bucket int, keys binary, values binary"
 """Some keys of a bucket of users, and what goes with them, each as the bytes of an array. `Kinds`
 reads those that have so many numbers for each key, or none: keys are pairs as int64 (see
-`kernels.pairs`), or users as int32. `models.seen.runs_of` reads runs."""
+`kernels.pairs`), or users as int32. `ranking.pairs.runs_of` reads runs."""
 
 _USER_HALF = int(sys.byteorder == "little")
 """Of a pair's two int32 in memory, which is the user."""
@@ -68,10 +68,10 @@ class Value(NamedTuple):
 
 
 def buckets_for(spark: SparkSession, *, users: int | None = None) -> int:
-    """How many buckets of users there are; fewer where there is no work for so many tasks.
+    """How many buckets of users there are.
 
-    As many as shuffle partitions, the cluster's own setting for how much a task can hold, and two a
-    core.
+    The larger of `spark.sql.shuffle.partitions`, the cluster's own setting for how much a task can
+    hold, and twice the number of cores; fewer where there are few users.
 
     Args:
         spark: whose settings count.

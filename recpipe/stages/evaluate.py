@@ -91,6 +91,7 @@ def _metrics_of(
     every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
     threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
     held_out = parts.stored[part]
+    spark = held_out.frame.sparkSession
     with ExitStack() as stack:
 
         def held(frame: DataFrame) -> DataFrame:
@@ -111,16 +112,16 @@ def _metrics_of(
         lists: dict[str, Interactions] = {}
         instant = parts.cutoffs.get(f"{part}_from", context.end)
         for name, model in models.items():
-            with context.progress.stage("rank", f"{name}, {part}"):
-                ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
-                lists[name] = ranked
-                if part == "test":
-                    place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                    rows = ranked.frame.select(*EVALUATION.columns)
-                    with narrow_rows(users.sparkSession):
-                        place.write_table(table, rows, contract=EVALUATION)
-                    lists[name] = place.stored(table)
-        with context.progress.stage("metrics", part):
+            ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
+            lists[name] = ranked
+            if part == "test":
+                place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
+                rows = ranked.frame.select(*EVALUATION.columns)
+                with context.progress.stage("rank", f"{name}, {part}"), narrow_rows(spark):
+                    place.write_table(table, rows, contract=EVALUATION)
+                lists[name] = place.stored(table)
+        # Lists that no table keeps are made where their metrics are.
+        with context.progress.stage("metrics" if part == "test" else "rank, metrics", part):
             predictions = {name: model.predict(asked) for name, model in models.items()}
             rating = partial(
                 evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold

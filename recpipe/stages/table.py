@@ -26,8 +26,9 @@ class Stage:
         name: of its command, its job, its module and the function in it.
         summary: one sentence for `--help`.
         subject: what it works on.
-        reads: the settings that it is the first to read, as `section` or `section.key`. Once it
-            has run, later stages of the run refuse other values of them.
+        reads: the settings that decide its output, as `section` or `section.key`, unless those of
+            an earlier stage have them. Once it has run, later stages of the run refuse other values
+            of them.
         fits_models: whether it is the first to fit models: it then also reads the sections that
             the specs of the models name (`models.registry`).
         writes: the sections of the run's manifest that it is the first to write. They are void as

@@ -83,15 +83,15 @@ class HadoopFileSystem:
             return str(self._jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
 
     def read(self, path: str) -> bytes:
-        for left in reversed(range(_READS)):
-            try:
-                with self._opened(path) as stream:
-                    return bytes(stream.readAllBytes())
-            except MissingError:
-                # HDFS takes the blocks from whoever reads a file when another takes its place.
-                if not left:
-                    raise
-        raise AssertionError
+        for _ in range(_READS - 1):
+            # HDFS takes the blocks from whoever reads a file when another takes its place.
+            with suppress(MissingError):
+                return self._read_once(path)
+        return self._read_once(path)
+
+    def _read_once(self, path: str) -> bytes:
+        with self._opened(path) as stream:
+            return bytes(stream.readAllBytes())
 
     def read_head(self, path: str, size: int) -> bytes:
         with self._opened(path) as stream:

@@ -27,8 +27,8 @@ _MAX_FILES = 256
 """More of them are a sign of small files, which Spark reads as well."""
 _TASK_BYTES = 32 << 20
 """Of the files of a task, of which its JVM holds several copies for a moment."""
-_FASTER = 8
-"""Cores that a file may leave idle: what Arrow decodes on one, Spark's rows need as many for."""
+_CORES = 8
+"""Arrow decodes on one core as fast as Spark reads rows on so many: one file for each is enough."""
 _SKIPS = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 _CRYPTO = "parquet.crypto.factory.class"
 
@@ -96,7 +96,7 @@ def _readable(spark: SparkSession) -> bool:
 def _fit_tasks(spark: SparkSession, sizes: Mapping[str, int]) -> bool:
     """Whether tasks can hold their files, and there are enough of them, as Spark packs files."""
     cores = spark.sparkContext.defaultParallelism
-    if len(sizes) < cores / _FASTER or spark.conf.get("spark.sql.files.maxPartitionNum", None):
+    if len(sizes) < cores / _CORES or spark.conf.get("spark.sql.files.maxPartitionNum", None):
         return False
     parts = int(spark.conf.get("spark.sql.files.minPartitionNum", None) or cores)
     largest, least, whole = (

@@ -61,11 +61,16 @@ class Tables:
         return value
 
     def versions(self) -> dict[str, int]:
-        """The current version of every table."""
+        """The current version of every table.
+
+        Raises:
+            UsageError: if there are no tables yet.
+            InputError: if CURRENT.json is damaged.
+        """
         tables = self.current()["tables"]
-        if not isinstance(tables, dict):
-            raise UsageError(f"{self.folder.path(_CURRENT)}: `tables` is not an object")
-        return {str(name): int(version) for name, version in tables.items()}
+        if not isinstance(tables, dict) or not all(isinstance(v, int) for v in tables.values()):
+            raise _damaged(self.folder.path(_CURRENT), "`tables` names no version of each table")
+        return tables
 
     def has(self, name: str) -> bool:
         return self.exist() and name in self.versions()

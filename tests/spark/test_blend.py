@@ -16,7 +16,7 @@ from recpipe.errors import FitError
 from recpipe.models import registry
 from recpipe.models.blend.blend import Blend, BlendModel
 from recpipe.models.blend.scorer import BlendItems, Component
-from recpipe.models.blend.settings import Blend as Settings
+from recpipe.models.blend.settings import BlendSettings
 from recpipe.models.blend.weights import NO_CANDIDATE, ScoredCandidates, forward_selection
 from recpipe.models.data import TrainingData
 from recpipe.ranking.scorer import DenseScorer
@@ -216,14 +216,14 @@ def test_two_models_that_each_know_half_are_blended() -> None:
 )
 def test_weights_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="for Blend"):
-        Settings.model_validate(wrong)
+        BlendSettings.model_validate(wrong)
 
 
 def test_the_components_are_the_named_models_or_all_others_that_can_be_chosen() -> None:
     trained = ["random", "sgd", "blend", "mean", "ease", "popularity"]
 
     def components(**own: Any) -> tuple[str, ...]:
-        return registry.components_of("blend", {"blend": Settings(**own)}, trained)
+        return registry.components_of("blend", {"blend": BlendSettings(**own)}, trained)
 
     assert components() == ("sgd", "ease", "popularity")
     assert components(models=("ease", "mean")) == ("ease", "mean")
@@ -254,7 +254,7 @@ class World:
         return TrainingData(ratings=self.train, **given)
 
     def blend(self, place: str, data: TrainingData, **own: Any) -> BlendModel:
-        return Blend(Settings(**own)).fit(data, scratch=self.folder / place, seed=3)
+        return Blend(BlendSettings(**own)).fit(data, scratch=self.folder / place, seed=3)
 
 
 def planted() -> tuple[list[Any], list[Any]]:

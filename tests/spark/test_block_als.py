@@ -16,8 +16,7 @@ from recpipe.models.als.block.model import BlockAls, BlockAlsImplicit
 from recpipe.models.als.block.packing import Rows
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.mllib import preferences
-from recpipe.models.als.settings import BlockAls as Explicit
-from recpipe.models.als.settings import BlockAlsImplicit as Implicit
+from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
 from recpipe.models.data import TrainingData
 from recpipe.spark.interactions import Interactions, frame_of
 from recpipe.storage import Folder
@@ -63,13 +62,15 @@ def train(spark: SparkSession, pairs: list[tuple[int, int, float]]) -> DataFrame
 
 
 def explicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
-    settings = Explicit(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
+    settings = BlockAlsSettings(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
     data = TrainingData(ratings=train, scale=SCALE)
     return BlockAls(settings).fit(data, scratch=scratch / str(next(fits)), seed=42)
 
 
 def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
-    settings = Implicit(**{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own})
+    settings = BlockAlsImplicitSettings(
+        **{"rank": RANK, "iterations": ITERATIONS, "blocks": 3, **own}
+    )
     data = TrainingData(ratings=train, scale=SCALE)
     return BlockAlsImplicit(settings).fit(data, scratch=scratch / str(next(fits)), seed=42)
 
@@ -130,7 +131,9 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
 ) -> None:
     own = {"below": below, "confidence": "rating", "alpha": 4.0, "preference_from": 3.0}
     model = implicit(scratch, train, regularization=0.05, **own)
-    fed = preferences(TrainingData(ratings=train, scale=SCALE), settings=Implicit(**own)).collect()
+    fed = preferences(
+        TrainingData(ratings=train, scale=SCALE), settings=BlockAlsImplicitSettings(**own)
+    ).collect()
     p, q = alternated([tuple(row) for row in fed], regularization=0.05, alpha=4.0)
     np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
     np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
@@ -150,7 +153,7 @@ def test_order_and_partitions_of_the_input_do_not_change_a_bit(
 
 def test_another_seed_is_another_model(spark: SparkSession, scratch: Folder) -> None:
     train = spark.createDataFrame([(u, i, 3.0) for u in range(5) for i in range(4)], RATINGS)
-    model, data = BlockAls(Explicit(rank=2, iterations=1)), TrainingData(ratings=train)
+    model, data = BlockAls(BlockAlsSettings(rank=2, iterations=1)), TrainingData(ratings=train)
     one, two = (model.fit(data, scratch=scratch / str(seed), seed=seed) for seed in (1, 2))
     one_users = factors(one.user_factors, "user")[1]
     assert not np.allclose(one_users, factors(two.user_factors, "user")[1])
@@ -262,9 +265,9 @@ def users_of(model: FactorModel, train: DataFrame, items: DataFrame) -> NDArray[
 @pytest.mark.parametrize("below", ["explicit", "disliked"])
 def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> None:
     fed, theirs = train, dict[str, Any]()
-    ours: BlockAls | BlockAlsImplicit = BlockAls(Explicit(rank=RANK, regularization=0.07))
+    ours: BlockAls | BlockAlsImplicit = BlockAls(BlockAlsSettings(rank=RANK, regularization=0.07))
     if below != "explicit":
-        own = Implicit(
+        own = BlockAlsImplicitSettings(
             rank=RANK, regularization=0.07, below="disliked", alpha=4.0, preference_from=3.0
         )
         ours, theirs = BlockAlsImplicit(own), {"implicitPrefs": True, "alpha": 4.0}

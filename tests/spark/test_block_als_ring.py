@@ -16,8 +16,7 @@ from recpipe.models.als.block.packing import counted
 from recpipe.models.als.block.ring import Ring
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
-from recpipe.models.als.settings import BlockAls as Explicit
-from recpipe.models.als.settings import BlockAlsImplicit as Implicit
+from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
 from recpipe.models.data import TrainingData
 from recpipe.storage import Folder
 from tests.caching import cached
@@ -52,9 +51,9 @@ def train(spark: SparkSession) -> DataFrame:
 
 def plan_of(*, implicit: bool, solver: Any = "cholesky") -> Solve:
     if implicit:
-        objective = BlockAlsImplicit(Implicit(rank=RANK)).objective()
+        objective = BlockAlsImplicit(BlockAlsImplicitSettings(rank=RANK)).objective()
     else:
-        objective = BlockAls(Explicit(rank=RANK)).objective()
+        objective = BlockAls(BlockAlsSettings(rank=RANK)).objective()
     return Solve("block_als", objective, solver, cg_steps=3, seed=11)
 
 
@@ -130,7 +129,7 @@ def test_a_row_that_nothing_determines_is_named_and_nothing_stays_cached(
 ) -> None:
     before = cached(spark)
     train = spark.createDataFrame([(u, 7, 3.0) for u in range(9)], RATINGS)
-    own = Explicit(rank=RANK, regularization=0, blocks=4, exchange="ring")
+    own = BlockAlsSettings(rank=RANK, regularization=0, blocks=4, exchange="ring")
 
     with pytest.raises(FitError, match="block_als: the factors of user 0 are not determined"):
         fitted(spark, tmp_path, train, own)
@@ -145,7 +144,7 @@ def test_a_ring_that_cannot_be_is_refused_only_where_it_was_asked_for(
     train = spark.range(20_000).selectExpr(
         "cast(pmod(id * 7, 30) as int) user", "cast(id as int) item", "cast(3 as float) rating"
     )
-    own = Explicit(rank=RANK, iterations=1, blocks=4, max_broadcast_mb=1)
+    own = BlockAlsSettings(rank=RANK, iterations=1, blocks=4, max_broadcast_mb=1)
 
     with pytest.raises(MissingError, match=r"block_als\.exchange = ring: .*max_broadcast_mb") as no:
         fitted(spark, tmp_path, train, own.model_copy(update={"exchange": "ring"}))
@@ -162,7 +161,7 @@ def test_tasks_that_do_not_reach_each_other_are_named(packed: Packed) -> None:
     assert "set block_als.exchange to spark" in str(lost.value)
 
 
-def fitted(spark: SparkSession, folder: Path, train: DataFrame, own: Explicit) -> Any:
+def fitted(spark: SparkSession, folder: Path, train: DataFrame, own: BlockAlsSettings) -> Any:
     scratch = Folder(spark, folder) / "scratch"
     data = TrainingData(ratings=train, scale=SCALE)
     return BlockAls(own).fit(data, scratch=scratch, seed=1)

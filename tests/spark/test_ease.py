@@ -14,7 +14,7 @@ from recpipe.models import registry
 from recpipe.models.data import TrainingData
 from recpipe.models.linear import gram, weights
 from recpipe.models.linear.ease import Ease, EaseModel
-from recpipe.models.linear.settings import Ease as Settings
+from recpipe.models.linear.settings import EaseSettings
 from recpipe.ranking import item_blocks
 from recpipe.storage import Folder
 
@@ -51,7 +51,7 @@ def rated(users: int, items: int, *, share: float = 0.4, seed: int = 1) -> Rows:
 
 def fit(scratch: Folder, rows: Rows | DataFrame, **own: Any) -> EaseModel:
     frame = scratch.spark.createDataFrame(rows, RATINGS) if isinstance(rows, list) else rows
-    settings = Settings(**{"regularization": PENALTY, **own})
+    settings = EaseSettings(**{"regularization": PENALTY, **own})
     place = scratch / str(next(fits))
     return Ease(settings).fit(TrainingData(ratings=frame), scratch=place, seed=1)
 
@@ -295,13 +295,13 @@ def test_more_users_are_penalised_more_where_nothing_is_set(
 def test_implicit_feedback_is_all_liking(spark: SparkSession, scratch: Folder) -> None:
     rows = [(user, item, 1.0) for user, item, _ in rated(*SHAPES["items"])]
     data = TrainingData(ratings=spark.createDataFrame(rows, RATINGS), scale=None)
-    settings = Settings(regularization=PENALTY)
+    settings = EaseSettings(regularization=PENALTY)
     model = Ease(settings).fit(data, scratch=scratch / "implicit", seed=1)
     closed = Closed.of(rows, values="ratings")
     np.testing.assert_allclose(weights_of(model)[1], closed.weights, rtol=0, atol=1e-6)
 
 
 def test_nothing_liked_is_a_failed_fit(scratch: Folder) -> None:
-    with pytest.raises(FitError, match="ease: no liking to fit") as refused:
+    with pytest.raises(FitError, match="ease: no rating to fit") as refused:
         fit(scratch, [(0, 0, 3.5), (1, 0, 1.0)])
     assert "preference_from" in str(refused.value.hint)

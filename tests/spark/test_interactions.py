@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recpipe.spark.columns import names_of
+from recpipe.spark.columns import arrow_schema
 from recpipe.spark.interactions import Interactions, Mapped, Value, map_pairs, mapped
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def made(spark: SparkSession) -> Mapped:
             score = ids.astype(np.float32) / 4
             columns = [user, -ids, np.full(len(ids), os.getpid(), np.int32), 3 * ids, score]
             yield pa.RecordBatch.from_arrays(
-                [pa.array(column) for column in columns], names=names_of(MADE)
+                [pa.array(column) for column in columns], names=arrow_schema(MADE).names
             )
 
     return mapped(spark.range(0, 5, 1, 2), make, MADE)

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError
 from recpipe.feedback import Scale
 from recpipe.models.als.mllib import ExplicitAls, ImplicitAls, block_count, preferences
-from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
+from recpipe.models.als.settings import AlsExplicitSettings, AlsImplicitSettings, AlsSettings
 from recpipe.models.data import TrainingData
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
@@ -32,15 +32,17 @@ def scratch(spark: SparkSession, tmp_path: Path) -> Folder:
 
 
 def explicit(scratch: Folder, train: DataFrame, *, nmf: bool = False, **own: Any) -> FactorModel:
-    settings = AlsExplicit(**{"rank": 2, "iterations": 5, "regularization": 0.001, **own})
+    settings = AlsExplicitSettings(**{"rank": 2, "iterations": 5, "regularization": 0.001, **own})
     data = TrainingData(ratings=train, scale=Scale(min=-9, max=9))
-    return ExplicitAls(Als(), settings, non_negative=nmf).fit(data, scratch=scratch, seed=42)
+    return ExplicitAls(AlsSettings(), settings, non_negative=nmf).fit(
+        data, scratch=scratch, seed=42
+    )
 
 
 def implicit(scratch: Folder, train: DataFrame, **own: Any) -> FactorModel:
-    settings = AlsImplicit(**{"rank": 2, "iterations": 5, "regularization": 0.01, **own})
+    settings = AlsImplicitSettings(**{"rank": 2, "iterations": 5, "regularization": 0.01, **own})
     data = TrainingData(ratings=train, scale=ONE_TO_FIVE)
-    return ImplicitAls(Als(), settings).fit(data, scratch=scratch, seed=42)
+    return ImplicitAls(AlsSettings(), settings).fit(data, scratch=scratch, seed=42)
 
 
 def rmse(model: FactorModel, pairs: DataFrame) -> float:
@@ -159,7 +161,7 @@ def test_ratings_become_preference_and_confidence_on_purpose(
 ) -> None:
     ratings = spark.createDataFrame(ROWS, RATINGS)
     found = preferences(
-        TrainingData(ratings=ratings, scale=ONE_TO_FIVE), settings=AlsImplicit(**own)
+        TrainingData(ratings=ratings, scale=ONE_TO_FIVE), settings=AlsImplicitSettings(**own)
     )
     assert found.dtypes == [("user", "int"), ("item", "int"), ("rating", "float")]
     assert {r.item: r.rating for r in found.collect()} == {
@@ -169,7 +171,7 @@ def test_ratings_become_preference_and_confidence_on_purpose(
 
 def test_strengths_of_a_scale_below_zero_are_positive(spark: SparkSession) -> None:
     ratings = spark.createDataFrame([(0, 1, -10.0), (0, 2, 10.0)], RATINGS)
-    own = AlsImplicit(confidence="rating", preference_from=-10)
+    own = AlsImplicitSettings(confidence="rating", preference_from=-10)
     found = preferences(
         TrainingData(ratings=ratings, scale=Scale(min=-10, max=10, step=1)), settings=own
     )
@@ -202,7 +204,7 @@ def test_nothing_to_fit_is_a_failed_fit(spark: SparkSession, scratch: Folder) ->
 
 
 def test_what_mllib_refuses_is_a_failed_fit(spark: SparkSession, scratch: Folder) -> None:
-    model = ExplicitAls(Als(intermediate_storage_level="NONE"), AlsExplicit())
+    model = ExplicitAls(AlsSettings(intermediate_storage_level="NONE"), AlsExplicitSettings())
     data = TrainingData(ratings=spark.createDataFrame(ROWS, RATINGS))
     with pytest.raises(FitError, match="als_explicit: "):
         model.fit(data, scratch=scratch, seed=42)

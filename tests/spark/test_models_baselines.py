@@ -8,7 +8,7 @@ from recpipe.errors import FitError
 from recpipe.models import registry
 from recpipe.models.baselines import biases
 from recpipe.models.baselines.biases import Biases
-from recpipe.models.baselines.settings import Biases as BiasesSettings
+from recpipe.models.baselines.settings import BiasesSettings
 from recpipe.models.data import TrainingData
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder

@@ -15,7 +15,7 @@ from recpipe.models import registry
 from recpipe.models.base import FittedModel, Model
 from recpipe.models.data import TrainingData
 from recpipe.models.sgd.model import Sgd
-from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.models.sgd.settings import SgdSettings
 from recpipe.storage import Folder
 from tests.caching import cached
 
@@ -143,7 +143,7 @@ def lists(fitted: FittedModel, board: DataFrame) -> list[tuple[Any, ...]]:
         (1, "ring", "one_task", "one block is one task"),
         (2, "auto", "ring", "there is a slot for each block"),
         (2, "spark", "spark", "as set"),
-        (3, "auto", "spark", "3 blocks need 3 slots at once, and 2 are there"),
+        (3, "auto", "spark", "the ring needs 3 slots at once, and 2 are there"),
     ],
 )
 def test_the_exchange_is_the_one_that_is_set_or_else_the_ring_where_it_has_its_slots(
@@ -169,7 +169,7 @@ def test_a_ring_asked_for_by_name_that_has_no_slots_is_refused(
     spark: SparkSession, scratch: Folder
 ) -> None:
     before = cached(spark)
-    with pytest.raises(MissingError, match=r"sgd\.exchange = ring: 3 blocks need 3 slots at once"):
+    with pytest.raises(MissingError, match=r"sgd\.exchange = ring: the ring needs 3 slots at once"):
         model(blocks=3, exchange="ring").fit(
             TrainingData(ratings=checkerboard(spark, size=6)), scratch=scratch, seed=1
         )

@@ -21,7 +21,7 @@ from recpipe.models.data import TrainingData
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.sgd.ring import RingExchange
-from recpipe.models.sgd.settings import Sgd as SgdSettings
+from recpipe.models.sgd.settings import SgdSettings
 from recpipe.models.sgd.strata import SparkExchange
 from recpipe.ranking.factor_scorer import FactorScorer
 from recpipe.ranking.item_blocks import send_items
@@ -106,7 +106,7 @@ def test_more_blocks_than_slots_are_refused_at_once_with_both_numbers(
 ) -> None:
     cells = packed(*parts(spark), blocks=3)
 
-    with pytest.raises(MissingError, match="3 blocks need 3 slots at once, and 2 are there"):
+    with pytest.raises(MissingError, match="the ring needs 3 slots at once, and 2 are there"):
         RingExchange().train(cells.cells, plan_of(cells), scratch=scratch)
 
     assert obstacle(spark, tasks=2) == ""

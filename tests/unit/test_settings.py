@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import _pydantic_core
 
 from recpipe.errors import UsageError, did_you_mean
-from recpipe.models.als.settings import Als
+from recpipe.models.als.settings import AlsSettings
 from recpipe.settings import Settings, as_toml, load
 from recpipe.settings.refusal import refusal
 from recpipe.settings.sources import Sources
@@ -145,7 +145,7 @@ def test_words_and_lists_need_no_quotes_on_the_command_line() -> None:
     )
     assert settings.evaluate.ks == (1, 10)
     assert settings.train.models == ("sgd", "mean")
-    assert settings.section("als") == Als(blocks="cores")
+    assert settings.section("als") == AlsSettings(blocks="cores")
 
 
 def test_a_single_value_is_a_list_of_one_and_names_of_spark_keep_their_dots() -> None:

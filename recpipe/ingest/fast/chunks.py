@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHOLE, LINE = -1, -2
-"""In the place of a bucket: all clean lines of some lines; one line that is not clean."""
+"""Values of `bucket` before rows are in buckets: the clean lines of some lines; one other line."""
 
 SCHEMA = (
     "file int, block long, place long, bucket int, lines long, size long, clean long, others long,"

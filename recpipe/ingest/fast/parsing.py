@@ -89,9 +89,10 @@ class Cut:
 
 
 def find_cut(fs: FileSystem, uris: Sequence[str]) -> Cut:
-    """Cut a single file as its own end is, if that occurs often enough at both of its ends.
+    """How the rows of a file end: as the file itself does, where its lines often end like that.
 
-    Then no row can lack its end, the last one included.
+    Often means in the first and in the last 64 KB. Then the last row has its end, too. Several
+    files, and a file of which that does not hold, are cut at line feeds.
     """
     if len(uris) != 1 or uris[0].endswith(".gz"):
         return Cut()

@@ -289,7 +289,8 @@ def _latest(
     found = sorted(chunk_rows(batches), key=lambda chunk: chunk[:3])
     if not found:
         return
-    # Spark's own places begin anywhere: taken from a block's first, they leave room for its number.
+    # Spark's positions start anywhere in a partition: counted from the lowest of their block, they
+    # leave the high bits free for the number of the block.
     first: dict[tuple[int, int], int] = {}
     for file, block, _, rows in found:
         least = int(rows.places.min())

@@ -56,7 +56,7 @@ class StagedRatings:
         chunks: clean ratings of whole-number ids (`chunks.SCHEMA`); None if there are none.
         summary: of the chunks.
         general: all other rows; None if there are none.
-        held: what takes room until it is given up.
+        held: the cached frame that `close` lets go; None for none.
     """
 
     rows: int

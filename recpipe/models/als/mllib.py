@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, nothing_to_fit
 from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from recpipe.models.als.settings import Als, AlsExplicit, AlsImplicit
+    from recpipe.models.als.settings import AlsExplicitSettings, AlsImplicitSettings, AlsSettings
     from recpipe.models.blocks import Blocks
     from recpipe.models.data import TrainingData
     from recpipe.sections import Section
@@ -49,13 +49,13 @@ class ExplicitAls:
 
     Args:
         shared: what all MLlib models share.
-        own: rank, iterations, regularization.
+        settings: rank, iterations, regularization.
         non_negative: whether factors are held at or above 0 (NNLS), as in non-negative matrix
             factorisation.
     """
 
-    shared: Als
-    own: AlsExplicit
+    shared: AlsSettings
+    settings: AlsExplicitSettings
     non_negative: bool = False
 
     @property
@@ -89,11 +89,11 @@ class ImplicitAls:
 
     Args:
         shared: what all MLlib models share.
-        own: rank, iterations, regularization, alpha, and what counts as liked.
+        settings: rank, iterations, regularization, alpha, and what counts as liked.
     """
 
-    shared: Als
-    own: AlsImplicit
+    shared: AlsSettings
+    settings: AlsImplicitSettings
 
     name: ClassVar[str] = "als_implicit"
 
@@ -101,8 +101,8 @@ class ImplicitAls:
         """See `Model.fit`. A user without a liked rating gets no factors, and so no list."""
         return _fit(
             self,
-            preferences(data, settings=self.own),
-            {"implicitPrefs": True, "alpha": self.own.alpha},
+            preferences(data, settings=self.settings),
+            {"implicitPrefs": True, "alpha": self.settings.alpha},
             data=data,
             scratch=scratch,
             seed=seed,
@@ -113,7 +113,7 @@ class ImplicitAls:
         return _sections(self)
 
 
-def preferences(data: TrainingData, *, settings: AlsImplicit) -> DataFrame:
+def preferences(data: TrainingData, *, settings: AlsImplicitSettings) -> DataFrame:
     """(user, item, rating): what MLlib is fed, for `ImplicitAls`.
 
     Liked ratings, those from `preference_from`, become their strength, which is 1 or, with
@@ -160,24 +160,22 @@ def _fit(
     seed: int,
     predicts_ratings: bool,
 ) -> FactorModel:
-    spark, own, shared = ratings.sparkSession, model.own, model.shared
+    spark, settings, shared = ratings.sparkSession, model.settings, model.shared
     ratings = cached(ratings)
     try:
         count = ratings.count()
         if not count:
-            raise FitError(
-                f"{model.name}: no rating to fit", hint="look at train and preference_from"
-            )
+            raise nothing_to_fit(model.name)
         blocks = block_count(
             shared.blocks,
             ratings=count,
-            rank=own.rank,
+            rank=settings.rank,
             parallelism=spark.sparkContext.defaultParallelism,
         )
         als = ALS(
-            rank=own.rank,
-            maxIter=own.iterations,
-            regParam=own.regularization,
+            rank=settings.rank,
+            maxIter=settings.iterations,
+            regParam=settings.regularization,
             numUserBlocks=blocks,
             numItemBlocks=blocks,
             seed=seed,
@@ -195,13 +193,13 @@ def _fit(
                 name=model.name,
                 user_factors=_factors("user", fitted.userFactors),
                 item_factors=_factors("item", fitted.itemFactors),
-                rank=own.rank,
+                rank=settings.rank,
                 refit_config=model,
                 scale=data.bounds,
                 predicts_ratings=predicts_ratings,
                 details={
                     "blocks": blocks,
-                    "iterations": own.iterations,
+                    "iterations": settings.iterations,
                     "ratings": count,
                     "seed": seed,
                 },
@@ -253,7 +251,7 @@ def _alone(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]
 
 
 def _sections(model: ExplicitAls | ImplicitAls) -> Mapping[str, Section]:
-    return {"als": model.shared, model.name: model.own}
+    return {"als": model.shared, model.name: model.settings}
 
 
 __all__ = ["ExplicitAls", "ImplicitAls", "block_count", "preferences"]

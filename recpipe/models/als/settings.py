@@ -18,12 +18,12 @@ StorageLevel = Literal[
 """The storage levels that Spark has."""
 
 
-class Als(Section):
+class AlsSettings(Section):
     """What the models of Spark MLlib share: als_explicit, als_implicit and nmf."""
 
     blocks: Blocks = "auto"
     """Number of blocks of users, and of items. auto: from the number of ratings and the rank, never
-    from the machine. cores: as many as the session runs tasks at once. Or a number."""
+    from the machine. cores: twice as many as the session runs tasks at once. Or a number."""
     checkpoint_interval: int = Field(5, ge=1)
     """Iterations after which the factors are saved to the root, so that Spark need not remember how
     they were made; removed when the fit ends. Without that, fits of 15 iterations have overflowed
@@ -36,7 +36,7 @@ class Als(Section):
     """How many rows of factors MLlib multiplies at once when it predicts."""
 
 
-class AlsExplicit(Section):
+class AlsExplicitSettings(Section):
     """Alternating least squares on ratings (Zhou et al. 2008, ALS-WR), by Spark MLlib."""
 
     rank: int = Field(8, ge=1)
@@ -47,11 +47,11 @@ class AlsExplicit(Section):
     """L2 penalty of the factors of a user or item, multiplied by the number of its ratings."""
 
 
-class Nmf(AlsExplicit):
+class NmfSettings(AlsExplicitSettings):
     """Non-negative factors of the ratings: MLlib's ALS with NNLS."""
 
 
-class AlsImplicit(Section):
+class AlsImplicitSettings(Section):
     """ALS for implicit feedback (Hu, Koren and Volinsky 2008), by Spark MLlib."""
 
     rank: int = Field(64, ge=1)
@@ -82,14 +82,14 @@ class Blocked(Section):
     likings), as it is in MLlib."""
     solver: Literal["cholesky", "cg"] = "cholesky"
     """How the factors of a user or item are solved. cholesky: exactly. cg: approximately, by some
-    steps of conjugate gradients from the factors of the last iteration, which is faster from a rank
-    of about 200 on."""
+    steps of conjugate gradients from the factors of the last iteration, which takes about half as
+    long at rank 64."""
     cg_steps: int = Field(3, ge=1)
     """With solver = cg: steps for each user and item in an iteration."""
     blocks: Blocks = "auto"
     """Number of blocks of users, and of items; each task works on one or more of them. auto: from
-    the number of ratings and the rank, never from the machine. cores: as many as the session runs
-    tasks at once. Or a number."""
+    the number of ratings and the rank, never from the machine. cores: twice as many as the session
+    runs tasks at once. Or a number."""
     exchange: Literal["auto", "spark", "ring"] = "auto"
     """How factors travel between the tasks. ring: directly from task to task, in one stage for the
     whole fit. It is the fastest, but all its tasks must run at the same time, without dynamic
@@ -102,9 +102,9 @@ class Blocked(Section):
     which must not be larger either."""
 
 
-class BlockAls(Blocked, AlsExplicit):
+class BlockAlsSettings(Blocked, AlsExplicitSettings):
     """Alternating least squares on ratings (Zhou et al. 2008, ALS-WR), our own."""
 
 
-class BlockAlsImplicit(Blocked, AlsImplicit):
+class BlockAlsImplicitSettings(Blocked, AlsImplicitSettings):
     """ALS for implicit feedback (Hu, Koren and Volinsky 2008), our own."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recpipe.models.als.settings import (
-    Als,
-    AlsExplicit,
-    AlsImplicit,
-    BlockAls,
-    BlockAlsImplicit,
-    Nmf,
+    AlsExplicitSettings,
+    AlsImplicitSettings,
+    AlsSettings,
+    BlockAlsImplicitSettings,
+    BlockAlsSettings,
+    NmfSettings,
 )
 from recpipe.models.spec import ModelSpec, load_factors
 
@@ -22,64 +22,64 @@ if TYPE_CHECKING:
 def _als_explicit(given: Sections) -> Model:
     from recpipe.models.als.mllib import ExplicitAls
 
-    return ExplicitAls(given.of(Als), given.of(AlsExplicit))
+    return ExplicitAls(given.of(AlsSettings), given.of(AlsExplicitSettings))
 
 
 def _nmf(given: Sections) -> Model:
     from recpipe.models.als.mllib import ExplicitAls
 
-    return ExplicitAls(given.of(Als), given.of(Nmf), non_negative=True)
+    return ExplicitAls(given.of(AlsSettings), given.of(NmfSettings), non_negative=True)
 
 
 def _als_implicit(given: Sections) -> Model:
     from recpipe.models.als.mllib import ImplicitAls
 
-    return ImplicitAls(given.of(Als), given.of(AlsImplicit))
+    return ImplicitAls(given.of(AlsSettings), given.of(AlsImplicitSettings))
 
 
 def _block_als(given: Sections) -> Model:
-    from recpipe.models.als.block.model import BlockAls as Model
+    from recpipe.models.als.block.model import BlockAls
 
-    return Model(given.of(BlockAls))
+    return BlockAls(given.of(BlockAlsSettings))
 
 
 def _block_als_implicit(given: Sections) -> Model:
-    from recpipe.models.als.block.model import BlockAlsImplicit as Model
+    from recpipe.models.als.block.model import BlockAlsImplicit
 
-    return Model(given.of(BlockAlsImplicit))
+    return BlockAlsImplicit(given.of(BlockAlsImplicitSettings))
 
 
 SPECS = (
     ModelSpec(
         name="als_explicit",
-        sections={"als": Als, "als_explicit": AlsExplicit},
+        sections={"als": AlsSettings, "als_explicit": AlsExplicitSettings},
         build=_als_explicit,
         load=load_factors,
         predicts_ratings=True,
     ),
     ModelSpec(
         name="als_implicit",
-        sections={"als": Als, "als_implicit": AlsImplicit},
+        sections={"als": AlsSettings, "als_implicit": AlsImplicitSettings},
         build=_als_implicit,
         load=load_factors,
     ),
     ModelSpec(
         name="nmf",
-        sections={"als": Als, "nmf": Nmf},
+        sections={"als": AlsSettings, "nmf": NmfSettings},
         build=_nmf,
         load=load_factors,
         predicts_ratings=True,
     ),
     ModelSpec(
         name="block_als",
-        sections={"block_als": BlockAls},
+        sections={"block_als": BlockAlsSettings},
         build=_block_als,
         load=load_factors,
         predicts_ratings=True,
     ),
     ModelSpec(
         name="block_als_implicit",
-        sections={"block_als_implicit": BlockAlsImplicit},
+        sections={"block_als_implicit": BlockAlsImplicitSettings},
         build=_block_als_implicit,
         load=load_factors,
     ),

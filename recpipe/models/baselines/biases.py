@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, nothing_to_fit
 from recpipe.kernels import biases as kernel
 from recpipe.models.factors import FactorModel
 from recpipe.spark.columns import arrow_row, as_array, batch_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.models.baselines.settings import Biases as Settings
+    from recpipe.models.baselines.settings import BiasesSettings
     from recpipe.models.data import TrainingData
     from recpipe.sections import Section
     from recpipe.storage import Folder
@@ -42,10 +42,10 @@ class Biases:
     Unknown users and items have bias 0, so every pair is predicted.
 
     Args:
-        own: the two regularizations, in pseudo-ratings.
+        settings: the two regularizations, in pseudo-ratings.
     """
 
-    own: Settings
+    settings: BiasesSettings
     name: ClassVar[str] = "biases"
 
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
@@ -60,12 +60,12 @@ class Biases:
         first = train.agg(F.count(F.lit(1)), F.avg("rating"), F.max("item")).collect()[0]
         count, mean, width = int(first[0]), first[1], int(first[2] or 0) + 1
         if not count:
-            raise FitError(f"{self.name}: no rating to fit", hint="look at train")
+            raise nothing_to_fit(self.name)
         # From the data alone, so that sums are taken in the same order on every machine.
         parts = math.ceil(count / _RATINGS_OF_A_PART)
         packed = cached(_pack(train, parts=parts))
         try:
-            solver = _Solver(packed, self.own, mean=float(mean), width=width)
+            solver = _Solver(packed, self.settings, mean=float(mean), width=width)
             solution = solver.in_one_task() if parts == 1 else solver.solve()
             return FactorModel.fitted(
                 scratch,
@@ -87,7 +87,7 @@ class Biases:
             packed.unpersist()
 
     def sections(self) -> Mapping[str, Section]:
-        return {"biases": self.own}
+        return {"biases": self.settings}
 
 
 class _Solver:
@@ -95,14 +95,16 @@ class _Solver:
 
     Args:
         packed: of `_pack`, cached.
-        own: the regularizations.
+        settings: the regularizations.
         mean: of all ratings.
         width: one more than the highest item number.
     """
 
-    def __init__(self, packed: DataFrame, own: Settings, *, mean: float, width: int) -> None:
+    def __init__(
+        self, packed: DataFrame, settings: BiasesSettings, *, mean: float, width: int
+    ) -> None:
         self.packed = packed
-        self.own = own
+        self.settings = settings
         self.mean = mean
         self.width = width
         self.spark = packed.sparkSession
@@ -111,14 +113,14 @@ class _Solver:
     def _solve(self) -> Callable[[kernel.Sums], kernel.Solution]:
         return partial(
             kernel.item_biases,
-            regularization=self.own.item_regularization,
+            regularization=self.settings.item_regularization,
             tolerance=_TOLERANCE,
             max_products=_MAX_STEPS,
         )
 
     @property
     def _sums_of(self) -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        regularization = self.own.user_regularization
+        regularization = self.settings.user_regularization
         return partial(_sums, mean=self.mean, width=self.width, regularization=regularization)
 
     def solve(self) -> kernel.Solution:
@@ -181,7 +183,7 @@ class _Solver:
 
     def user_factors(self, solution: kernel.Solution) -> DataFrame:
         """(user, factors, bias): the best user biases beside these item biases."""
-        mean, regularization = self.mean, self.own.user_regularization
+        mean, regularization = self.mean, self.settings.user_regularization
         sent = self.spark.sparkContext.broadcast(solution.biases)
 
         def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

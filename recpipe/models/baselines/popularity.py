@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import nothing_to_fit
 from recpipe.models.factors import FactorModel
 from recpipe.spark.interactions import frame_of
 
@@ -63,7 +63,7 @@ class Mean:
         ratings = frame_of(data.ratings)
         mean = ratings.agg(F.avg("rating")).collect()[0][0]
         if mean is None:
-            raise FitError(f"{self.name}: no rating to fit", hint="look at train")
+            raise nothing_to_fit(self.name)
         return FactorModel.fitted(
             scratch,
             name=self.name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from recpipe.errors import FitError
+from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
@@ -44,7 +44,7 @@ class Random:
         table = f"{self.name}-items"
         count = scratch.write_table(table, items).count()
         if not count:
-            raise FitError(f"{self.name}: no item was fitted", hint="are there ratings in train?")
+            raise nothing_to_fit(self.name)
         return RandomModel(
             name=self.name, refit_config=self, items=scratch.stored(table), count=count, seed=seed
         )

@@ -7,7 +7,7 @@ from pydantic import Field
 from recpipe.sections import Section
 
 
-class Biases(Section):
+class BiasesSettings(Section):
     """A rating as mean + bias of the user + bias of the item, with the best regularised biases."""
 
     user_regularization: float = Field(5.0, ge=0)

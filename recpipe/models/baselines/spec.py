@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recpipe.models.baselines.settings import Biases
+from recpipe.models.baselines.settings import BiasesSettings
 from recpipe.models.spec import ModelSpec, load_factors
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def _random(_given: Sections) -> Model:
 
 
 def _biases(given: Sections) -> Model:
-    from recpipe.models.baselines.biases import Biases as Model
+    from recpipe.models.baselines.biases import Biases
 
-    return Model(given.of(Biases))
+    return Biases(given.of(BiasesSettings))
 
 
 def _load_random(folder: Folder, options: LoadOptions) -> FittedModel:
@@ -47,7 +47,7 @@ SPECS = (
     ModelSpec(name="popularity", build=_popularity, load=load_factors, baseline=True),
     ModelSpec(
         name="biases",
-        sections={"biases": Biases},
+        sections={"biases": BiasesSettings},
         build=_biases,
         load=load_factors,
         predicts_ratings=True,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from recpipe.models.blend.settings import Blend as Settings
+    from recpipe.models.blend.settings import BlendSettings
     from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
     from recpipe.sections import Section
@@ -38,7 +38,7 @@ class Blend:
         settings: `blend`.
     """
 
-    settings: Settings
+    settings: BlendSettings
 
     name: ClassVar[str] = "blend"
 
@@ -73,22 +73,22 @@ class Blend:
         """The weight of each fitted model, on validation."""
         if data.validation is None:
             raise FitError("blend: no validation part to find weights on", hint="set blend.weights")
-        own, names = self.settings, list(data.fitted)
+        settings, names = self.settings, list(data.fitted)
         equal = {name: 1 / len(names) for name in names}
-        whole = _scoring(data.fitted, equal)
+        whole = _blend_inputs(data.fitted, equal)
         candidates = scored_candidates(
             whole.items,
             whole.inputs,
-            relevant=data.liked(data.validation, own.preference_from).select("user", "item"),
+            relevant=data.liked(data.validation, settings.preference_from).select("user", "item"),
             seen=data.ratings,
-            max_users=own.max_users,
+            max_users=settings.max_users,
             seed=seed,
             instant=data.as_of,
         )
         if candidates is None:
             log.warning("blend: no relevant item in validation; all models weigh the same")
             return equal
-        found = forward_selection(candidates, steps=own.steps, k=own.k)
+        found = forward_selection(candidates, steps=settings.steps, k=settings.k)
         return dict(zip(names, found.tolist(), strict=True))
 
     def sections(self) -> Mapping[str, Section]:
@@ -104,7 +104,9 @@ class _BlendInputs:
     everyone: bool
 
 
-def _scoring(components: Mapping[str, FittedModel], weights: Mapping[str, float]) -> _BlendInputs:
+def _blend_inputs(
+    components: Mapping[str, FittedModel], weights: Mapping[str, float]
+) -> _BlendInputs:
     """The items of all components, sent, and what their scorers need of users."""
     scorings = {name: model.scoring for name, model in components.items()}
     sent = tuple(Component(s.items(), s.everyone, weights[name]) for name, s in scorings.items())
@@ -132,7 +134,7 @@ class BlendModel(FittedModel):
         return next(iter(self.components.values())).spark
 
     def _scoring(self) -> Scoring:
-        whole = _scoring(self.components, self.weights)
+        whole = _blend_inputs(self.components, self.weights)
         return Scoring(lambda: whole.items, whole.inputs, everyone=whole.everyone)
 
     def info(self) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from recpipe.feedback import LikedFrom
 from recpipe.sections import Many, Section
 
 
-class Blend(Section):
+class BlendSettings(Section):
     """A weighted sum of the scores of other models, its weights found on validation."""
 
     models: Many[str] = ()
@@ -27,7 +27,7 @@ class Blend(Section):
     every row of implicit feedback."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Blend:
+    def _consistent(self) -> BlendSettings:
         if self.weights and (min(self.weights.values()) < 0 or not any(self.weights.values())):
             raise ValueError("weights must not be negative, and one of them must be above 0")
         if self.weights and self.models and not set(self.weights) <= set(self.models):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recpipe.models.blend.settings import Blend
+from recpipe.models.blend.settings import BlendSettings
 from recpipe.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def _blend(given: Sections) -> Model:
-    from recpipe.models.blend.blend import Blend as Model
+    from recpipe.models.blend.blend import Blend
 
-    return Model(given.of(Blend))
+    return Blend(given.of(BlendSettings))
 
 
 def _load_blend(folder: Folder, options: LoadOptions) -> FittedModel:
@@ -28,14 +28,14 @@ def _load_blend(folder: Folder, options: LoadOptions) -> FittedModel:
 
 
 def _components(given: Sections, trained: Sequence[str]) -> tuple[str, ...]:
-    own = given.of(Blend)
-    return own.models or tuple(own.weights) or tuple(trained)
+    settings = given.of(BlendSettings)
+    return settings.models or tuple(settings.weights) or tuple(trained)
 
 
 SPECS = (
     ModelSpec(
         name="blend",
-        sections={"blend": Blend},
+        sections={"blend": BlendSettings},
         build=_blend,
         load=_load_blend,
         components=_components,

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
 from recpipe.models.linear.gram import check_room, gram_matrix
 from recpipe.models.linear.weights import (
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
-    from recpipe.models.linear.settings import Ease as Settings
+    from recpipe.models.linear.settings import EaseSettings
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.ranking.scorer import Scorer
@@ -74,7 +74,7 @@ class Ease:
         settings: `ease`.
     """
 
-    settings: Settings
+    settings: EaseSettings
 
     name: ClassVar[str] = "ease"
 
@@ -93,7 +93,7 @@ class Ease:
         items, item_pairs = _sizes(rows, "item")
         users, user_pairs = _sizes(rows, "user")
         if not len(items):
-            raise FitError("ease: no liking to fit", hint="look at train and preference_from")
+            raise nothing_to_fit("ease")
         by_users = len(users) < len(items)
         side, what = (users, "users") if by_users else (items, "items")
         check_room(len(side), what=what, limit_mb=self.settings.max_matrix_mb, model=self.name)
@@ -123,8 +123,8 @@ class Ease:
 
     def _penalty(self, users: int) -> float:
         """lambda: as set; for `auto` a third of the number of users, from 100 to 1000."""
-        own = self.settings.regularization
-        return float(min(max(users / 3, 100), 1000)) if own == "auto" else own
+        setting = self.settings.regularization
+        return float(min(max(users / 3, 100), 1000)) if setting == "auto" else setting
 
     def _user_item_matrix(self, data: TrainingData) -> DataFrame:
         """(user int, item int, value float): the matrix X."""

@@ -10,7 +10,7 @@ from recpipe.feedback import LikedFrom
 from recpipe.sections import Section
 
 
-class Ease(Section):
+class EaseSettings(Section):
     """Item-item ridge regression with a zero diagonal (Steck 2019), in closed form."""
 
     regularization: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"

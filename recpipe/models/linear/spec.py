@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recpipe.models.linear.settings import Ease
+from recpipe.models.linear.settings import EaseSettings
 from recpipe.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def _ease(given: Sections) -> Model:
-    from recpipe.models.linear.ease import Ease as Model
+    from recpipe.models.linear.ease import Ease
 
-    return Model(given.of(Ease))
+    return Ease(given.of(EaseSettings))
 
 
 def _load_ease(folder: Folder, options: LoadOptions) -> FittedModel:
@@ -25,4 +25,4 @@ def _load_ease(folder: Folder, options: LoadOptions) -> FittedModel:
     return EaseModel.load(folder, options)
 
 
-SPECS = (ModelSpec(name="ease", sections={"ease": Ease}, build=_ease, load=_load_ease),)
+SPECS = (ModelSpec(name="ease", sections={"ease": EaseSettings}, build=_ease, load=_load_ease),)

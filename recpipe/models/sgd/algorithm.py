@@ -17,7 +17,7 @@ from recpipe.errors import FitError
 from recpipe.kernels.sgd import ITEMS, USERS, descend, initial_block, squared_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -239,17 +239,13 @@ class FitProgress:
 
 
 def train_in_process(
-    plan: Plan,
-    cells: Mapping[tuple[int, int], tuple[Cell, Cell]],
-    *,
-    after_epoch: Callable[[FitProgress], None] | None = None,
+    plan: Plan, cells: Mapping[tuple[int, int], tuple[Cell, Cell]]
 ) -> tuple[Side, Side, FitProgress]:
     """The whole fit in this process, and what every exchange must equal to the bit.
 
     Args:
         plan: of the fit.
         cells: (block, step) -> train cell, validation cell; all of the grid.
-        after_epoch: called at the end of each epoch.
 
     Returns:
         User blocks, item blocks and the learning curve. Blocks are those of the best epoch; of a
@@ -278,8 +274,6 @@ def train_in_process(
                 for b in users
             )
         progress.add(total(errors.values()), held_out)
-        if after_epoch:
-            after_epoch(progress)
         if progress.best == epoch and plan.validation_rows and not progress.done:
             best = _copied(users), _copied(items)
         elif progress.best == epoch:

@@ -177,8 +177,8 @@ class ItemTable:
 class UserRule:
     """The block of a user without a table of all users.
 
-    All users are placed by a hash of their id but the few with many ratings, who then level the
-    blocks one by one. O(blocks) on the driver, however many users there are.
+    All users are placed by a hash of their id but the few with many ratings: these go one by one to
+    the block that has the fewest ratings. O(blocks) on the driver, however many users there are.
 
     Args:
         blocks: user blocks.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recpipe.distributed import PeerLostError, obstacle
-from recpipe.errors import FitError, MissingError
+from recpipe.errors import MissingError, nothing_to_fit
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
 from recpipe.models.sgd.grid import Grid, number_of_blocks
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
-    from recpipe.models.sgd.settings import Sgd as SgdSettings
+    from recpipe.models.sgd.settings import SgdSettings
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
@@ -89,7 +89,7 @@ class Sgd:
         best = progress.curve[progress.best - 1]
         log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
         units = Units.of(data.scale)
-        # What passes a sigmoid has no units: the sigmoid ends on the scale of the ratings.
+        # With a sigmoid what comes out is on the scale of the ratings already.
         size = 1.0 if plan.span else units.size
         users, items = factors_by_id(packed, trained.factors, rank=plan.rank, size=size)
         return FactorModel.fitted(
@@ -158,7 +158,7 @@ class Sgd:
     ) -> Packed:
         with chunked(train) as (chunks, ratings):
             if not ratings:
-                raise FitError("sgd: no rating to fit", hint="look at the split")
+                raise nothing_to_fit("sgd")
             grid = Grid(
                 number_of_blocks(
                     self.settings.blocks,

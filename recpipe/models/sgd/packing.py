@@ -154,7 +154,7 @@ def factors_by_id(
         pa.Table.from_batches(arrow_row(_IDS, j, packed.items.ids(j)) for j in numbers)
     )
     users, items = (
-        _met(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(
+        _side_by_side(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(
             partial(_rows, name=name, rank=rank, size=size), factor_schema(name)
         )
         for name, side, ids, blocks in (
@@ -165,8 +165,8 @@ def factors_by_id(
     return users, items
 
 
-def _met(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFrame:
-    """What is known of a block in one partition, and blocks in several.
+def _side_by_side(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFrame:
+    """The factors and the ids of each block in one partition, the blocks in several partitions.
 
     A join would take so few rows to one partition, one task for all of them.
     """
@@ -189,7 +189,7 @@ def _rows(batches: Batches, *, name: str, rank: int, size: float) -> Batches:
         factors = as_array(block["data"], np.float32).reshape(-1, rank + 1)
         ids = as_array(block["ids"], np.int32)
         if size != 1:
-            # A product of factors is in units once: those of items carry them.
+            # A product of factors must be scaled once, so only the item factors are scaled.
             factors = factors * np.array(
                 [size if name == "item" else 1] * rank + [size], np.float32
             )

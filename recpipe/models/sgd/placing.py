@@ -39,7 +39,7 @@ def placed(chunks: DataFrame, grid: Grid, *, ratings: int) -> tuple[ItemTable, U
         chunks,
         # All users are in the only block that there is.
         sides=(USER, ITEM) if grid.blocks > 1 else (ITEM,),
-        shape=partial(_loads, blocks=grid.blocks, threshold=threshold),
+        transform=partial(_loads, blocks=grid.blocks, threshold=threshold),
     )
     items = ItemTable.of(*counts(table, ITEM), blocks=grid.item_blocks)
     light = np.zeros(grid.blocks, np.int64)

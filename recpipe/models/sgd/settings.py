@@ -10,7 +10,7 @@ from recpipe.models.blocks import Blocks
 from recpipe.sections import Section
 
 
-class Sgd(Section):
+class SgdSettings(Section):
     """Biased matrix factorisation by distributed stochastic gradient descent (DSGD)."""
 
     rank: int = Field(32, ge=1)

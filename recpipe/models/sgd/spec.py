@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recpipe.models.sgd.settings import Sgd
+from recpipe.models.sgd.settings import SgdSettings
 from recpipe.models.spec import ModelSpec, load_factors
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def _sgd(given: Sections) -> Model:
     # Its kernels are compiled on import: other models need not wait for them.
-    from recpipe.models.sgd.model import Sgd as Model
+    from recpipe.models.sgd.model import Sgd
 
-    return Model(given.of(Sgd))
+    return Sgd(given.of(SgdSettings))
 
 
 def _middle_by_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
@@ -30,7 +30,7 @@ def _middle_by_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
 SPECS = (
     ModelSpec(
         name="sgd",
-        sections={"sgd": Sgd},
+        sections={"sgd": SgdSettings},
         build=_sgd,
         load=load_factors,
         predicts_ratings=True,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.als.block.packing import Counted
     from recpipe.models.als.block.solving import Solve
-    from recpipe.models.als.settings import BlockAls, BlockAlsImplicit
+    from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
 
 _WORKER_BYTES = 4 << 30
 """What a worker of the ring may hold where no limit is set."""
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
 
 def choose(
     spark: SparkSession,
-    settings: BlockAls | BlockAlsImplicit,
+    settings: BlockAlsSettings | BlockAlsImplicitSettings,
     plan: Solve,
     found: Counted,
     *,
@@ -75,7 +75,7 @@ def _against(spark: SparkSession, limit_mb: int, plan: Solve, found: Counted, *,
         return f"one side's factors take {max(sizes) >> 20} MiB, above max_broadcast_mb"
     if tasks > 1 and (reason := obstacle(spark, tasks=tasks)):
         return reason
-    # Of the factors a segment may have its beginning in memory, too.
+    # A segment that continues a fit holds factors twice: the broadcast and its own copy.
     need = _RATING_BYTES * found.ratings // tasks + 2 * sum(sizes)
     limit = worker_limit(spark) or _WORKER_BYTES
     if need > limit:

@@ -33,7 +33,10 @@ SOLVED = "block int, bad int, gram binary, data binary"
 
 
 class FactorExchange(Protocol):
-    """Runs the iterations over packed ratings; what it keeps a side's factors as is its own."""
+    """Runs the iterations over packed ratings.
+
+    Each exchange holds a side's factors in its own way: an array, a broadcast or a table.
+    """
 
     name: ClassVar[str]
 
@@ -70,17 +73,16 @@ class Halves(ABC):
 
     def train(self, iterations: int) -> tuple[Any, Any]:
         """See `FactorExchange`."""
-        users = self.first(USER)
-        items = self.first(ITEM) if self.plan.continues else None
+        held = [self.first(USER), self.first(ITEM) if self.plan.continues else None]
         with plain_plans(self.spark):
             for _ in range(iterations):
                 for side in (ITEM, USER):
-                    other, own = (users, items) if side == ITEM else (items, users)
-                    solved = self.solve(side, other, own if self.plan.continues else None)
-                    if own is not None:
-                        self.release(own)
-                    users, items = (users, solved) if side == ITEM else (solved, items)
-        return users, items
+                    before = held[side]
+                    start = before if self.plan.continues else None
+                    held[side] = self.solve(side, held[1 - side], start)
+                    if before is not None:
+                        self.release(before)
+        return held[USER], held[ITEM]
 
     @abstractmethod
     def first(self, side: int) -> Any:

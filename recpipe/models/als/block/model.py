@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from recpipe.models.als.block.choice import Choice
     from recpipe.models.als.block.exchange import FactorExchange
     from recpipe.models.als.block.packing import Packed
-    from recpipe.models.als.settings import BlockAls as ExplicitSettings
-    from recpipe.models.als.settings import BlockAlsImplicit as ImplicitSettings
+    from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
     from recpipe.models.data import TrainingData
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
@@ -55,7 +54,7 @@ class BlockAls:
         settings: `block_als`.
     """
 
-    settings: ExplicitSettings
+    settings: BlockAlsSettings
 
     name: ClassVar[str] = "block_als"
 
@@ -69,8 +68,10 @@ class BlockAls:
         return _fit(self, data, scratch=scratch, seed=seed)
 
     def objective(self) -> Objective:
-        own = self.settings
-        return Objective(own.rank, own.regularization, own.scale_by_count, False, 0.0)
+        settings = self.settings
+        return Objective(
+            settings.rank, settings.regularization, settings.scale_by_count, False, 0.0
+        )
 
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: all of them, as they are."""
@@ -91,7 +92,7 @@ class BlockAlsImplicit:
         settings: `block_als_implicit`.
     """
 
-    settings: ImplicitSettings
+    settings: BlockAlsImplicitSettings
 
     name: ClassVar[str] = "block_als_implicit"
 
@@ -100,8 +101,10 @@ class BlockAlsImplicit:
         return _fit(self, data, scratch=scratch, seed=seed)
 
     def objective(self) -> Objective:
-        own = self.settings
-        return Objective(own.rank, own.regularization, own.scale_by_count, True, own.alpha)
+        settings = self.settings
+        return Objective(
+            settings.rank, settings.regularization, settings.scale_by_count, True, settings.alpha
+        )
 
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
@@ -144,19 +147,23 @@ def factorised(
     Raises:
         FitError, MissingError: see `BlockAls.fit`.
     """
-    own = model.settings
-    plan = Solve(model.name, model.objective(), own.solver, own.cg_steps, seed)
+    settings = model.settings
+    plan = Solve(model.name, model.objective(), settings.solver, settings.cg_steps, seed)
     spark = frame_of(fed).sparkSession
     with ExitStack() as undo:
         undo.enter_context(_in_words(model.name))
         found = undo.enter_context(counted(fed, name=model.name))
         cores = spark.sparkContext.defaultParallelism
-        blocks = number_of_blocks(own.blocks, ratings=found.ratings, rank=own.rank, cores=cores)
-        choice = choose(spark, own, plan, found, blocks=blocks)
-        packed = found.pack(blocks=blocks, tasks=choice.tasks, rank=own.rank)
+        blocks = number_of_blocks(
+            settings.blocks, ratings=found.ratings, rank=settings.rank, cores=cores
+        )
+        choice = choose(spark, settings, plan, found, blocks=blocks)
+        packed = found.pack(blocks=blocks, tasks=choice.tasks, rank=settings.rank)
         undo.callback(packed.release)
         exchange, held = _trained(model, packed, plan, choice, scratch)
         undo.callback(exchange.close)
+        for one in held:
+            undo.callback(exchange.release, one)
         users, items = (
             factors_by_id(exchange.blocks(side, held[side]), packed, side=side, plan=plan)
             for side in (USER, ITEM)
@@ -164,20 +171,18 @@ def factorised(
         details = {
             "blocks": blocks,
             "exchange": exchange.name,
-            "iterations": own.iterations,
+            "iterations": settings.iterations,
             "ratings": packed.ratings,
             "seed": seed,
         }
         yield Factors(users, items, details)
-        for one in held:
-            exchange.release(one)
 
 
 def _trained(
     model: AnyBlockAls, packed: Packed, plan: Solve, choice: Choice, scratch: Folder | None
 ) -> tuple[FactorExchange, tuple[Any, Any]]:
     """The exchange that carried the factors, and what it holds of users and items."""
-    own = model.settings
+    settings = model.settings
     log.info(
         "%s: %s ratings in %d block%s, exchange %s: %s",
         model.name,
@@ -190,14 +195,14 @@ def _trained(
     if choice.ring:
         ring = Ring(packed, plan)
         try:
-            return ring, ring.train(own.iterations)
+            return ring, ring.train(settings.iterations)
         except (MissingError, PeerLostError) as error:
-            if own.exchange != "auto":
+            if settings.exchange != "auto":
                 raise
             log.warning("%s; going on with the exchange spark", error.message)
-    exchange = _by_spark(packed, plan, scratch, limit_mb=own.max_broadcast_mb)
+    exchange = _by_spark(packed, plan, scratch, limit_mb=settings.max_broadcast_mb)
     try:
-        return exchange, exchange.train(own.iterations)
+        return exchange, exchange.train(settings.iterations)
     except BaseException:
         exchange.close()
         raise

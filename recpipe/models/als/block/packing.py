@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, nothing_to_fit
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.rows import order_of
 from recpipe.models.als.block.blocks import Side
@@ -52,12 +52,14 @@ other side's position (int32) and the value (float32) of each rating."""
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """The ratings of a fit, as long as they are `counted`; to be let go by `release`.
+    """The ratings of a fit, valid inside `counted`; to be let go by `release`.
+
+    `sent` is to be read once, with `rows_of`; `blocks` is the same, packed and cached, to be read
+    in every iteration.
 
     Args:
         name: of the model, for errors.
-        sent: _SENT, a partition for the blocks of each task; for whoever reads it once, `rows_of`
-            makes of a partition what `blocks` holds.
+        sent: _SENT, a partition for the blocks of each task.
         sides: users and items.
         index: the same, broadcast.
         ratings: how many.
@@ -191,7 +193,7 @@ def counted(ratings: Interactions, *, name: str) -> Iterator[Counted]:
     """
     with chunked(ratings) as (chunks, number):
         if not number:
-            raise FitError(f"{name}: no rating to fit", hint="look at train and preference_from")
+            raise nothing_to_fit(name)
         table = ratings_by_id(chunks)
         yield Counted(name, chunks, (counts(table, USER), counts(table, ITEM)))
 

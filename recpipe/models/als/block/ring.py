@@ -218,7 +218,7 @@ class _Task:
             pause = self._agreed(time.monotonic() - started >= self.segment.min_seconds)
 
     def _agreed(self, due: bool) -> bool:
-        """Task 0's word, for all."""
+        """Every task takes the decision of task 0."""
         if self.ring is None:
             return due
         return self.ring.all_notes(bytes([due]))[0] == b"\1"
@@ -226,22 +226,22 @@ class _Task:
     def _half(self, side: int, rows: Ratings) -> None:
         other = self.factors[1 - side]
         base = np.sum(self.grams[1 - side], axis=0).astype(np.float32)
-        place = self.sides[side]
-        mine = place.blocks_of(self.place)
+        of_side = self.sides[side]
+        mine = of_side.blocks_of(self.place)
         for block in mine:
             begin = self._block(side, block) if self.plan.continues else None
             solved, bad = self.plan.rows(rows[block][side], other, base, begin)
-            position = -1 if bad < 0 else int(place.starts[block]) + bad
+            position = -1 if bad < 0 else int(of_side.starts[block]) + bad
             gram = self.plan.gram(solved)
             self._keep(side, block, solved, gram, position)
             if self.ring is not None:
                 self.ring.send(block, _message(solved, gram, position))
         if self.ring is None:
             return
-        for _ in range(place.blocks - len(mine)):
+        for _ in range(of_side.blocks - len(mine)):
             block, message = self.ring.receive()
-            # Not to the task that it began at: it is home.
-            if (self.place - 1) % self.tasks != place.task_of(block):
+            # The next task has solved this block itself: there it ends.
+            if (self.place - 1) % self.tasks != of_side.task_of(block):
                 self.ring.send(block, message)
             self._keep(side, block, *_told(message, self.plan.width))
 
