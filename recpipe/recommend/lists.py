@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def recommend_all(
     model: FittedModel,
-    fallback: Callable[[], FittedModel],
+    filler: Callable[[], FittedModel],
     *,
     ratings: DataFrame | Stored,
     n: int,
@@ -31,16 +31,16 @@ def recommend_all(
     instant: datetime | None = None,
     unrated: DataFrame | None = None,
 ) -> DataFrame:
-    """(user, rank, item, score, source): the model's lists, filled up from the fallback to n.
+    """(user, rank, item, score, source): the model's lists, filled up to n.
 
     Everything that a user has ever rated, or seen without a rating, is left out. A user whom the
-    model does not know, or for whom it has fewer than n items, gets the rest from the fallback,
-    which is asked for those users alone. A list stays shorter than n only where the fallback has no
+    model does not know, or for whom it has fewer than n items, gets the rest from the filler,
+    which is asked for those users alone. A list stays shorter than n only where the filler has no
     more items either: fitted on all ratings, it knows the whole catalogue.
 
     Args:
         model: whose lists are wanted.
-        fallback: gives what fills up, popularity fitted on all ratings; called if a list is short.
+        filler: gives what fills up, popularity fitted on all ratings; called if a list is short.
         ratings: (user, item, ...): every rating there is; its users are those who get a list.
         n: how many items each user gets.
         scratch: where the model's lists are kept, since they are read more than once. The frame
@@ -65,7 +65,7 @@ def recommend_all(
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
     if short is None or short.isEmpty():
         return own.withColumn("source", F.lit(model.name))
-    return fill_up(own, fallback(), short=short, seen=seen, n=n, source=model.name, instant=instant)
+    return fill_up(own, filler(), short=short, seen=seen, n=n, source=model.name, instant=instant)
 
 
 def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:
@@ -80,7 +80,7 @@ def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:
 
 def fill_up(
     own: DataFrame,
-    fallback: FittedModel,
+    filler: FittedModel,
     *,
     short: DataFrame,
     seen: DataFrame,
@@ -88,13 +88,13 @@ def fill_up(
     source: str,
     instant: datetime | None = None,
 ) -> DataFrame:
-    """(user, rank, item, score, source): `own`, with short lists continued by the fallback.
+    """(user, rank, item, score, source): `own`, with short lists continued by the filler.
 
     The ranks go on where the user's own end, and no item comes twice.
 
     Args:
         own: (user, rank, item, score), ranks from 1 without a gap.
-        fallback: asked for n items of the users in `short`, without those of `own`; the first
+        filler: asked for n items of the users in `short`, without those of `own`; the first
             n - held of them are taken.
         short: (user, held) of `short_lists`.
         seen: (user, item) pairs to leave out.
@@ -109,7 +109,7 @@ def fill_up(
         .unionByName(own.select("user", "item").join(users, "user", "left_semi"))
     )
     more = (
-        fallback.recommend(users, n=n, seen=known, instant=instant)
+        filler.recommend(users, n=n, seen=known, instant=instant)
         .frame.join(short, "user")
         .where(F.col("rank") <= n - F.col("held"))
         .select(
@@ -117,7 +117,7 @@ def fill_up(
             (F.col("held") + F.col("rank")).alias("rank"),
             "item",
             "score",
-            F.lit(fallback.name).alias("source"),
+            F.lit(filler.name).alias("source"),
         )
     )
     return own.withColumn("source", F.lit(source)).unionByName(more)

@@ -76,10 +76,10 @@ def lists_of(
     max_users: int | None = None,
 ) -> tuple[dict[int, list[tuple[int, int, str]]], Scores]:
     ratings = spark.createDataFrame(rated, "user int, item int")
-    fallback = model_of(spark, "popularity", POPULARITY)
+    filler = model_of(spark, "popularity", POPULARITY)
     frame = recommend_all(
         model,
-        lambda: fallback,
+        lambda: filler,
         ratings=ratings,
         n=n,
         scratch=scratch,
@@ -89,21 +89,21 @@ def lists_of(
     found: dict[int, list[tuple[int, int, str]]] = {}
     for row in frame.orderBy("user", "rank").collect():
         found.setdefault(row["user"], []).append((row["rank"], row["item"], row["source"]))
-    return found, fallback
+    return found, filler
 
 
-def test_full_lists_are_the_models_own_and_the_fallback_is_not_asked(
+def test_full_lists_are_the_models_own_and_the_filler_is_not_asked(
     spark: SparkSession, scratch: Folder
 ) -> None:
     model = model_of(spark, "sgd", {12: 3.0, 13: 2.0, 14: 1.0})
 
-    found, fallback = lists_of(spark, scratch, model, [(1, 12), (2, 10)], n=2)
+    found, filler = lists_of(spark, scratch, model, [(1, 12), (2, 10)], n=2)
 
     assert found == {
         1: [(1, 13, "sgd"), (2, 14, "sgd")],
         2: [(1, 12, "sgd"), (2, 13, "sgd")],
     }
-    assert fallback.asked == []
+    assert filler.asked == []
 
 
 @pytest.mark.parametrize("max_users", [3, 4])
@@ -113,13 +113,13 @@ def test_full_lists_for_fewer_users_than_there_are_hide_no_short_one(
     # Two of three users have a full list; a fourth is known from an older source.
     model = model_of(spark, "sgd", {14: 3.0, 15: 2.0}, knows={1, 2})
 
-    found, fallback = lists_of(
+    found, filler = lists_of(
         spark, scratch, model, [(1, 11), (2, 13), (3, 10)], n=2, max_users=max_users
     )
 
     assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2, 3: 2}
-    assert fallback.asked == [3]
-    assert model.instants == fallback.instants == [INSTANT]
+    assert filler.asked == [3]
+    assert model.instants == filler.instants == [INSTANT]
 
 
 def test_lists_for_every_user_there_can_be_are_not_looked_at_again(
@@ -127,10 +127,10 @@ def test_lists_for_every_user_there_can_be_are_not_looked_at_again(
 ) -> None:
     model = model_of(spark, "sgd", {14: 3.0, 15: 2.0})
 
-    found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13)], n=2, max_users=2)
+    found, filler = lists_of(spark, scratch, model, [(1, 11), (2, 13)], n=2, max_users=2)
 
     assert {user: len(places) for user, places in found.items()} == {1: 2, 2: 2}
-    assert fallback.asked == []
+    assert filler.asked == []
     assert not scratch.has_table("short")
 
 
@@ -140,7 +140,7 @@ def test_cold_users_and_short_lists_are_filled_up_with_unseen_items_that_are_not
     # User 1 has a full list, user 2 one place short of three, user 3 is unknown to the model.
     model = model_of(spark, "sgd", {14: 3.0, 10: 2.0, 13: 1.0}, knows={1, 2})
 
-    found, fallback = lists_of(spark, scratch, model, [(1, 11), (2, 13), (2, 11), (3, 10)], n=3)
+    found, filler = lists_of(spark, scratch, model, [(1, 11), (2, 13), (2, 11), (3, 10)], n=3)
 
     assert found == {
         1: [(1, 14, "sgd"), (2, 10, "sgd"), (3, 13, "sgd")],
@@ -148,7 +148,7 @@ def test_cold_users_and_short_lists_are_filled_up_with_unseen_items_that_are_not
         2: [(1, 14, "sgd"), (2, 10, "sgd"), (3, 12, "popularity")],
         3: [(1, 11, "popularity"), (2, 12, "popularity"), (3, 13, "popularity")],
     }
-    assert sorted(fallback.asked) == [2, 3]
+    assert sorted(filler.asked) == [2, 3]
 
 
 def test_a_user_who_rated_nearly_everything_gets_what_is_left(
