@@ -125,8 +125,13 @@ class Options:
     source: str | None = None
     dataset: str | None = None
 
-    def settings(self, base: Mapping[str, Any] | None = None) -> Settings:
-        """Settings from all sources, on top of those of a run where there is one."""
+    def settings(self, base: Mapping[str, Any] | None = None, *, complete: bool = True) -> Settings:
+        """Settings from all sources, on top of those of a run where there is one.
+
+        Args:
+            base: the settings of the run.
+            complete: False where there is a run whose settings are not known yet: see `load`.
+        """
         from recpipe.settings import load
 
         given: dict[str, Any] = {}
@@ -135,7 +140,9 @@ class Options:
         if self.format_ is not None:
             given["storage.format"] = self.format_
         base = base or format_at(self.root)
-        return load(self.config, base=base, overrides=self.overrides, given=given)
+        return load(
+            self.config, base=base, overrides=self.overrides, given=given, complete=complete
+        )
 
 
 def format_at(root: str) -> dict[str, Any]:
@@ -163,14 +170,22 @@ def _input_bytes(options: Options) -> int | None:
 
 
 @contextmanager
-def session(options: Options, name: str) -> Iterator[Context]:
-    """Logging, settings, source and session, in the order in which each can fail cheapest."""
+def session(options: Options, name: str, *, goes_on: bool = False) -> Iterator[Context]:
+    """Logging, settings, source and session, in the order in which each can fail cheapest.
+
+    Args:
+        options: of the command.
+        name: of the command.
+        goes_on: whether it goes on with a run, whose settings come before those that are given.
+    """
     from recpipe.runtime import logs, progress
+    from recpipe.storage.runs import local_settings
 
     if options.source is not None and options.dataset is not None:
         raise click.UsageError("--input and --dataset exclude each other")
     logs.logging_setup(verbose=options.verbose, log_format=options.log_format)
-    settings = options.settings()
+    before = local_settings(options.root, options.run_id) if goes_on else None
+    settings = options.settings(before, complete=before is not None or not goes_on)
 
     from recpipe.spark.session import spark_session
     from recpipe.stages.context import Context

@@ -38,7 +38,8 @@ def _stage_command(stage: Stage) -> click.Command:
     @stage_options(source=stage.subject == "source", run_id=_RUN_ID[stage.subject])
     def command(**given: Any) -> None:
         options = Options(**given)
-        with session(options, stage.name) as context:
+        goes_on = stage.subject == "unfinished run"
+        with session(options, stage.name, goes_on=goes_on) as context:
             own, subject = _subject(context, options, stage)
             said = stage.run(own, subject)
             if "metrics" in stage.writes:

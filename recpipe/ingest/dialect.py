@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from recpipe.ingest.layout import HEAD_BYTES
+from recpipe.ingest.times import DAY_FIRST, is_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ _SAMPLED_LINES = 1000
 _ALIKE = 0.5
 _LATIN_SHARE = 0.01
 _LATIN_LINES = 3
+_LATER_BYTE, _FIRST_BYTE = 0x80, 0xC0
+"""From where on a byte belongs to a letter of several, and is the first of them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def text_of(head: bytes) -> Text | None:
         return None
     latin1 = _is_latin1(head)
     try:
-        content = head.decode()
+        content = _without_cut_letter(head).decode()
     except UnicodeDecodeError:
         content = head.decode("latin-1")
     content = content.removeprefix(_BOM).removeprefix(_BOM.encode().decode("latin-1"))
@@ -164,33 +166,46 @@ def delimiter_of(text: Text) -> str:
 
 
 def header_of(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
-    """The first row, if its cells differ, none is a number, and below one are mostly numbers."""
-    if not rows or len(rows[0]) != Counter(map(len, rows)).most_common(1)[0][0]:
+    """The first row, if none of its cells is a value, and below it some column is mostly values.
+
+    A value is a number or an instant. The row may be no header of these columns, but a title above
+    them, and have another width.
+    """
+    if not rows:
         return None
     names = [name.strip() for name in rows[0]]
-    if len(set(names)) < len(names) or sum(not name for name in names) > 1:
+    if not any(names) or any(map(_is_value, names)):
         return None
-    if any(_is_number(name) or re.match(r"\d{4}-\d{2}-\d{2}", name) for name in names):
-        return None
-    others = [row for row in rows[1:] if len(row) == len(names)]
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    others = [row for row in rows[1:] if len(row) == width]
     if not others:
         return names
-    for place in range(len(names)):
-        numbers = sum(
-            _is_number(row[place]) or bool(re.match(r"\d{4}-\d{2}-\d{2}", row[place]))
-            for row in others
-        )
-        if numbers * 2 > len(others):
+    for place in range(width):
+        if sum(_is_value(row[place]) for row in others) * 2 > len(others):
             return names
     return None
 
 
-def _is_number(text: str) -> bool:
+def _is_value(text: str) -> bool:
+    if is_instant(text) or DAY_FIRST.fullmatch(text):
+        return True
     try:
         float(text.replace(",", "."))
     except ValueError:
         return False
     return True
+
+
+def _without_cut_letter(head: bytes) -> bytes:
+    """The bytes without a letter of UTF-8 that the end of the sample has cut."""
+    if len(head) < HEAD_BYTES:
+        return head
+    for cut in range(1, 4):
+        if head[-cut] >= _FIRST_BYTE:
+            return head[:-cut]
+        if head[-cut] < _LATER_BYTE:
+            break
+    return head
 
 
 def _is_latin1(head: bytes) -> bool:

@@ -81,7 +81,7 @@ class Layout:
         width: fields in a line; 0 for formats that name their columns.
         delimiter: what separates them; a blank stands for any number of blanks.
         header: the header line, which is no row; None where there is none.
-        form: how `timestamp` is written; None where there are no times.
+        form: how `timestamp` is written; None where there is no such field.
         format: the name of the format that reads it, see `formats`.
         quoted: whether fields may stand in quotes beside a delimiter that never quotes.
         escape: what stands before a quote within quotes.

@@ -89,13 +89,20 @@ def chosen_columns(
     columns = known_columns(names) if header else {}
     for field, column in given.items():
         columns.pop(field, None)
-        place = _place(names, column, header=header)
+        place = place_of(names, column, header=header)
         if place is not None:
             columns[field] = place
     return columns
 
 
-def _place(names: Sequence[str], column: str | int, *, header: bool) -> int | None:
+def place_of(names: Sequence[str], column: str | int, *, header: bool) -> int | None:
+    """The position of a column that the settings name or number from 1; None if it is not there.
+
+    Args:
+        names: of the columns.
+        column: its name, or its number.
+        header: whether `names` are names at all; otherwise only numbers count.
+    """
     if isinstance(column, int):
         return column - 1 if 1 <= column <= len(names) else None
     if not header or not column:

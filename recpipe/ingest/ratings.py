@@ -27,7 +27,7 @@ from recpipe.ingest.rules import (
     Rule,
     check_rows,
 )
-from recpipe.ingest.times import in_period, instant
+from recpipe.ingest.times import in_period, instant, is_void
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,7 +137,8 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         unrated = F.coalesce(number == 0, F.lit(False))
     if rules.unrated and "rating" in fields:
         unrated = unrated | F.coalesce(number.isin(*rules.unrated), F.lit(False))
-    ids = ["user", "item", *(["timestamp"] if layout.form is not None else [])]
+    timed = layout.form is not None and layout.form.unit != "void"
+    ids = ["user", "item", *(["timestamp"] if timed else [])]
     if "rating" in fields and rules.scale is None:
         ids.append("rating")
     missing = reduce(or_, [F.coalesce(F.col(name) == "", F.lit(True)) for name in ids])
@@ -149,7 +150,11 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         Rule(NOT_A_NUMBER, ~unrated & (F.isnan(number) | (F.abs(number) == float("inf")))),
         Rule(OFF_SCALE, ~unrated & ~on_scale),
     ]
-    if layout.form is not None:
+    if layout.form is not None and not timed:
+        # What a file's beginning told holds of all of it, or of none.
+        checks.append(Rule(OUT_OF_RANGE, ~is_void("timestamp")))
+        good = good & is_void("timestamp")
+    elif layout.form is not None:
         # Numbers that only say what came first are no instants that could be late.
         ordered = layout.form.unit == "order"
         later = F.col("rated_at") >= F.lit(rules.period.end)

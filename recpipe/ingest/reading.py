@@ -81,24 +81,16 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
         meaning = _meaning(values, source, settings, rated="rating" in fields)
         rated = _stage(source, groups, meaning, settings, period, scratch)
         for _ in range(_MAX_READS - 1):
-            new_groups = groups
-            if _cut_in_quotes(rated, groups):
-                new_groups = [_multiline(group) for group in groups]
-            found = meaning
-            if "rating" in fields and _in_doubt(rated, meaning, settings):
-                found = _meaning(rated.histogram(), source, settings, rated=True)
-            if new_groups == groups and (found.feedback, found.scale) == (
-                meaning.feedback,
-                meaning.scale,
-            ):
+            corrected = _corrected(rated, groups, meaning, source, settings)
+            if corrected is None:
                 break
-            second = _stage(source, new_groups, found, settings, period, scratch)
-            if new_groups != groups and second.kept <= rated.kept:
+            second = _stage(source, *corrected, settings, period, scratch)
+            if corrected[0] != groups and second.kept <= rated.kept:
                 # A quote that is nowhere closed would take the rest of the file with it.
                 second.close()
                 break
             rated.close()
-            rated, groups, meaning = second, new_groups, found
+            rated, (groups, meaning) = second, corrected
     logger.info(
         "feedback is %s: %s%s",
         meaning.feedback,
@@ -108,6 +100,23 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
     for name, reason in recognised.ignored.items():
         logger.info("%s is not read: %s", name, reason)
     return Reading(rated, meaning, _repeated(settings, meaning, rated="rating" in fields))
+
+
+def _corrected(
+    rated: StagedRatings,
+    groups: list[Group],
+    meaning: Meaning,
+    source: Source,
+    settings: Ingest,
+) -> tuple[list[Group], Meaning] | None:
+    """How the ratings must be read once more, all of them being known; None if they need not be."""
+    new_groups, found = groups, meaning
+    if _cut_in_quotes(rated, groups):
+        new_groups = [_multiline(group) for group in groups]
+    if "rating" in groups[0].layout.fields and _in_doubt(rated, meaning, settings):
+        found = _meaning(rated.histogram(), source, settings, rated=True)
+    same = (found.feedback, found.scale) == (meaning.feedback, meaning.scale)
+    return None if same and new_groups == groups else (new_groups, found)
 
 
 def _meaning(

@@ -19,7 +19,7 @@ from recpipe.feedback import Scale
 from recpipe.ingest.dialect import is_wide
 from recpipe.ingest.formats import FORMATS, GivenColumns, Look
 from recpipe.ingest.formats.text import DATA
-from recpipe.ingest.names import is_count, known_names, plain
+from recpipe.ingest.names import is_count, known_names, place_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,9 @@ _OWN_NAMES: Mapping[Kind, tuple[str, ...]] = {
     "genres": ("u.genre",),
 }
 _SPLIT = re.compile(r"\.(base|test)$")
-_COPY = re.compile(r"(backup|copy|small|sample|subset|old|bak|tmp)", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_COPY = frozenset({"backup", "copy", "small", "sample", "subset", "old", "bak", "tmp"})
+"""Words in the name of a file that holds again what another holds."""
 """In names of files that repeat some of the ratings of a file that has the release's own name."""
 
 _MAGIC = (
@@ -178,6 +180,8 @@ def recognise(
     if not rated:
         raise _not_recognised(seen, source, given)
     ratings, ignored = _choose_ratings(rated, source)
+    for one in ratings:
+        _check_given(one, source, given)
     for one in seen:
         if one.look.kind is None and one.look.may_rate:
             raise _unreadable(one, source)
@@ -205,6 +209,25 @@ def recognise(
         columns=columns,
         ignored=ignored,
     )
+
+
+def _check_given(one: _Seen, source: str, given: GivenColumns) -> None:
+    """Raise InputError if a column that the settings name is not there."""
+    names, folders = one.look.names, list(one.sample.partitions)
+    for name, column in given.columns.items():
+        if column == "" or not names:
+            continue
+        places = (
+            place_of(names, column, header=_headed(one)),
+            place_of(folders, column, header=True),
+        )
+        if places == (None, None):
+            setting = f"ingest.columns.{name.replace('timestamp', 'time')}"
+            raise InputError(
+                f"{source}: {one.sample.path} has no column {column}, which {setting} names: it has"
+                f" {', '.join(names[:20])}",
+                hint='name one of them, number it from 1, or set "" where there is none',
+            )
 
 
 def _part(kind: Kind, chosen: Sequence[_Seen]) -> Part:
@@ -245,7 +268,7 @@ def _choose_ratings(rated: Sequence[_Seen], source: str) -> tuple[list[_Seen], d
         parts = [one for one in parts if one.sample.path not in ignored]
     first = next((one for one in parts if one.look.rows), parts[0])
     for one in parts:
-        same_fields = one.look.layout.fields == first.look.layout.fields or not one.look.rows
+        same_fields = _fields(one) == _fields(first) or not one.look.rows
         if not same_fields or _headed(one) != _headed(first):
             raise InputError(
                 f"{source}: files of ratings that differ in their columns: {one.sample.path} has"
@@ -258,10 +281,18 @@ def _choose_ratings(rated: Sequence[_Seen], source: str) -> tuple[list[_Seen], d
 
 def _belongs(one: _Seen, own: _Seen) -> bool:
     """Whether a file goes on where the one with the release's own name ends."""
-    if _COPY.search(one.sample.name) or _headed(one) != _headed(own):
+    copy = any(word.lower() in _COPY for word in _WORD.findall(one.sample.name))
+    if copy or _headed(one) != _headed(own):
         return False
     # A list of what people want to read, beside what they rated, has no ratings.
     return "rating" in one.look.layout.fields or "rating" not in own.look.layout.fields
+
+
+def _fields(one: _Seen) -> list[str]:
+    """The fields of a file that its beginning has values of."""
+    layout = one.look.layout
+    void = layout.form is not None and layout.form.unit == "void"
+    return [name for name in layout.fields if not (void and name == "timestamp")]
 
 
 def _headed(one: _Seen) -> bool:
@@ -270,7 +301,7 @@ def _headed(one: _Seen) -> bool:
 
 
 def _described(one: _Seen) -> str:
-    fields = [name.replace("timestamp", "time") for name in one.look.layout.fields]
+    fields = [name.replace("timestamp", "time") for name in _fields(one)]
     shown = f"{', '.join(fields)} (in {', '.join(one.look.names[:20])})"
     return shown if _headed(one) else f"no header, {shown}"
 

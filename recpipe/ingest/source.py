@@ -13,6 +13,7 @@ from recpipe.ingest.archive import MAGIC, Limits, open_archive
 from recpipe.ingest.dialect import is_wide
 from recpipe.ingest.formats import GivenColumns, delta, parquet
 from recpipe.ingest.layout import HEAD_BYTES, Sample
+from recpipe.ingest.listing import Listing
 from recpipe.ingest.packed import GZIP, narrow_head, plain_copy, unpacked_head
 from recpipe.ingest.ratings import Group
 from recpipe.ingest.recognition import RecognisedSource, recognise
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _MAX_FILES = 10_000
 """Files below a folder above which it cannot be meant as a source."""
-_COMMITTED = "_SUCCESS"
 _ZIPPED_SHARE = 4
 """Text is about so many times as long as its gzip: for an estimate of its size."""
 
@@ -115,7 +115,7 @@ class Source:
         ]
 
     def fingerprint(self) -> dict[str, tuple[int, str]]:
-        """Size and SHA-256 of every file that is read, by its name; of a Delta table, its log's."""
+        """Size and SHA-256 of every file that is read, by its name; of a Delta table its commit."""
         return {name: self._digest(name, uri) for name, uri in sorted(self.uris.items())}
 
     def _digest(self, name: str, uri: str) -> tuple[int, str]:
@@ -123,7 +123,7 @@ class Source:
             return self._known[name]
         fs, place = self._packed.get(name, (self.store(uri), uri))
         if fs.is_dir(place):
-            place = list(walk(fs, f"{place}/{delta.LOG}"))[-1]
+            place = delta.newest_commit(fs, place)
         return fs.size(place), fs.sha256(place)
 
 
@@ -209,40 +209,25 @@ def _below(fs: FileSystem, uri: str, spark: SparkSession) -> dict[str, _File]:
 
     The files of a Delta table are one: its log says which of them are in it.
     """
-    places: dict[str, str] = {}
-    tables: set[str] = set()
-    committed: set[str] = set()
+    listing = Listing()
     for place in walk(fs, uri):
-        name = place.removeprefix(f"{uri}/")
-        path = PurePosixPath(name)
-        if delta.LOG in path.parts:
-            tables.add("/".join(path.parts[: path.parts.index(delta.LOG)]))
-        if path.name == _COMMITTED:
-            committed.add(str(path.parent))
-        if any(part.startswith(".") or _hidden(part) for part in path.parts):
-            continue
-        places[name] = place
-        if len(places) > _MAX_FILES:
+        listing.add(place.removeprefix(f"{uri}/"))
+        if len(listing.names) > _MAX_FILES:
             raise InputError(
                 f"{uri}: more than {_MAX_FILES:,} files", hint="give the folder of one release"
             )
     files: dict[str, _File] = {}
-    for table in sorted(tables):
+    for table in sorted(listing.tables):
         name = table or PurePosixPath(uri).name
         place = f"{uri}/{table}" if table else uri
         sample = Sample(name, delta.schema_of(spark, place), table="delta")
         files[name] = _File(sample, place, fs)
-    for name, place in places.items():
-        if any(not table or name.startswith(f"{table}/") for table in tables):
+    for name in listing.names:
+        if any(not table or name.startswith(f"{table}/") for table in listing.tables):
             continue
-        done = any(str(parent) in committed for parent in PurePosixPath(name).parents)
-        files[name] = _looked_at(fs, name, place, committed=done)
+        committed = listing.is_committed(name)
+        files[name] = _looked_at(fs, name, f"{uri}/{name}", committed=committed)
     return files
-
-
-def _hidden(part: str) -> bool:
-    """Whether Spark leaves a file or folder of this name out: `_SUCCESS`, but not `_id=1`."""
-    return part.startswith("_") and "=" not in part
 
 
 def _copied(file: _File, scratch: Folder, limits: Limits, number: int) -> str:
@@ -282,13 +267,22 @@ def _members(
     uris: dict[str, str] = {}
     known: dict[str, tuple[int, str]] = {}
     with _local_copy(fs, uri) as local, open_archive(local, name=uri, limits=limits) as archive:
-        heads = {name: archive.head(name, HEAD_BYTES) for name in archive.members}
+        listing = Listing()
+        for name in archive.members:
+            listing.add(name)
+        if listing.tables:
+            raise InputError(
+                f"{uri}: {min(listing.tables) or 'its root'} is a Delta table in a zip",
+                hint="unpack it first: which of its files count, only its log can say",
+            )
+        heads = {name: archive.head(name, HEAD_BYTES) for name in listing.names}
         with tempfile.TemporaryDirectory(prefix="recpipe-", dir=own) as folder:
             typed = [name for name, head in heads.items() if head.startswith(parquet.MAGIC)]
             early = archive.unpack(typed, _new(Path(folder) / "typed"))
             samples, packed = [], set()
             for name, head in heads.items():
                 sample, copied = _sample(name, head, compressed=True)
+                sample = replace(sample, committed=listing.is_committed(name))
                 if name in early:
                     sample = replace(sample, footer=_footer(early[name].path))
                 if copied or head.startswith(GZIP):

@@ -19,10 +19,11 @@ _FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 TimeUnit = Literal[
     "seconds", "milliseconds", "microseconds", "nanoseconds", "text", "pattern", "order",
-    "numbers", "words",
+    "numbers", "words", "void",
 ]  # fmt: skip
 """How instants are written: since 1970 in a unit; ISO 8601; by a pattern; numbers that only say
-what came first. `numbers` and `words` are none of these, and cannot be read without a setting."""
+what came first. `numbers` and `words` are none of these, and cannot be read without a setting.
+`void`: there is none, all values are 0 or empty."""
 
 ORDER = "order"
 """The setting `time_format` of numbers that only say what came first."""
@@ -31,6 +32,8 @@ PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanos
 _MICROSECONDS = 10**6
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _ISO = re.compile(r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}")
+DAY_FIRST = re.compile(r"\s*[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}.*")
+"""A date whose parts may stand in any order: an instant, though not one that can be read."""
 _COMPACT_DATE = re.compile(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 
 
@@ -68,10 +71,8 @@ class TimeForm:
     floats: bool = False
 
 
-def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None:  # noqa: PLR0911 - one for each form
+def time_form(values: Iterable[str], time_format: str = "") -> TimeForm:  # noqa: PLR0911 - one for each form
     """How a column of instants is written, by the majority of some of its values.
-
-    None where they are no instants and all the same, 0 for instance: the source has no times.
 
     Args:
         values: as they are written; empty ones tell nothing.
@@ -87,7 +88,7 @@ def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None: 
             return TimeForm("order", floats=floats)
         return TimeForm("pattern", pattern=time_format)
     if not given:
-        return None if values else TimeForm("seconds")
+        return TimeForm("void" if values else "seconds")
     if len(numbers) * 2 >= len(given):
         if sum(bool(_COMPACT_DATE.fullmatch(v)) for v in given) * 2 > len(given):
             return TimeForm("pattern", pattern="yyyyMMdd")
@@ -95,7 +96,7 @@ def time_form(values: Iterable[str], time_format: str = "") -> TimeForm | None: 
         if unit is not None:
             return TimeForm(unit, floats=floats)
         if len(set(given)) == 1 and numbers[0] <= 0:
-            return None
+            return TimeForm("void")
         return TimeForm("numbers", floats=floats)
     iso = sum(bool(_ISO.match(v)) for v in given)
     return TimeForm("text" if iso * 2 >= len(given) else "words")
@@ -110,6 +111,12 @@ def _unit(value: float) -> TimeUnit | None:
     return None
 
 
+def is_void(column: str) -> Column:
+    """Whether a timestamp as text is none at all: missing, empty, 0 or below."""
+    value = F.col(column)
+    return F.coalesce((value == "") | (_as_float(value) <= 0), value.isNull())
+
+
 def is_instant(text: str) -> bool:
     """Whether a text can only be meant as an instant: an ISO date, or a number of a known unit."""
     text = text.strip()
@@ -121,6 +128,8 @@ def is_instant(text: str) -> bool:
 def instant(column: Column | str, form: TimeForm, period: Period) -> Column:  # noqa: PLR0911 - one for each unit
     """A timestamp as text to an instant; null if it is not one, before 1990, or from 2100 on."""
     value = F.col(column) if isinstance(column, str) else column
+    if form.unit == "void":
+        return F.lit(None).cast("timestamp")
     if form.unit == "text":
         # The cast alone takes a bare year and a time of today for timestamps as well.
         dashed = F.regexp_replace(value, r"^(\d{4})/(\d{2})/(\d{2})", "$1-$2-$3")

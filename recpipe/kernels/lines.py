@@ -26,6 +26,7 @@ _EXACT_DIGITS = 15
 _FEED, _RETURN, _SPACE, _QUOTE, _MINUS, _POINT, _ZERO, _NINE, _ASCII = (
     10, 13, 32, 34, 45, 46, 48, 57, 128,
 )  # fmt: skip
+_NO_TIME = -1
 _UNREAD, _USER, _ITEM, _RATING, _TIME = range(5)
 """What a field is."""
 
@@ -41,7 +42,7 @@ class Rules(NamedTuple):
         header: the line that is no row; empty where there is none.
         width: fields in a line.
         at: (4,) positions of user, item, rating and timestamp; -1 for a rating or timestamp that
-            lines do not have: ratings are 1 then, times 0.
+            lines do not have: ratings are 1 then, times -1.
         scale: (3,) least and most rating, and the step; 0 for a step: any number between them.
         period: (2,) the first valid instant, and the first one after, in the unit of the source.
     """
@@ -78,7 +79,7 @@ def parse(text: NDArray[np.uint8], rules: Rules) -> Parsed:
     """Parse whole lines, each of them ended by a line feed."""
     lines = int(np.count_nonzero(text == _FEED))
     users, items = np.empty(lines, np.int64), np.empty(lines, np.int64)
-    ratings, times = np.ones(lines, np.float32), np.zeros(lines, np.int64)
+    ratings, times = np.ones(lines, np.float32), np.full(lines, _NO_TIME, np.int64)
     kinds, starts = np.empty(lines, np.uint8), np.empty(lines + 1, np.int64)
     roles = np.full(rules.width, _UNREAD, np.int64)
     for place, role in zip(rules.at, (_USER, _ITEM, _RATING, _TIME), strict=True):

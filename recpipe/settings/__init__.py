@@ -106,6 +106,7 @@ def load(
     overrides: Sequence[str] = (),
     given: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    complete: bool = True,
 ) -> Settings:
     """Settings from the file, the environment, `key=value` overrides and flags, in that order.
 
@@ -115,6 +116,9 @@ def load(
         overrides: `section.key=value`, the value as TOML or a bare word.
         given: `section.key` to a value that needs no parsing, from flags of their own.
         environment: in place of the process's own.
+        complete: False where the settings of a run are to come before these and are not known yet.
+            What contradicts a default is then no error, and only the sections `session` and
+            `storage` are taken.
 
     Raises:
         UsageError: for a file that cannot be read, an unknown key or an invalid value. It names
@@ -131,7 +135,11 @@ def load(
     try:
         return Settings.model_validate(sources.tree)
     except ValidationError as error:
-        raise refusal(error, Settings, sources) from error
+        # What is wrong with a single setting has its name, and not only that of its section.
+        if complete or any(len(found["loc"]) > 1 for found in error.errors()):
+            raise refusal(error, Settings, sources) from error
+    tree = {name: sources.tree[name] for name in ("session", "storage") if name in sources.tree}
+    return Settings.model_validate(tree)
 
 
 def as_toml(section: str | None = None) -> str:

@@ -3,6 +3,15 @@
 from recpipe.split.counts import SplitCounts, count_parts
 from recpipe.split.leaks import check_no_leak
 from recpipe.split.parts import PARTS, SplitParts
-from recpipe.split.splitter import Outcome, split
+from recpipe.split.splitter import BY_TIME, Outcome, split
 
-__all__ = ["PARTS", "Outcome", "SplitCounts", "SplitParts", "check_no_leak", "count_parts", "split"]
+__all__ = [
+    "BY_TIME",
+    "PARTS",
+    "Outcome",
+    "SplitCounts",
+    "SplitParts",
+    "check_no_leak",
+    "count_parts",
+    "split",
+]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from recpipe.storage import Stored
 
 
-_BY_TIME = frozenset({"global_time", "user_fraction", "last_n", "leave_one_out", "k_fold_users"})
+BY_TIME = frozenset({"global_time", "user_fraction", "last_n", "leave_one_out", "k_fold_users"})
+"""Strategies that hold out what is later: of all ratings, or of each user's."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def split(
         # Whoever names instants does not want a split at random.
         settings = settings.model_copy(update={"strategy": "global_time"})
     if settings.strategy != "auto":
-        if settings.strategy in _BY_TIME and times != "some":
+        if settings.strategy in BY_TIME and times != "some":
             lack = "no instants" if times == "none" else "one instant for all"
             raise UsageError(
                 f"split.strategy {settings.strategy} needs instants, and the ratings have {lack}",

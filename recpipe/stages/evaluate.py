@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recpipe import evaluation
+from recpipe import split as splits
 from recpipe.contracts import EVALUATION
 from recpipe.feedback import liked_from
 from recpipe.ranking.pairs import packed_pairs
@@ -21,9 +22,7 @@ from recpipe.stages.fit import FALLBACK, fitted_models, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
-    from recpipe import split as splits
     from recpipe.models.base import FittedModel
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
@@ -51,29 +50,42 @@ def evaluate(context: Context, run: Run) -> None:
                 ("validation", [parts.train]),
                 ("test", [parts.train, parts.validation]),
             ):
-                seen = _seen(context, run, before, until=parts.cutoffs.get(f"{part}_from"))
+                seen = _seen(context, run, parts, part, before)
                 rows += _metrics_of(context, run, models, parts, part, seen=seen)
         run.folder.write_json("metrics.json", evaluation.document(rows, failed=failed))
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
 
 
 def _seen(
-    context: Context, run: Run, rated: Sequence[DataFrame], *, until: datetime | None
+    context: Context,
+    run: Run,
+    parts: splits.SplitParts,
+    part: str,
+    rated: Sequence[DataFrame],
 ) -> DataFrame:
     """(user, item) that are no candidates: what was rated before, or seen without a rating.
+
+    Where the split holds out what is later, what was seen from the cutoff on does not count. Where
+    there is no cutoff for all, a user's is the first instant that is held out.
 
     Args:
         context: of the stage.
         run: whose source it is.
-        rated: the parts that come before the one that models are evaluated on.
-        until: what was seen at this instant or later does not count, where one cuts all ratings.
+        parts: of the fold.
+        part: the one that models are evaluated on.
+        rated: the parts that come before it.
     """
-    frames = [part.select("user", "item") for part in rated]
+    frames = [before.select("user", "item") for before in rated]
     more = unrated(context, run)
-    if more is not None:
-        if until is not None:
-            more = more.where(F.col("rated_at").isNull() | (F.col("rated_at") < F.lit(until)))
-        frames.append(more.select("user", "item"))
+    if more is None:
+        return reduce(DataFrame.unionByName, frames)
+    if run.manifest["split"]["strategy"] in splits.BY_TIME:
+        cutoff = parts.cutoffs.get(f"{part}_from")
+        own = parts.stored[part].frame.groupBy("user").agg(F.min("rated_at").alias("own"))
+        until = F.col("own") if cutoff is None else F.lit(cutoff)
+        later = F.coalesce(F.col("rated_at") >= until, F.lit(False))
+        more = more.join(own, "user", "left").where(~later)
+    frames.append(more.select("user", "item"))
     return reduce(DataFrame.unionByName, frames)
 
 

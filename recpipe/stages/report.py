@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from recpipe import publish as publishing
@@ -10,6 +11,8 @@ from recpipe.stages.context import Context, table
 
 if TYPE_CHECKING:
     from recpipe.storage import Run
+
+logger = logging.getLogger(__name__)
 
 
 def report(context: Context, run: Run) -> str:
@@ -24,6 +27,12 @@ def report(context: Context, run: Run) -> str:
 def _people(context: Context, run: Run) -> list[publishing.Profile]:
     """Three people of few, middling and many ratings, with what the run recommends to them."""
     if "recommended" not in run.manifest:
+        return []
+    if not context.tables.keeps("ratings", version=run.manifest["tables"]["ratings"]):
+        logger.warning(
+            "the page shows no lists of people: two ingests have replaced the ratings of run %s",
+            run.id,
+        )
         return []
     ratings = table(context, run, "ratings")
     titled = "movies" in run.manifest["tables"]

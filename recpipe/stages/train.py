@@ -40,7 +40,7 @@ def train(context: Context, run: Run) -> None:
                 fits = [_train_one(context, run, name, parts) for parts in folds]
             except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
                 last = error
-                needed = settings.train.on_failure == "stop" or settings.publish.model == name
+                needed = settings.train.on_failure == "stop" or name in _to_publish(context, run)
                 replaced = note_failure(context, run, name, error, needed=needed)
                 if replaced and FALLBACK not in [*run.manifest["models"], *waiting]:
                     waiting.append(FALLBACK)
@@ -48,6 +48,13 @@ def train(context: Context, run: Run) -> None:
                 run.add("models", {name: {"folds": fits}})
         if last is not None and not run.manifest["models"]:
             raise last
+
+
+def _to_publish(context: Context, run: Run) -> set[str]:
+    """The model that `publish.model` names, and what takes its place once it has failed."""
+    named = context.settings.publish.model
+    replaced = named in {entry["failed"] for entry in run.manifest["fallbacks"]}
+    return {named, FALLBACK} if replaced else {named}
 
 
 def _in_order(context: Context, run: Run) -> list[str]:

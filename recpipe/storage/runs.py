@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
+from recpipe.storage.paths import absolute, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +125,7 @@ class Runs:
         """Every run that has a manifest, oldest first."""
         names = [name for name in self.folder.list() if RUN_ID.fullmatch(name)]
         runs = [self._load(name) for name in names if self._exists(name)]
-        return sorted(runs, key=lambda run: (str(run.manifest.get("started_at", "")), run.id))
+        return sorted(runs, key=lambda run: _age(run.manifest, run.id))
 
     def _folder(self, run_id: str) -> Folder:
         folder = self.folder / run_id
@@ -136,3 +138,30 @@ class Runs:
     def _load(self, run_id: str) -> Run:
         folder = self._folder(run_id)
         return Run(folder, run_id, folder.read_json(_MANIFEST))
+
+
+def local_settings(root: str, run_id: str | None) -> dict[str, Any] | None:
+    """The settings of the run that a later stage goes on with, known before there is a session.
+
+    None where the root is not local or there is no such run: `Runs.unfinished` says which.
+
+    Args:
+        root: the folder given by `--root`.
+        run_id: of the run; None for the newest unfinished one.
+    """
+    folder = local_path(absolute(root))
+    if folder is None or (run_id is not None and not RUN_ID.fullmatch(run_id)):
+        return None
+    found = []
+    for place in (folder / "runs").glob(f"{run_id or '*'}/{_MANIFEST}"):
+        try:
+            manifest = json.loads(place.read_text(encoding="utf-8"))
+            if run_id is not None or manifest.get("status") != FINISHED:
+                found.append((_age(manifest, place.parent.name), manifest["settings"]))
+        except (OSError, ValueError, KeyError, AttributeError):
+            return None
+    return max(found, key=lambda run: run[0])[1] if found else None
+
+
+def _age(manifest: Mapping[str, Any], run_id: str) -> tuple[str, str]:
+    return str(manifest.get("started_at", "")), run_id

@@ -75,6 +75,12 @@ class Tables:
     def has(self, name: str) -> bool:
         return self.exist() and name in self.versions()
 
+    def keeps(self, name: str, *, version: int) -> bool:
+        """Whether a version of a table is still there: of Parquet's, two are kept."""
+        if self.current()["format"] == "delta":
+            return True
+        return (self.folder / name).has_table(_folder_name(version))
+
     def read(self, name: str, *, version: int | None = None) -> DataFrame:
         """A table at its current version, or at one that a run is pinned to.
 

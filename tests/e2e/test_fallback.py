@@ -37,6 +37,20 @@ def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
     assert "als_explicit" in (tmp_path / "root" / "runs" / "f" / "report.html").read_text()
 
 
+def test_where_sgd_fails_as_well_the_run_ends_with_its_error(source: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    ended = recpipe(
+        "run", "--input", source, "--root", root, "--run-id", "f", *DATE, *BREAKS_ALS,
+        "--models", "popularity,als_explicit", "--set", "publish.model=als_explicit",
+        "--set", "sgd.learning_rate=1e30",
+    )  # fmt: skip
+    assert ended.code == 1
+    assert "sgd" in ended.complaint
+    told = manifest(root, "f")
+    assert (told["status"], told["stage"]) == ("failed", "train")
+    assert not (root / "published").exists()
+
+
 def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
     source: Path, tmp_path: Path
 ) -> None:

@@ -59,6 +59,30 @@ def test_stage_by_stage_publishes_what_a_run_does(
     assert "steps is finished" in refused.complaint
 
 
+def test_settings_of_a_later_stage_are_held_against_those_of_the_run(
+    trained: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(trained, root)
+    # The default models have no als_explicit; the run has.
+    succeed("evaluate", "--root", root, "--set", "publish.model=als_explicit")
+    refused = recpipe("evaluate", "--root", root, "--set", "publish.model=sgd")
+    assert refused.code == 2
+    assert "publish.model = sgd" in refused.complaint
+
+
+def test_a_page_is_made_without_people_once_the_ratings_of_its_run_are_gone(
+    recommended: Path, source: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(recommended, root)
+    for _ in range(2):
+        succeed("ingest", "--input", source, "--root", root, *DATE)
+    ended = succeed("report", "--root", root, "--run-id", "steps")
+    assert "no lists of people" in ended.err
+    assert (root / "runs" / "steps" / "report.html").exists()
+
+
 def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_evaluated(
     trained: Path, tmp_path: Path
 ) -> None:

@@ -10,15 +10,18 @@ from functools import cache
 from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from recpipe import ingest as package
 from recpipe.contracts import INGESTED
 from recpipe.errors import InputError, UsageError
 from recpipe.feedback import Scale
+from recpipe.ingest.formats.delta import newest_commit
 from recpipe.ingest.settings import Ingest
 from recpipe.storage import Folder, Tables
+from recpipe.storage.local import LocalFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -390,3 +393,94 @@ def test_ml_latest_small_is_read_to_the_last_row(
     assert (movies[171749]["year"], movies[171749]["genres"]) == (2006, [])
     assert sum(row["year"] is None for row in movies.values()) == 12
     assert sum(not row["genres"] for row in movies.values()) == 34
+
+
+def in_lines(path: Path, *fields: Callable[[int], object], count: int = 2000) -> Path:
+    """A file of ratings: users 0 to 49, each item once; `fields` give the rating and the time."""
+    lines = [",".join(map(str, (i % 50, i, *(field(i) for field in fields)))) for i in range(count)]
+    path.write_text("\n".join(["userId,movieId,rating,timestamp", *lines]) + "\n")
+    return path
+
+
+def test_likes_and_dislikes_are_ratings_in_whatever_order_they_stand(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    source = in_lines(tmp_path / "r.csv", lambda i: int(i < 1500), lambda i: T + i)
+    report = ingest(source, Folder(spark, tmp_path / "root"))
+    assert report.meaning.feedback == "explicit"
+    assert report.meaning.scale == Scale(min=0, max=1, step=1)
+    assert (report.ratings.kept, report.ratings.unrated) == (2000, 0)
+
+
+def test_instants_that_begin_after_many_zeros_are_not_left_out(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    source = in_lines(tmp_path / "r.csv", lambda i: 1 + i % 5, lambda i: T + i if i > 1200 else 0)
+    with pytest.raises(InputError, match="timestamp out of range") as refused:
+        ingest(source, Folder(spark, tmp_path / "root"))
+    assert "ingest.columns.time" in refused.value.hint
+    zeros = in_lines(tmp_path / "zeros.csv", lambda i: 1 + i % 5, lambda _: 0)
+    report = ingest(zeros, Folder(spark, tmp_path / "zeros"))
+    assert (report.times, report.ratings.kept) == ("none", 2000)
+
+
+@pytest.mark.parametrize("text_ids", [False, True])
+def test_numbers_that_say_what_came_first_may_begin_with_zero(
+    spark: SparkSession, tmp_path: Path, text_ids: bool
+) -> None:
+    source = in_lines(tmp_path / "r.csv", lambda i: 1 + i % 5, lambda i: i, count=300)
+    if text_ids:
+        source.write_text(source.read_text().replace("\n", "\nu"))
+    root = Folder(spark, tmp_path / "root")
+    report = ingest(source, root, time_format="order")
+    assert report.ratings.kept == 300
+    first = Tables(root).read("ratings").where("item_id = '0'").collect()
+    assert [row.rated_at for row in first] == [datetime(1970, 1, 1)]  # noqa: DTZ001 - as collected
+
+
+def test_a_delta_table_in_a_zip_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    packed = tmp_path / "m.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("t/_delta_log/00000000000000000000.json", "t/part-0.parquet"):
+            archive.writestr(name, b"{}")
+    with pytest.raises(InputError, match="a Delta table in a zip"):
+        ingest(packed, Folder(spark, tmp_path / "root"))
+
+
+def test_an_empty_part_of_a_job_that_ended_well_is_read_from_a_zip_too(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    packed = tmp_path / "job.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("job/_SUCCESS", b"")
+        archive.writestr("job/part-00000.csv", RELEASES["25m"]["ml-25m/ratings.csv"])
+        archive.writestr("job/part-00001.csv", b"")
+    report = ingest(packed, Folder(spark, tmp_path / "root"))
+    assert report.ratings.kept == 3
+    assert report.ignored == {"job/part-00001.csv": "has 0 bytes"}
+
+
+@pytest.mark.parametrize(
+    ("days", "form"), [(("20140621", "20140622"), ""), (("21-06-2014", "22-06-2014"), "dd-MM-yyyy")]
+)
+def test_folders_of_parquet_give_instants_in_every_form(
+    spark: SparkSession, tmp_path: Path, days: tuple[str, str], form: str
+) -> None:
+    for day in days:
+        frame = spark.range(40).selectExpr("id userId", f"{day[:2]} movieId", "3.0 rating")
+        frame = frame.withColumn("movieId", frame.movieId + int(day == days[0]))
+        frame.coalesce(1).write.parquet(str(tmp_path / "p" / f"date={day}"))
+    root = Folder(spark, tmp_path / "root")
+    assert ingest(tmp_path / "p", root, time_format=form, feedback="explicit").ratings.kept == 80
+    found = {str(row.rated_at)[:10] for row in Tables(root).read("ratings").collect()}
+    assert found == {"2014-06-21", "2014-06-22"}
+
+
+def test_the_fingerprint_of_a_delta_table_is_that_of_its_newest_commit(tmp_path: Path) -> None:
+    place = tmp_path / "table"
+    write_deltalake(place, pa.table({"a": [1]}))
+    DeltaTable(place).create_checkpoint()
+    fs = LocalFileSystem()
+    assert newest_commit(fs, f"file://{place}").endswith("/00000000000000000000.json")
+    write_deltalake(place, pa.table({"a": [2]}), mode="append")
+    assert newest_commit(fs, f"file://{place}").endswith("/00000000000000000001.json")

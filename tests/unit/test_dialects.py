@@ -77,12 +77,12 @@ def test_given_columns_come_before_known_names_and_an_empty_one_is_none() -> Non
         (["20140621"], TimeForm("pattern", "yyyyMMdd")),
         (["21/06/2014"], TimeForm("words")),
         (["1", "2", "3"], TimeForm("numbers")),
-        (["0", "0"], None),
-        (["", ""], None),
+        (["0", "0"], TimeForm("void")),
+        (["", ""], TimeForm("void")),
         ([], TimeForm("seconds")),
     ],
 )
-def test_the_way_instants_are_written_is_seen(values: list[str], form: TimeForm | None) -> None:
+def test_the_way_instants_are_written_is_seen(values: list[str], form: TimeForm) -> None:
     assert time_form(values) == form
 
 
@@ -99,6 +99,65 @@ def test_a_header_whose_names_are_not_known_is_never_read_by_position() -> None:
         text = "\n".join(delimiter.join(line) for line in lines)
         with pytest.raises(InputError, match="who, what, how, when"):
             release_of(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "row"),
+    [
+        ("sep=;\nmovieId;userId;rating;timestamp", "{item};{user};4.0;{time}"),
+        ("My films", "{item},{user},4.0,{time}"),
+        ("track,listener,played", "song-{item},u{user},2014/06/21"),
+        ("track,listener,played", "song-{item},u{user},21.06.2014"),
+        ("track,listener,stars,played_at,", "{item},{user},4.0,{time}"),
+        ("track,track,stars,played_at", "{item},{user},4.0,{time}"),
+    ],
+)
+def test_a_first_line_that_is_no_row_keeps_a_file_from_being_read_by_position(
+    first: str, row: str
+) -> None:
+    lines = [row.format(item=i % 60, user=i, time=T + i) for i in range(500)]
+    with pytest.raises(InputError, match=r"its first line|among its names"):
+        release_of("\n".join([first, *lines]))
+
+
+def test_a_column_that_the_settings_name_must_be_there() -> None:
+    text = f"userId,movieId,rating,timestamp\n1,2,3,{T}\n"
+    for field, column in (("rating", "ratng"), ("timestamp", "tmestamp"), ("rating", 9)):
+        with pytest.raises(InputError, match=f"no column {column}") as refused:
+            release_of(text, columns={field: column})
+        assert "userId, movieId, rating, timestamp" in refused.value.message
+    layout = release_of(text, columns={"rating": ""}).parts["ratings"].layout
+    assert layout.fields == ("item", "timestamp", "user")
+
+
+def test_a_letter_that_the_sample_cuts_is_no_other_encoding() -> None:
+    header = "пользователь,фильм,оценка"
+    for shift in range(2):
+        head = (header + "\n" + "u" * shift + "ф" * HEAD_BYTES).encode()[:HEAD_BYTES]
+        found = text_of(head)
+        assert found is not None
+        assert found.lines[0] == header
+
+
+def test_a_file_is_a_copy_of_another_by_a_word_in_its_name() -> None:
+    head = f"userId,movieId,rating,timestamp\n1,2,3,{T}\n".encode()
+
+    def ignored(name: str) -> bool:
+        found = recognise([Sample("ratings.csv", head), Sample(name, head)], source="here")
+        return name in found.ignored
+
+    assert all(map(ignored, ("ratings_backup.csv", "ratingsCopy.csv", "ratings-old.csv")))
+    assert not any(map(ignored, ("ratings_holdout.csv", "ratings_gold.csv", "ratings_2.csv")))
+
+
+def test_a_file_without_instants_beside_one_with_them_is_refused() -> None:
+    files = {"a.csv": "0", "b.csv": str(T)}
+    samples = [
+        Sample(name, f"userId,movieId,rating,timestamp\n1,2,3,{time}\n".encode())
+        for name, time in files.items()
+    ]
+    with pytest.raises(InputError, match="differ in their columns"):
+        recognise(samples, source="here")
 
 
 def test_three_columns_without_a_header_are_a_rating_or_an_instant() -> None:

@@ -50,8 +50,8 @@ NUMBERED = "user_id long, item_id long, user int, item int, rating float, rated_
 BATCH = 1 << 16
 """Rows that Spark takes at once without much memory."""
 _SECOND = 1_000_000
-NO_TIME = 0
-"""The instant of ratings without one: 1970 is long before the first that is valid."""
+NO_TIME = -_SECOND
+"""The instant of ratings without one: none is before 1970, where numbers in order begin."""
 
 
 class ChunkRatings(NamedTuple):

@@ -20,7 +20,7 @@ from recpipe.ingest.fast import parsing, passes
 from recpipe.ingest.fast.chunks import LINE
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import POSITION, read_raw_lines, without_ends
-from recpipe.ingest.rules import OFF_SCALE, REASONS, Staged, stage
+from recpipe.ingest.rules import OFF_SCALE, REASONS, UNRATED, Staged, stage
 from recpipe.spark.held import cached
 from recpipe.storage.filesystem import file_system
 
@@ -89,16 +89,16 @@ class StagedRatings:
         return self.general.seen if self.general and self.general.unrated else None
 
     def histogram(self, numbers: int = 100_000) -> dict[float, int]:
-        """How often each value is in the source, those off the scale included.
+        """How often each value is in the source, those off the scale or not rated included.
 
         Args:
             numbers: distinct values that are counted; of more, the most frequent.
         """
         found = passes.histogram(self.chunks) if self.chunks is not None else {}
         if self.general is not None:
-            known = ["reason IS NULL", f"reason = '{OFF_SCALE}'"]
+            valued = f"reason IS NULL OR reason IN ('{OFF_SCALE}', '{UNRATED}')"
             finite = "number IS NOT NULL AND NOT isnan(number) AND abs(number) < 1e30"
-            rows = self.general.frame.where(f"({' OR '.join(known)}) AND {finite}")
+            rows = self.general.frame.where(f"({valued}) AND {finite}")
             counted = rows.groupBy("number").count().orderBy(F.desc("count"), "number")
             for number, count in counted.limit(numbers).collect():
                 value = round(float(number), 6)

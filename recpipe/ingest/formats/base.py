@@ -126,19 +126,13 @@ def rating_look(
         given: of the settings.
     """
     cells = {name: cell(name) for name in layout.fields}
-    columns, folders = dict(layout.columns), dict(layout.folders)
     form = None
     if "timestamp" in cells:
         form = time_form(cells["timestamp"] if rows else (), given.time_format)
-        if form is None:
-            columns.pop("timestamp", None)
-            folders.pop("timestamp", None)
     ratings = cells.get("rating", ())
     commas = sum(bool(_COMMA.fullmatch(v)) for v in ratings)
     completed = replace(
         layout,
-        columns=columns,
-        folders=folders,
         form=form,
         decimal_comma=commas > sum(bool(_POINT.fullmatch(v)) for v in ratings),
         truth=any(value.strip().lower() in {"true", "false"} for value in ratings),

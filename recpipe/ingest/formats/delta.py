@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from recpipe.errors import MissingError
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
     from recpipe.ingest.formats.base import GivenColumns, Look
     from recpipe.ingest.layout import Layout, Sample
+    from recpipe.storage.filesystem import FileSystem
 
 LOG = "_delta_log"
+_COMMIT = re.compile(r"[0-9]{20}\.json")
 
 
 class DeltaFormat:
@@ -41,6 +44,12 @@ class DeltaFormat:
 
 
 FORMAT = DeltaFormat()
+
+
+def newest_commit(fs: FileSystem, uri: str) -> str:
+    """The file of the log that made the newest version of a table."""
+    log = f"{uri}/{LOG}"
+    return f"{log}/{max(name for name in fs.list(log) if _COMMIT.fullmatch(name))}"
 
 
 def schema_of(spark: SparkSession, uri: str) -> bytes:

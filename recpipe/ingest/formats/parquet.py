@@ -117,7 +117,7 @@ def look_by_schema(name: str, schema: pa.Schema, sample: Sample, given: GivenCol
             # By its values, which are read later.
             form = TimeForm("numbers")
     elif "timestamp" in folders:
-        form = TimeForm("text")
+        form = TimeForm("numbers")
     # Files of other types are read apart: Spark reads all that it is given as one of them.
     kinds = tuple(f"{field.name}: {field.type}" for field in schema)
     layout = Layout(

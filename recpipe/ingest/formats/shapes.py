@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recpipe.ingest.names import RATING_COLUMNS
-from recpipe.ingest.times import is_instant
+from recpipe.ingest.times import DAY_FIRST, is_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _FLAGS = 19
 _ITEM_FIELDS = 5 + _FLAGS
 _USER_FIELDS = 5
-_DAY_FIRST = re.compile(r"\s*[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}.*")
 
 RATINGS = (
     RATING_COLUMNS,
@@ -45,7 +44,7 @@ def is_rating(row: Sequence[str], columns: Sequence[str], given: GivenColumns) -
     return (
         _number(time) is not None
         or is_instant(time)
-        or bool(_DAY_FIRST.fullmatch(time))
+        or bool(DAY_FIRST.fullmatch(time))
         or bool(given.time_format and time.strip())
     )
 

@@ -156,7 +156,9 @@ def _beside(
     rows = [row for row in cells(text, delimiter).rows[1:] if len(row) == len(names)]
     form: TimeForm | None = None
     if "timestamp" in columns:
-        form = time_form([row[columns["timestamp"]] for row in rows]) or TimeForm("seconds")
+        form = time_form([row[columns["timestamp"]] for row in rows])
+        # Without an instant such a row is refused.
+        form = TimeForm("seconds") if form.unit == "void" else form
     layout = Layout(
         columns=columns, width=len(names), delimiter=delimiter, header=text.lines[0], form=form
     )
@@ -310,6 +312,14 @@ def _unknown(sample: Sample, text: Text) -> Look:
             names=shown,
             reason="no header, and no columns of user, item, rating or time in their places",
             may_rate=not once and (sample.suffix in DATA or len(rows[0]) > 2),  # noqa: PLR2004 - user, item
+        )
+    if len(header) != _width(rows):
+        return Look(
+            None,
+            names=tuple(header),
+            reason="its first line is neither a row nor the header of its columns (remove what"
+            " stands above the header, or mend it)",
+            may_rate=sample.suffix in DATA,
         )
     known = known_columns(header)
     ids = [known[name] for name in ("user", "item") if name in known]
