@@ -23,7 +23,7 @@ def test_what_a_user_sees_after_his_held_out_rating_stays_a_candidate(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     """Film 9 is the most popular that users 0 to 2 have not rated; 0 and 1 have seen it."""
-    rows = [(user, film, 4.0, T + 10 * film) for user in range(12) for film in range(5)]
+    rows = [(user, film, 3.0 + film % 3, T + 10 * film) for user in range(12) for film in range(5)]
     rows += [(user, 9, 4.0, T) for user in range(6, 12)]
     seen = [(0, 9, "", T + 1000), (1, 9, "", T + 5)]
     lines = [",".join(map(str, row)) for row in (*rows, *seen)]
@@ -35,7 +35,7 @@ def test_what_a_user_sees_after_his_held_out_rating_stays_a_candidate(
     root = Folder(spark, tmp_path / "root")
     context = Context(root, settings, date(2020, 1, 1), Progress(interactive=False))
     run = run_pipeline(context, "one", source=str(source))
-    ids = {
+    ids: dict[str, dict[int, int]] = {
         name: dict(context.tables.read(f"{name}s").select(name, f"{name}_id").collect())
         for name in ("user", "item")
     }

@@ -467,8 +467,7 @@ def test_folders_of_parquet_give_instants_in_every_form(
     spark: SparkSession, tmp_path: Path, days: tuple[str, str], form: str
 ) -> None:
     for day in days:
-        frame = spark.range(40).selectExpr("id userId", f"{day[:2]} movieId", "3.0 rating")
-        frame = frame.withColumn("movieId", frame.movieId + int(day == days[0]))
+        frame = spark.range(40).selectExpr("id userId", f"{days.index(day)} movieId", "3.0 rating")
         frame.coalesce(1).write.parquet(str(tmp_path / "p" / f"date={day}"))
     root = Folder(spark, tmp_path / "root")
     assert ingest(tmp_path / "p", root, time_format=form, feedback="explicit").ratings.kept == 80
