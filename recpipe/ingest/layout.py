@@ -90,7 +90,7 @@ class Layout:
         latin1: whether the bytes are Latin-1, and not UTF-8.
         decimal_comma: whether ratings are written as 3,5.
         truth: whether ratings are written as true and false.
-        whole: ids that are written as 1.0.
+        decimal_ids: ids that are written as 1.0.
         names: of the columns, where the format names them.
         folders: fields that the names of folders give, by the name in there.
     """
@@ -108,7 +108,7 @@ class Layout:
     latin1: bool = False
     decimal_comma: bool = False
     truth: bool = False
-    whole: tuple[str, ...] = ()
+    decimal_ids: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
 

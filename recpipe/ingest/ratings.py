@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recpipe.ingest.layout import Layout
     from recpipe.ingest.times import Period
 
-_WHOLE_ID = r"^(-?[0-9]+)\.0*$"
+_DECIMAL_ID = r"^(-?[0-9]+)\.0*$"
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         F.trim(_id("item", layout)).alias("item"),
         F.trim("rating").alias("rating"),
         F.trim("timestamp").alias("timestamp"),
-        "whole", "sound", "row", "raw", *POSITION,
+        "complete", "sound", "row", "raw", *POSITION,
     )  # fmt: skip
     if layout.form is None:
         rated_at = F.lit(None).cast("timestamp")
@@ -142,10 +142,10 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
     if "rating" in fields and rules.scale is None:
         ids.append("rating")
     missing = reduce(or_, [F.coalesce(F.col(name) == "", F.lit(True)) for name in ids])
-    good = F.col("whole") & F.col("sound") & (F.col("user") != "") & (F.col("item") != "")
+    good = F.col("complete") & F.col("sound") & (F.col("user") != "") & (F.col("item") != "")
     checks = [
         Rule(ENCODING, ~F.col("sound")),
-        Rule(MALFORMED, ~F.col("whole")),
+        Rule(MALFORMED, ~F.col("complete")),
         Rule(MISSING, missing),
         Rule(NOT_A_NUMBER, ~unrated & (F.isnan(number) | (F.abs(number) == float("inf")))),
         Rule(OFF_SCALE, ~unrated & ~on_scale),
@@ -187,7 +187,7 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
 def _id(name: str, layout: Layout) -> Column:
     """An id; one that is written as 1.0, as all of its column are, without its point."""
     column = F.col(name)
-    return F.regexp_replace(column, _WHOLE_ID, "$1") if name in layout.whole else column
+    return F.regexp_replace(column, _DECIMAL_ID, "$1") if name in layout.decimal_ids else column
 
 
 def _number(layout: Layout) -> Column:

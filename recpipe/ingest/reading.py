@@ -16,7 +16,12 @@ from pyspark.sql import functions as F
 from recpipe.errors import InputError
 from recpipe.feedback import Meaning, meaning_of
 from recpipe.ingest import ratings
-from recpipe.ingest.fast.staging import StagedRatings, is_mostly_whole, stage_general, stage_lines
+from recpipe.ingest.fast.staging import (
+    StagedRatings,
+    has_whole_number_ids,
+    stage_general,
+    stage_lines,
+)
 from recpipe.ingest.formats import GivenColumns
 from recpipe.ingest.formats.base import rating_look
 from recpipe.ingest.formats.parquet import nanoseconds_as_numbers
@@ -174,7 +179,7 @@ def _stage(
     values = settings.unrated_values
     known = scale is None or not any(scale.holds(value) for value in values)
     known = known and not (scale is None and values)
-    if not others and known and is_mostly_whole(source.head("ratings"), group.layout):
+    if not others and known and has_whole_number_ids(source.head("ratings"), group.layout):
         return stage_lines(
             group.uris, group.layout, names=names, size=source.size("ratings"), scale=scale,
             period=period, scratch=scratch, unrated=values,

@@ -39,7 +39,7 @@ class HadoopFileSystem:
         self._gateway: Any = spark.sparkContext._gateway  # noqa: SLF001
         self._jvm: Any = spark.sparkContext._jvm  # noqa: SLF001
         self._conf: Any = spark._jsparkSession.sessionState().newHadoopConf()  # noqa: SLF001
-        with _told_in_python(uri):
+        with _hadoop_errors_as_python_errors(uri):
             self._fs: Any = self._plain(uri).getFileSystem(self._conf)
         self._scheme = urlparse(uri).scheme
 
@@ -52,11 +52,11 @@ class HadoopFileSystem:
         return self._plain(uri).makeQualified(self._fs.getUri(), self._fs.getWorkingDirectory())
 
     def exists(self, path: str) -> bool:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             return bool(self._fs.exists(self._path(path)))
 
     def is_dir(self, path: str) -> bool:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             hadoop_path = self._path(path)
             if not self._fs.exists(hadoop_path):
                 return False
@@ -65,15 +65,15 @@ class HadoopFileSystem:
     def list(self, path: str) -> list[str]:
         if not self.is_dir(path):
             return []
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             return sorted(s.getPath().getName() for s in self._fs.listStatus(self._path(path)))
 
     def size(self, path: str) -> int:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             return int(self._fs.getFileStatus(self._path(path)).getLen())
 
     def sizes(self, path: str) -> Iterator[tuple[str, int]]:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             for status in self._fs.listStatus(self._path(path)):
                 yield status.getPath().getName(), int(status.getLen())
 
@@ -104,7 +104,7 @@ class HadoopFileSystem:
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[Any]:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             stream = self._fs.open(self._path(path))
             try:
                 yield stream
@@ -127,13 +127,13 @@ class HadoopFileSystem:
 
     def rename(self, source: str, target: str) -> None:
         if self._scheme in self._ATOMIC_RENAME:
-            with _told_in_python(target):
+            with _hadoop_errors_as_python_errors(target):
                 self._fs.mkdirs(self._path(target).getParent())
             self._rename(source, target, overwrite=False)
             return
         if self.exists(target):
             raise FileExistsError(f"cannot rename {source}: {target} is there")
-        with _told_in_python(source):
+        with _hadoop_errors_as_python_errors(source):
             if not self._fs.rename(self._path(source), self._path(target)):
                 raise OSError(f"cannot rename {source} to {target}")
 
@@ -142,14 +142,14 @@ class HadoopFileSystem:
         kind = self._jvm.org.apache.hadoop.fs.Options.Rename
         options = self._gateway.new_array(kind, 1)
         options[0] = kind.OVERWRITE if overwrite else kind.NONE
-        with _told_in_python(source):
+        with _hadoop_errors_as_python_errors(source):
             context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(
                 self._fs.getUri(), self._conf
             )
             context.rename(self._path(source), self._path(target), options)
 
     def _write(self, path: str, data: bytes) -> None:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             stream = self._fs.create(self._path(path), True)
             # In one piece: a stream to an object store that is closed half-written becomes an
             # object, and closing it is the only way to be rid of it.
@@ -159,31 +159,31 @@ class HadoopFileSystem:
                 stream.close()
 
     def make_dir(self, path: str) -> None:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             self._fs.mkdirs(self._path(path))
 
     def delete(self, path: str) -> None:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             self._fs.delete(self._path(path), True)
 
     def delete_empty(self, path: str) -> None:
         # The store itself refuses to remove a folder that has something in it, but not a file.
-        with suppress(OSError, MissingError), _told_in_python(path):
+        with suppress(OSError, MissingError), _hadoop_errors_as_python_errors(path):
             if self.is_dir(path):
                 self._fs.delete(self._path(path), False)
 
     def upload(self, local: Path, path: str) -> None:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             self._fs.copyFromLocalFile(False, True, self._plain(absolute(local)), self._path(path))
 
     def download(self, path: str, local: Path) -> None:
-        with _told_in_python(path):
+        with _hadoop_errors_as_python_errors(path):
             # useRawLocalFileSystem leaves no .crc file beside the copy.
             self._fs.copyToLocalFile(False, self._path(path), self._plain(absolute(local)), True)
 
 
 @contextmanager
-def _told_in_python(path: str) -> Iterator[None]:
+def _hadoop_errors_as_python_errors(path: str) -> Iterator[None]:
     """What Hadoop throws inside the block becomes the error that a local disk would raise."""
     from py4j.protocol import Py4JJavaError
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from recpipe import ingest as package
 from recpipe.ingest.fast import parsing, passes, staging
-from recpipe.ingest.fast.staging import is_mostly_whole, stage_lines
+from recpipe.ingest.fast.staging import has_whole_number_ids, stage_lines
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.lines import read_raw_lines
 from recpipe.ingest.ratings import Group, Rules, checked_groups
@@ -56,7 +56,7 @@ def test_a_file_of_many_kinds_of_lines_gives_the_rows_that_the_rules_give(
         paths.append(path)
     head = paths[0].read_bytes()[:HEAD_BYTES]
     layout = recognise([Sample("part-0.csv", head)], source="here").parts["ratings"].layout
-    assert is_mostly_whole(head, layout)
+    assert has_whole_number_ids(head, layout)
     uris = [f"file://{path}" for path in paths]
     group = Group(layout, uris, range(len(uris)), [{}] * len(uris))
     checked = checked_groups(spark, [group], rules=Rules(HALF_STARS, PERIOD))

@@ -195,7 +195,7 @@ def test_an_unknown_user_gets_the_order_of_item_biases_where_the_model_says_so(
         ({"users": [(1, [1.0, 1e30], 0.0)]}, "1 of 1 rows of user factors"),
         ({"items": [*ITEMS, (1, [1.0, 1.0], math.nan)]}, "1 of 4 rows of item factors"),
         ({"items": [(1, [1.0], 0.0)]}, "1 of 1 rows of item factors"),
-        ({"items": []}, "no item"),
+        ({"items": []}, "no rating to fit"),
         ({"mean": math.nan}, "mean is nan"),
     ],
 )

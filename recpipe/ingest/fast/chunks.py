@@ -7,14 +7,15 @@ ratings is a compiled kernel. Only whole-number ids travel so.
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from recpipe.spark.columns import arrow_schema
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -213,30 +214,18 @@ def in_batches(
         yield batch.slice(start, size)
 
 
-@cache
-def fields_of(schema: str) -> Mapping[str, pa.DataType]:
-    """Arrow's types of a schema in Spark's DDL."""
-    import pyarrow as pa
-
-    kinds = {
-        "int": pa.int32(), "long": pa.int64(), "boolean": pa.bool_(), "binary": pa.binary(),
-        "string": pa.string(), "float": pa.float32(), "timestamp": pa.timestamp("us", "UTC"),
-    }  # fmt: skip
-    return {name: kinds[kind] for name, kind in map(str.split, schema.split(", "))}
-
-
 def record(rows: int, schema: str = SCHEMA, /, **columns: object) -> pa.RecordBatch:
     """Rows of `schema`: what is no array stands in each of them, what is not given is null."""
     import pyarrow as pa
 
-    arrays = []
-    for name, kind in fields_of(schema).items():
+    kinds, arrays = arrow_schema(schema), []
+    for name, kind in zip(kinds.names, kinds.types, strict=True):
         value = columns.get(name)
         if isinstance(value, (np.ndarray, pa.Array)):
             arrays.append(pa.array(value, kind))
         else:
             arrays.append(pa.array([value] * rows, kind))
-    return pa.RecordBatch.from_arrays(arrays, names=list(fields_of(schema)))
+    return pa.RecordBatch.from_arrays(arrays, schema=kinds)
 
 
 def segments(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, int]]:

@@ -24,13 +24,13 @@ from recpipe.ingest.fast.chunks import (
     chunk,
     chunk_rows,
     columns_of,
-    fields_of,
     in_batches,
     kept_rows,
     record,
     segments,
     wide,
 )
+from recpipe.spark.columns import arrow_schema
 from recpipe.storage.encoded import FILES, encode
 
 if TYPE_CHECKING:
@@ -148,12 +148,10 @@ def encoded(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
     """`numbered` as Parquet files, one a partition: `storage.encoded.FILES`."""
 
     def files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
-        kinds = fields_of(NUMBERED)
-        repeating = [name for name in kinds if name != "rated_at"]
+        schema = arrow_schema(NUMBERED)
+        repeating = [name for name in schema.names if name != "rated_at"]
         row_groups = _numbered(batches, users, items, size=_LINES)
-        yield encode(row_groups, pa.schema(list(kinds.items())), dictionary=repeating)
+        yield encode(row_groups, schema, dictionary=repeating)
 
     return kept.mapInArrow(files, FILES)
 
@@ -167,7 +165,7 @@ def _numbered(
         user = kernel.numbers(user_ids, *users)
         item = kernel.numbers(item_ids, *items)
         columns: list[NDArray[Any]] = [user_ids, item_ids, user, item, ratings, times]
-        yield from in_batches(columns, list(fields_of(NUMBERED)), size=size)
+        yield from in_batches(columns, arrow_schema(NUMBERED).names, size=size)
 
 
 def distinct_ids(chunks: DataFrame, name: str) -> DataFrame:

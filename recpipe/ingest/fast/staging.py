@@ -248,7 +248,7 @@ def _held(parsed: DataFrame) -> tuple[DataFrame, Summary]:
         raise
 
 
-def is_mostly_whole(head: bytes, layout: Layout) -> bool:
+def has_whole_number_ids(head: bytes, layout: Layout) -> bool:
     """Whether most of the first lines have whole-number ids and instants: then the kernel pays."""
     plain = replace(layout, columns={}, header=None, form=None, width=0, delimiter="")
     if layout.time not in {"seconds", "milliseconds", None} or plain != Layout():

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from recpipe.ingest.layout import Kind, Sample
 
-ROW = (*RATING_COLUMNS, "whole", "sound", "row", "raw", *POSITION)
+ROW = (*RATING_COLUMNS, "complete", "sound", "row", "raw", *POSITION)
 """What `Format.read` returns: the fields as text (null where there is none), whether the line is
 complete, whether its fields are UTF-8, whether it is a row at all (no header, not blank), the line
 as it stands, and where it was."""
 
-_WHOLE = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
+_DECIMAL = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
 _COMMA = re.compile(r"\s*-?[0-9]+,[0-9]+\s*")
 _POINT = re.compile(r"\s*-?[0-9]+\.[0-9]+\s*")
 
@@ -103,7 +103,7 @@ def all_columns(
     return columns, folders
 
 
-def rates(columns: Mapping[str, int], folders: Mapping[str, str]) -> bool:
+def has_user_and_item(columns: Mapping[str, int], folders: Mapping[str, str]) -> bool:
     """Whether there is a user and an item."""
     return {"user", "item"} <= columns.keys() | folders.keys()
 
@@ -136,21 +136,21 @@ def rating_look(
         form=form,
         decimal_comma=commas > sum(bool(_POINT.fullmatch(v)) for v in ratings),
         truth=any(value.strip().lower() in {"true", "false"} for value in ratings),
-        whole=tuple(name for name in ("user", "item") if _is_whole(cells.get(name, ()))),
+        decimal_ids=tuple(name for name in ("user", "item") if _is_decimal(cells.get(name, ()))),
     )
     return Look("ratings", completed, tuple(names), tuple(ratings), rows)
 
 
-def _is_whole(values: Sequence[str]) -> bool:
+def _is_decimal(values: Sequence[str]) -> bool:
     written = [value for value in values if value.strip()]
-    return any("." in v for v in written) and all(_WHOLE.fullmatch(v) for v in written)
+    return any("." in v for v in written) and all(_DECIMAL.fullmatch(v) for v in written)
 
 
 def placed_row(
     at: Callable[[str], Column],
     layout: Layout,
     *,
-    whole: Column,
+    complete: Column,
     sound: Column,
     row: Column,
     raw: Column,
@@ -160,7 +160,7 @@ def placed_row(
     Args:
         at: a field as text.
         layout: whose fields they are.
-        whole: as in `ROW`.
+        complete: as in `ROW`.
         sound: likewise.
         row: likewise.
         raw: likewise.
@@ -171,7 +171,7 @@ def placed_row(
     ]
     return [
         *fields,
-        whole.alias("whole"),
+        complete.alias("complete"),
         sound.alias("sound"),
         row.alias("row"),
         raw.alias("raw"),

@@ -15,8 +15,8 @@ from recpipe.ingest.formats.base import (
     GivenColumns,
     Look,
     all_columns,
+    has_user_and_item,
     placed_row,
-    rates,
     rating_look,
 )
 from recpipe.ingest.layout import Layout
@@ -53,7 +53,7 @@ class JsonLinesFormat:
             return _document(text.content, given)
         names = tuple(dict.fromkeys(name for found in objects for name in found))
         columns, folders = all_columns(sample, names, given)
-        if not rates(columns, folders):
+        if not has_user_and_item(columns, folders):
             known = columns.keys() | folders.keys()
             valued = bool(known & {"rating", "timestamp"})
             ids = [names[columns[name]] for name in ("user", "item") if name in columns]
@@ -93,7 +93,7 @@ class JsonLinesFormat:
             *placed_row(
                 at,
                 layout,
-                whole=F.isnotnull("fields") & F.isnull(F.col("fields").getField(_BROKEN)),
+                complete=F.isnotnull("fields") & F.isnull(F.col("fields").getField(_BROKEN)),
                 sound=F.is_valid_utf8("value"),
                 row=is_row(layout),
                 raw=F.col("value"),

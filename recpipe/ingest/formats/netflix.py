@@ -73,7 +73,7 @@ class NetflixFormat:
         row = (F.trim("value") != "") & ~F.rlike("value", F.lit(_ITEM))
         return split.select(
             *placed_row(
-                at, layout, whole=(F.size("fields") == _WIDTH) & (F.col("item") != ""),
+                at, layout, complete=(F.size("fields") == _WIDTH) & (F.col("item") != ""),
                 sound=F.is_valid_utf8("value"), row=row, raw=F.col("value"),
             )
         )  # fmt: skip

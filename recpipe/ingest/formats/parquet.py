@@ -22,7 +22,13 @@ from pyspark.sql.types import (
 )
 
 from recpipe.errors import InputError
-from recpipe.ingest.formats.base import GivenColumns, Look, all_columns, placed_row, rates
+from recpipe.ingest.formats.base import (
+    GivenColumns,
+    Look,
+    all_columns,
+    has_user_and_item,
+    placed_row,
+)
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import read_rows
 from recpipe.ingest.times import TimeForm
@@ -97,7 +103,7 @@ def look_by_schema(name: str, schema: pa.Schema, sample: Sample, given: GivenCol
     import pyarrow as pa
 
     columns, folders = all_columns(sample, schema.names, given)
-    if not rates(columns, folders):
+    if not has_user_and_item(columns, folders):
         valued = bool({"rating", "timestamp"} & (columns.keys() | folders.keys()))
         lone = bool({"user", "item"} & columns.keys())
         return Look(
@@ -158,7 +164,7 @@ def typed_rows(rows: DataFrame, schema: StructType, layout: Layout, *, source: s
         # A null id is a missing field, not an unknown encoding.
         sound = sound & F.coalesce(F.is_valid_utf8(one), F.lit(True))
     return rows.select(
-        *placed_row(at, layout, whole=F.lit(True), sound=sound, row=F.lit(True), raw=raw)
+        *placed_row(at, layout, complete=F.lit(True), sound=sound, row=F.lit(True), raw=raw)
     )
 
 

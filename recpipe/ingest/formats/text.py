@@ -19,8 +19,8 @@ from recpipe.ingest.formats.base import (
     GivenColumns,
     Look,
     all_columns,
+    has_user_and_item,
     placed_row,
-    rates,
     rating_look,
 )
 from recpipe.ingest.layout import Layout
@@ -100,7 +100,7 @@ def parsed(lines: DataFrame, layout: Layout) -> DataFrame:
         *placed_row(
             at,
             layout,
-            whole=F.size("fields") == layout.width,
+            complete=F.size("fields") == layout.width,
             sound=F.is_valid_utf8("value"),
             row=raw_lines.is_row(layout),
             raw=readable,
@@ -128,7 +128,7 @@ def _records(
         sound = sound & F.is_valid_utf8(at(name))
     raw = F.coalesce(F.col("broken"), F.array_join(joined, layout.delimiter))
     return records.select(
-        *placed_row(at, layout, whole=F.isnull("broken"), sound=sound, row=row, raw=raw)
+        *placed_row(at, layout, complete=F.isnull("broken"), sound=sound, row=row, raw=raw)
     )
 
 
@@ -137,13 +137,15 @@ def _by_header(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
         names = dialect.fields(text.lines[0], delimiter)
         columns, folders = all_columns(sample, names, given)
         named = any(isinstance(column, str) and column for column in given.columns.values())
-        if rates(columns, folders) and ("rating" in columns.keys() | folders.keys() or named):
+        if has_user_and_item(columns, folders) and (
+            "rating" in columns.keys() | folders.keys() or named
+        ):
             return _ratings(sample, text, delimiter, columns, folders, given, header=True)
         for kind, wanted in _HEADERS.items():
             found = columns_of(names, wanted)
             if found is not None:
                 return _beside(kind, text, delimiter, names, found)
-        if rates(columns, folders):
+        if has_user_and_item(columns, folders):
             if "tagid" in map(plain, names):
                 return Look(None, names=tuple(names), reason="taggings of another form")
             return _ratings(sample, text, delimiter, columns, folders, given, header=True)
@@ -175,7 +177,7 @@ def _by_number(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
     rows = cells(text, delimiter).rows
     width = max(map(len, rows), key=[len(row) for row in rows].count)
     columns, folders = all_columns(sample, [""] * width, given, header=False)
-    if not rates(columns, folders):
+    if not has_user_and_item(columns, folders):
         return None
     header = dialect.header_of(rows) is not None
     return _ratings(sample, text, delimiter, columns, folders, given, header=header, width=width)

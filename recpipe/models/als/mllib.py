@@ -186,7 +186,7 @@ def _fit(
             coldStartStrategy="drop",
             **parameters,
         )
-        with _alone(spark, scratch, name=model.name):
+        with _only_fit(spark, scratch, name=model.name):
             fitted = als.fit(ratings)
             return FactorModel.fitted(
                 scratch,
@@ -225,7 +225,7 @@ _FITS = Lock()
 
 
 @contextmanager
-def _alone(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]:
+def _only_fit(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]:
     """No other fit of MLlib is in the block; what this one cached is released at its end.
 
     MLlib hands out no handle on the RDDs that it caches, of which some stay after a fit, and all

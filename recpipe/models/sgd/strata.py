@@ -51,33 +51,33 @@ class SparkExchange:
         An epoch is one job: a stage a stratum, and one more where there is a validation part.
         What a lost executor held is computed again from the last checkpoint, to the same bits.
         """
-        shelf = _Shelf(scratch)
+        cache = _CachedFactors(scratch)
         try:
             with plain_plans(cells.sparkSession):
-                return _trained(cells, plan, shelf)
+                return _trained(cells, plan, cache)
         except BaseException:
-            shelf.keep()
+            cache.keep()
             raise
 
 
-def _trained(cells: DataFrame, plan: Plan, shelf: _Shelf) -> Trained:
+def _trained(cells: DataFrame, plan: Plan, cache: _CachedFactors) -> Trained:
     progress = FitProgress(plan)
-    best = current = shelf.put(_first(cells, plan))
+    best = current = cache.put(_first(cells, plan))
     while not progress.done:
         epoch = len(progress.curve) + 1
         frame = current.frame
         for stratum in range(plan.grid.blocks):
             frame = _stratum(cells, frame, plan, epoch=epoch, stratum=stratum)
-        current = shelf.put(frame, checkpoint=current.checkpoint)
+        current = cache.put(frame, checkpoint=current.checkpoint)
         progress.add(*_errors(cells, current.frame, plan))
         progress.check()
         log.debug("sgd: %s", progress.curve[-1])
         if epoch % plan.checkpoint_interval == 0 and not progress.done:
-            current = shelf.write(current, plan, name=f"sgd-epoch-{epoch:05d}")
+            current = cache.write(current, plan, name=f"sgd-epoch-{epoch:05d}")
         if progress.best == epoch:
             best = current
-        shelf.keep(best, current)
-    shelf.keep(best)
+        cache.keep(best, current)
+    cache.keep(best)
     return Trained(best.frame, progress)
 
 
@@ -89,7 +89,7 @@ class _Factors:
     checkpoint: str | None
 
 
-class _Shelf:
+class _CachedFactors:
     """The factors that are still wanted, cached, and the checkpoints that these rest on."""
 
     def __init__(self, scratch: Folder) -> None:

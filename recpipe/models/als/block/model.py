@@ -151,7 +151,7 @@ def factorised(
     plan = Solve(model.name, model.objective(), settings.solver, settings.cg_steps, seed)
     spark = frame_of(fed).sparkSession
     with ExitStack() as undo:
-        undo.enter_context(_in_words(model.name))
+        undo.enter_context(_spark_errors_as_fit_errors(model.name))
         found = undo.enter_context(counted(fed, name=model.name))
         cores = spark.sparkContext.defaultParallelism
         blocks = number_of_blocks(
@@ -239,7 +239,7 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
+def _spark_errors_as_fit_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (Py4JError, PySparkException) as error:
