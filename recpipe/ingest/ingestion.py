@@ -143,7 +143,7 @@ def _replace_all(
 
 @contextmanager
 def _joined(pool: ThreadPoolExecutor) -> Iterator[Callable[..., Future[Any]]]:
-    """A function that starts work in the pool; when the block ends, all of it has ended too.
+    """A function that starts work in the pool; all of it has ended when the `with` ends.
 
     Otherwise a table could still be written while those of a failed ingest are being removed.
     """

@@ -247,7 +247,7 @@ def _suffix(sample: Sample) -> str:
 
 @contextmanager
 def _local_copy(fs: FileSystem, uri: str) -> Iterator[Path]:
-    """A local path of the file: its own, or a copy for the length of the block."""
+    """A local path of the file: its own, or a copy while the `with` lasts."""
     path = local_path(uri)
     if path is not None:
         yield path

@@ -79,7 +79,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[Timer]:
-        """Show a stage for the length of a block; the timer that it gives keeps its seconds."""
+        """Show a stage while the `with` lasts; the timer that it gives keeps its seconds."""
         line = _Line(name, detail)
         ending = "failed"
         try:

@@ -44,10 +44,10 @@ def received() -> signal.Signals | None:
 
 @contextmanager
 def releasing(release: Callable[[], None]) -> Iterator[None]:
-    """Have `release` called for the length of a block when a signal comes, before it is raised.
+    """While the `with` lasts, have `release` called when a signal comes, before it is raised.
 
     Takes the place of handlers that a library has put in ours, and puts nothing in place of
-    another program's: without `install` the block does nothing.
+    another program's: without `install` this does nothing.
     """
     kept = {number: signal.getsignal(number) for number in _SIGNALS}
     if _receive not in kept.values():

@@ -49,7 +49,7 @@ def spark_session(
     input_bytes: int | None = None,
     exit_seconds: float = 20,
 ) -> Iterator[SparkSession]:
-    """A session for the length of a block; a JVM that it started is gone when the block ends.
+    """A session for a `with` statement; a JVM that it started is gone when that ends.
 
     A setting that spark-submit or conf/spark-defaults.conf gives wins over ours, and
     `session.conf` wins over both. Where recpipe starts the JVM itself, Spark's own log goes to a
@@ -67,7 +67,7 @@ def spark_session(
 
     Raises:
         MissingError: if Java or a jar is missing or the JVM does not start.
-        RecpipeError: in place of an error of Spark's that leaves the block.
+        RecpipeError: in place of an error of Spark's that leaves the `with` statement.
     """
     conf = configuration(delta=delta)
     if submitted():

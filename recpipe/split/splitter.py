@@ -48,11 +48,10 @@ class Outcome:
 def split(
     ratings: DataFrame | Stored, settings: Split, *, seed: int, times: Times = "some"
 ) -> Iterator[Outcome]:
-    """The parts of every fold, to be written before the block ends.
+    """The parts of every fold, to be written before the `with` statement ends.
 
-    The same rows give the same parts, whatever their order and partitions. Within the block
-    whatever cost a shuffle is persisted. `check_no_leak` and `count_parts` then look at what was
-    written.
+    The same rows give the same parts, whatever their order and partitions. What cost a shuffle is
+    persisted until then. `check_no_leak` and `count_parts` look at what was written.
 
     Args:
         ratings: as contracts.RATINGS: one row a (user, item).

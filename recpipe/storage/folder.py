@@ -251,7 +251,7 @@ class Folder:
 
     @contextmanager
     def scratch(self, purpose: str) -> Iterator[Folder]:
-        """A folder for intermediate files, removed when the block ends, however it ends.
+        """A folder for intermediate files, removed when the `with` statement ends, however it ends.
 
         Below `.scratch`, where no reader looks; always Parquet. What it made on the way goes too,
         unless another has put something there meanwhile.

@@ -184,7 +184,7 @@ class HadoopFileSystem:
 
 @contextmanager
 def _hadoop_errors_as_python_errors(path: str) -> Iterator[None]:
-    """What Hadoop throws inside the block becomes the error that a local disk would raise."""
+    """What Hadoop throws inside the `with` becomes the error that a local disk would raise."""
     from py4j.protocol import Py4JJavaError
 
     try:

@@ -115,15 +115,15 @@ class Tables:
 
     @contextmanager
     def replace(self, *, source: Mapping[str, object] | None = None) -> Iterator[Replacement]:
-        """Write new versions of tables; they become current together when the block ends.
+        """Write new versions of tables; they become current together when the `with` ends.
 
-        Whatever ends the block early leaves the old versions current and the new ones removed
-        (Delta: restored). Tables that the block does not write stay as they are, unless it
+        Whatever ends the `with` early leaves the old versions current and the new ones removed
+        (Delta: restored). Tables that its body does not write stay as they are, unless it
         drops them.
 
         Args:
             source: kept in CURRENT.json: where the rows came from (path, format, fingerprint);
-                the block may `describe` more.
+                the body may `describe` more.
 
         Raises:
             UsageError: if the tables already there are of the other format.
@@ -155,10 +155,10 @@ class Tables:
 
     @contextmanager
     def provisional(self) -> Iterator[None]:
-        """Take back what an ingest within the block has made current if its input proves unusable.
+        """Take back what an ingest in the `with` has made current if its input proves unusable.
 
         For what shows only later than the ingest itself, such as an empty split: an InputError
-        that leaves the block leaves the tables as they were before it.
+        that leaves the `with` leaves the tables as they were before it.
         """
         before = self.current() if self.exist() else None
         try:
@@ -218,7 +218,7 @@ class Replacement:
 
     @property
     def versions(self) -> dict[str, int]:
-        """The version of every table once the block has ended."""
+        """The version of every table once the `with` has ended."""
         kept = {name: v for name, v in self.before.items() if name not in self.dropped}
         return {**kept, **self.written}
 

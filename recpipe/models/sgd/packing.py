@@ -198,7 +198,7 @@ def _rows(batches: Batches, *, name: str, rank: int, size: float) -> Batches:
 
 @contextmanager
 def released_on_failure(frame: DataFrame) -> Iterator[None]:
-    """Whatever ends the block early leaves nothing of `frame` cached."""
+    """Whatever ends the `with` statement early leaves nothing of `frame` cached."""
     try:
         yield
     except BaseException:

@@ -136,7 +136,7 @@ class Factors:
 def factorised(
     model: AnyBlockAls, fed: Interactions, *, scratch: Folder | None, seed: int
 ) -> Iterator[Factors]:
-    """The factors of a fit, for the length of a block.
+    """The factors of a fit, as long as the `with` statement lasts.
 
     Args:
         model: the settings.

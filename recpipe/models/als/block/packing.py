@@ -182,7 +182,7 @@ class Counted:
 
 @contextmanager
 def counted(ratings: Interactions, *, name: str) -> Iterator[Counted]:
-    """Read the ratings once; their chunks are let go at the end of the block.
+    """Read the ratings once; their chunks are let go when the `with` statement ends.
 
     Args:
         ratings: (user int, item int, rating float).
