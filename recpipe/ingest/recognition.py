@@ -19,7 +19,16 @@ from recpipe.feedback import Scale
 from recpipe.ingest.dialect import is_wide
 from recpipe.ingest.formats import FORMATS, GivenColumns, Look
 from recpipe.ingest.formats.text import DATA
-from recpipe.ingest.names import is_count, known_names, place_of, plain
+from recpipe.ingest.names import is_count, known_names, plain
+from recpipe.ingest.selection import (
+    OWN_NAMES,
+    SHOWN,
+    Seen,
+    check_given,
+    choose,
+    choose_ratings,
+    listed,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,22 +42,6 @@ _SUPPORTED = (
     "a MovieLens release, or CSV, TSV, JSON lines, Parquet or Delta of user, item and, where"
     " there are, rating and time"
 )
-_OWN_NAMES: Mapping[Kind, tuple[str, ...]] = {
-    "ratings": ("u.data", "ratings.dat", "ratings.csv", "rating.csv"),
-    "movies": ("u.item", "movies.dat", "movies.csv", "movie.csv"),
-    "tags": ("tags.dat", "tags.csv", "tag.csv"),
-    "links": ("links.csv", "link.csv"),
-    "genome_scores": ("genome-scores.csv", "genome_scores.csv"),
-    "genome_tags": ("genome-tags.csv", "genome_tags.csv"),
-    "users": ("u.user", "users.dat"),
-    "genres": ("u.genre",),
-}
-_SPLIT = re.compile(r"\.(base|test)$")
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_COPY = frozenset({"backup", "copy", "small", "sample", "subset", "old", "bak", "tmp"})
-"""Words in the name of a file that holds again what another holds."""
-"""In names of files that repeat some of the ratings of a file that has the release's own name."""
-
 _MAGIC = (
     (b"PK\x03\x04", "a zip"), (b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"),
     (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"7z\xbc\xaf", "a 7z archive"), (b"Rar!", "a RAR archive"),
@@ -61,7 +54,6 @@ _HARMLESS = frozenset({
     ".c", ".java", ".ipynb", ".crc", ".md5", ".sha256", ".ico", ".rst", ".r", ".m",
 })  # fmt: skip
 _SHEETS = frozenset({".xlsx", ".xls", ".ods"})
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -122,12 +114,6 @@ class RecognisedSource:
     ignored: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    sample: Sample
-    look: Look
-
-
 def look_at(sample: Sample, given: GivenColumns) -> Look:  # noqa: PLR0911 - one for each thing it can be
     """What a file is, by the first format that knows it."""
     if sample.fault:
@@ -175,22 +161,22 @@ def recognise(
             may hold ratings cannot be read.
     """
     given = given or GivenColumns()
-    seen = [_Seen(s, look_at(s, given)) for s in sorted(samples, key=lambda s: s.path)]
+    seen = [Seen(s, look_at(s, given)) for s in sorted(samples, key=lambda s: s.path)]
     rated = [one for one in seen if one.look.kind == "ratings"]
     if not rated:
         raise _not_recognised(seen, source, given)
-    ratings, ignored = _choose_ratings(rated, source)
+    ratings, ignored = choose_ratings(rated, source)
     for one in ratings:
-        _check_given(one, source, given)
+        check_given(one, source, given)
     for one in seen:
         if one.look.kind is None and one.look.may_rate:
             raise _unreadable(one, source)
     parts: dict[Kind, Part] = {"ratings": _part("ratings", ratings)}
     home = str(PurePosixPath(ratings[0].sample.path).parent)
-    for kind in _OWN_NAMES:
+    for kind in OWN_NAMES:
         near = [one for one in seen if one.look.kind == kind and one.sample.folder == home]
         if kind != "ratings" and near:
-            parts[kind] = _part(kind, _choose(kind, near, source=source))
+            parts[kind] = _part(kind, choose(kind, near, source=source))
     read = {path for part in parts.values() for path in part.paths}
     for one in seen:
         if one.sample.path not in read:
@@ -211,26 +197,7 @@ def recognise(
     )
 
 
-def _check_given(one: _Seen, source: str, given: GivenColumns) -> None:
-    """Raise InputError if a column that the settings name is not there."""
-    names, folders = one.look.names, list(one.sample.partitions)
-    for name, column in given.columns.items():
-        if column == "" or not names:
-            continue
-        places = (
-            place_of(names, column, header=_headed(one)),
-            place_of(folders, column, header=True),
-        )
-        if places == (None, None):
-            setting = f"ingest.columns.{name.replace('timestamp', 'time')}"
-            raise InputError(
-                f"{source}: {one.sample.path} has no column {column}, which {setting} names: it has"
-                f" {', '.join(names[:20])}",
-                hint='name one of them, number it from 1, or set "" where there is none',
-            )
-
-
-def _part(kind: Kind, chosen: Sequence[_Seen]) -> Part:
+def _part(kind: Kind, chosen: Sequence[Seen]) -> Part:
     """The part that these files are; one without rows takes the layout of one with its header."""
     full = [one for one in chosen if one.look.rows or kind != "ratings"]
     files = []
@@ -243,90 +210,7 @@ def _part(kind: Kind, chosen: Sequence[_Seen]) -> Part:
     return Part(kind, tuple(files))
 
 
-def _choose_ratings(rated: Sequence[_Seen], source: str) -> tuple[list[_Seen], dict[str, str]]:
-    """The files of ratings that are read, and why the others are not."""
-    ignored = {}
-    parts = [one for one in rated if not _SPLIT.search(one.sample.name)]
-    for one in rated:
-        if one not in parts:
-            ignored[one.sample.path] = "a split of the ratings"
-    if not parts:
-        raise InputError(
-            f"{source}: only splits of the ratings, no u.data", hint="give the whole release"
-        )
-    own = [one for one in parts if one.sample.name.lower() in _OWN_NAMES["ratings"]]
-    if len(own) > 1 and not all(one.sample.partitions for one in own):
-        raise InputError(
-            f"{source}: more than one file of ratings: {_listed(own)}",
-            hint="give the folder of one",
-        )
-    if own:
-        for one in parts:
-            if one in own or _belongs(one, own[0]):
-                continue
-            ignored[one.sample.path] = f"{own[0].sample.path} holds the ratings"
-        parts = [one for one in parts if one.sample.path not in ignored]
-    first = next((one for one in parts if one.look.rows), parts[0])
-    for one in parts:
-        same_fields = _fields(one) == _fields(first) or not one.look.rows
-        if not same_fields or _headed(one) != _headed(first):
-            raise InputError(
-                f"{source}: files of ratings that differ in their columns: {one.sample.path} has"
-                f" {_described(one)}, {first.sample.path} has {_described(first)}",
-                hint="give one of them, or a folder of files of one kind; ingest.columns names"
-                " columns that are not known",
-            )
-    return parts, ignored
-
-
-def _belongs(one: _Seen, own: _Seen) -> bool:
-    """Whether a file goes on where the one with the release's own name ends."""
-    copy = any(word.lower() in _COPY for word in _WORD.findall(one.sample.name))
-    if copy or _headed(one) != _headed(own):
-        return False
-    # A list of what people want to read, beside what they rated, has no ratings.
-    return "rating" in one.look.layout.fields or "rating" not in own.look.layout.fields
-
-
-def _fields(one: _Seen) -> list[str]:
-    """The fields of a file that its beginning has values of."""
-    layout = one.look.layout
-    void = layout.form is not None and layout.form.unit == "void"
-    return [name for name in layout.fields if not (void and name == "timestamp")]
-
-
-def _headed(one: _Seen) -> bool:
-    layout = one.look.layout
-    return layout.header is not None or layout.format != "text"
-
-
-def _described(one: _Seen) -> str:
-    fields = [name.replace("timestamp", "time") for name in _fields(one)]
-    shown = f"{', '.join(fields)} (in {', '.join(one.look.names[:20])})"
-    return shown if _headed(one) else f"no header, {shown}"
-
-
-def _choose(kind: Kind, candidates: list[_Seen], *, source: str) -> list[_Seen]:
-    own = [one for one in candidates if one.sample.name.lower() in _OWN_NAMES[kind]]
-    chosen = own or candidates
-    listed = _listed(chosen)
-    if len(own) > 1:
-        raise InputError(
-            f"{source}: more than one file of {kind}: {listed}", hint="give the folder of one"
-        )
-    if any(one.look.layout != chosen[0].look.layout for one in chosen):
-        raise InputError(
-            f"{source}: files of {kind} that differ in their columns: {listed}",
-            hint="give one of them, or a folder of files of one kind",
-        )
-    return chosen
-
-
-def _listed(seen: Sequence[_Seen]) -> str:
-    return ", ".join(one.sample.path for one in seen[:_SHOWN])
-
-
-def _values(ratings: Sequence[_Seen]) -> Counter[float]:
+def _values(ratings: Sequence[Seen]) -> Counter[float]:
     return Counter(number for one in ratings for number in map(as_number, one.look.values)
                    if number is not None)  # fmt: skip
 
@@ -352,7 +236,7 @@ def _names(look: Look) -> dict[str, str]:
 
 
 def _family(
-    parts: Mapping[Kind, Part], first: _Seen, *, half_stars: bool
+    parts: Mapping[Kind, Part], first: Seen, *, half_stars: bool
 ) -> tuple[str, Scale | None]:
     """What the release is called, and its scale: the wider one where both would fit."""
     layout = first.look.layout
@@ -382,7 +266,7 @@ def _shown_fields(layout: Layout) -> list[str]:
     return [ours.get(name, name) for name in order if name in layout.fields]
 
 
-def _unreadable(one: _Seen, source: str) -> InputError:
+def _unreadable(one: Seen, source: str) -> InputError:
     names = f"; its columns are {', '.join(one.look.names[:30])}" if one.look.names else ""
     return InputError(
         f"{source}: {one.sample.path} {_as_clause(one.look.reason)}{names}",
@@ -395,7 +279,7 @@ def _as_clause(reason: str) -> str:
     return reason if reason.startswith(("is ", "has ", "cannot ")) else f"cannot be read: {reason}"
 
 
-def _not_recognised(seen: Sequence[_Seen], source: str, given: GivenColumns) -> InputError:
+def _not_recognised(seen: Sequence[Seen], source: str, given: GivenColumns) -> InputError:
     if not any(one.sample.head.strip() or one.sample.fault for one in seen):
         return InputError(f"{source} is empty", hint=f"give {_SUPPORTED}")
     for one in seen:
@@ -415,7 +299,7 @@ def _not_recognised(seen: Sequence[_Seen], source: str, given: GivenColumns) -> 
             hint="name them by ingest.columns={user=..., item=..., rating=..., time=...}, or number"
             f" them from 1 where there is no header; known names are {known_names()}",
         )
-    more = " ..." if len(seen) > _SHOWN else ""
+    more = " ..." if len(seen) > SHOWN else ""
     return InputError(
-        f"{source}: no ratings in {_listed(seen)}{more}", hint=f"expected {_SUPPORTED}"
+        f"{source}: no ratings in {listed(seen)}{more}", hint=f"expected {_SUPPORTED}"
     )
