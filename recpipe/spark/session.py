@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _CANCEL_SECONDS = 5
 _DEATH_SECONDS = 2
+_LAST_TASKS_SECONDS = 2
 _LONGEST_WORDS = 200
 
 
@@ -250,6 +251,16 @@ def _release(session: SparkSession) -> None:
         time.sleep(0.05)
         # Of another thread, which was about to begin one.
         context.cancelAllJobs()
+    # Tasks of a cancelled job end a little later, and until then write where is to be cleaned up.
+    end = min(end, time.monotonic() + _LAST_TASKS_SECONDS)
+    while _tasks_run(session) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _tasks_run(session: SparkSession) -> bool:
+    # Python's own tracker does not have this number.
+    tracker: Any = session.sparkContext._jsc.sc().statusTracker()  # noqa: SLF001
+    return any(executor.numRunningTasks() for executor in tracker.getExecutorInfos())
 
 
 def _stop(session: SparkSession, exit_seconds: float) -> None:
