@@ -49,7 +49,10 @@ FORMAT = DeltaFormat()
 def newest_commit(fs: FileSystem, uri: str) -> str:
     """The file of the log that made the newest version of a table."""
     log = f"{uri}/{LOG}"
-    return f"{log}/{max(name for name in fs.list(log) if _COMMIT.fullmatch(name))}"
+    names = fs.list(log)
+    commits = [name for name in names if _COMMIT.fullmatch(name)]
+    # Where old commits were cleaned up, a checkpoint has what they had.
+    return f"{log}/{(commits or names)[-1]}"
 
 
 def schema_of(spark: SparkSession, uri: str) -> bytes:
