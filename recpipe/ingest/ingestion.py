@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _SHOWN_REJECTS = 5
 _MAX_CONCURRENT_JOBS = 6
 """Spark jobs that are planned at the same time."""
-_FEW_IDS = 5_000_000
+_SENT_IDS = 5_000_000
 """Ids up to which each task has all of them, with their numbers."""
 _SMALL_FILE = 8_000_000
 """Bytes up to which one task is quicker than a shuffle."""
@@ -291,7 +291,7 @@ def _extend_ids(
         if extended.new:
             table = replacement.write(contract, extended.frame)
             check_dense(table, id=id_name, number=number, total=extended.total)
-    few = kind == "long" and total <= _FEW_IDS
+    few = kind == "long" and total <= _SENT_IDS
     return _Ids(
         table, IdCounts(type=kind, new=new, total=total), Numbers.of(table) if few else None
     )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-FILES = "path string, content binary"
+READ_FILES = "path string, content binary"
 """One row a file."""
 
 _ROWS = 1 << 20
@@ -18,7 +18,7 @@ _ROWS = 1 << 20
 def decoded(
     batches: Iterable[pa.RecordBatch], columns: Sequence[tuple[str, pa.DataType]]
 ) -> Iterator[pa.RecordBatch]:
-    """In a task: the rows of FILES, some of their columns as these types.
+    """In a task: the rows of READ_FILES, some of their columns as these types.
 
     Raises:
         ValueError: if a file cannot be read, has not all columns, or a value does not fit its type
@@ -48,4 +48,4 @@ def _rows(file: pa.Buffer, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         yield rows
 
 
-__all__ = ["FILES", "decoded"]
+__all__ = ["READ_FILES", "decoded"]

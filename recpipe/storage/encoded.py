@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from recpipe.storage.filesystem import FileSystem
 
-FILES = "content string"
+WRITTEN_FILES = "content string"
 """One row a file: its bytes but for the last four. They are no text."""
 
 _MAGIC = "PAR1"
@@ -31,7 +31,7 @@ _SINK_ENDING, _ENDING = ".txt", ".zstd.parquet"
 def encode(
     row_groups: Iterable[pa.RecordBatch], schema: pa.Schema, *, dictionary: Sequence[str]
 ) -> pa.RecordBatch:
-    """One row of `FILES`: a Parquet file (zstd) of some row groups, or of none.
+    """One row of `WRITTEN_FILES`: a Parquet file (zstd) of some row groups, or of none.
 
     Args:
         row_groups: in their order; held in memory one at a time, the encoded file as a whole.
@@ -60,7 +60,7 @@ def encode(
 
 
 def write_files(files: DataFrame, path: str, fs: FileSystem) -> None:
-    """Write `FILES` as Parquet files into a new folder, complete once its `_SUCCESS` is there.
+    """Write `WRITTEN_FILES` into a new folder, complete once its `_SUCCESS` is there.
 
     Args:
         files: one row or more in each partition.

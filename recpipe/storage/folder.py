@@ -180,7 +180,7 @@ class Folder:
 
         Args:
             name: of the table.
-            files: `encoded.FILES`.
+            files: `encoded.WRITTEN_FILES`.
             schema: of the rows in them.
         """
         if self.format == "delta":

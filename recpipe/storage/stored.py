@@ -51,7 +51,7 @@ class Stored:
     fs: FileSystem
 
     def files(self, columns: Sequence[str], *, min_bytes: int = MIN_BYTES) -> DataFrame | None:
-        """`decoded.FILES` of the whole table, or None where its rows must come from Spark.
+        """`decoded.READ_FILES` of the whole table, or None where its rows must come from Spark.
 
         They must where the table is Delta's, in folders by partition, or encrypted by Parquet;
         where the files are too small in all, too many, too few for the cores, or too large for a

@@ -245,7 +245,7 @@ class Replacement:
 
         Args:
             contract: of the table.
-            files: `encoded.FILES`; what is in them, only a reader of them can check.
+            files: `encoded.WRITTEN_FILES`; what is in them, only a reader of them can check.
             ids: the type of its ids.
         """
         name = contract.name

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recpipe.storage import Folder
-from recpipe.storage.encoded import FILES, encode
+from recpipe.storage.encoded import WRITTEN_FILES, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def made(spark: SparkSession, partitions: int) -> DataFrame:
         yield encode(groups, schema, dictionary=["n"])
         yield encode([], schema, dictionary=["n"])
 
-    return spark.range(0, 10 * partitions, 10, partitions).mapInArrow(files, FILES)
+    return spark.range(0, 10 * partitions, 10, partitions).mapInArrow(files, WRITTEN_FILES)
 
 
 def test_files_of_tasks_are_read_by_everybody(spark: SparkSession, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from recpipe.contracts import USERS
 from recpipe.errors import ContractError, InputError, UsageError
 from recpipe.storage import Folder
-from recpipe.storage.encoded import FILES, encode
+from recpipe.storage.encoded import WRITTEN_FILES, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class TestFolder:
             yield encode(groups, schema, dictionary=["n"])
 
         root.write_table("t", spark.range(9))
-        made = spark.range(0, 7, 1, 3).mapInArrow(files, FILES)
+        made = spark.range(0, 7, 1, 3).mapInArrow(files, WRITTEN_FILES)
         written = root.write_encoded("t", made, spark.createDataFrame([], "n long").schema)
         for table in (written, root.read_table("t")):
             assert sorted(row["n"] for row in table.collect()) == list(range(7))

@@ -31,7 +31,7 @@ from recpipe.ingest.fast.chunks import (
     wide,
 )
 from recpipe.spark.columns import arrow_schema
-from recpipe.storage.encoded import FILES, encode
+from recpipe.storage.encoded import WRITTEN_FILES, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _LINES = 1 << 20
 """Rows that a task has in hand at a time, and of a row group."""
 _BUCKET_BYTES = (16 << 20, 64 << 20)
-_PLACE_BITS = 40
+_BITS_OF_LINES = 40
 """Of a sort key of the order in the source: lines of a block, below the number of the block."""
 
 
@@ -145,7 +145,7 @@ def numbered(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
 
 
 def encoded(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
-    """`numbered` as Parquet files, one a partition: `storage.encoded.FILES`."""
+    """`numbered` as Parquet files, one a partition: `storage.encoded.WRITTEN_FILES`."""
 
     def files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         schema = arrow_schema(NUMBERED)
@@ -153,7 +153,7 @@ def encoded(kept: DataFrame, users: Numbers, items: Numbers) -> DataFrame:
         row_groups = _numbered(batches, users, items, size=_LINES)
         yield encode(row_groups, schema, dictionary=repeating)
 
-    return kept.mapInArrow(files, FILES)
+    return kept.mapInArrow(files, WRITTEN_FILES)
 
 
 def _numbered(
@@ -293,7 +293,7 @@ def _latest(
     for file, block, _, rows in found:
         least = int(rows.places.min())
         first[file, block] = min(first.get((file, block), least), least)
-    base = {key: (n << _PLACE_BITS) - first[key] for n, key in enumerate(sorted(first))}
+    base = {key: (n << _BITS_OF_LINES) - first[key] for n, key in enumerate(sorted(first))}
     positions = [rows.places + base[file, block] for file, block, _, rows in found]
     rows = ChunkRatings.joined(chunk[3] for chunk in found)
     del found

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from recpipe.ingest.times import Period
     from recpipe.storage import Folder
 
-_FEW_IDS = 20_000_000
+_IDS_OF_ONE_TASK = 20_000_000
 """Ids, counted again in each chunk, up to which one task puts them in order and checks them."""
 _SAMPLED_LINES = 100
 _ROW_BYTES = 25
@@ -123,7 +123,7 @@ class StagedRatings:
             self.good is None
             and self.seen is None
             and self.summary is not None
-            and max(self.summary.users, self.summary.items) <= _FEW_IDS
+            and max(self.summary.users, self.summary.items) <= _IDS_OF_ONE_TASK
         )
 
     def ids(self, name: str, *, scratch: Folder) -> DataFrame:

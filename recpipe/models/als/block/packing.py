@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 NAMES = ("user", "item")
 
 _SENT = "task int, block int, side int, own binary, other binary, value binary"
-PACKED = "block int, " + ", ".join(
+PACKED_BLOCKS = "block int, " + ", ".join(
     f"{name}_{part} binary" for name in NAMES for part in ("offsets", "columns", "values")
 )
 """One row a block: for its users, and for its items, where each one's ratings start (int64), the
@@ -77,8 +77,8 @@ class Packed:
 
     @cached_property
     def blocks(self) -> DataFrame:
-        """PACKED, one row a block, cached: for whoever reads it again and again."""
-        return cached(self.sent.mapInArrow(partial(_packed, index=self.index), PACKED))
+        """PACKED_BLOCKS, one row a block, cached: for whoever reads it again and again."""
+        return cached(self.sent.mapInArrow(partial(_packed, index=self.index), PACKED_BLOCKS))
 
     def refuse(self, side: int, position: int) -> NoReturn:
         """A row without an answer ends the fit.
@@ -127,7 +127,7 @@ class Rows:
 
     @classmethod
     def at(cls, batch: pa.RecordBatch | pa.Table, row: int, name: str) -> Rows:
-        """Those of one side in a row of PACKED."""
+        """Those of one side in a row of PACKED_BLOCKS."""
         offsets, columns, values = (
             batch.column(f"{name}_{part}")[row] for part in ("offsets", "columns", "values")
         )
@@ -137,7 +137,7 @@ class Rows:
 
 
 def columns_of(side: int) -> list[str]:
-    """The columns of PACKED that speak of one side."""
+    """The columns of PACKED_BLOCKS that speak of one side."""
     return ["block", *(f"{NAMES[side]}_{part}" for part in ("offsets", "columns", "values"))]
 
 
@@ -255,13 +255,13 @@ def _sorted(parts: list[_Part], place: slice) -> Rows:
 def _packed(batches: Batches, *, index: Broadcast[Sides]) -> Batches:
     for block, sides in rows_of(batches, index.value):
         arrays = [array for rows in sides for array in (rows.offsets, rows.columns, rows.values)]
-        yield arrow_row(PACKED, block, *arrays)
+        yield arrow_row(PACKED_BLOCKS, block, *arrays)
 
 
 __all__ = [
     "ITEM",
     "NAMES",
-    "PACKED",
+    "PACKED_BLOCKS",
     "USER",
     "Counted",
     "Packed",
