@@ -303,39 +303,57 @@ def latest(
     """
     kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
     if kinds != {"bigint"}:
-        frames = [] if good is None else [good]
-        if rated.chunks is not None:
-            unpacked = passes.unpack(rated.chunks)
-            frames.append(
-                unpacked.withColumns(
-                    {
-                        name: F.col(name).cast(frame.schema[name].dataType)
-                        for name, frame in (("user_id", users), ("item_id", items))
-                    }
-                )
-            )
-        rows = reduce(lambda a, b: a.unionByName(b), frames)
-        table, seen = ratings.latest(rows, users, items, repeated=repeated)
-        return Latest(table, None, lambda: int(seen.get["superseded"] or 0))
+        return _latest_rows(rated, good, users, items, repeated=repeated)
     if rated.in_order and rated.chunks is not None and repeated != "count":
-        kept, superseded = passes.kept_as_they_are(rated.chunks), lambda: 0
+        kept, superseded = passes.kept_as_they_are(rated.chunks), _none
     else:
-        frames = [] if rated.chunks is None else [rated.chunks]
-        if good is not None:
-            frames.append(passes.pack(good))
-        observed = Observation()
-        kept = passes.latest(
-            reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets, value=repeated
-        ).observe(observed, F.sum("superseded").alias("superseded"))
-
-        def superseded() -> int:
-            return int(observed.get["superseded"] or 0)
-
+        kept, superseded = _latest_chunks(rated, good, repeated=repeated)
     if numbers is not None:
         rows, files = (as_what(kept, *numbers) for as_what in (passes.numbered, passes.encoded))
         return Latest(rows, files, superseded)
     table = passes.values(kept).join(users, "user_id").join(items, "item_id")
     return Latest(table.select(*RATINGS.columns), None, superseded)
+
+
+def _latest_rows(
+    rated: StagedRatings,
+    good: DataFrame | None,
+    users: DataFrame,
+    items: DataFrame,
+    *,
+    repeated: Repeated,
+) -> Latest:
+    """`latest` where ids are strings: row by row, by Spark."""
+    frames = [] if good is None else [good]
+    if rated.chunks is not None:
+        unpacked = passes.unpack(rated.chunks)
+        ids = (("user_id", users), ("item_id", items))
+        frames.append(
+            unpacked.withColumns(
+                {name: F.col(name).cast(frame.schema[name].dataType) for name, frame in ids}
+            )
+        )
+    rows = reduce(lambda a, b: a.unionByName(b), frames)
+    table, observed = ratings.latest(rows, users, items, repeated=repeated)
+    return Latest(table, None, lambda: int(observed.get["superseded"] or 0))
+
+
+def _latest_chunks(
+    rated: StagedRatings, good: DataFrame | None, *, repeated: Repeated
+) -> tuple[DataFrame, Callable[[], int]]:
+    """`chunks.KEPT` of all ratings, sorted bucket by bucket, and how many were superseded."""
+    frames = [] if rated.chunks is None else [rated.chunks]
+    if good is not None:
+        frames.append(passes.pack(good))
+    observed = Observation()
+    kept = passes.latest(
+        reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets, value=repeated
+    ).observe(observed, F.sum("superseded").alias("superseded"))
+    return kept, lambda: int(observed.get["superseded"] or 0)
+
+
+def _none() -> int:
+    return 0
 
 
 def _blocks(summary: Summary, chunks: DataFrame) -> DataFrame:
