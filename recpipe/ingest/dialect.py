@@ -144,6 +144,11 @@ def _records(text: Text, delimiter: str, escape: str) -> list[list[str]]:
     return rows
 
 
+def usual_width(rows: Sequence[Sequence[str]]) -> int:
+    """How many cells most rows have; 0 without rows."""
+    return Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+
+
 def share(rows: Sequence[Sequence[str]]) -> float:
     """The share of rows that are as wide as most are."""
     if not rows:
@@ -158,7 +163,7 @@ def delimiter_of(text: Text) -> str:
         if delimiter == " " and best:
             break
         rows = [fields(line, delimiter) for line in text.lines]
-        width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+        width = usual_width(rows)
         found = round(share(rows), 1), width
         if width > 1 and found[0] >= _ALIKE and found > highest:
             best, highest = delimiter, found
@@ -176,7 +181,7 @@ def header_of(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
     names = [name.strip() for name in rows[0]]
     if not any(names) or any(map(_is_value, names)):
         return None
-    width = Counter(map(len, rows)).most_common(1)[0][0]
+    width = usual_width(rows)
     others = [row for row in rows[1:] if len(row) == width]
     if not others:
         return names

@@ -10,9 +10,9 @@ from recpipe.ingest.formats import delta
 _ENDED_WELL = "_SUCCESS"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listing:
-    """Names relative to the folder.
+    """What was noted of the names so far, all relative to the folder.
 
     Args:
         names: of the files, without what Spark and macOS hide.

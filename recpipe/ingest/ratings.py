@@ -137,8 +137,7 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         unrated = F.coalesce(number == 0, F.lit(False))
     if rules.unrated and "rating" in fields:
         unrated = unrated | F.coalesce(number.isin(*rules.unrated), F.lit(False))
-    timed = layout.form is not None and layout.form.unit != "void"
-    ids = ["user", "item", *(["timestamp"] if timed else [])]
+    ids = ["user", "item", *(["timestamp"] if layout.time not in {None, "void"} else [])]
     if "rating" in fields and rules.scale is None:
         ids.append("rating")
     missing = reduce(or_, [F.coalesce(F.col(name) == "", F.lit(True)) for name in ids])
@@ -150,13 +149,13 @@ def checked_rows(rows: DataFrame, layout: Layout, *, rules: Rules) -> DataFrame:
         Rule(NOT_A_NUMBER, ~unrated & (F.isnan(number) | (F.abs(number) == float("inf")))),
         Rule(OFF_SCALE, ~unrated & ~on_scale),
     ]
-    if layout.form is not None and not timed:
-        # What a file's beginning told holds of all of it, or of none.
+    if layout.time == "void":
+        # The beginning had no instant, so an instant further down is refused and not passed over.
         checks.append(Rule(OUT_OF_RANGE, ~is_void("timestamp")))
         good = good & is_void("timestamp")
     elif layout.form is not None:
         # Numbers that only say what came first are no instants that could be late.
-        ordered = layout.form.unit == "order"
+        ordered = layout.time == "order"
         later = F.col("rated_at") >= F.lit(rules.period.end)
         checks.append(Rule(OUT_OF_RANGE, F.isnull("rated_at")))
         checks.extend([] if ordered else [Rule(LATER, later)])

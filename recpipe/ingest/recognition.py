@@ -28,7 +28,7 @@ from recpipe.ingest.selection import (
     choose,
     choose_ratings,
     listed,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -94,8 +94,7 @@ def _belongs(one: Seen, own: Seen) -> bool:
 def _fields(one: Seen) -> list[str]:
     """The fields of a file that its beginning has values of."""
     layout = one.look.layout
-    void = layout.form is not None and layout.form.unit == "void"
-    return [name for name in layout.fields if not (void and name == "timestamp")]
+    return [name for name in layout.fields if (name, layout.time) != ("timestamp", "void")]
 
 
 def _headed(one: Seen) -> bool:

@@ -139,9 +139,15 @@ def conjugate_gradients(
         scaled = residual / diagonal
         energy, before = float(residual @ scaled), energy
         direction = scaled + (energy / before) * direction
-    raise ArithmeticError(f"not solved in {max_products} steps")
+    raise not_solved(max_products)
+
+
+def not_solved(max_products: int) -> ArithmeticError:
+    """What is raised where so many products did not suffice."""
+    return ArithmeticError(f"not solved in {max_products} steps")
 
 
 __all__ = [
-    "Solution", "conjugate_gradients", "eliminated", "item_biases", "user_means",
+    "Solution", "conjugate_gradients", "eliminated", "item_biases", "not_solved",
+    "user_means",
 ]  # fmt: skip

@@ -116,9 +116,9 @@ def load(
         overrides: `section.key=value`, the value as TOML or a bare word.
         given: `section.key` to a value that needs no parsing, from flags of their own.
         environment: in place of the process's own.
-        complete: False where the settings of a run are to come before these and are not known yet.
-            What contradicts a default is then no error, and only the sections `session` and
-            `storage` are taken.
+        complete: False where the settings of a run come before these and are not known yet. Where
+            these contradict a default, that is then no error: the sections `session` and `storage`
+            are taken alone.
 
     Raises:
         UsageError: for a file that cannot be read, an unknown key or an invalid value. It names

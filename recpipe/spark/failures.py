@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from recpipe.errors import FitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LONGEST = 500
 _OF_WORKER = re.compile(
@@ -42,6 +49,22 @@ def hint(error: BaseException) -> str:
     return _PYTHON_HINT if any(mark in text for mark in _OTHER_PYTHON) else _LOG_HINT
 
 
+@contextmanager
+def as_fit_errors(model: str) -> Iterator[None]:
+    """What Spark throws in the body becomes a FitError of one line.
+
+    Args:
+        model: that is fitted.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        raise FitError(f"{model}: {summary(error)}", hint=hint(error)) from error
+
+
 def _words(error: BaseException) -> str:
     from py4j.protocol import Py4JJavaError
 
@@ -49,4 +72,4 @@ def _words(error: BaseException) -> str:
     return str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
 
 
-__all__ = ["hint", "summary"]
+__all__ = ["as_fit_errors", "hint", "summary"]

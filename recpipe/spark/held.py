@@ -28,7 +28,7 @@ _PLAIN = {"spark.sql.adaptive.enabled": "false", "spark.sql.codegen.wholeStage":
 class _Held:
     """A setting that is held: by how many `with` statements, and its value before the first."""
 
-    blocks: int
+    holders: int
     before: str | None
 
 
@@ -72,7 +72,7 @@ def _changed(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]
     with _changes:
         for name, value in settings.items():
             if (held := _held.get((session, name))) is not None:
-                held.blocks += 1
+                held.holders += 1
                 continue
             _held[session, name] = _Held(1, spark.conf.get(name, None))
             spark.conf.set(name, value)
@@ -82,8 +82,8 @@ def _changed(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]
         with _changes:
             for name in settings:
                 held = _held[session, name]
-                held.blocks -= 1
-                if held.blocks:
+                held.holders -= 1
+                if held.holders:
                     continue
                 del _held[session, name]
                 if held.before is None:

@@ -81,10 +81,12 @@ def _seen(
         return reduce(DataFrame.unionByName, frames)
     if run.manifest["split"]["strategy"] in splits.BY_TIME:
         cutoff = parts.cutoffs.get(f"{part}_from")
-        own = parts.stored[part].frame.groupBy("user").agg(F.min("rated_at").alias("own"))
-        until = F.col("own") if cutoff is None else F.lit(cutoff)
-        later = F.coalesce(F.col("rated_at") >= until, F.lit(False))
-        more = more.join(own, "user", "left").where(~later)
+        if cutoff is None:
+            firsts = parts.stored[part].frame.groupBy("user").agg(F.min("rated_at").alias("until"))
+            more = more.join(firsts, "user", "left")
+        else:
+            more = more.withColumn("until", F.lit(cutoff))
+        more = more.where(~F.coalesce(F.col("rated_at") >= F.col("until"), F.lit(False)))
     frames.append(more.select("user", "item"))
     return reduce(DataFrame.unionByName, frames)
 
@@ -114,13 +116,10 @@ def _metrics_of(
         users = held(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
         count = users.count()
         # Sent to Python once for all models, and only for the users who are evaluated.
-        left_out, asked = (
-            pairs._replace(rows=held(pairs.rows))
-            for pairs in (
-                packed_pairs(seen.join(users, "user", "left_semi"), users=count),
-                packed_pairs(held_out),
-            )
-        )
+        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
+        left_out = left_out._replace(rows=held(left_out.rows))
+        asked = packed_pairs(held_out)
+        asked = asked._replace(rows=held(asked.rows))
         lists: dict[str, Interactions] = {}
         instant = parts.cutoffs.get(f"{part}_from", context.end)
         for name, model in models.items():

@@ -116,8 +116,8 @@ def note_failure(context: Context, run: Run, name: str, error: Exception, *, nee
     """
     # `sgd` needs explicit ratings: with implicit feedback nothing takes the place of a model.
     explicit = scale(run) is not None
-    left = FALLBACK not in {name, *(entry["model"] for entry in run.manifest.get("failed") or ())}
-    replaced = explicit and left and name in context.settings.train.fallback_for
+    failed = {name, *(entry["model"] for entry in run.manifest.get("failed") or ())}
+    replaced = explicit and FALLBACK not in failed and name in context.settings.train.fallback_for
     must_end_run = isinstance(error, UsageError) or signals.received() is not None
     if must_end_run or (needed and not replaced):
         raise error

@@ -30,7 +30,7 @@ def _people(context: Context, run: Run) -> list[publishing.Profile]:
         return []
     if not context.tables.keeps("ratings", version=run.manifest["tables"]["ratings"]):
         logger.warning(
-            "the page shows no lists of people: two ingests have replaced the ratings of run %s",
+            "the page shows no lists of people: later ingests have replaced the ratings of run %s",
             run.id,
         )
         return []

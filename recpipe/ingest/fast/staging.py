@@ -304,10 +304,7 @@ def latest(
     kinds = {frame.schema[0].dataType.simpleString() for frame in (users, items)}
     if kinds != {"bigint"}:
         return _latest_rows(rated, good, users, items, repeated=repeated)
-    if rated.in_order and rated.chunks is not None and repeated != "count":
-        kept, superseded = passes.kept_as_they_are(rated.chunks), _none
-    else:
-        kept, superseded = _latest_chunks(rated, good, repeated=repeated)
+    kept, superseded = _latest_chunks(rated, good, repeated=repeated)
     if numbers is not None:
         rows, files = (as_what(kept, *numbers) for as_what in (passes.numbered, passes.encoded))
         return Latest(rows, files, superseded)
@@ -341,7 +338,9 @@ def _latest_rows(
 def _latest_chunks(
     rated: StagedRatings, good: DataFrame | None, *, repeated: Repeated
 ) -> tuple[DataFrame, Callable[[], int]]:
-    """`chunks.KEPT` of all ratings, sorted bucket by bucket, and how many were superseded."""
+    """`chunks.KEPT` of all ratings, and what says how many were superseded once it is written."""
+    if rated.in_order and rated.chunks is not None and repeated != "count":
+        return passes.kept_as_they_are(rated.chunks), lambda: 0
     frames = [] if rated.chunks is None else [rated.chunks]
     if good is not None:
         frames.append(passes.pack(good))
@@ -350,10 +349,6 @@ def _latest_chunks(
         reduce(lambda a, b: a.unionByName(b), frames), buckets=rated.buckets, value=repeated
     ).observe(observed, F.sum("superseded").alias("superseded"))
     return kept, lambda: int(observed.get["superseded"] or 0)
-
-
-def _none() -> int:
-    return 0
 
 
 def _blocks(summary: Summary, chunks: DataFrame) -> DataFrame:

@@ -175,7 +175,7 @@ def _by_number(sample: Sample, text: Text, given: GivenColumns) -> Look | None:
     if not delimiter:
         return None
     rows = cells(text, delimiter).rows
-    width = max(map(len, rows), key=[len(row) for row in rows].count)
+    width = dialect.usual_width(rows)
     columns, folders = all_columns(sample, [""] * width, given, header=False)
     if not has_user_and_item(columns, folders):
         return None
@@ -199,7 +199,7 @@ def _ratings(
     quoted = delimiter not in {",", ";"} and _in_quotes(plain_rows, columns)
     found = cells(text, delimiter, quoted=quoted)
     names = found.rows[0] if header else ()
-    width = width or (len(names) if header else _width(found.rows))
+    width = width or (len(names) if header else dialect.usual_width(found.rows))
     rows = [row for row in found.rows[header:] if len(row) == width]
     layout = Layout(
         columns=columns,
@@ -220,11 +220,6 @@ def _ratings(
 
     numbered = [str(place + 1) for place in range(width)]
     return rating_look(layout, cell, names=names or numbered, rows=len(rows), given=given)
-
-
-def _width(rows: Sequence[Sequence[str]]) -> int:
-    widths = [len(row) for row in rows]
-    return max(widths, key=widths.count)
 
 
 def _in_quotes(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> bool:
@@ -315,7 +310,7 @@ def _unknown(sample: Sample, text: Text) -> Look:
             reason="no header, and no columns of user, item, rating or time in their places",
             may_rate=not once and (sample.suffix in DATA or len(rows[0]) > 2),  # noqa: PLR2004 - user, item
         )
-    if len(header) != _width(rows):
+    if len(header) != dialect.usual_width(rows):
         return Look(
             None,
             names=tuple(header),

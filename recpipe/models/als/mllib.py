@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, nothing_to_fit
+from recpipe.errors import nothing_to_fit
 from recpipe.feedback import liked_from
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
@@ -163,51 +161,48 @@ def _fit(
     spark, settings, shared = ratings.sparkSession, model.settings, model.shared
     ratings = cached(ratings)
     try:
-        count = ratings.count()
-        if not count:
-            raise nothing_to_fit(model.name)
-        blocks = block_count(
-            shared.blocks,
-            ratings=count,
-            rank=settings.rank,
-            parallelism=spark.sparkContext.defaultParallelism,
-        )
-        als = ALS(
-            rank=settings.rank,
-            maxIter=settings.iterations,
-            regParam=settings.regularization,
-            numUserBlocks=blocks,
-            numItemBlocks=blocks,
-            seed=seed,
-            checkpointInterval=shared.checkpoint_interval,
-            intermediateStorageLevel=shared.intermediate_storage_level,
-            finalStorageLevel=shared.final_storage_level,
-            blockSize=shared.block_size,
-            coldStartStrategy="drop",
-            **parameters,
-        )
-        with _only_fit(spark, scratch, name=model.name):
-            fitted = als.fit(ratings)
-            return FactorModel.fitted(
-                scratch,
-                name=model.name,
-                user_factors=_factors("user", fitted.userFactors),
-                item_factors=_factors("item", fitted.itemFactors),
+        with failures.as_fit_errors(model.name):
+            count = ratings.count()
+            if not count:
+                raise nothing_to_fit(model.name)
+            blocks = block_count(
+                shared.blocks,
+                ratings=count,
                 rank=settings.rank,
-                refit_config=model,
-                scale=data.bounds,
-                predicts_ratings=predicts_ratings,
-                details={
-                    "blocks": blocks,
-                    "iterations": settings.iterations,
-                    "ratings": count,
-                    "seed": seed,
-                },
+                parallelism=spark.sparkContext.defaultParallelism,
             )
-    except (Py4JError, PySparkException) as error:
-        raise FitError(
-            f"{model.name}: {failures.summary(error)}", hint=failures.hint(error)
-        ) from error
+            als = ALS(
+                rank=settings.rank,
+                maxIter=settings.iterations,
+                regParam=settings.regularization,
+                numUserBlocks=blocks,
+                numItemBlocks=blocks,
+                seed=seed,
+                checkpointInterval=shared.checkpoint_interval,
+                intermediateStorageLevel=shared.intermediate_storage_level,
+                finalStorageLevel=shared.final_storage_level,
+                blockSize=shared.block_size,
+                coldStartStrategy="drop",
+                **parameters,
+            )
+            with _only_fit(spark, scratch, name=model.name):
+                fitted = als.fit(ratings)
+                return FactorModel.fitted(
+                    scratch,
+                    name=model.name,
+                    user_factors=_factors("user", fitted.userFactors),
+                    item_factors=_factors("item", fitted.itemFactors),
+                    rank=settings.rank,
+                    refit_config=model,
+                    scale=data.bounds,
+                    predicts_ratings=predicts_ratings,
+                    details={
+                        "blocks": blocks,
+                        "iterations": settings.iterations,
+                        "ratings": count,
+                        "seed": seed,
+                    },
+                )
     finally:
         ratings.unpersist()
 
@@ -226,7 +221,7 @@ _FITS = Lock()
 
 @contextmanager
 def _only_fit(spark: SparkSession, scratch: Folder, *, name: str) -> Iterator[None]:
-    """No other fit of MLlib is in the block; what this one cached is released at its end.
+    """While the `with` lasts no other fit of MLlib runs; then what this one cached is released.
 
     MLlib hands out no handle on the RDDs that it caches, of which some stay after a fit, and all
     after one that fails. Where an RDD was made is in its description, and Spark lets a thread say

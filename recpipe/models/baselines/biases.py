@@ -19,7 +19,7 @@ from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -51,9 +51,9 @@ class Biases:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
         """See `Model.fit`; nothing is random.
 
-        Item biases pass through the driver, users never do. Over ratings packed once by user, a
-        step of conjugate gradients is one small job, or all steps are one where one task holds all
-        ratings.
+        Item biases pass through the driver, users never do. Ratings are packed once by user; each
+        step of conjugate gradients is then a small job. Where one task holds all ratings, all steps
+        together are one job.
         """
         del seed
         train = frame_of(data.ratings)
@@ -108,20 +108,15 @@ class _Solver:
         self.mean = mean
         self.width = width
         self.spark = packed.sparkSession
-
-    @property
-    def _solve(self) -> Callable[[kernel.Sums], kernel.Solution]:
-        return partial(
+        self._solve = partial(
             kernel.item_biases,
-            regularization=self.settings.item_regularization,
+            regularization=settings.item_regularization,
             tolerance=_TOLERANCE,
             max_products=_MAX_STEPS,
         )
-
-    @property
-    def _sums_of(self) -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        regularization = self.settings.user_regularization
-        return partial(_sums, mean=self.mean, width=self.width, regularization=regularization)
+        self._sums_of = partial(
+            _sums, mean=mean, width=width, regularization=settings.user_regularization
+        )
 
     def solve(self) -> kernel.Solution:
         """The item biases, by one job a step.
@@ -147,7 +142,7 @@ class _Solver:
 
         rows = self.packed.mapInArrow(solved, _SOLVED).collect()
         if not rows:
-            raise ArithmeticError(f"not solved in {_MAX_STEPS} steps")
+            raise kernel.not_solved(_MAX_STEPS)
         counts, biases, steps = rows[0]
         return kernel.Solution(np.frombuffer(counts), np.frombuffer(biases), steps)
 

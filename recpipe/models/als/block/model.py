@@ -7,11 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
-
 from recpipe.distributed import PeerLostError
-from recpipe.errors import FitError, MissingError
+from recpipe.errors import MissingError
 from recpipe.kernels.normal_equations import Objective
 from recpipe.models.als.block.blocks import number_of_blocks
 from recpipe.models.als.block.by_block import ByBlock
@@ -151,7 +148,7 @@ def factorised(
     plan = Solve(model.name, model.objective(), settings.solver, settings.cg_steps, seed)
     spark = frame_of(fed).sparkSession
     with ExitStack() as undo:
-        undo.enter_context(_spark_errors_as_fit_errors(model.name))
+        undo.enter_context(failures.as_fit_errors(model.name))
         found = undo.enter_context(counted(fed, name=model.name))
         cores = spark.sparkContext.defaultParallelism
         blocks = number_of_blocks(
@@ -236,14 +233,6 @@ def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) 
             predicts_ratings=not model.objective().implicit,
             details=found.details,
         )
-
-
-@contextmanager
-def _spark_errors_as_fit_errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (Py4JError, PySparkException) as error:
-        raise FitError(f"{name}: {failures.summary(error)}", hint=failures.hint(error)) from error
 
 
 __all__ = ["BlockAls", "BlockAlsImplicit", "Factors", "factorised"]
