@@ -52,10 +52,10 @@ def evaluated(root: Path, source: str, overrides: list[str], *, run_id: str) -> 
 
 def table(scores: Scores, *, k: int) -> list[str]:
     """A Markdown table of test metrics as `recpipe evaluate` has them, one line a model."""
-    names = [*ratings_of(), *(f"{metric}@{k}" for metric in SHOWN)]
+    names = [*ratings_of(summary=True), *(f"{metric}@{k}" for metric in SHOWN)]
     found = scores.table("test", names, models=MODELS.split(","))
     assert found is not None
-    lengths = ["" if name in ratings_of() else f"@{k}" for name in names]
+    lengths = [f"@{k}" if "@" in name else "" for name in names]
     heads = [column + at for column, at in zip(found.columns, lengths, strict=True)]
     lines = [f"| model | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for model, cells in found.rows:

@@ -37,7 +37,7 @@ def metrics_table(
     from recpipe.report.numbers import NONE
     from recpipe.report.scores import Scores, lists_of, ratings_of
 
-    names = [*ratings_of(), *lists_of(k)]
+    names = [*ratings_of(summary=True), *lists_of(k, summary=True)]
     scores = Scores(rows).table("test", names, models=models)
     notes = [*scores.notes] if scores else ["No metric on test."]
     if chosen in models:

@@ -1,6 +1,8 @@
 """How good models are: rating and ranking metrics, and the choice that rests on them."""
 
 from recpipe.evaluation.choice import Choice, choose
+from recpipe.evaluation.confidence import differences, with_intervals
+from recpipe.evaluation.facts import item_facts
 from recpipe.evaluation.ranking import evaluated_users, ranking_metrics
 from recpipe.evaluation.rating import rating_metrics
 from recpipe.evaluation.rows import DEFINITIONS, MetricRow, document
@@ -10,8 +12,11 @@ __all__ = [
     "Choice",
     "MetricRow",
     "choose",
+    "differences",
     "document",
     "evaluated_users",
+    "item_facts",
     "ranking_metrics",
     "rating_metrics",
+    "with_intervals",
 ]

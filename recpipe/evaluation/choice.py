@@ -7,13 +7,15 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import UsageError
-from recpipe.evaluation.metrics import metric_at
-from recpipe.evaluation.rows import COMMON, rounded
+from recpipe.evaluation.confidence import differences, of_models, seen_from
+from recpipe.evaluation.metrics import label_of, metric_at
+from recpipe.evaluation.rows import rounded
 from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from recpipe.evaluation.confidence import Difference
     from recpipe.evaluation.rows import MetricRow
 
 FEW_USERS = 100
@@ -29,12 +31,14 @@ class Choice:
         value: its value on validation, with k-fold the mean over folds; None where it has none
             (only a model that was named by hand).
         runner_up: the best of the others, or None.
-        lead: how much better `model` is than `runner_up`, in units of the metric; below 0 where a
-            model was named by hand and another is better; None without both values.
+        lead: how much better `model` is than `runner_up`, in units of the metric; below 0 where
+            the other is better; None without both values.
         users: users that the value rests on; with k-fold those of the largest fold, since folds
             may share users.
         automatic: False where the model was named by hand.
+        against: how much better it is than each of the others that could be chosen.
         warnings: what a person should know before trusting the choice.
+        verdict: all of it in a sentence.
     """
 
     model: str
@@ -44,22 +48,18 @@ class Choice:
     lead: float | None
     users: int
     automatic: bool
+    against: tuple[Difference, ...] = ()
     warnings: tuple[str, ...] = ()
+    verdict: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The section `chosen` of the manifest."""
-        return {**asdict(self), "warnings": list(self.warnings)}
+        names = ("other", "value", "ci_low", "ci_high", "shown")
+        against = [{name: getattr(pair, name) for name in names} for pair in self.against]
+        return {**asdict(self), "against": against, "warnings": list(self.warnings)}
 
     def __str__(self) -> str:
-        """One line for a person."""
-        how = "the best" if self.automatic else "as publish.model says"
-        if self.value is None:
-            return f"{self.model}: no {self.metric} on validation"
-        said = f"{self.model} ({how}): {self.metric} {self.value:.4f} on validation"
-        if self.runner_up is not None and self.lead is not None:
-            side = "ahead of" if self.lead >= 0 else "behind"
-            said += f", {abs(self.lead):.4f} {side} {self.runner_up}"
-        return f"{said}, over {self.users} users"
+        return self.verdict
 
 
 def choose(
@@ -67,22 +67,31 @@ def choose(
     *,
     metric: str,
     models: Sequence[str],
+    prefer: Sequence[str] = (),
     named: str | None = None,
     split: str = "validation",
+    seed: int = 0,
 ) -> Choice:
-    """The best model on validation, or the named one with how it compares.
+    """The best model on validation as far as its users can tell, or the named one.
 
-    RMSE and MAE are compared over the pairs that all models predict (`<split>_common`), where
-    there are such: a model must not win by staying silent on what is hard. Ties go to the model
-    that comes first in `models`, and so does the choice where no list could be evaluated: nothing
-    was held out, or nothing of it was relevant.
+    A difference of two models is shown where its 95 % interval over users leaves out 0. Among the
+    models that are not baselines, those of which the best is not shown to be better are as good as
+    it, and the first of them in `prefer` is taken. A baseline is taken only where it is shown to be
+    better than all of them; then it is chosen among baselines in the same way.
+
+    RMSE and MAE are compared over the pairs that all models predict. Where no list could be
+    evaluated, since nothing was held out or nothing of it is relevant, the first of `prefer` and
+    then of `models` is taken.
 
     Args:
         rows: of all models; those of other splits and metrics are ignored.
         metric: its name, with `@k` for a metric of lists.
         models: the fitted models in the order of `train.models`.
+        prefer: models in the order in which they are taken where no difference is shown; those
+            that are not in it come after them, as `models` has them.
         named: the model that `publish.model` names, or None for `auto`.
         split: the part that decides.
+        seed: of the draws of intervals.
 
     Raises:
         UsageError: if `named` is not in `models`, or there is no model to choose.
@@ -91,55 +100,117 @@ def choose(
         raise UsageError(
             f"publish.model {named} was not fitted", hint=f"fitted: {', '.join(models)}"
         )
-    values, users = _on(rows, metric=metric, split=split)
+    by_model = of_models(rows, metric=metric, split=split)
+    values = {m: rounded(fmean(row.value for row in found)) for m, found in by_model.items()}
     sign = metric_at(metric)[0].sign
-    # sorted() is stable, so equal values stay in the order of `models`.
+    preferred = sorted(models, key=lambda m: prefer.index(m) if m in prefer else len(prefer))
+    # sorted() is stable, so equal values stay in the order of preference.
     ranking = sorted(
-        (model for model in models if model in values and SPECS[model].selectable),
+        (model for model in preferred if model in values and SPECS[model].selectable),
         key=lambda model: -sign * values[model],
     )
     # Of a handful of ratings nothing can be held out, or nothing of it is relevant: then there are
     # no lists to compare, and still lists to publish.
     compared = bool(values) or metric_at(metric)[1] is None
-    others = [] if compared else [model for model in models if SPECS[model].selectable]
+    others = [] if compared else [model for model in preferred if SPECS[model].selectable]
     if named is None and not [*ranking, *others]:
         raise UsageError(
             f"none of {', '.join(models)} has {metric} on {split}, so none can be chosen",
             hint="fit another model, or name one in publish.model",
         )
-    model = named or [*ranking, *others][0]
+    pairs = differences(rows, metric=metric, split=split, seed=seed, tested=False)
+    among = _Ranked(ranking, pairs)
+    model = named or among.taken(preferred) or others[0]
     runner_up = next((other for other in ranking if other != model), None)
     lead = None
     if runner_up is not None and model in values:
         lead = rounded(sign * (values[model] - values[runner_up]))
+    found = seen_from(model, pairs)
     choice = Choice(
         model=model,
         metric=metric,
         value=values.get(model),
         runner_up=runner_up,
         lead=lead,
-        users=users.get(model, 0),
+        users=max((row.users for row in by_model.get(model, ())), default=0),
         automatic=named is None,
+        against=tuple(found[other] for other in ranking if other in found),
     )
-    return replace(choice, warnings=tuple(_warnings(choice, ranking)))
+    warnings = tuple(_warnings(choice, ranking))
+    return replace(choice, warnings=warnings, verdict=_verdict(choice, values))
 
 
-def _on(
-    rows: Sequence[MetricRow], *, metric: str, split: str
-) -> tuple[dict[str, float], dict[str, int]]:
-    """The value and users of every model, over folds; a model that lacks a fold is left out."""
-    wanted = [row for row in rows if row.name == metric and row.split == split]
-    if metric_at(metric)[0].on_common_pairs:
-        common = [row for row in rows if row.name == metric and row.split == split + COMMON]
-        wanted = common or wanted
-    folds = {row.fold for row in wanted}
-    by_model: dict[str, list[MetricRow]] = {}
-    for row in wanted:
-        by_model.setdefault(row.model, []).append(row)
-    whole = {m: found for m, found in by_model.items() if {row.fold for row in found} == folds}
-    values = {model: rounded(fmean(row.value for row in found)) for model, found in whole.items()}
-    users = {model: max(row.users for row in found) for model, found in whole.items()}
-    return values, users
+@dataclass(frozen=True)
+class _Ranked:
+    """The models that could be chosen.
+
+    Args:
+        ranking: by value, the best first.
+        pairs: how they differ.
+    """
+
+    ranking: Sequence[str]
+    pairs: Sequence[Difference]
+
+    def taken(self, preferred: Sequence[str]) -> str | None:
+        """The model that is chosen, by the rule of `choose`; None where there is none."""
+        baselines = [model for model in self.ranking if SPECS[model].baseline]
+        others = [model for model in self.ranking if not SPECS[model].baseline]
+        if others and not (baselines and self._better(baselines[0], others[0])):
+            of_these = [m for m in others if not baselines or not self._better(baselines[0], m)]
+        else:
+            of_these = baselines
+        as_good = [m for m in of_these if not self._better(of_these[0], m)]
+        return next((model for model in preferred if model in as_good), None)
+
+    def _better(self, one: str, other: str) -> bool:
+        """Whether `one` is shown to be better."""
+        pair = seen_from(one, self.pairs).get(other)
+        return pair is not None and pair.shown and pair.value > 0
+
+
+def _verdict(choice: Choice, values: Mapping[str, float]) -> str:
+    """The choice in a sentence.
+
+    Such as "ease: NDCG@10 0.2240, popularity 0.1880; better by 0.0360 (0.0120 to 0.0610) on 540
+    users". Said against the best baseline, where the choice is none, or else against the runner-up.
+    """
+    said = f"{choice.model}: {label_of(choice.metric)}"
+    if choice.value is None:
+        return f"{said} has no value on validation"
+    said += f" {choice.value:.4f}"
+    baselines = [pair for pair in choice.against if SPECS[pair.other].baseline]
+    pair = next(iter(baselines if not SPECS[choice.model].baseline else choice.against), None)
+    pair = pair or next(iter(choice.against), None)
+    users = f"on {choice.users:,} users"
+    if pair is None:
+        return f"{said} {users}; no other model to compare with"
+    said += f", {pair.other} {values[pair.other]:.4f}; {_by_how_much(pair)} {users}"
+    if not choice.automatic:
+        return f"{said}; named in publish.model"
+    ahead = [p.other for p in choice.against if p.value < 0]
+    if ahead:
+        said += (
+            f"; {_and([f'{other} {values[other]:.4f}' for other in ahead])}"
+            f" {'is' if len(ahead) == 1 else 'are'} not shown to be better, and publish.prefer has"
+            f" {choice.model} first"
+        )
+    return said
+
+
+def _by_how_much(pair: Difference) -> str:
+    side = "better" if pair.value >= 0 else "worse"
+    if pair.ci_low is None or pair.ci_high is None:
+        return f"{side} by {abs(pair.value):.4f}"
+    ends = sorted((pair.ci_low, pair.ci_high))
+    if pair.value < 0:
+        ends = [-end for end in reversed(ends)]
+    not_shown = "" if pair.shown else ", no difference shown"
+    return f"{side} by {abs(pair.value):.4f} ({ends[0]:.4f} to {ends[1]:.4f}{not_shown})"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
@@ -155,13 +226,21 @@ def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
         yield f"the choice rests on {choice.users} users, fewer than {FEW_USERS}"
     if not ranking:
         return
-    best = ranking[0]
     others = [name for name in ranking if not SPECS[name].baseline]
-    if SPECS[best].baseline and others:
+    if choice.automatic and SPECS[choice.model].baseline and others:
         yield (
-            f"the baseline {best} is the best by {choice.metric}: {', '.join(others)}"
-            f" {'takes' if len(others) == 1 else 'take'} longer to fit and"
-            f" {'is' if len(others) == 1 else 'are'} no better"
+            f"the baseline {choice.model} is shown to be better by {choice.metric} than"
+            f" {_and(others)}"
         )
-    if best != choice.model and choice.lead is not None and choice.lead < 0:
-        yield f"{choice.model} was named in publish.model, but {best} is better"
+    if not SPECS[choice.model].baseline and choice.value is not None:
+        unbeaten = [
+            pair.other
+            for pair in choice.against
+            if SPECS[pair.other].baseline and not (pair.shown and pair.value > 0)
+        ]
+        if unbeaten:
+            yield f"{choice.model} is not shown to be better than the baseline {_and(unbeaten)}"
+    better = [p.other for p in choice.against if p.shown and p.value < 0]
+    if not choice.automatic and better:
+        are = "is" if len(better) == 1 else "are"
+        yield f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be better"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from recpipe.kernels.groups import GROUPS
 from recpipe.spark.interactions import Value, buckets_for, frame_of, packed, together
 
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ class PairSource(NamedTuple):
 def bucketed(sources: Sequence[PairSource], *, users: int | None = None) -> DataFrame:
     """All that is known of a user in one partition, as arrays: see `interactions.together`.
 
+    So is all that is known of a group of users (`kernels.groups`), since the number of buckets
+    divides that of groups: sums of a group are made in one task.
+
     Args:
         sources: at least one.
         users: how many there are at most, where that is known.
     """
-    buckets = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
+    wanted = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
+    buckets = min(GROUPS, 1 << (wanted - 1).bit_length())
     frames = [packed(source.rows, buckets=buckets, value=source.value) for source in sources]
     return together(frames, buckets=buckets)
 

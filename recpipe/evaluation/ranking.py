@@ -1,49 +1,42 @@
-"""How good the first k places of every user's list are.
+"""How good, and how various, the first k places of every user's list are.
 
 Lists and relevant items go to their users' bucket as a few large arrays, whatever the number of
 models. One kernel finds which places hold a relevant item, each metric makes values of that
-(`metrics`), and what leaves a task is sums.
+(`metrics`), and what leaves a task is sums: over all users, over groups of users for intervals, and
+how often each item is shown.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, StructType
 
 from recpipe.errors import ContractError
-from recpipe.evaluation.metrics import RANKING
-from recpipe.evaluation.metrics.base import RankedLists
+from recpipe.evaluation.measuring import MEASURED, OF_USERS, TOTALS, Wanted, measure, user_values
+from recpipe.evaluation.metrics import EXPOSURE, RANKING
+from recpipe.evaluation.metrics.base import ExposureMetric, RankingMetric
 from recpipe.evaluation.packing import PairSource, bucketed
-from recpipe.evaluation.rows import MetricRow, rounded
+from recpipe.evaluation.rows import MetricRow, Sample, rounded
+from recpipe.kernels import groups as grouping
 from recpipe.spark.columns import arrow_schema
-from recpipe.spark.held import narrow_rows
-from recpipe.spark.interactions import Kinds, Value, arrays_of, frame_of, is_liked
+from recpipe.spark.held import cached, narrow_rows
+from recpipe.spark.interactions import Value, frame_of, is_liked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame, Row
 
-    from recpipe.evaluation.metrics.base import RankingMetric
-    from recpipe.kernels.ranking import Hits
+    from recpipe.evaluation.metrics.base import ItemFacts
     from recpipe.spark.interactions import Interactions
 
-_TOTALS = (
-    "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
-    " misranked_user int, high binary, low binary"
-)
-"""Of one model in one bucket. `high` and `low` are sums of `kernels.ranking.totals`, as int64
-arrays of metrics x ks."""
 
-_PLACES = 1 << 16
-"""Places of lists that metrics work on at once: their arrays stay in a core's own cache."""
-
-
-def ranking_metrics(
+def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is wanted of it
     lists: Mapping[str, Interactions],
     held_out: Interactions,
     *,
@@ -52,9 +45,11 @@ def ranking_metrics(
     split: str,
     fold: int | None = None,
     users: int | None = None,
-    metrics: Sequence[RankingMetric] = RANKING,
+    metrics: Sequence[RankingMetric | ExposureMetric] = (*RANKING, *EXPOSURE),
+    facts: ItemFacts | None = None,
+    keep: Callable[[DataFrame], object] | None = None,
 ) -> list[MetricRow]:
-    """Every ranking metric at every k of every model: one query, one pass over the lists.
+    """Every metric of lists at every k of every model: one query, one pass over the lists.
 
     A user with relevant items and no list scores 0, a user without relevant items does not count,
     a list shorter than k has no hits beyond its end. The sums are exact, so values do not depend
@@ -68,7 +63,11 @@ def ranking_metrics(
         split: name of the part, for the rows.
         fold: of k-fold, for the rows.
         users: how many there are in `lists` and `held_out` at most, where that is known.
-        metrics: those that are wanted.
+        metrics: those that are wanted; what needs facts that are not there is left out.
+        facts: what is known of items; None: nothing is.
+        keep: called with the values of each user, which are there until it returns: (model, user,
+            relevant, ...) with how many items are relevant to the user, and a column for each
+            metric and k, such as `ndcg@10`, null where the user does not count for it.
 
     Returns:
         Rows in the order of `lists`, metrics, ks; none if no user has a relevant item.
@@ -79,18 +78,27 @@ def ranking_metrics(
     """
     if not ks or min(ks) < 1 or len(set(ks)) != len(ks):
         raise ValueError(f"ks must be distinct numbers from 1, not {list(ks)}")
-    wanted = _Wanted(tuple(metrics), tuple(ks))
-    together = _together(lists, held_out, relevance_threshold, users=users)
-    found: dict[int, list[Row]] = {}
-    with narrow_rows(together.sparkSession):
-        measure = partial(_measure, models=len(lists), wanted=wanted)
-        for row in together.mapInArrow(measure, _TOTALS).collect():
-            found.setdefault(row["model"], []).append(row)
+    known = frozenset() if facts is None else facts.known
+    possible = [metric for metric in metrics if metric.needs <= known]
+    wanted = Wanted(
+        tuple(metric for metric in possible if isinstance(metric, RankingMetric)),
+        tuple(ks),
+        facts,
+        each=users is not None and users <= grouping.EACH,
+        of_users=keep is not None,
+    )
+    exposures = [metric for metric in possible if isinstance(metric, ExposureMetric)]
+    totals = _totals(lists, held_out, relevance_threshold, wanted, users=users, keep=keep)
     rows: list[MetricRow] = []
     for place, model in enumerate(lists):
-        totals = found.get(place, [])
-        _refuse_faults(totals, model=model, split=split)
-        rows += _rows(totals, model, wanted, split=split, fold=fold)
+        of_model = [row for row in totals if row["model"] == place]
+        _refuse_faults(of_model, model=model, split=split)
+        evaluated = sum(row["users"] for row in of_model)
+        if not evaluated:
+            continue
+        row = MetricRow(model, "", None, 0.0, users=evaluated, rows=0, split=split, fold=fold)
+        rows += _of_users(of_model, row, wanted)
+        rows += _of_exposure(of_model, row, wanted, exposures)
     return rows
 
 
@@ -111,73 +119,40 @@ def _relevant(held_out: Interactions, threshold: float | None) -> Interactions:
     return frame_of(held_out).where(is_liked(threshold))
 
 
-class _Wanted(NamedTuple):
-    """The numbers that are wanted of each model."""
-
-    metrics: tuple[RankingMetric, ...]
-    ks: tuple[int, ...]
-
-
-def _together(
+def _totals(
     lists: Mapping[str, Interactions],
     held_out: Interactions,
     threshold: float | None,
+    wanted: Wanted,
     *,
-    users: int | None = None,
-) -> DataFrame:
-    """The relevant pairs and the places of every list, for `_measure`."""
+    users: int | None,
+    keep: Callable[[DataFrame], object] | None,
+) -> list[Row]:
+    """TOTALS of all buckets and models."""
     # A rank that is missing is as wrong as one below 1.
     places = [PairSource(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    return bucketed([PairSource(_relevant(held_out, threshold)), *places], users=users)
+    together = bucketed([PairSource(_relevant(held_out, threshold)), *places], users=users)
+    measured = together.mapInArrow(partial(measure, models=len(lists), wanted=wanted), MEASURED)
+    with narrow_rows(together.sparkSession):
+        if keep is None:
+            return measured.collect()
+        measured = cached(measured)
+        try:
+            totals = measured.select(*arrow_schema(TOTALS).names).collect()
+            keep(_user_values(measured, list(lists), wanted))
+        finally:
+            measured.unpersist()
+        return totals
 
 
-def _measure(
-    batches: Iterator[pa.RecordBatch], *, models: int, wanted: _Wanted
-) -> Iterator[pa.RecordBatch]:
-    """In a task: _TOTALS of one bucket, one row a model."""
-    import pyarrow as pa
-
-    from recpipe.kernels import ranking as kernel
-
-    relevant, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + models))
-    places = [kernel.Places(*arrays) for arrays in lists]
-    found = kernel.find_hits(relevant.keys, places, depth=max(wanted.ks))
-    if not len(found.users):
-        return
-    rows: list[dict[str, Any]] = []
-    for model in range(models):
-        high, low = np.sum(
-            [kernel.totals(values) for values in _values(found, model, wanted)], axis=0
-        )
-        row = {"model": model, "high": high.tobytes(), "low": low.tobytes()}
-        row |= {"users": np.count_nonzero(found.relevant), "rows": found.relevant.sum()}
-        for name, fault in (("repeats", kernel.REPEATS), ("misranked", kernel.MISRANKED)):
-            users = found.users[found.faults[model] & fault > 0]
-            row |= {name: len(users), f"{name}_user": users[0] if len(users) else None}
-        rows.append(row)
-    yield pa.RecordBatch.from_pylist(rows, arrow_schema(_TOTALS))
-
-
-def _values(found: Hits, model: int, wanted: _Wanted) -> Iterator[NDArray[np.float64]]:
-    """(metrics, ks, users) of one model, some users with relevant items at a time.
-
-    Raises:
-        ValueError: if a metric gives a value outside of its range.
-    """
-    ks, order = np.unique(np.asarray(wanted.ks, np.int64), return_inverse=True)
-    step = max(1, _PLACES // len(found.hits[model]))
-    for start in range(0, len(found.users), step):
-        some = slice(start, start + step)
-        counted = found.relevant[some] > 0
-        hits = found.hits[model][:, some][:, counted].astype(np.float64)
-        lists = RankedLists(hits, found.relevant[some][counted])
-        values = np.empty((len(wanted.metrics), len(ks), len(lists.relevant)))
-        for place, metric in enumerate(wanted.metrics):
-            values[place] = metric.values(lists, ks)
-            lowest, highest = metric.range
-            if not ((values[place] >= lowest) & (values[place] <= highest)).all():
-                raise ValueError(f"metric {metric.name}: a value is not in {metric.range}")
-        yield values[:, order]
+def _user_values(measured: DataFrame, models: Sequence[str], wanted: Wanted) -> DataFrame:
+    """(model, user, relevant, ...): the values of each user, from what tasks made of them."""
+    columns = [f"{name}@{k}" for name, k in wanted.named()]
+    fields = [("model", StringType()), ("user", IntegerType()), ("relevant", IntegerType())]
+    fields += [(name, DoubleType()) for name in columns]
+    schema = StructType([StructField(name, kind) for name, kind in fields])
+    packed = measured.select(*arrow_schema(OF_USERS).names)
+    return packed.mapInArrow(partial(user_values, models=models, columns=columns), schema)
 
 
 def _refuse_faults(totals: Sequence[Row], *, model: str, split: str) -> None:
@@ -193,24 +168,61 @@ def _refuse_faults(totals: Sequence[Row], *, model: str, split: str) -> None:
             )
 
 
-def _rows(
-    totals: Sequence[Row], model: str, wanted: _Wanted, *, split: str, fold: int | None
-) -> list[MetricRow]:
+def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator[MetricRow]:
+    """The means over users of one model; `row` has all but metric, k and what they come to."""
     from recpipe.kernels.ranking import mean
 
-    users = sum(row["users"] for row in totals)
-    if not users:
-        return []
     high, low = (
-        np.sum([np.frombuffer(row[part], np.int64) for row in totals], axis=0).tolist()
+        np.sum([np.frombuffer(found[part], np.int64) for found in totals], axis=0).tolist()
         for part in ("high", "low")
     )
-    means = iter([rounded(mean(*sums, users)) for sums in zip(high, low, strict=True)])
-    rows = sum(row["rows"] for row in totals)
-    return [
-        MetricRow(
-            model, metric.name, k, next(means), users=users, rows=rows, split=split, fold=fold
-        )
-        for metric in wanted.metrics
-        for k in wanted.ks
-    ]
+    relevant = sum(found["rows"] for found in totals)
+    numbers = len(high)
+    groups, sums = grouping.added(_sums(found, 2 * numbers) for found in totals if found["users"])
+    summed, counted = sums[:numbers], sums[numbers:]
+    for place, (name, k) in enumerate(wanted.named()):
+        users = round(counted[place].sum())
+        if users:
+            yield replace(
+                row,
+                metric=name,
+                k=k,
+                value=rounded(mean(high[place], low[place], users)),
+                users=users,
+                rows=relevant,
+                sample=Sample(
+                    grouping.GroupSums(groups, np.stack([summed[place], counted[place]])), _mean
+                ),
+            )
+
+
+def _sums(found: Row, width: int) -> grouping.GroupSums:
+    groups = np.frombuffer(found["groups"], np.int64)
+    return grouping.GroupSums(groups, np.frombuffer(found["sums"], np.float64).reshape(width, -1))
+
+
+def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of sums of values and of users, the mean over users."""
+    values, users = sums
+    return values / users
+
+
+def _of_exposure(
+    totals: Sequence[Row], row: MetricRow, wanted: Wanted, metrics: Sequence[ExposureMetric]
+) -> Iterator[MetricRow]:
+    """The metrics of all lists of one model together; none where they show nothing."""
+    if not metrics or wanted.facts is None:
+        return
+    known = len(wanted.facts.raters)
+    shown = np.zeros((len(wanted.ks), known))
+    for found in totals:
+        items = np.frombuffer(found["shown"], np.int64)
+        times = np.frombuffer(found["times_shown"], np.int64).reshape(len(wanted.ks), -1)
+        # A place with an item that train does not know is no place of the catalogue.
+        shown[:, items[items < known]] += times[:, items < known]
+    shown = shown[:, wanted.facts.raters > 0]
+    for metric in metrics:
+        for k, each in zip(wanted.ks, shown, strict=True):
+            if each.any():
+                value = rounded(metric.value(each))
+                yield replace(row, metric=metric.name, k=k, value=value, rows=int(each.sum()))

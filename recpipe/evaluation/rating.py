@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recpipe.errors import ContractError
 from recpipe.evaluation.metrics import RATING
-from recpipe.evaluation.metrics.base import PairSums
+from recpipe.evaluation.metrics.base import UserErrors
 from recpipe.evaluation.packing import PairSource, bucketed
-from recpipe.evaluation.rows import COMMON, MetricRow, rounded
+from recpipe.evaluation.rows import COMMON, MetricRow, Sample, rounded
+from recpipe.kernels import groups as grouping
 from recpipe.kernels import rating as kernel
-from recpipe.kernels.rating import Compared
 from recpipe.spark.columns import arrow_row
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import Kinds, Value, arrays_of
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Row
 
     from recpipe.evaluation.metrics.base import RatingMetric
-    from recpipe.kernels.rating import Terms
+    from recpipe.kernels.groups import GroupSums
+    from recpipe.kernels.rating import ErrorSums
     from recpipe.spark.interactions import Interactions
 
 _FAULTS = {
@@ -36,7 +37,10 @@ _FAULTS = {
     kernel.INFINITE: "a number that is not finite",
 }
 
-_COMPARED = ", ".join(f"{name} binary" for name in Compared._fields)
+_COMPARED = "groups binary, sums binary, repeated long, infinite long, faults binary, worst binary"
+"""Of one bucket. `sums` is (2, T, M, G): over a model's own and over common pairs, by `_terms`."""
+
+_OWN, _COMMON = 0, 1
 
 
 def rating_metrics(
@@ -73,36 +77,87 @@ def rating_metrics(
     models = list(predictions)
     if not models:
         return []
-    total = _compared(predictions, held_out, metrics=metrics, users=users)
-    if total is None:
+    found = _compared(predictions, held_out, metrics=metrics, users=users)
+    _refuse_faults(found, models, split=split)
+    if found.by_group is None:
         return []
-    if total.repeated[0]:
+    spoken = found.by_group.sums[_OWN, 0].any(axis=-1)
+    if not spoken.all():
+        heard = {m: predictions[m] for m, some in zip(models, spoken, strict=True) if some}
+        return rating_metrics(heard, held_out, split=split, fold=fold, users=users, metrics=metrics)
+    own: list[MetricRow] = []
+    common: list[MetricRow] = []
+    for place, model in enumerate(models):
+        row = MetricRow(model, "", None, 0.0, users=0, rows=0, split=split, fold=fold)
+        own += _rows(found.by_group, metrics, place, _OWN, row)
+        row = replace(row, split=split + COMMON)
+        common += _rows(found.by_group, metrics, place, _COMMON, row)
+    return own + common
+
+
+class _Found(NamedTuple):
+    """What all users come to.
+
+    Args:
+        by_group: (2, T, M, G), T as `_terms` has them; None where nothing is held out.
+        repeated: of `kernels.rating.Compared`, like the rest.
+        infinite: likewise.
+        faults: likewise.
+        worst: likewise.
+    """
+
+    by_group: GroupSums | None
+    repeated: int
+    infinite: int
+    faults: NDArray[np.int64]
+    worst: NDArray[np.int64]
+
+
+def _rows(
+    by_group: GroupSums,
+    metrics: Sequence[RatingMetric],
+    place: int,
+    pairs: int,
+    row: MetricRow,
+) -> Iterator[MetricRow]:
+    """The metrics of the model at `place` over its own or common pairs.
+
+    Args:
+        by_group: of `_Found`.
+        metrics: those that are wanted.
+        place: of the model.
+        pairs: _OWN or _COMMON.
+        row: with all but the metric and what it comes to.
+    """
+    predicted, reached, *terms = by_group.sums[pairs, :, place]
+    row = replace(row, users=int(reached.sum()), rows=int(predicted.sum()))
+    waiting = iter(terms)
+    for metric in metrics:
+        sums = np.array([next(waiting) for _ in range(_width(metric))])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = float(metric.value(sums.sum(axis=-1)))
+        if np.isfinite(value):
+            sample = Sample(grouping.GroupSums(by_group.groups, sums), metric.value)
+            yield replace(row, metric=metric.name, value=rounded(value), sample=sample)
+
+
+def _width(metric: RatingMetric) -> int:
+    """How many sums a metric is made of."""
+    none = np.zeros((1, 1))
+    return len(metric.terms(UserErrors(none[0], *[none] * (len(UserErrors._fields) - 1))))
+
+
+def _refuse_faults(found: _Found, models: Sequence[str], *, split: str) -> None:
+    if found.repeated:
         raise ContractError(f"{split}: a held-out pair has more than one row")
-    for model, faults, worst in zip(models, total.faults, total.worst, strict=True):
+    if found.infinite:
+        raise ContractError(f"{split}: a held-out rating is not finite")
+    for model, faults, worst in zip(models, found.faults, found.worst, strict=True):
         if faults:
             raise ContractError(
                 f"model {model}: {faults} predictions on {split} are wrong: it predicts"
                 f" {_FAULTS[int(worst)]}"
             )
-    if not len(total.masks):
-        return []
-    # Every mask is a part of this one, so the pairs that all models predict are one group.
-    shared = total.masks == np.bitwise_or.reduce(total.masks)
-    own: list[MetricRow] = []
-    common: list[MetricRow] = []
-    for place, model in enumerate(models):
-        predicted = total.masks >> place & 1 > 0
-        if predicted.any():
-            row = MetricRow(model, "", None, 0.0, users=0, rows=0, split=split, fold=fold)
-            row = replace(row, users=int(total.reached[place]))
-            own += _rows(total, predicted, place, row, metrics)
-            row = replace(row, users=int(total.users[shared].sum()), split=split + COMMON)
-            common += _rows(total, shared, place, row, metrics)
-    return own + common
-
-
-def _terms(metrics: Sequence[RatingMetric]) -> list[Terms]:
-    return [metric.terms for metric in metrics if metric.terms is not None]
 
 
 def _compared(
@@ -111,61 +166,58 @@ def _compared(
     *,
     metrics: Sequence[RatingMetric],
     users: int | None,
-) -> Compared | None:
+) -> _Found:
     predicted = [
         PairSource(rows, Value("prediction", "float", missing="skip"))
         for rows in predictions.values()
     ]
     together = bucketed([PairSource(held_out, Value("rating", "float")), *predicted], users=users)
-    terms = _terms(metrics)
-    compare = partial(_compare, models=len(predicted), terms=terms)
+    each = users is not None and users <= grouping.EACH
+    compare = partial(_compare, models=len(predicted), metrics=tuple(metrics), each=each)
     with narrow_rows(together.sparkSession):
         # In the order of the partitions, so that sums are always the same.
         rows = together.mapInArrow(compare, _COMPARED).collect()
-    read = [_read(row, models=len(predicted), terms=len(terms)) for row in rows]
-    return kernel.added(read) if read else None
+    read = [_read(row, models=len(predicted)) for row in rows if row["groups"]]
+    none = np.zeros(len(predicted), np.int64)
+    return _Found(
+        grouping.added(read) if read else None,
+        repeated=sum(row["repeated"] for row in rows),
+        infinite=sum(row["infinite"] for row in rows),
+        faults=np.sum([none, *(np.frombuffer(row["faults"], np.int64) for row in rows)], axis=0),
+        worst=np.max([none, *(np.frombuffer(row["worst"], np.int64) for row in rows)], axis=0),
+    )
 
 
 def _compare(
-    batches: Iterator[pa.RecordBatch], *, models: int, terms: Sequence[Terms]
+    batches: Iterator[pa.RecordBatch],
+    *,
+    models: int,
+    metrics: Sequence[RatingMetric],
+    each: bool,
 ) -> Iterator[pa.RecordBatch]:
     """In a task: one row of _COMPARED."""
     held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
-    found = kernel.compare(
-        kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted], terms=terms
+    found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
+    values = np.stack([_terms(found.pairs, sums, metrics) for sums in (found.own, found.common)])
+    groups, sums = grouping.by_group(grouping.groups_of(found.users, each=each), values)
+    faults = found.faults, found.worst
+    yield arrow_row(_COMPARED, groups, sums, found.repeated, found.infinite, *faults)
+
+
+def _terms(
+    pairs: NDArray[np.float64], sums: ErrorSums, metrics: Sequence[RatingMetric]
+) -> NDArray[np.float64]:
+    """(T, M, U): predicted pairs, whether there are any, and the terms of each metric."""
+    errors = UserErrors(pairs, *sums)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = [term for metric in metrics for term in metric.terms(errors)]
+    shape = errors.predicted.shape
+    return np.stack(
+        [np.broadcast_to(term, shape) for term in (sums.predicted, sums.predicted > 0, *terms)]
     )
-    yield arrow_row(_COMPARED, *found)
 
 
-def _read(row: Row, *, models: int, terms: int) -> Compared:
-    arrays: dict[str, NDArray[Any]] = {
-        name: np.frombuffer(row[name], np.float64 if name == "sums" else np.int64)
-        for name in Compared._fields
-    }
-    groups = len(arrays["masks"])
-    return Compared(**arrays | {"sums": arrays["sums"].reshape(groups, models, terms)})
-
-
-def _rows(
-    total: Compared,
-    groups: NDArray[np.bool_],
-    place: int,
-    row: MetricRow,
-    metrics: Sequence[RatingMetric],
-) -> list[MetricRow]:
-    """The metrics of the model at `place` over the pairs of `groups`; `row` has all but them."""
-    pairs, predicted = int(total.pairs.sum()), int(total.pairs[groups].sum())
-    of_model = total.sums[groups, place].T
-    sums = iter([float(terms.copy().sum()) for terms in of_model])
-    values: dict[str, float | None] = {}
-    for metric in metrics:
-        of_terms = 0.0 if metric.terms is None else next(sums)
-        try:
-            values[metric.name] = metric.of(PairSums(of_terms, predicted, pairs))
-        except ValueError as error:
-            raise ContractError(f"{row.split}: a held-out rating is not finite") from error
-    return [
-        replace(row, metric=name, value=rounded(value), rows=predicted)
-        for name, value in values.items()
-        if value is not None
-    ]
+def _read(row: Row, *, models: int) -> GroupSums:
+    groups = np.frombuffer(row["groups"], np.int64)
+    sums = np.frombuffer(row["sums"], np.float64)
+    return grouping.GroupSums(groups, sums.reshape(2, -1, models, len(groups)))

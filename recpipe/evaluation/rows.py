@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recpipe.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recpipe.kernels.groups import GroupSums
+
+    FloatArray = NDArray[np.float64]
 
 COMMON = "_common"
 """Ends the name of a split that holds only the pairs that every rating model predicts."""
@@ -19,18 +26,52 @@ DEFINITIONS: dict[str, str] = {
         " last_n, and by default with implicit feedback, every held-out item."
     ),
     "users": (
-        "Ranking metrics: every user of the split with at least one relevant item; one with no"
-        " list scores 0. Rating metrics: the users of the pairs in `rows`."
+        "Metrics of lists: every user of the split with at least one relevant item; one with no"
+        " list scores 0, or does not count where there is nothing to average. Rating metrics: the"
+        " users of the pairs in `rows`."
     ),
-    "rows": "Ranking metrics: the relevant items. Rating metrics: the pairs predicted.",
+    "rows": (
+        "Metrics of each user's list: the relevant items. Coverage, Gini and entropy: the places."
+        " Rating metrics: the pairs predicted."
+    ),
     "split": (
         "The held-out part. A name that ends in _common is over the pairs that every model that"
         " predicts ratings predicts, so that those models compare."
     ),
     **{name: metric.definition for name, metric in METRICS.items()},
-    "mean": "The value of a ranking metric is its mean over users, each with the same weight.",
+    "mean": "The value of a metric of lists is its mean over users, each with the same weight.",
+    "ci_low, ci_high": (
+        "A 95 % interval: the percentile bootstrap over users, widened for few of them; null where"
+        " fewer than two users are there, and of coverage, Gini and entropy, which have none."
+    ),
+    "differences": (
+        "Pairs of models by evaluate.metric: value is by how much model is better than other, with"
+        " an interval over users of which both are drawn together; p is of Fisher's randomisation,"
+        " p_holm corrected for all pairs of the part; shown: p_holm is at most 0.05."
+    ),
 }
 """What metrics.json says of its numbers."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an interval of a number is made from.
+
+    Args:
+        by_group: (T, G) sums over the users of each group.
+        value: the number, of sums (T, ...); not finite where there is none.
+    """
+
+    by_group: GroupSums
+    value: Callable[[FloatArray], FloatArray]
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        return self.by_group.groups
+
+    @property
+    def sums(self) -> FloatArray:
+        return self.by_group.sums
 
 
 @dataclass(frozen=True)
@@ -48,6 +89,7 @@ class MetricRow:
         fold: of k-fold, else None.
         ci_low: lower end of the confidence interval, where there is one.
         ci_high: upper end.
+        sample: what the interval is made from; not a part of metrics.json.
     """
 
     model: str
@@ -60,6 +102,7 @@ class MetricRow:
     fold: int | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    sample: Sample | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -68,23 +111,27 @@ class MetricRow:
 
     def as_dict(self) -> dict[str, Any]:
         """The row as metrics.json has it."""
-        row = asdict(self)
         order = ("model", "metric", "k", "value", "ci_low", "ci_high", "users", "rows", "split")
-        return {key: row[key] for key in (*order, "fold")}
+        return {key: getattr(self, key) for key in (*order, "fold")}
 
 
 def document(
-    rows: Iterable[MetricRow], *, failed: Sequence[Mapping[str, str]] = ()
+    rows: Iterable[MetricRow],
+    *,
+    differences: Iterable[Mapping[str, Any]] = (),
+    failed: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """The whole of metrics.json.
 
     Args:
         rows: the numbers.
+        differences: what is to be said of pairs of models.
         failed: models that could not be fitted, and so have none: model and error of each.
     """
     return {
         "definitions": dict(DEFINITIONS),
         "rows": [row.as_dict() for row in rows],
+        "differences": [dict(pair) for pair in differences],
         "failed": [dict(entry) for entry in failed],
     }
 

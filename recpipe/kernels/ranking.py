@@ -46,17 +46,19 @@ class Hits(NamedTuple):
         users: (U,) ascending: those with a list of any model or a relevant item.
         relevant: (U,) distinct relevant items.
         hits: (M, R, U) whether the item at rank r + 1 of a user's list is relevant.
+        items: (M, R, U) that item; -1 where the list has none.
         faults: (M, U) bits of what is wrong with a list.
     """
 
     users: NDArray[np.int32]
     relevant: NDArray[np.int32]
     hits: NDArray[np.bool_]
+    items: NDArray[np.int32]
     faults: NDArray[np.uint8]
 
 
 def find_hits(wanted: NDArray[np.int64], lists: Sequence[Places], *, depth: int) -> Hits:
-    """Where the relevant items of every user stand in every list.
+    """Where the relevant items of every user stand in every list, and what else is there.
 
     Args:
         wanted: relevant pairs, in any order; repeated ones count once.
@@ -72,10 +74,11 @@ def find_hits(wanted: NDArray[np.int64], lists: Sequence[Places], *, depth: int)
     ]
     relevant = np.zeros(len(users), np.int32)
     hits = np.zeros((len(lists), depth, len(users)), np.bool_)
+    items = np.full(hits.shape, -1, np.int32)
     faults = np.zeros((len(lists), len(users)), np.uint8)
     for model, listed in enumerate(by_user[1:]):
-        _find_hits(by_user[0], listed, relevant, hits[model], faults[model])
-    return Hits(users, relevant, hits, faults)
+        _find_hits(by_user[0], listed, relevant, hits[model], items[model], faults[model])
+    return Hits(users, relevant, hits, items, faults)
 
 
 def totals(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -135,7 +138,7 @@ def _enter(table: _Table, user: int, wanted: NDArray[np.int32], bits: int) -> in
     return count
 
 
-_LISTED = uint8(_TABLE, int64, _INTS, _INTS, int64, boolean[:, ::1], int64[::1])
+_LISTED = uint8(_TABLE, int64, _INTS, _INTS, int64, boolean[:, ::1], int32[:, ::1], int64[::1])
 
 
 @njit(_LISTED, cache=True, nogil=True)
@@ -146,9 +149,10 @@ def _read(
     ranks: NDArray[np.int32],
     bits: int,
     hits: NDArray[np.bool_],
+    placed: NDArray[np.int32],
     ranked: NDArray[np.int64],
 ) -> int:
-    """Mark the ranks of relevant items in the user's column of `hits`; say what is wrong."""
+    """Fill in the user's column of `hits` and, with the items, `placed`; say what is wrong."""
     items, users, listed = table
     fault = 0
     for place in range(len(places)):
@@ -166,11 +170,13 @@ def _read(
             fault |= MISRANKED
         else:
             ranked[rank] = user
+        if 1 <= rank <= len(placed):
+            placed[rank - 1, user] = item
     return fault
 
 
 @njit(
-    void(_BY_USER, _BY_USER, int32[::1], boolean[:, ::1], uint8[::1]),
+    void(_BY_USER, _BY_USER, int32[::1], boolean[:, ::1], int32[:, ::1], uint8[::1]),
     cache=True,
     nogil=True,
 )
@@ -179,15 +185,17 @@ def _find_hits(
     lists: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
     relevant: NDArray[np.int32],
     hits: NDArray[np.bool_],
+    placed: NDArray[np.int32],
     faults: NDArray[np.uint8],
 ) -> None:
-    """Fill in `relevant`, and the hits and faults of one model, all as of `Hits`.
+    """Fill in `relevant`, and the hits, items and faults of one model, all as of `Hits`.
 
     Args:
         wanted: relevant items, of `pairs.by_row`.
         lists: places, of `pairs.by_row`.
         relevant: filled.
         hits: filled; False everywhere before.
+        placed: filled with the items; -1 everywhere before.
         faults: filled.
     """
     wanted_at, wanted_items, _ = wanted
@@ -206,7 +214,7 @@ def _find_hits(
         mine = wanted_items[wanted_at[user] : wanted_at[user + 1]]
         bits = _bits(len(items[own]) + len(mine))
         relevant[user] = _enter(table, user, mine, bits)
-        faults[user] = _read(table, user, items[own], ranks[own], bits, hits, ranked)
+        faults[user] = _read(table, user, items[own], ranks[own], bits, hits, placed, ranked)
 
 
 __all__ = ["MISRANKED", "REPEATS", "Hits", "Places", "find_hits", "mean", "totals"]

@@ -1,8 +1,4 @@
-"""How far predicted ratings are from held-out ones: many models at once, as arrays of pairs.
-
-Which pairs a model predicts differs from model to model, so pairs are told apart by the set of
-models that predict them, the bits of a mask.
-"""
+"""How far predicted ratings are from held-out ones: many models at once, as sums for each user."""
 
 from __future__ import annotations
 
@@ -11,17 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    Terms = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-
 STRAY, REPEATED, INFINITE = 1, 2, 3
 """What is wrong with a prediction: of a pair that is not held out, more than once, not finite."""
-
-
-_MAX_MODELS = 62
 
 
 class Rated(NamedTuple):
@@ -36,115 +27,113 @@ class Rated(NamedTuple):
     values: NDArray[np.float32]
 
 
-class Compared(NamedTuple):
-    """What is to be said of held-out pairs and the predictions of M models.
+class ErrorSums(NamedTuple):
+    """Sums over pairs that are predicted, for U users and M models, each (M, U).
 
     Args:
-        masks: (G,) the sets of models, ascending; 0 is of the pairs that none predicts.
-        pairs: (G,) held-out pairs that these and no other models predict.
-        users: (G,) of them, distinct.
-        sums: (G, M, T) sums of each kind of terms; of no meaning for a model that is not in the
-            set.
-        repeated: (1,) rows of held-out pairs beyond the first.
-        reached: (M,) distinct users of the held-out pairs that a model predicts.
+        predicted: how many pairs.
+        error: of prediction - rating.
+        absolute: of its absolute value.
+        squared: of its square.
+        rating: of the rating.
+        rating_squared: of its square.
+    """
+
+    predicted: NDArray[np.float64]
+    error: NDArray[np.float64]
+    absolute: NDArray[np.float64]
+    squared: NDArray[np.float64]
+    rating: NDArray[np.float64]
+    rating_squared: NDArray[np.float64]
+
+
+class Compared(NamedTuple):
+    """What is to be said of the held-out pairs of U users and the predictions of M models.
+
+    Args:
+        users: (U,) ascending.
+        pairs: (U,) held-out pairs of each.
+        own: over the pairs that a model predicts.
+        common: over the pairs that all models predict.
+        repeated: rows of held-out pairs beyond the first.
+        infinite: held-out pairs whose rating is not finite.
         faults: (M,) pairs with a wrong prediction.
         worst: (M,) the highest of what is wrong; 0 for nothing.
     """
 
-    masks: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    users: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    repeated: NDArray[np.int64]
-    reached: NDArray[np.int64]
+    users: NDArray[np.int32]
+    pairs: NDArray[np.float64]
+    own: ErrorSums
+    common: ErrorSums
+    repeated: int
+    infinite: int
     faults: NDArray[np.int64]
     worst: NDArray[np.int64]
 
 
-def compare(held: Rated, predicted: Sequence[Rated], *, terms: Sequence[Terms]) -> Compared:
+def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
     """Compare predictions with what was held out.
 
     Args:
         held: the held-out pairs with their ratings.
         predicted: by each model, its pairs with their predictions.
-        terms: T functions of ratings and predictions, (pairs,) and (M, pairs), to the numbers that
-            are summed, (M, pairs).
-
-    Raises:
-        ValueError: for more than 62 models, whose sets no mask can name.
     """
     models = len(predicted)
-    if models > _MAX_MODELS:
-        raise ValueError(f"{models} models at once, more than {_MAX_MODELS}")
     pairs, first = np.unique(held.pairs, return_index=True)
     ratings = held.values[first].astype(np.float64)
-    mask = np.zeros(len(pairs), np.int64)
-    # Where a model predicts nothing the rating stands, so that terms have a number to work on.
-    predictions = np.tile(ratings, (models, 1))
+    predictions = np.zeros((models, len(pairs)))
+    known = np.zeros((models, len(pairs)), bool)
     faults, worst = np.zeros((2, models), np.int64)
     for model, (rows, values) in enumerate(predicted):
         mine, index, times = np.unique(rows, return_index=True, return_counts=True)
         value = values[index].astype(np.float64)
         at = np.searchsorted(pairs, mine)
-        known = np.append(pairs, -1)[at] == mine
-        known &= at < len(pairs)
+        held_out = np.append(pairs, -1)[at] == mine
+        held_out &= at < len(pairs)
         wrong = np.select(
-            [~known, times > 1, ~np.isfinite(value)], [STRAY, REPEATED, INFINITE], default=0
+            [~held_out, times > 1, ~np.isfinite(value)], [STRAY, REPEATED, INFINITE], default=0
         )
         faults[model], worst[model] = np.count_nonzero(wrong), wrong.max(initial=0)
-        predictions[model, at[known]] = value[known]
-        mask[at[known]] |= 1 << model
-    masks = np.unique(mask)
-    groups = [mask == value for value in masks]
-    users = pairs >> 32
+        predictions[model, at[held_out]] = value[held_out]
+        known[model, at[held_out]] = True
+    users, row, counts = np.unique(pairs >> 32, return_inverse=True, return_counts=True)
+    all_predict = np.broadcast_to(known.all(axis=0), known.shape)
     return Compared(
-        masks,
-        pairs=_ints(int(np.count_nonzero(group)) for group in groups),
-        users=_ints(_distinct(users[group]) for group in groups),
-        sums=_sums([of(ratings, predictions) for of in terms], models, groups),
-        repeated=_ints([len(held.pairs) - len(pairs)]),
-        reached=_ints(_distinct(users[mask >> model & 1 > 0]) for model in range(models)),
+        users.astype(np.int32),
+        counts.astype(np.float64),
+        own=_sums(row, len(users), ratings, predictions, known),
+        common=_sums(row, len(users), ratings, predictions, all_predict),
+        repeated=len(held.pairs) - len(pairs),
+        infinite=int(np.count_nonzero(~np.isfinite(ratings))),
         faults=faults,
         worst=worst,
     )
 
 
-def added(parts: Sequence[Compared]) -> Compared:
-    """What is to be said of all users, from what was said of each part of them.
-
-    Sums are taken in the order of the parts.
+def _sums(
+    row: NDArray[np.int64],
+    users: int,
+    ratings: NDArray[np.float64],
+    predictions: NDArray[np.float64],
+    counted: NDArray[np.bool_],
+) -> ErrorSums:
+    """Sums over the pairs that are counted.
 
     Args:
-        parts: at least one.
+        row: (pairs,) the place of each pair's user.
+        users: how many there are.
+        ratings: (pairs,)
+        predictions: (M, pairs)
+        counted: (M, pairs)
     """
-    whole = {name: [getattr(part, name) for part in parts] for name in Compared._fields}
-    masks, group = np.unique(np.concatenate(whole["masks"]), return_inverse=True)
-    by_group = {}
-    for name in ("pairs", "users", "sums"):
-        values = np.concatenate(whole[name])
-        by_group[name] = np.zeros((len(masks), *values.shape[1:]), values.dtype)
-        np.add.at(by_group[name], group, values)
-    sums = {name: np.sum(whole[name], axis=0) for name in ("repeated", "reached", "faults")}
-    return Compared(masks, **by_group, **sums, worst=np.max(whole["worst"], axis=0))
+    found = np.zeros((len(ErrorSums._fields), len(predictions), users))
+    for model, (mine, chosen) in enumerate(zip(predictions, counted, strict=True)):
+        at, rating = row[chosen], ratings[chosen]
+        error = mine[chosen] - rating
+        terms = (np.ones(len(at)), error, np.abs(error), error * error, rating, rating * rating)
+        for place, term in enumerate(terms):
+            found[place, model] = np.bincount(at, term, minlength=users)
+    return ErrorSums(*found)
 
 
-def _ints(values: Iterable[int]) -> NDArray[np.int64]:
-    return np.fromiter(values, np.int64)
-
-
-def _sums(
-    terms: Sequence[NDArray[np.float64]], models: int, groups: Sequence[NDArray[np.bool_]]
-) -> NDArray[np.float64]:
-    """(G, M, T) of T times (M, pairs)."""
-    sums = np.zeros((len(groups), models, len(terms)))
-    for place, values in enumerate(terms):
-        for row, group in enumerate(groups):
-            sums[row, :, place] = values[:, group].sum(axis=1)
-    return sums
-
-
-def _distinct(ascending: NDArray[np.int64]) -> int:
-    return int(np.count_nonzero(np.diff(ascending))) + (len(ascending) > 0)
-
-
-__all__ = ["INFINITE", "REPEATED", "STRAY", "Compared", "Rated", "added", "compare"]
+__all__ = ["INFINITE", "REPEATED", "STRAY", "Compared", "ErrorSums", "Rated", "compare"]

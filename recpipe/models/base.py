@@ -131,6 +131,13 @@ class FittedModel(ABC):
             return no_predictions(self.spark)
         return predict(self.scoring, pairs)
 
+    def item_vectors(self) -> DataFrame | None:
+        """(item int, factors array<float>): items that are alike have vectors of a small angle.
+
+        None for a model that has none.
+        """
+        return None
+
     def save(self, folder: Folder, *, move: bool = False) -> None:
         """Write everything that loading needs, and `model.json` last.
 

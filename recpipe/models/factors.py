@@ -140,6 +140,10 @@ class FactorModel(FittedModel):
     def spark(self) -> SparkSession:
         return frame_of(self.item_factors).sparkSession
 
+    def item_vectors(self) -> DataFrame | None:
+        """The factors of items, without their biases; None for a model of rank 0."""
+        return frame_of(self.item_factors).select("item", "factors") if self.rank else None
+
     def _scoring(self) -> Scoring:
         everyone = self.unknown == "zero"
         inputs = (

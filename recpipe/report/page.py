@@ -43,9 +43,25 @@ def render(
     return _template().render(
         run=manifest,
         verdict=verdict(manifest, scores),
-        tables=_tables(scores, [(f"Top {k}", lists_of(k)), ("Predicted ratings", ratings_of())]),
+        tables=_tables(
+            scores,
+            [
+                (f"Top {k}", lists_of(k)),
+                (f"Top {k}, beyond accuracy", lists_of(k, beyond_accuracy=True)),
+                ("Predicted ratings", ratings_of()),
+            ],
+        ),
         other_tables=[
-            (f"Lists of {other}", _tables(scores, [(f"Top {other}", lists_of(other))]))
+            (
+                f"Lists of {other}",
+                _tables(
+                    scores,
+                    [
+                        (f"Top {other}", lists_of(other)),
+                        (f"Top {other}, beyond accuracy", lists_of(other, beyond_accuracy=True)),
+                    ],
+                ),
+            )
             for other in scores.ks
             if other != k
         ],

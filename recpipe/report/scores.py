@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from recpipe.evaluation.metrics import METRICS, RANKING, RATING
+from recpipe.evaluation.metrics import EXPOSURE, METRICS, RANKING, RATING, label_of
 from recpipe.evaluation.rows import COMMON
 from recpipe.report.numbers import decimal, is_number, whole
 
@@ -38,20 +38,26 @@ class Table:
     notes: Sequence[str]
 
 
-def label(name: str) -> str:
-    """`ndcg@10` as `NDCG@10`; a metric that is not known as it is."""
-    metric, at, k = name.partition("@")
-    return (METRICS[metric].label if metric in METRICS else metric) + at + k
+def ratings_of(*, summary: bool = False) -> list[str]:
+    """The metrics of predicted ratings; with `summary` those of the short table."""
+    return [metric.name for metric in RATING if metric.summary or not summary]
 
 
-def ratings_of() -> list[str]:
-    """The metrics of predicted ratings."""
-    return [metric.name for metric in RATING]
+def lists_of(k: int | None, *, summary: bool = False, beyond_accuracy: bool = False) -> list[str]:
+    """The metrics of lists of `k`; none without a length.
 
-
-def lists_of(k: int | None) -> list[str]:
-    """The metrics of lists of `k`; none without a length."""
-    return [] if k is None else [f"{metric.name}@{k}" for metric in RANKING]
+    Args:
+        k: how many places.
+        summary: only those of the short table.
+        beyond_accuracy: those that say something other than how good lists are.
+    """
+    return [
+        f"{metric.name}@{k}"
+        for metric in (*RANKING, *EXPOSURE)
+        if k is not None
+        and (metric.summary or not summary)
+        and metric.beyond_accuracy is beyond_accuracy
+    ]
 
 
 class Scores:
@@ -86,6 +92,14 @@ class Scores:
         """One metric (`ndcg@10`, `rmse`) of one model; errors over common pairs if any."""
         return self._column(name, split).get(model)
 
+    def interval(self, model: str, name: str, split: str) -> tuple[float, float] | None:
+        """The 95 % interval of `value`; None where there is none, as of a mean over folds."""
+        found = self._rows_of(name, split).get(model, [])
+        if len(found) != 1:
+            return None
+        low, high = found[0].get("ci_low"), found[0].get("ci_high")
+        return (low, high) if is_number(low) and is_number(high) else None
+
     def users(self, split: str, *, ranking: bool = True) -> int | None:
         """Users that the numbers of a part rest on; with folds those of the largest."""
         found = [
@@ -117,16 +131,21 @@ class Scores:
             (model, [_cell(column.get(model), bests[name]) for name, column in columns.items()])
             for model in lines
         ]
-        labels = [label(name.partition("@")[0]) for name in columns]
+        labels = [label_of(name.partition("@")[0]) for name in columns]
         return Table(labels, rows, list(self._notes(split, list(columns))))
 
     def _column(self, name: str, split: str) -> dict[str, float]:
+        found = self._rows_of(name, split)
+        return {model: fmean(row["value"] for row in rows) for model, rows in found.items()}
+
+    def _rows_of(self, name: str, split: str) -> Mapping[str, list[Mapping[str, Any]]]:
+        """By model, the rows of a metric; of errors those over common pairs if any."""
         metric, _, k = name.partition("@")
         at = int(k) if k else None
         found = self._rows.get((split, metric, at), {})
         if metric in METRICS and METRICS[metric].on_common_pairs:
             found = self._rows.get((split + COMMON, metric, at)) or found
-        return {model: fmean(row["value"] for row in rows) for model, rows in found.items()}
+        return found
 
     def _notes(self, split: str, names: Sequence[str]) -> Iterable[str]:
         if self.folds:
@@ -139,9 +158,9 @@ class Scores:
         if errors:
             common = all((split + COMMON, name, None) in self._rows for name in errors)
             whose = "all of these models predict" if common else "each model predicts"
-            yield f"{' and '.join(map(label, errors))}: over the pairs that {whose}."
+            yield f"{' and '.join(map(label_of, errors))}: over the pairs that {whose}."
         for name in set(names) & {"prediction_coverage"}:
-            yield f"{label(name).capitalize()}: the share of all pairs that a model predicts."
+            yield f"{label_of(name).capitalize()}: the share of all pairs that a model predicts."
 
 
 def _cell(value: float | None, best: float | None) -> Cell:

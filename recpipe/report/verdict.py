@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from recpipe.evaluation.metrics import METRICS
+from recpipe.evaluation.metrics import METRICS, label_of
 from recpipe.report.numbers import NONE, decimal, percent, whole
-from recpipe.report.scores import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,33 +71,18 @@ def _grounds(manifest: Mapping[str, Any], scores: Scores) -> Iterator[str]:
     model, metric = chosen.get("model"), chosen.get("metric")
     if not (model and metric):
         return
-    value = chosen.get("value")
-    if value is None:
-        yield f"{model} was named in the settings and has no {label(metric)} on validation."
-    else:
-        how = "is the best" if chosen.get("automatic", True) else "was named in the settings"
-        said = f"By {label(metric)} on validation {model} {how} with {decimal(value)}"
-        yield said + _lead(chosen, value) + "."
-        yield from _against_popularity(model, metric, scores, "validation")
-        if chosen.get("users"):
-            yield f"The choice rests on {whole(chosen['users'])} users."
+    if chosen.get("verdict"):
+        yield f"On validation, {chosen['verdict']}."
     on_test = scores.value(model, metric, "test")
     if on_test is not None:
         users = scores.users("test", ranking="@" in metric)
+        ends = scores.interval(model, metric, "test")
+        surely = f"{decimal(ends[0])} to {decimal(ends[1])}; " if ends else ""
         yield (
-            f"On test, which no choice has seen, {model} reaches {decimal(on_test)}"
-            f" ({whole(users)} users)."
+            f"On test, which no choice has seen, {model} reaches {label_of(metric)}"
+            f" {decimal(on_test)} ({surely}{whole(users)} users)."
         )
         yield from _against_popularity(model, metric, scores, "test")
-
-
-def _lead(chosen: Mapping[str, Any], value: float) -> str:
-    lead, other = chosen.get("lead"), chosen.get("runner_up")
-    if lead is None or not other:
-        return "; there is no other model to compare with"
-    base = value + lead if _lower_is_better(chosen.get("metric")) else value - lead
-    side = "ahead of" if lead >= 0 else "behind"
-    return f", {decimal(abs(lead))} {side} {other} ({percent(lead, base)})"
 
 
 def _against_popularity(model: str, metric: str, scores: Scores, split: str) -> Iterator[str]:

@@ -54,6 +54,7 @@ class _Settings(Section):
         named = [
             ("train.models", self.train.models),
             ("train.fallback_for", self.train.fallback_for),
+            ("publish.prefer", self.publish.prefer),
         ]
         for setting, models in named:
             for name in models:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     Places = Callable[[int], Sequence[int | None]]
 
 
-def cuts_of(ratings: Interactions, places: Places, *, cuts: int) -> tuple[DataFrame, int]:
+def cuts_of(
+    ratings: Interactions, places: Places, *, cuts: int, until: int | None = None
+) -> tuple[DataFrame, int]:
     """(user, _first, _cut0, _item0, _cut1, ...), persisted, and how many users there are.
 
     `_first` is a user's first instant, `_cut<i>` and `_item<i>` are those of the user's row at
@@ -47,12 +49,16 @@ def cuts_of(ratings: Interactions, places: Places, *, cuts: int) -> tuple[DataFr
         places: from the number of a user's ratings to `cuts` places, counted from 0 by instant,
             then item.
         cuts: how many places it gives.
+        until: only ratings before this instant, in microseconds since 1970, are there; a user
+            without one has no row. None: all are.
     """
     spark = frame_of(ratings).sparkSession
     buckets = buckets_for(spark)
     pairs = packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
     met = together([pairs], buckets=buckets)
-    found = cached(met.mapInArrow(partial(_cut, places=places, cuts=cuts), _schema(cuts)))
+    found = cached(
+        met.mapInArrow(partial(_cut, places=places, cuts=cuts, until=until), _schema(cuts))
+    )
     try:
         with narrow_rows(spark):
             return found, found.count()
@@ -67,11 +73,13 @@ def _schema(cuts: int) -> str:
 
 
 def _cut(
-    batches: Iterator[pa.RecordBatch], *, places: Places, cuts: int
+    batches: Iterator[pa.RecordBatch], *, places: Places, cuts: int, until: int | None
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     ((pairs, time),) = arrays_of(batches, [Kinds(np.int64, np.int64)])
+    if until is not None:
+        pairs, time = pairs[time < until], time[time < until]
     users, items = unpaired(pairs)
     order = np.lexsort((items, time, users))
     users, items, time = users[order], items[order], time[order]

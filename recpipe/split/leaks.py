@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recpipe.errors import LeakError
-from recpipe.split.parts import PARTS, TRAIN, SplitParts
+from recpipe.split.parts import PARTS, TEST, TRAIN, VALIDATION, SplitParts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
 
@@ -29,8 +29,11 @@ def check_no_leak(parts: SplitParts, settings: Split) -> None:
     """Raise LeakError if the parts of one fold break the rule of their strategy.
 
     global_time: max(train) < min(validation) <= max(validation) < min(test), and the recorded
-    cutoffs lie between. user_fraction: the same within each user. last_n, leave_one_out: the same
-    within each user for (time, item), and a user has n rows in a held-out part or none.
+    cutoffs lie between; where validation is the latest of each user, train and validation are
+    before test, and within each user train is before validation.
+    user_fraction: the same within each user.
+    last_n, leave_one_out: the same within each user for (time, item), and a user has n rows in a
+    held-out part or none.
     random, k_fold: no (user, item) in two parts. k_fold_users: no held-out row in another part,
     each user held out in one part only, all that is held out later than the user's train rows.
 
@@ -42,8 +45,11 @@ def check_no_leak(parts: SplitParts, settings: Split) -> None:
     """
     rule = settings.strategy
     match rule:
+        case "global_time" if settings.validates_by_user:
+            _in_order_of_time(parts, rule, earlier=[TRAIN, VALIDATION], later=[TEST])
+            _in_order_within_users(parts, rule, F.col("rated_at"))
         case "global_time":
-            _in_order_of_time(parts, rule)
+            _in_order_of_time(parts, rule, earlier=PARTS[:2], later=PARTS[1:])
         case "user_fraction":
             _in_order_within_users(parts, rule, F.col("rated_at"))
         case "last_n" | "leave_one_out":
@@ -58,15 +64,18 @@ def check_no_leak(parts: SplitParts, settings: Split) -> None:
             _in_order_within_users(parts, rule, F.col("rated_at"))
 
 
-def _in_order_of_time(parts: SplitParts, rule: str) -> None:
+def _in_order_of_time(
+    parts: SplitParts, rule: str, *, earlier: Sequence[str], later: Sequence[str]
+) -> None:
+    """No row of `earlier` is at or after one of a part of `later` that comes after it."""
     at = F.unix_micros("rated_at")
     rows = parts.tagged("rated_at").groupBy("part").agg(F.min(at), F.max(at)).collect()
     ends = {part: (low, high) for part, low, high in rows}
-    for earlier, later in combinations([name for name in PARTS if name in ends], 2):
-        last, first = ends[earlier][1], ends[later][0]
-        if last >= first:
+    for before, after in combinations([name for name in PARTS if name in ends], 2):
+        last, first = ends[before][1], ends[after][0]
+        if before in earlier and after in later and last >= first:
             raise _leak(
-                parts, rule, f"{earlier} goes on to {_text(last)}, {later} starts {_text(first)}"
+                parts, rule, f"{before} goes on to {_text(last)}, {after} starts {_text(first)}"
             )
     for cutoff, at_or_after in (("validation_from", PARTS[1:]), ("test_from", PARTS[2:])):
         if cutoff not in parts.cutoffs:

@@ -28,7 +28,8 @@ class SplitParts:
         validation: the ratings to choose by.
         test: the ratings that models are evaluated on.
         fold: the number of the fold from 0; None without folds.
-        cutoffs: the first instant (UTC) of validation and test, where one instant cuts all rows.
+        cutoffs: the first instant (UTC) of validation and of test, where one instant cuts all
+            rows: `validation_from`, `test_from`.
         stored: the parts by name as tables at rest, once they are written.
     """
 
@@ -41,6 +42,14 @@ class SplitParts:
 
     def __str__(self) -> str:
         return "split" if self.fold is None else f"split, fold {self.fold}"
+
+    def asked_at(self, part: str) -> datetime | None:
+        """The instant at which the ratings of a held-out part are asked for; None without one.
+
+        Nothing that is known only from then on may be used. Where validation is the latest of each
+        user before test, it is that of test.
+        """
+        return self.cutoffs.get(f"{part}_from", self.cutoffs.get("test_from"))
 
     def named(self) -> Iterator[tuple[str, DataFrame]]:
         """Name and frame of each part: train, validation, test."""

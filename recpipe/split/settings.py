@@ -29,8 +29,13 @@ class Split(Section):
     of each user are held out. random, k_fold: by row. k_fold_users: by user, a part held out."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, validation and test (auto, global_time, user_fraction, random)."""
+    validation: Literal["user_time", "global_time"] = "user_time"
+    """global_time: what validation is of the ratings before test. user_time: the latest of each
+    user, the share of validation in fractions; so every user has a say in choices. global_time: all
+    from an instant on; so no model learns from what is later than what it is chosen by."""
     validation_from: datetime | None = None
-    """global_time: the first instant of validation (UTC), in place of fractions."""
+    """global_time: the first instant of validation (UTC), in place of fractions; without one
+    validation is as `validation` says."""
     test_from: datetime | None = None
     """global_time: the first instant of test (UTC), in place of fractions."""
     last_n: int = Field(5, ge=1)
@@ -49,8 +54,17 @@ class Split(Section):
         # Exact: 0.8 + 0.1 + 0.1 is 1 as it is written, though not in binary.
         if sum(Fraction(str(f)) for f in self.fractions) != 1 or min(self.fractions) <= 0:
             raise ValueError("fractions must be positive and sum to 1")
-        if (self.validation_from is None) != (self.test_from is None):
-            raise ValueError("validation_from and test_from go together")
-        if self.validation_from is not None and self.strategy not in {"auto", "global_time"}:
+        if self.validation_from is not None and self.test_from is None:
+            raise ValueError("validation_from needs test_from")
+        if self.test_from is not None and self.strategy not in {"auto", "global_time"}:
             raise ValueError("validation_from and test_from are for the strategy global_time")
+        only_test = self.test_from is not None and self.validation_from is None
+        if only_test and self.validation == "global_time":
+            raise ValueError("with validation = global_time test_from needs validation_from")
         return self
+
+    @property
+    def validates_by_user(self) -> bool:
+        """Whether one instant begins test, and validation is the latest of each user before it."""
+        by_instant = self.strategy == "global_time"
+        return by_instant and self.validation == "user_time" and self.validation_from is None

@@ -14,11 +14,11 @@ from recpipe.contracts import RATINGS, SPLIT
 from recpipe.errors import InputError, UsageError
 from recpipe.spark.interactions import frame_of
 from recpipe.split.cold import keep_known
-from recpipe.split.parts import PARTS, TRAIN, SplitParts
+from recpipe.split.parts import PARTS, TEST, TRAIN, VALIDATION, SplitParts
 from recpipe.split.strategies import Fold, assign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recpipe.feedback import Times
     from recpipe.split.settings import Split
@@ -67,7 +67,7 @@ def split(
             ratings do not have.
     """
     RATINGS.check_schema(frame_of(ratings))
-    if settings.strategy == "auto" and settings.validation_from is not None:
+    if settings.strategy == "auto" and settings.test_from is not None:
         # Whoever names instants does not want a split at random.
         settings = settings.model_copy(update={"strategy": "global_time"})
     if settings.strategy != "auto":
@@ -111,12 +111,16 @@ def _split(
     """
     assigned = assign(ratings, settings, seed=seed)
     frame = assigned.frame
-    keys = [
+    dropped = [
         key
         for key, policy in (("user", settings.cold_users), ("item", settings.cold_items))
-        # Looking for cold users costs a join, and there are none where each user was cut alone.
-        if policy == "drop" and not (key == "user" and assigned.by_user)
+        if policy == "drop"
     ]
+    keys = {
+        # Looking for cold users costs a join.
+        name: [key for key in dropped if not (key == "user" and name in assigned.no_cold_users)]
+        for name in PARTS
+    }
     try:
         folds = [_parts(frame, fold, keys=keys) for fold in assigned.folds]
         _refuse_empty(folds, settings, names=[TRAIN] if may_be_empty else PARTS)
@@ -126,14 +130,15 @@ def _split(
             kept.unpersist()
 
 
-def _parts(frame: DataFrame, fold: Fold, *, keys: Sequence[str]) -> SplitParts:
+def _parts(frame: DataFrame, fold: Fold, *, keys: Mapping[str, Sequence[str]]) -> SplitParts:
+    """One fold; of a held-out part the rows whose `keys` train knows."""
     train, validation, test = (
         frame.where(fold.part == name).select(*SPLIT.columns) for name in PARTS
     )
     return SplitParts(
         train=train,
-        validation=keep_known(validation, train, keys=keys),
-        test=keep_known(test, train, keys=keys),
+        validation=keep_known(validation, train, keys=keys[VALIDATION]),
+        test=keep_known(test, train, keys=keys[TEST]),
         fold=fold.number,
         cutoffs=fold.cutoffs,
     )

@@ -56,13 +56,14 @@ class Assignment:
     Args:
         frame: the ratings, with what the expressions of the folds need.
         folds: one, or one a fold.
-        by_user: whether each user was cut alone: every user keeps a row in train.
+        no_cold_users: the held-out parts all of whose users keep a row in train, since each user
+            was cut alone.
         kept: what is persisted until the parts are written.
     """
 
     frame: DataFrame
     folds: Sequence[Fold]
-    by_user: bool = False
+    no_cold_users: Sequence[str] = ()
     kept: Sequence[DataFrame] = ()
 
 
@@ -75,10 +76,10 @@ def assign(source: DataFrame | Stored, settings: Split, *, seed: int) -> Assignm
     """
     ratings = frame_of(source)
     match settings.strategy:
-        case "global_time" if settings.validation_from and settings.test_from:
-            assigned = _at_instants(ratings, settings.validation_from, settings.test_from)
+        case "global_time" if settings.validates_by_user:
+            assigned = _latest_before_test(source, settings)
         case "global_time":
-            assigned = _global_time(ratings, _boundaries(settings.fractions))
+            assigned = _global_time(ratings, settings)
         case "user_fraction":
             assigned = _user_fraction(source, _boundaries(settings.fractions))
         case "last_n":
@@ -110,11 +111,51 @@ def _boundaries(fractions: tuple[float, float, float]) -> tuple[Fraction, Fracti
 # -- one cut through all rows -----------------------------------------------------------------
 
 
-def _global_time(ratings: DataFrame, boundaries: Sequence[Fraction]) -> Assignment:
+def _global_time(ratings: DataFrame, settings: Split) -> Assignment:
+    if settings.validation_from and settings.test_from:
+        return _at_instants(ratings, settings.validation_from, settings.test_from)
+    boundaries = _boundaries(settings.fractions)
     micros = ratings.select(F.unix_micros("rated_at").alias("at"))
     column = SortedColumn.of(micros, "at")
     validation_from, test_from = _distinct_cuts(column, *_cut(column, boundaries))
     return _at_instants(ratings, _instant(validation_from), _instant(test_from))
+
+
+def _latest_before_test(source: DataFrame | Stored, settings: Split) -> Assignment:
+    """Test from one instant on; before it the latest share of each user's ratings is validation."""
+    _, boundary = _boundaries(settings.fractions)
+    test_from = settings.test_from or _test_from(frame_of(source), boundary)
+    test_from = _utc(test_from)
+    part = F.when(F.col("rated_at") >= _literal(test_from), TEST)
+    part = part.when(_held_out(0), VALIDATION).otherwise(F.lit(TRAIN))
+    return _cut_by_user(
+        source,
+        partial(_shares, [1 - exact(settings.fractions[1])]),
+        [Fold(part, cutoffs={"test_from": test_from})],
+        cuts=1,
+        until=test_from,
+    )
+
+
+def _test_from(ratings: DataFrame, boundary: Fraction) -> datetime:
+    """The instant of the row at the boundary.
+
+    Moved where no instant but the first is before it: train and validation each need one. With
+    fewer than three instants a part stays empty.
+    """
+    column = SortedColumn.of(ratings.select(F.unix_micros("rated_at").alias("at")), "at")
+    middle, instant = _cut(column, [boundary / 2, boundary])
+    if not column.lowest < middle < instant:
+        second = _next_instant(column, column.lowest)
+        instant = max(instant, _next_instant(column, second))
+    return _instant(instant)
+
+
+def _next_instant(column: SortedColumn, instant: int) -> int:
+    """The first instant after that one; the same where there is none."""
+    later = column.frame.where(F.col(column.name) > instant).agg(F.min(column.name))
+    found = later.collect()[0][0]
+    return instant if found is None else int(found)
 
 
 def _distinct_cuts(column: SortedColumn, validation_from: int, test_from: int) -> tuple[int, int]:
@@ -183,18 +224,33 @@ def _user_fraction(ratings: DataFrame | Stored, boundaries: Sequence[Fraction]) 
 
 
 def _cut_by_user(
-    ratings: DataFrame | Stored, places: Places, folds: Sequence[Fold], *, cuts: int
+    ratings: DataFrame | Stored,
+    places: Places,
+    folds: Sequence[Fold],
+    *,
+    cuts: int,
+    until: datetime | None = None,
 ) -> Assignment:
-    """The ratings, each with what `cuts_of` found of its user."""
-    found, users = cuts_of(ratings, places, cuts=cuts)
+    """The ratings, each with what `cuts_of` found of its user.
+
+    Args:
+        ratings: to be cut.
+        places: of `cuts_of`.
+        folds: whose expressions read the cuts.
+        cuts: of `cuts_of`.
+        until: what is from this instant on, which is test, is not cut; None: all of it is.
+    """
+    end = None if until is None else _micros(until)
+    found, users = cuts_of(ratings, places, cuts=cuts, until=end)
     rows = frame_of(ratings)
     if users <= _SENT_USERS:
-        frame, kept = rows.join(F.broadcast(found), "user"), [found]
+        frame, kept = rows.join(F.broadcast(found), "user", "left"), [found]
     else:
         # The join is a shuffle, and the parts are read from it one after the other.
-        frame = cached(rows.join(found, "user"))
+        frame = cached(rows.join(found, "user", "left"))
         kept = [found, frame]
-    return Assignment(frame, folds, by_user=True, kept=kept)
+    no_cold_users = (VALIDATION, TEST) if until is None else (VALIDATION,)
+    return Assignment(frame, folds, no_cold_users=no_cold_users, kept=kept)
 
 
 def _shares(boundaries: Sequence[Fraction], rows: int) -> list[int | None]:
@@ -345,5 +401,9 @@ def _utc(instant: datetime) -> datetime:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
 def _literal(instant: datetime) -> Column:
-    return F.timestamp_micros(F.lit((instant - _EPOCH) // timedelta(microseconds=1)))
+    return F.timestamp_micros(F.lit(_micros(instant)))

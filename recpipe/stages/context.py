@@ -115,9 +115,14 @@ def unrated(context: Context, run: Run) -> DataFrame | None:
 
 
 def split_settings(context: Context, run: Run) -> Split:
-    """The settings of the split, with the strategy that was followed."""
-    strategy = run.manifest["split"]["strategy"]
-    return context.settings.split.model_copy(update={"strategy": strategy})
+    """The settings of the split, with what was done where they leave it open."""
+    recorded = run.manifest["split"]
+    followed = {
+        "strategy": recorded["strategy"],
+        # Runs of before there was a choice have cut all ratings at one instant.
+        "validation": recorded.get("validation") or "global_time",
+    }
+    return context.settings.split.model_copy(update=followed)
 
 
 def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.SplitParts]:

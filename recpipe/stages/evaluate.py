@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from functools import partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,15 +14,18 @@ from recpipe import evaluation
 from recpipe import split as splits
 from recpipe.contracts import EVALUATION
 from recpipe.feedback import liked_from
+from recpipe.models.registry import spec_of
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.held import cached, narrow_rows
-from recpipe.stages.context import Context, folds_of, scale, stage, unrated
-from recpipe.stages.fit import FALLBACK, fitted_models, load
+from recpipe.split.parts import PARTS
+from recpipe.stages.context import Context, folds_of, of_fold, scale, stage, unrated
+from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from recpipe.evaluation.metrics.base import ItemFacts
     from recpipe.models.base import FittedModel
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
@@ -40,20 +43,55 @@ def evaluate(context: Context, run: Run) -> None:
         failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
         run.folder.delete("evaluation")
+        run.folder.delete("user_metrics")
         run.folder.delete("metrics.json")
         for number, parts in enumerate(folds_of(context, run)):
             models = {
                 name: load(context, run.manifest["models"][name]["folds"][number]["path"])
                 for name in names
             }
+            facts = _facts(context, run, parts, models)
             for part, before in (
                 ("validation", [parts.train]),
                 ("test", [parts.train, parts.validation]),
             ):
                 seen = _seen(context, run, parts, part, before)
-                rows += _metrics_of(context, run, models, parts, part, seen=seen)
-        run.folder.write_json("metrics.json", evaluation.document(rows, failed=failed))
+                rows += _metrics_of(context, run, models, parts, part, seen=seen, facts=facts)
+        with context.progress.stage("intervals"):
+            rows = evaluation.with_intervals(rows, seed=context.settings.seed)
+            pairs = [pair for part in PARTS[1:] for pair in _differences(context, rows, part)]
+        document = evaluation.document(rows, differences=pairs, failed=failed)
+        run.folder.write_json("metrics.json", document)
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
+
+
+def _facts(
+    context: Context, run: Run, parts: splits.SplitParts, models: Mapping[str, FittedModel]
+) -> ItemFacts:
+    """What is known of items where a fold is evaluated.
+
+    The vectors are those of the first model of `publish.prefer`, or else of any, that has some.
+    """
+    train = parts.stored["train"]
+    counts = run.manifest["split"]["parts"][parts.fold or 0]["parts"]["train"]
+    preferred = [name for name in context.settings.publish.prefer if name in models]
+    vectors = (models[name].item_vectors() for name in dict.fromkeys([*preferred, *models]))
+    return evaluation.item_facts(
+        train,
+        items=run.manifest["input"]["items"]["total"],
+        users=counts["users"],
+        genres=item_features(context, run).genres(),
+        vectors=next((found for found in vectors if found is not None), None),
+    )
+
+
+def _differences(
+    context: Context, rows: Sequence[evaluation.MetricRow], part: str
+) -> list[dict[str, Any]]:
+    """What metrics.json says of pairs of models."""
+    metric, seed = context.settings.evaluate.metric, context.settings.seed
+    found = evaluation.differences(rows, metric=metric, split=part, seed=seed)
+    return [pair.as_dict() for pair in found]
 
 
 def _seen(
@@ -66,7 +104,7 @@ def _seen(
     """(user, item) that are no candidates: what was rated before, or seen without a rating.
 
     Where the split holds out what is later, what was seen from the cutoff on does not count. Where
-    there is no cutoff for all, a user's is the first instant that is held out.
+    the part has no cutoff for all, a user's is the first instant that is held out.
 
     Args:
         context: of the stage.
@@ -99,8 +137,19 @@ def _metrics_of(
     part: str,
     *,
     seen: DataFrame,
+    facts: ItemFacts,
 ) -> list[evaluation.MetricRow]:
-    """Metrics of every model on one part of one fold."""
+    """Metrics of every model on one part of one fold.
+
+    Args:
+        context: of the stage.
+        run: that is evaluated.
+        models: by name, as fitted on the fold.
+        parts: of the fold.
+        part: the one that they are evaluated on.
+        seen: (user, item) that are no candidates.
+        facts: what is known of items.
+    """
     settings = context.settings.evaluate
     every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
     threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
@@ -121,7 +170,7 @@ def _metrics_of(
         asked = packed_pairs(held_out)
         asked = asked._replace(rows=held(asked.rows))
         lists: dict[str, Interactions] = {}
-        instant = parts.cutoffs.get(f"{part}_from", context.end)
+        instant = parts.asked_at(part) or context.end
         for name, model in models.items():
             ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
             lists[name] = ranked
@@ -133,7 +182,11 @@ def _metrics_of(
                 lists[name] = place.stored(table)
         # Lists that no table keeps are made where their metrics are.
         with context.progress.stage("metrics" if part == "test" else "rank, metrics", part):
-            predictions = {name: model.predict(asked) for name, model in models.items()}
+            predictions = {
+                name: model.predict(asked)
+                for name, model in models.items()
+                if spec_of(name).predicts_ratings
+            }
             rating = partial(
                 evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
             )
@@ -146,6 +199,8 @@ def _metrics_of(
                 users=count,
                 split=part,
                 fold=parts.fold,
+                facts=facts,
+                keep=partial(of_fold(run.folder / "user_metrics", parts.fold).write_table, part),
             )
             return [row for found in run_all([rating, ranking]) for row in found]
 
@@ -159,7 +214,9 @@ def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) ->
         rows,
         metric=context.settings.evaluate.metric,
         models=fitted_models(run),
+        prefer=context.settings.publish.prefer,
         named=None if wanted == "auto" else wanted,
+        seed=context.settings.seed,
     )
     logger.info("publishing %s", choice)
     for warning in choice.warnings:

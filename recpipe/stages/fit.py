@@ -12,7 +12,7 @@ from recpipe.runtime import signals
 from recpipe.stages.context import Context, scale, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from pyspark.sql import DataFrame
@@ -51,19 +51,29 @@ def training_data(
         validation: held out, or None.
         fitted: models for a model that scores by them.
     """
-
-    def known(name: str) -> DataFrame | None:
-        return table(context, run, name) if name in run.manifest["tables"] else None
-
     return TrainingData(
         ratings=ratings,
         validation=validation,
-        items=ItemFeatures(known, as_of),
-        users=UserFeatures(known),
+        items=item_features(context, run, as_of=as_of),
+        users=UserFeatures(_tables(context, run)),
         fitted=fitted or {},
         scale=scale(run),
         as_of=as_of,
     )
+
+
+def item_features(context: Context, run: Run, *, as_of: datetime | None = None) -> ItemFeatures:
+    """What the source of a run says of items; what was said from `as_of` on is left out."""
+    return ItemFeatures(_tables(context, run), as_of)
+
+
+def _tables(context: Context, run: Run) -> Callable[[str], DataFrame | None]:
+    """The run's table of a name, or None where the source had none."""
+
+    def known(name: str) -> DataFrame | None:
+        return table(context, run, name) if name in run.manifest["tables"] else None
+
+    return known
 
 
 def fit(context: Context, model: Model, data: TrainingData, folder: Folder) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def _split(context: Context, run: Run) -> None:
             split={
                 "strategy": settings.strategy,
                 "reason": outcome.reason,
+                "validation": "user_time" if settings.validates_by_user else None,
                 "cutoffs": {name: at.isoformat() for name, at in cutoffs.items()},
                 "folds": [parts.fold for parts in folds],
             }

@@ -77,7 +77,7 @@ STAGES = (
     Stage(
         "evaluate",
         "Evaluate the fitted models and choose one of them.",
-        reads=("evaluate", "publish.model"),
+        reads=("evaluate", "publish.model", "publish.prefer"),
         writes=("metrics", "chosen"),
     ),
     Stage(

@@ -96,7 +96,7 @@ def _train_one(context: Context, run: Run, name: str, parts: splits.SplitParts) 
         context,
         run,
         parts.stored["train"],
-        as_of=parts.cutoffs.get("validation_from", context.end),
+        as_of=parts.asked_at("validation") or context.end,
         validation=parts.stored["validation"],
         fitted=fitted,
     )

@@ -48,17 +48,27 @@ TRAIN: Rows = [(1, 1, 0), (1, 2, 1), (2, 1, 2)]
 VALIDATION: Rows = [(1, 3, 5), (2, 2, 6)]
 TEST: Rows = [(1, 4, 8), (2, 3, 9)]
 
-GLOBAL, FRACTION = Split(strategy="global_time"), Split(strategy="user_fraction")
+GLOBAL = Split(strategy="global_time", validation="global_time")
+LATEST, FRACTION = Split(strategy="global_time"), Split(strategy="user_fraction")
 LAST, ONE = Split(strategy="last_n", last_n=1), Split(strategy="leave_one_out")
 RANDOM, FOLDS = Split(strategy="random"), Split(strategy="k_fold")
 BY_USER = Split(strategy="k_fold_users")
 
 
 @pytest.mark.parametrize(
-    "chosen", [GLOBAL, FRACTION, LAST, ONE, RANDOM, FOLDS], ids=lambda s: s.strategy
+    "chosen",
+    [GLOBAL, LATEST, FRACTION, LAST, ONE, RANDOM, FOLDS],
+    ids=lambda s: f"{s.strategy}, {s.validation}",
 )
 def test_parts_that_keep_the_rule_pass(spark: SparkSession, chosen: Split) -> None:
     check_no_leak(parts(spark, TRAIN, VALIDATION, TEST), chosen)
+
+
+def test_the_latest_of_each_user_may_be_earlier_than_what_others_did_before(
+    spark: SparkSession,
+) -> None:
+    """User 3 is in train after user 1's validation: no leak within a user, and before test."""
+    check_no_leak(parts(spark, [*TRAIN, (3, 1, 7)], VALIDATION, TEST), LATEST)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +78,10 @@ def test_parts_that_keep_the_rule_pass(spark: SparkSession, chosen: Split) -> No
         (GLOBAL, [*TRAIN, (3, 1, 5)], VALIDATION, TEST, "train goes on to 2020-01-01T00:00:05"),
         (GLOBAL, TRAIN, [*VALIDATION, (3, 1, 8)], TEST, "validation goes on to"),
         (GLOBAL, [*TRAIN, (3, 1, 8)], [], TEST, "train goes on to"),
+        # Test begins at one instant for all, also where validation is by user.
+        (LATEST, [*TRAIN, (3, 1, 8)], VALIDATION, TEST, "train goes on to 2020-01-01T00:00:08"),
+        (LATEST, TRAIN, [*VALIDATION, (3, 1, 8)], TEST, "validation goes on to"),
+        (LATEST, [*TRAIN, (1, 9, 5)], VALIDATION, TEST, "1 users .* train .* user 1"),
         # Fine over all rows of other users, wrong within one user.
         (FRACTION, [*TRAIN, (1, 9, 5)], VALIDATION, TEST, "1 users .* train .* user 1"),
         (FRACTION, TRAIN, [*VALIDATION, (2, 9, 9)], TEST, "1 users .* validation .* user 2"),

@@ -101,6 +101,18 @@ def reference_global_time(rows: list[Row], shares: tuple[str, str]) -> Parts:
     )
 
 
+def reference_latest(rows: list[Row], shares: tuple[str, str]) -> Parts:
+    """Test from one instant on; before it the latest share of each user is validation."""
+    times = sorted(r.second for r in rows)
+    test_from = times[int(len(rows) * Fraction(shares[1]))]
+    test = {r for r in rows if r.second >= test_from}
+    validation: set[Row] = set()
+    for mine in by_user(set(rows) - test).values():
+        cut = mine[int(len(mine) * (1 - Fraction(shares[0])))].second
+        validation |= {r for r in mine if r.second >= cut > mine[0].second}
+    return set(rows) - test - validation, validation, test
+
+
 def reference_user_fraction(rows: list[Row], shares: tuple[str, str]) -> Parts:
     train: set[Row] = set()
     validation: set[Row] = set()
@@ -155,8 +167,12 @@ few_jobs = settings(
     ("chosen", "reference"),
     [
         (
-            keep_all(strategy="global_time"),
+            keep_all(strategy="global_time", validation="global_time"),
             lambda rows: reference_global_time(rows, ("8/10", "9/10")),
+        ),
+        (
+            keep_all(strategy="global_time", fractions=(0.5, 0.3, 0.2)),
+            lambda rows: reference_latest(rows, ("3/10", "8/10")),
         ),
         (
             keep_all(strategy="user_fraction", fractions=(0.5, 0.3, 0.2)),
@@ -165,7 +181,7 @@ few_jobs = settings(
         (keep_all(strategy="last_n", last_n=2), lambda rows: reference_last(rows, 2)),
         (keep_all(strategy="leave_one_out"), lambda rows: reference_last(rows, 1)),
     ],
-    ids=["global_time", "user_fraction", "last_n", "leave_one_out"],
+    ids=["global_time", "latest before test", "user_fraction", "last_n", "leave_one_out"],
 )
 @few_jobs
 @given(rows=many_rows)
@@ -183,14 +199,15 @@ def test_parts_by_time_are_those_of_the_plain_python_rule(
 @pytest.mark.parametrize(
     "chosen",
     [
-        Split(strategy="global_time"),
+        Split(strategy="global_time", validation="global_time"),
+        Split(strategy="global_time", cold_items="drop"),
         Split(strategy="user_fraction"),
         Split(strategy="last_n", last_n=2, cold_items="drop"),
         Split(strategy="random", cold_users="keep"),
         Split(strategy="k_fold", folds=3),
         Split(strategy="k_fold_users", folds=3),
     ],
-    ids=lambda chosen: chosen.strategy,
+    ids=lambda chosen: f"{chosen.strategy}, {chosen.validation}",
 )
 def test_the_same_rows_in_any_order_and_partitions_give_the_same_parts_and_lose_none(
     spark: SparkSession, chosen: Split
@@ -241,7 +258,8 @@ def test_every_row_at_the_cutoff_goes_to_the_later_part(spark: SparkSession) -> 
     # Places 8 and 9 of 10 hold the seconds 5 and 9; three rows are at second 5.
     seconds = [0, 1, 2, 3, 4, 4, 5, 5, 5, 9]
     rows = [Row(1, i, second) for i, second in enumerate(seconds)]
-    with folds_of(frame(spark, rows), keep_all(), seed=1) as [parts]:
+    chosen = keep_all(validation="global_time")
+    with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         train, validation, test = parts_of(parts)
         assert {r.second for r in train} == {0, 1, 2, 3, 4}
         assert [r.second for r in validation] == [5, 5, 5]
@@ -252,13 +270,34 @@ def test_every_row_at_the_cutoff_goes_to_the_later_part(spark: SparkSession) -> 
         }
 
 
+def test_validation_is_the_latest_of_each_user_before_test_and_a_user_may_have_none(
+    spark: SparkSession,
+) -> None:
+    rows = [
+        *(Row(1, i, i) for i in range(10)),  # the last of ten
+        *(Row(2, i, 5 if i < 3 else 6) for i in range(5)),  # whole instants move: both at second 6
+        *(Row(3, i, 7) for i in range(3)),  # all at one instant: stay in train
+        Row(4, 1, 8),  # one rating: stays in train
+        *(Row(1, 20 + i, 50 + i) for i in range(2)),  # test, and no history of validation
+        Row(5, 1, 51),  # test alone: a cold user
+    ]
+    with folds_of(frame(spark, rows), Split(test_from=START + timedelta(seconds=50)), seed=1) as [
+        parts
+    ]:
+        _, validation, test = parts_of(parts)
+        assert validation == {Row(1, 9, 9), Row(2, 3, 6), Row(2, 4, 6)}
+        assert test == {Row(1, 20, 50), Row(1, 21, 51)}
+        assert parts.cutoffs == {"test_from": START + timedelta(seconds=50)}
+        assert parts.asked_at("validation") == parts.asked_at("test") == parts.cutoffs["test_from"]
+
+
 @pytest.mark.parametrize("n", [10, 100, 1000])
 def test_boundaries_are_exact_where_binary_floating_point_is_not(
     spark: SparkSession, n: int
 ) -> None:
     # 0.7 + 0.1 is 0.7999999999999999 in floating point: floor(n * that) would be one row short.
     rows = [Row(1, i, i) for i in range(n)]
-    chosen = keep_all(fractions=(0.7, 0.1, 0.2))
+    chosen = keep_all(fractions=(0.7, 0.1, 0.2), validation="global_time")
     with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         assert [part.count() for _, part in parts.named()] == [7 * n // 10, n // 10, n // 5]
     random = keep_all(strategy="random", fractions=(0.7, 0.1, 0.2))
@@ -280,6 +319,10 @@ def test_explicit_instants_are_half_open_and_in_utc(spark: SparkSession) -> None
 def test_instants_are_for_the_global_cut_alone() -> None:
     with pytest.raises(ValidationError, match="for the strategy global_time"):
         keep_all(strategy="random", validation_from=START, test_from=START + timedelta(1))
+    with pytest.raises(ValidationError, match="validation_from needs test_from"):
+        keep_all(validation_from=START)
+    with pytest.raises(ValidationError, match="test_from needs validation_from"):
+        keep_all(test_from=START, validation="global_time")
 
 
 def test_instants_in_the_wrong_order_are_wrong_usage(spark: SparkSession) -> None:
@@ -445,13 +488,15 @@ def test_cold_rows_are_dropped_or_kept_as_the_settings_say_and_counted(
         }
 
 
+@pytest.mark.parametrize("validation", ["user_time", "global_time"])
 @pytest.mark.parametrize("sizes", [(4, 3, 13), (13, 3, 4), (18, 1, 1), (1, 1, 18)])
 def test_three_instants_are_cut_so_that_every_part_has_rows(
-    spark: SparkSession, sizes: tuple[int, int, int]
+    spark: SparkSession, sizes: tuple[int, int, int], validation: str
 ) -> None:
     days = [day for day, size in enumerate(sizes) for _ in range(size)]
     rows = [Row(1, i, 86_400 * day) for i, day in enumerate(days)]
-    with folds_of(frame(spark, rows), keep_all(strategy="global_time"), seed=1) as [parts]:
+    chosen = keep_all(strategy="global_time", validation=validation)
+    with folds_of(frame(spark, rows), chosen, seed=1) as [parts]:
         found = parts_of(parts)
     assert tuple(len(part) for part in found) == sizes
 
@@ -519,7 +564,15 @@ def test_the_real_release_splits_at_the_rows_that_a_full_sort_finds(
     ).cache()
     n = len(times)
     cutoffs = [times[n * 8 // 10], times[n * 9 // 10]]
-    chosen = Split()
+    latest = Split(strategy="global_time")
+    with folds_of(ratings, latest, seed=42) as [parts]:
+        assert [int(at.timestamp()) for at in parts.cutoffs.values()] == cutoffs[1:]
+        check_no_leak(parts, latest)
+        counts = count_parts(ratings, parts, latest)
+        before = sum(t < cutoffs[1] for t in times)
+        assert counts.parts["train"].rows + counts.parts["validation"].rows == before
+        assert counts.parts["validation"].users > 400
+    chosen = Split(strategy="global_time", validation="global_time")
     with folds_of(ratings, chosen, seed=42) as [parts]:
         assert [int(at.timestamp()) for at in parts.cutoffs.values()] == cutoffs
         check_no_leak(parts, chosen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from recpipe.evaluation.metrics.base import Metric, RankingMetric, RatingMetric
+from recpipe.evaluation.metrics.base import ExposureMetric, Metric, RankingMetric, RatingMetric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 NAMES = (
     "rmse",
     "mae",
+    "macro_rmse",
+    "macro_mae",
+    "r2",
+    "explained_variance",
     "prediction_coverage",
     "precision",
     "recall",
@@ -23,6 +27,20 @@ NAMES = (
     "map",
     "mrr",
     "hit_rate",
+    "r_precision",
+    "rbp",
+    "auc",
+    "serendipity",
+    "novelty",
+    "average_popularity",
+    "long_tail",
+    "genre_diversity",
+    "factor_diversity",
+    "users_served",
+    "cold_items",
+    "coverage",
+    "gini",
+    "entropy",
 )
 """The metrics, in the order in which they are shown."""
 
@@ -33,7 +51,10 @@ RATING = tuple(metric for metric in METRICS.values() if isinstance(metric, Ratin
 """Those that need predictions."""
 
 RANKING = tuple(metric for metric in METRICS.values() if isinstance(metric, RankingMetric))
-"""Those that need lists; they have a cut-off."""
+"""Those of each user's list; they have a cut-off."""
+
+EXPOSURE = tuple(metric for metric in METRICS.values() if isinstance(metric, ExposureMetric))
+"""Those of all lists together; they have a cut-off."""
 
 
 def metric_at(criterion: str) -> tuple[Metric, int | None]:
@@ -46,7 +67,7 @@ def metric_at(criterion: str) -> tuple[Metric, int | None]:
     metric = METRICS.get(name)
     if metric is None:
         raise ValueError(f"there is no metric {name!r}; the metrics are {', '.join(NAMES)}")
-    if isinstance(metric, RankingMetric):
+    if isinstance(metric, RankingMetric | ExposureMetric):
         # Names are compared as text: ndcg@010 is no name.
         if not k.isdecimal() or int(k) < 1 or str(int(k)) != k:
             raise ValueError(f"{name} needs the length of lists, as in {name}@10")
@@ -56,4 +77,10 @@ def metric_at(criterion: str) -> tuple[Metric, int | None]:
     return metric, None
 
 
-__all__ = ["METRICS", "NAMES", "RANKING", "RATING", "Metric", "metric_at"]
+def label_of(criterion: str) -> str:
+    """`ndcg@10` as `NDCG@10`; a metric that is not known as it is."""
+    name, at, k = criterion.partition("@")
+    return (METRICS[name].label if name in METRICS else name) + at + k
+
+
+__all__ = ["EXPOSURE", "METRICS", "NAMES", "RANKING", "RATING", "Metric", "label_of", "metric_at"]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
+
+Fact = Literal["raters", "genres", "vectors"]
+"""What a metric may need to know of items."""
 
 LARGEST = 1024.0
 """The largest value of a ranking metric: up to it, sums over users are exact."""
@@ -31,8 +33,11 @@ class Metric:
         definition: what metrics.json says of it.
         source: where the field has it from.
         range: the lowest and the highest value that there can be.
-        higher_is_better: its direction.
+        higher_is_better: its direction; of a metric that only describes lists, which of two values
+            speaks for more variety.
         selectable: whether models can be chosen by it (`evaluate.metric`).
+        beyond_accuracy: whether it says something of lists other than how good they are.
+        summary: whether the short table that a command prints has it.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Metric:
     range: tuple[float, float]
     higher_is_better: bool = True
     selectable: bool = True
+    beyond_accuracy: bool = False
+    summary: bool = False
 
     @property
     def sign(self) -> int:
@@ -55,6 +62,57 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class ItemFacts:
+    """What is known of items before the lists are made, by the item's number from 0 to I - 1.
+
+    Args:
+        raters: (I,) how many users of train have rated each; 0 for one that train does not know.
+        users: how many users train has.
+        genres: (I, G) whether an item is of a genre; None where the source has no genres.
+        vectors: (I, F) the factors of a fitted model, the same for the lists of all models; zeros
+            for an item that it does not know. None where no model has factors.
+    """
+
+    raters: NDArray[np.int64]
+    users: int
+    genres: NDArray[np.bool_] | None = None
+    vectors: NDArray[np.float32] | None = None
+
+    @property
+    def known(self) -> frozenset[Fact]:
+        """What metrics may need of it."""
+        found: dict[Fact, object] = {
+            "raters": self.raters,
+            "genres": self.genres,
+            "vectors": self.vectors,
+        }
+        return frozenset(name for name, value in found.items() if value is not None)
+
+    @cached_property
+    def catalogue(self) -> int:
+        """How many items train knows: the candidates of lists."""
+        return int(np.count_nonzero(self.raters))
+
+    @cached_property
+    def most_rated_first(self) -> NDArray[np.int64]:
+        """(catalogue,) the items that train knows, the most rated first; ties by number."""
+        return np.argsort(-self.raters, kind="stable")[: self.catalogue]
+
+    @cached_property
+    def tail(self) -> NDArray[np.bool_]:
+        """(I,) whether an item is not of the head: of the fewest with 80 % of all ratings."""
+        ratings = np.cumsum(self.raters[self.most_rated_first])
+        head = int(np.searchsorted(ratings, HEAD * ratings[-1])) + 1 if len(ratings) else 0
+        tail = np.ones(len(self.raters), bool)
+        tail[self.most_rated_first[:head]] = False
+        return tail
+
+
+HEAD = 0.8
+"""The share of all ratings that the items of the head have together."""
+
+
+@dataclass(frozen=True)
 class RankedLists:
     """The lists of U users as ranking metrics see them: which places hold a relevant item.
 
@@ -64,10 +122,25 @@ class RankedLists:
         hits: (R, U) 1 where the item at rank r + 1 is relevant, else 0, also at the places that a
             shorter list does not have.
         relevant: (U,) how many items are relevant to the user, at least 1.
+        items: (R, U) the item at rank r + 1; -1 at the places that a shorter list does not have.
+        known: what is known of items; None where no metric at hand needs it.
     """
 
     hits: FloatArray
     relevant: NDArray[np.int32]
+    items: NDArray[np.int32]
+    known: ItemFacts | None = None
+
+    @property
+    def facts(self) -> ItemFacts:
+        """What is known of items.
+
+        Raises:
+            ValueError: if nothing is, so that a metric has not said that it needs it.
+        """
+        if self.known is None:
+            raise ValueError("these lists come without facts of items")
+        return self.known
 
     @cached_property
     def ranks(self) -> FloatArray:
@@ -79,6 +152,57 @@ class RankedLists:
         """(R, U) relevant items in the first r + 1 places."""
         return np.cumsum(self.hits, axis=0)
 
+    @cached_property
+    def filled(self) -> NDArray[np.bool_]:
+        """(R, U) whether the list has an item at rank r + 1."""
+        return self.items >= 0
+
+    @cached_property
+    def filled_within(self) -> FloatArray:
+        """(R, U) items in the first r + 1 places."""
+        return np.cumsum(self.filled, axis=0, dtype=np.float64)
+
+    def mean_of(self, values: NDArray[Any], ks: IntArray) -> FloatArray:
+        """(K, U) the mean over the items in the first k places; NaN for a list without any.
+
+        Args:
+            values: (I,) a number of each item.
+            ks: (K,)
+        """
+        of_places = np.where(self.filled, values[np.maximum(self.items, 0)], 0)
+        summed = np.cumsum(of_places, axis=0, dtype=np.float64)[ks - 1]
+        count = self.filled_within[ks - 1]
+        return np.divide(summed, count, out=np.full(summed.shape, np.nan), where=count > 0)
+
+    def diversity_of(self, vectors: NDArray[Any], ks: IntArray) -> FloatArray:
+        """(K, U) the mean of 1 - cosine over all pairs of items in the first k places.
+
+        Items whose vector is zero are left out; NaN where there are fewer than two others.
+
+        Args:
+            vectors: (I, F)
+            ks: (K,)
+        """
+        lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors, dtype=np.float64))
+        has = lengths > 0
+        units = np.divide(vectors, lengths[:, None], where=has[:, None], out=np.zeros(
+            vectors.shape, np.float64))  # fmt: skip
+        counted = self.filled & has[np.maximum(self.items, 0)]
+        # Of unit vectors the squared length of the sum is n + 2 * the sum of the cosines of pairs.
+        total = np.zeros((self.items.shape[1], vectors.shape[1]))
+        number = np.zeros(self.items.shape[1])
+        found = np.full((len(ks), self.items.shape[1]), np.nan)
+        wanted = {int(k): place for place, k in enumerate(ks)}
+        for rank, (items, counts) in enumerate(zip(self.items, counted, strict=True), start=1):
+            total[counts] += units[items[counts]]
+            number += counts
+            if rank in wanted:
+                pairs = number * (number - 1) / 2
+                cosines = (np.einsum("uf,uf->u", total, total) - number) / 2
+                np.divide(cosines, pairs, out=found[wanted[rank]], where=pairs > 0)
+        # Of rounding alone a mean of cosines may be a little beyond 1.
+        return np.clip(1 - found, 0, 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankingMetric(Metric):
@@ -86,56 +210,92 @@ class RankingMetric(Metric):
 
     Args:
         values: given lists and (K,) distinct, ascending cut-offs from 1 to R, the (K, U) values of
-            each user's first k places.
+            each user's first k places; NaN for a user who does not count.
+        needs: what it needs to know of items; without it there is no such metric.
     """
 
     values: Callable[[RankedLists, IntArray], FloatArray]
+    needs: frozenset[Fact] = frozenset()
 
     def __post_init__(self) -> None:
         if not max(map(abs, self.range)) <= LARGEST:
             raise ValueError(f"{self.name}: its range must lie within {-LARGEST:g} to {LARGEST:g}")
 
 
-class PairSums(NamedTuple):
-    """What predictions of pairs come to.
+@dataclass(frozen=True, kw_only=True)
+class ExposureMetric(Metric):
+    """A metric of all lists of a model together: of how often they show each item.
+
+    It has no interval. A bootstrap draws some users twice and others never, so that its lists show
+    fewer items than those at hand: what it draws lies beside the value, not around it.
 
     Args:
-        total: the sum of a metric's terms over the predicted pairs.
-        predicted: how many pairs are predicted.
-        pairs: how many pairs there are.
+        value: given (catalogue,) how many of the lists show each item that train knows in their
+            first k places, which is at least one place in all.
+        needs: of `RankingMetric`.
     """
 
-    total: float
-    predicted: int
-    pairs: int
+    value: Callable[[FloatArray], float]
+    needs: frozenset[Fact] = frozenset({"raters"})
+    selectable: bool = False
+    beyond_accuracy: bool = True
+
+
+class UserErrors(NamedTuple):
+    """The predicted pairs of U users by M models, summed over the pairs of each user.
+
+    Args:
+        pairs: (U,) held-out pairs.
+        predicted: (M, U) pairs that are predicted; of these the others are sums.
+        error: (M, U) of prediction - rating.
+        absolute: (M, U) of its absolute value.
+        squared: (M, U) of its square.
+        rating: (M, U) of the rating.
+        rating_squared: (M, U) of its square.
+    """
+
+    pairs: FloatArray
+    predicted: FloatArray
+    error: FloatArray
+    absolute: FloatArray
+    squared: FloatArray
+    rating: FloatArray
+    rating_squared: FloatArray
+
+
+def around_their_mean(total: FloatArray, squared: FloatArray, count: FloatArray) -> FloatArray:
+    """The sum of squared differences of numbers from their mean; NaN where they are all equal.
+
+    Args:
+        total: the sum of the numbers.
+        squared: the sum of their squares.
+        count: how many there are.
+    """
+    found = squared - total * total / count
+    # What rounding leaves of equal numbers is no spread.
+    return np.where(found > EQUAL * squared, found, np.nan)
+
+
+EQUAL = 1e-12
+"""The share of a sum of squares below which a difference of such sums is rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatingMetric(Metric):
-    """A metric of predicted ratings, over all pairs at once.
+    """A metric of predicted ratings: a function of sums over users.
 
     Args:
-        terms: given ratings and predictions, one number for each pair, of which the sum is wanted;
-            any shapes that broadcast. None: only numbers of pairs are.
-        value: the metric. A metric with terms has none where no pair is predicted.
+        terms: T arrays, each (M, U) or of a shape that broadcasts to it, that are summed over
+            users.
+        value: the metric, of sums (T, ...); NaN where there is none, as of no predicted pair.
+        of_errors: whether it says how far predictions are off, so that models compare by it only
+            over the pairs that all of them predict.
     """
 
-    terms: Callable[[FloatArray, FloatArray], FloatArray] | None
-    value: Callable[[PairSums], float]
+    terms: Callable[[UserErrors], Sequence[FloatArray]]
+    value: Callable[[FloatArray], FloatArray]
+    of_errors: bool = True
 
     @property
     def on_common_pairs(self) -> bool:
-        return self.terms is not None
-
-    def of(self, sums: PairSums) -> float | None:
-        """The value; None where there is none.
-
-        Raises:
-            ValueError: if it is not finite, as a rating must have been.
-        """
-        if self.terms is not None and not sums.predicted:
-            return None
-        value = self.value(sums)
-        if not isfinite(value):
-            raise ValueError(f"{self.name} is {value}")
-        return value
+        return self.of_errors

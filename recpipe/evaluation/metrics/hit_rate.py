@@ -22,5 +22,6 @@ METRIC = RankingMetric(
     definition="1 where a relevant item is in the first k places, else 0.",
     source="Deshpande and Karypis, Item-based top-N recommendation algorithms, 2004",
     range=(0, 1),
+    summary=True,
     values=_values,
 )

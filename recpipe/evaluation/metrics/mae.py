@@ -5,21 +5,19 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recpipe.evaluation.metrics.base import PairSums, RatingMetric
+from recpipe.evaluation.metrics.base import RatingMetric, UserErrors
 
 if TYPE_CHECKING:
     from recpipe.evaluation.metrics.base import FloatArray
 
 
-def _terms(ratings: FloatArray, predictions: FloatArray) -> FloatArray:
-    errors: FloatArray = np.abs(predictions - ratings)
-    return errors
+def _terms(errors: UserErrors) -> list[FloatArray]:
+    return [errors.absolute, errors.predicted]
 
 
-def _value(sums: PairSums) -> float:
-    return sums.total / sums.predicted
+def _value(sums: FloatArray) -> FloatArray:
+    absolute, predicted = sums
+    return absolute / predicted
 
 
 METRIC = RatingMetric(
@@ -29,6 +27,7 @@ METRIC = RatingMetric(
     source="Herlocker et al., Evaluating collaborative filtering recommender systems, 2004",
     range=(0, inf),
     higher_is_better=False,
+    summary=True,
     terms=_terms,
     value=_value,
 )

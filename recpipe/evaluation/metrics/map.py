@@ -31,5 +31,6 @@ METRIC = RankingMetric(
     ),
     source="Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, ch. 8",
     range=(0, 1),
+    summary=True,
     values=_values,
 )

@@ -29,5 +29,6 @@ METRIC = RankingMetric(
     ),
     source="Kantor and Voorhees, The TREC-5 confusion track, 2000",
     range=(0, 1),
+    summary=True,
     values=_values,
 )

@@ -33,5 +33,6 @@ METRIC = RankingMetric(
     ),
     source="Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002",
     range=(0, 1),
+    summary=True,
     values=_values,
 )

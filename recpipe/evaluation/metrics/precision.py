@@ -23,5 +23,6 @@ METRIC = RankingMetric(
     definition="Relevant items in the first k places / k, also where the list is shorter.",
     source="Herlocker et al., Evaluating collaborative filtering recommender systems, 2004",
     range=(0, 1),
+    summary=True,
     values=_values,
 )

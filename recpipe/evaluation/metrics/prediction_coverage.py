@@ -6,11 +6,21 @@ chosen by it.
 
 from __future__ import annotations
 
-from recpipe.evaluation.metrics.base import PairSums, RatingMetric
+from typing import TYPE_CHECKING
+
+from recpipe.evaluation.metrics.base import RatingMetric, UserErrors
+
+if TYPE_CHECKING:
+    from recpipe.evaluation.metrics.base import FloatArray
 
 
-def _value(sums: PairSums) -> float:
-    return sums.predicted / sums.pairs
+def _terms(errors: UserErrors) -> list[FloatArray]:
+    return [errors.predicted, errors.pairs]
+
+
+def _value(sums: FloatArray) -> FloatArray:
+    predicted, pairs = sums
+    return predicted / pairs
 
 
 METRIC = RatingMetric(
@@ -20,6 +30,8 @@ METRIC = RatingMetric(
     source="Herlocker et al., Evaluating collaborative filtering recommender systems, 2004",
     range=(0, 1),
     selectable=False,
-    terms=None,
+    of_errors=False,
+    summary=True,
+    terms=_terms,
     value=_value,
 )

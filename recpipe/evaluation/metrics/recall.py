@@ -23,5 +23,6 @@ METRIC = RankingMetric(
     definition="Relevant items in the first k places / the user's relevant items.",
     source="Herlocker et al., Evaluating collaborative filtering recommender systems, 2004",
     range=(0, 1),
+    summary=True,
     values=_values,
 )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import inf
 from typing import TYPE_CHECKING
 
-from recpipe.evaluation.metrics.base import PairSums, RatingMetric
+import numpy as np
+
+from recpipe.evaluation.metrics.base import RatingMetric, UserErrors
 
 if TYPE_CHECKING:
     from recpipe.evaluation.metrics.base import FloatArray
 
 
-def _terms(ratings: FloatArray, predictions: FloatArray) -> FloatArray:
-    errors = predictions - ratings
-    return errors * errors
+def _terms(errors: UserErrors) -> list[FloatArray]:
+    return [errors.squared, errors.predicted]
 
 
-def _value(sums: PairSums) -> float:
-    return sqrt(sums.total / sums.predicted)
+def _value(sums: FloatArray) -> FloatArray:
+    squared, predicted = sums
+    return np.sqrt(squared / predicted)
 
 
 METRIC = RatingMetric(
@@ -29,6 +31,7 @@ METRIC = RatingMetric(
     source="Herlocker et al., Evaluating collaborative filtering recommender systems, 2004",
     range=(0, inf),
     higher_is_better=False,
+    summary=True,
     terms=_terms,
     value=_value,
 )

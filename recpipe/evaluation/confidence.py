@@ -1,0 +1,339 @@
+"""How sure a number is, and a difference of two: bootstrap and randomisation over users.
+
+A metric is a function of sums over users. Spark makes the sums once, for each user or, where there
+are many, for each of about a thousand groups of users (`kernels.groups`); what is drawn here is
+users or groups, and each draw costs a product of matrices, not a pass over the data.
+
+- Intervals: the percentile bootstrap (Efron 1979), with percentiles widened for few users as
+  Hesterberg (What teachers should know about the bootstrap, 2015, section 3.4) has them: the share
+  a / 2 becomes Phi(-sqrt(n / (n - 1)) t(a / 2, n - 1)). Both of a pair of models are drawn with
+  the same users, so that what makes a user hard for both does not widen their difference.
+- Tests: Fisher's randomisation (Smucker, Allan and Carterette 2007). If two models are alike, which
+  of them made a user's value is chance: labels are swapped user by user, and p is the share of
+  swaps, with the one at hand, whose difference is at least as large.
+- Many pairs: Holm's correction (1979).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recpipe.evaluation.metrics import metric_at
+from recpipe.evaluation.rows import COMMON, rounded
+from recpipe.kernels.groups import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from recpipe.evaluation.rows import MetricRow, Sample
+
+    FloatArray = NDArray[np.float64]
+
+LEVEL = 0.95
+"""Of every interval; what differs at 1 - LEVEL is called different."""
+
+DRAWS = 2000
+"""Bootstraps of an interval, and swaps of a test."""
+
+_AT_ONCE = 1 << 20
+"""Numbers of a matrix of draws."""
+
+
+class Interval(NamedTuple):
+    """Of a number; both None where fewer than two users are there to be drawn."""
+
+    low: float | None
+    high: float | None
+
+
+NONE = Interval(None, None)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is to be said of two models by one metric on one part.
+
+    Args:
+        metric: such as `ndcg@10`.
+        split: the part; errors of predicted ratings over common pairs.
+        model: one of the two.
+        other: the other.
+        value: by how much `model` is better: above 0 where it is, whatever the metric's direction.
+        ci_low: lower end of its interval.
+        ci_high: upper end.
+        p: of Fisher's randomisation, both sides; None where there is no interval.
+        p_holm: `p` corrected for all pairs of models of the metric and the part.
+        users: that both are evaluated on.
+    """
+
+    metric: str
+    split: str
+    model: str
+    other: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    users: int
+    p: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return (
+            self.ci_low is not None
+            and self.ci_high is not None
+            and (self.ci_low > 0 or self.ci_high < 0)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As metrics.json has it; `shown` is by the corrected p."""
+        shown = self.p_holm is not None and self.p_holm <= 1 - LEVEL
+        return {**asdict(self), "shown": shown}
+
+
+# -- draws ------------------------------------------------------------------------------------
+
+
+def bootstrapped(sums: Sequence[FloatArray], *, seed: int, draws: int = DRAWS) -> list[FloatArray]:
+    """Sums over groups that are drawn with replacement, as many as there are: (T, draws) of each.
+
+    Args:
+        sums: (T, G) each, of the same groups, which are drawn together.
+        seed: of the draws.
+        draws: how often.
+    """
+    random = np.random.default_rng(seed)
+    groups = sums[0].shape[-1]
+
+    def counts(rows: int) -> FloatArray:
+        drawn = random.integers(0, groups, (rows, groups)) + groups * np.arange(rows)[:, None]
+        found = np.bincount(drawn.ravel(), minlength=rows * groups)
+        return found.reshape(rows, groups).astype(np.float64)
+
+    return _weighted(sums, counts, draws)
+
+
+def swapped(
+    one: FloatArray, other: FloatArray, *, seed: int, draws: int = DRAWS
+) -> tuple[FloatArray, FloatArray]:
+    """Sums of two models whose groups are swapped by a coin: (T, draws) of each.
+
+    Args:
+        one: (T, G) sums of a model.
+        other: (T, G) of the other.
+        seed: of the coins.
+        draws: how often.
+    """
+    random = np.random.default_rng(seed)
+
+    def signs(rows: int) -> FloatArray:
+        return random.integers(0, 2, (rows, one.shape[-1])).astype(np.float64) - 0.5
+
+    ((half,), both) = _weighted([one - other], signs, draws), (one + other).sum(axis=-1) / 2
+    return both[:, None] + half, both[:, None] - half
+
+
+def _weighted(sums: Sequence[FloatArray], weights: Any, draws: int) -> list[FloatArray]:
+    """Sums by `weights(rows)`, (rows, G), of which no more are held at once than need be."""
+    stacked = np.concatenate(sums)
+    step = max(1, _AT_ONCE // max(1, stacked.shape[-1]))
+    found = [stacked @ weights(min(step, draws - start)).T for start in range(0, draws, step)]
+    ends = np.cumsum([len(each) for each in sums])[:-1]
+    return np.split(np.concatenate(found, axis=1), ends)
+
+
+def interval(draws: FloatArray, groups: int, *, level: float = LEVEL) -> Interval:
+    """The interval of what was drawn; draws without a value, as of no pair at all, are left out.
+
+    Args:
+        draws: (draws,) values of the metric.
+        groups: how many were drawn from.
+        level: the share of intervals that hold the truth.
+    """
+    # A fifth of a second that `--help` and small commands do without.
+    from scipy.special import ndtr, stdtrit
+
+    draws = draws[np.isfinite(draws)]
+    if groups < 2 or not len(draws):  # noqa: PLR2004 - of one there is no spread
+        return NONE
+    tail = ndtr(np.sqrt(groups / (groups - 1)) * stdtrit(groups - 1, (1 - level) / 2))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(rounded(float(low)), rounded(float(high)))
+
+
+# -- rows of metrics --------------------------------------------------------------------------
+
+
+def with_intervals(rows: Sequence[MetricRow], *, seed: int) -> list[MetricRow]:
+    """The rows, each with its interval; those without sums over users stay as they are."""
+    found: dict[int, Interval] = {}
+    for places in _of_the_same_groups(rows):
+        samples = [_sample(rows[place]) for place in places]
+        drawn = bootstrapped([sample.sums for sample in samples], seed=seed)
+        for place, sample, sums in zip(places, samples, drawn, strict=True):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values = sample.value(sums)
+            found[place] = interval(values, len(sample.groups))
+    return [
+        replace(row, ci_low=found[place].low, ci_high=found[place].high) if place in found else row
+        for place, row in enumerate(rows)
+    ]
+
+
+def _of_the_same_groups(rows: Sequence[MetricRow]) -> Iterator[list[int]]:
+    """Places of rows whose samples have the same groups: their draws are made once."""
+    found: dict[bytes, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        if row.sample is not None:
+            found[row.sample.groups.tobytes()].append(place)
+    yield from found.values()
+
+
+def _sample(row: MetricRow) -> Sample:
+    if row.sample is None:
+        raise ValueError(f"{row.model}, {row.name}: no sums over users")
+    return row.sample
+
+
+def differences(
+    rows: Sequence[MetricRow], *, metric: str, split: str, seed: int, tested: bool = True
+) -> list[Difference]:
+    """Every pair of models by one metric on one part, the models in the order of the rows.
+
+    With k-fold a model's number is the mean over folds, and a user is drawn with all folds. Errors
+    of predicted ratings are compared over the pairs that all models predict.
+
+    Args:
+        rows: of all models; others are ignored, and so is a model that lacks a fold.
+        metric: such as `ndcg@10`.
+        split: the part.
+        seed: of draws and swaps.
+        tested: whether p is wanted; it costs as much again for each pair.
+    """
+    by_model = of_models(rows, metric=metric, split=split)
+    samples = {
+        model: [_sample(row) for row in found]
+        for model, found in by_model.items()
+        if all(row.sample is not None for row in found)
+    }
+    if len(samples) < 2:  # noqa: PLR2004
+        return []
+    sign = metric_at(metric)[0].sign
+    groups, sums = aligned([s.by_group for found in samples.values() for s in found])
+    waiting = iter(sums)
+    by_name = {model: [next(waiting) for _ in found] for model, found in samples.items()}
+    drawn = iter(bootstrapped(sums, seed=seed))
+    values = {m: _mean(found, [next(drawn) for _ in found]) for m, found in samples.items()}
+    pairs = []
+    for model, other in combinations(samples, 2):
+        found, others = by_model[model], by_model[other]
+        value = sign * (np.mean([r.value for r in found]) - np.mean([r.value for r in others]))
+        ends = interval(sign * (values[model] - values[other]), len(groups))
+        pair = Difference(
+            metric=metric,
+            split=found[0].split,
+            model=model,
+            other=other,
+            value=rounded(float(value)),
+            ci_low=ends.low,
+            ci_high=ends.high,
+            users=max(row.users for row in found),
+        )
+        if tested and ends != NONE:
+            both = samples[model], samples[other]
+            p = _randomised(both, (by_name[model], by_name[other]), abs(float(value)), seed=seed)
+            pair = replace(pair, p=rounded(p))
+        pairs.append(pair)
+    return _holm(pairs)
+
+
+def of_models(rows: Sequence[MetricRow], *, metric: str, split: str) -> dict[str, list[MetricRow]]:
+    """The rows of every model, one a fold; a model that lacks a fold is left out.
+
+    Errors of predicted ratings are those over the pairs that all models predict, where there are
+    such: a model must not win by staying silent on what is hard.
+    """
+    wanted = [row for row in rows if row.name == metric and row.split == split]
+    if metric_at(metric)[0].on_common_pairs:
+        common = [row for row in rows if row.name == metric and row.split == split + COMMON]
+        wanted = common or wanted
+    folds = {row.fold for row in wanted}
+    by_model: dict[str, list[MetricRow]] = {}
+    for row in wanted:
+        by_model.setdefault(row.model, []).append(row)
+    return {m: found for m, found in by_model.items() if {row.fold for row in found} == folds}
+
+
+def _mean(samples: Sequence[Sample], sums: Sequence[FloatArray]) -> FloatArray:
+    """The metric, with folds the mean over them."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = [sample.value(each) for sample, each in zip(samples, sums, strict=True)]
+    return np.asarray(np.mean(values, axis=0))
+
+
+def _randomised(
+    samples: tuple[Sequence[Sample], Sequence[Sample]],
+    sums: tuple[Sequence[FloatArray], Sequence[FloatArray]],
+    difference: float,
+    *,
+    seed: int,
+) -> float:
+    """P of Fisher's randomisation for two models.
+
+    Args:
+        samples: of both, one a fold.
+        sums: theirs, by the same groups.
+        difference: the absolute one at hand.
+        seed: of the swaps.
+    """
+    # The same seed: a user is swapped in all folds or in none.
+    found = [swapped(one, other, seed=seed) for one, other in zip(*sums, strict=True)]
+    one, other = (_mean(of, [pair[side] for pair in found]) for side, of in enumerate(samples))
+    swaps = np.abs(one - other)
+    # As large to twelve digits: a difference that is met by another order of sums is met.
+    met = np.count_nonzero(swaps >= difference - 1e-12)
+    return float((1 + met) / (1 + len(swaps)))
+
+
+def _holm(pairs: Sequence[Difference]) -> list[Difference]:
+    """The pairs, each with its p corrected for all of them."""
+    order = sorted((pair.p, place) for place, pair in enumerate(pairs) if pair.p is not None)
+    corrected: dict[int, float] = {}
+    highest = 0.0
+    for rank, (p, place) in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p))
+        corrected[place] = rounded(highest)
+    return [replace(pair, p_holm=corrected.get(place)) for place, pair in enumerate(pairs)]
+
+
+def seen_from(model: str, pairs: Sequence[Difference]) -> Mapping[str, Difference]:
+    """By the other model, how much better `model` is."""
+    found = {}
+    for pair in pairs:
+        if pair.model == model:
+            found[pair.other] = pair
+        elif pair.other == model:
+            low, high = pair.ci_high, pair.ci_low
+            found[pair.model] = replace(
+                pair,
+                model=model,
+                other=pair.model,
+                value=-pair.value,
+                ci_low=None if low is None else -low,
+                ci_high=None if high is None else -high,
+            )
+    return found
+
+
+__all__ = [
+    "DRAWS", "LEVEL", "Difference", "Interval", "bootstrapped", "differences", "interval",
+    "of_models", "seen_from", "swapped", "with_intervals",
+]  # fmt: skip

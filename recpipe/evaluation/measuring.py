@@ -1,0 +1,165 @@
+"""In a task: the metrics of every list of one bucket of users, as sums for the driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recpipe.evaluation.metrics.base import RankedLists
+from recpipe.kernels import groups as grouping
+from recpipe.spark.columns import arrow_schema
+from recpipe.spark.interactions import Kinds, arrays_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from recpipe.evaluation.metrics.base import ItemFacts, RankingMetric
+    from recpipe.kernels.ranking import Hits
+
+TOTALS = (
+    "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
+    " misranked_user int, high binary, low binary, groups binary, sums binary, shown binary,"
+    " times_shown binary"
+)
+"""Of one model in one bucket, T numbers (metrics x ks) of each user. `high` and `low` are (T,) sums
+of `kernels.ranking.totals`, as int64. `sums` is (2 T, G): sums over the users of a group, then how
+many of them count. `shown` are the n items in any list, and `times_shown` is (ks, n) in how many
+lists each is within k places, as int64."""
+
+OF_USERS = "model int, numbers binary, relevant binary, values binary"
+"""Beside TOTALS, where the values of each user are wanted: the users' numbers, how many items are
+relevant to each, and (T, U)."""
+
+MEASURED = TOTALS + OF_USERS.removeprefix("model int")
+
+_PLACES = 1 << 16
+"""Places of lists that metrics work on at once: their arrays stay in a core's own cache."""
+
+
+class Wanted(NamedTuple):
+    """The numbers that are wanted of each model.
+
+    Args:
+        metrics: of each user's list.
+        ks: at which each is wanted.
+        facts: what is known of items.
+        each: whether each user is a group (`kernels.groups`).
+        of_users: whether the values of each user are wanted.
+    """
+
+    metrics: tuple[RankingMetric, ...]
+    ks: tuple[int, ...]
+    facts: ItemFacts | None
+    each: bool
+    of_users: bool
+
+    def named(self) -> Iterator[tuple[str, int]]:
+        """Each number by metric and k, in their order."""
+        yield from ((metric.name, k) for metric in self.metrics for k in self.ks)
+
+
+def measure(
+    batches: Iterator[pa.RecordBatch], *, models: int, wanted: Wanted
+) -> Iterator[pa.RecordBatch]:
+    """MEASURED of one bucket, one row a model."""
+    import pyarrow as pa
+
+    from recpipe.kernels import ranking as kernel
+
+    held_out, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + models))
+    places = [kernel.Places(*arrays) for arrays in lists]
+    found = kernel.find_hits(held_out.keys, places, depth=max(wanted.ks))
+    if not len(found.users):
+        return
+    evaluated = found.relevant > 0
+    users, relevant = found.users[evaluated], found.relevant[evaluated]
+    group = grouping.groups_of(users, each=wanted.each)
+    rows: list[dict[str, Any]] = []
+    for model in range(models):
+        values = np.concatenate(list(_values(found, model, wanted)), axis=-1)
+        values = values.reshape(-1, len(users))
+        counts = ~np.isnan(values)
+        counted = np.where(counts, values, 0.0)
+        high, low = kernel.totals(counted)
+        groups, sums = grouping.by_group(group, np.concatenate([counted, counts]))
+        shown, times_shown = _shown(found.items[model][:, evaluated], wanted.ks)
+        row: dict[str, Any] = {"model": model, "users": len(users), "rows": relevant.sum()}
+        arrays = {
+            "high": high, "low": low, "groups": groups, "sums": sums, "shown": shown,
+            "times_shown": times_shown,
+        }  # fmt: skip
+        if wanted.of_users:
+            arrays |= {"numbers": users, "relevant": relevant, "values": values}
+        row |= {name: array.tobytes() for name, array in arrays.items()}
+        for name, fault in (("repeats", kernel.REPEATS), ("misranked", kernel.MISRANKED)):
+            theirs = found.users[found.faults[model] & fault > 0]
+            row |= {name: len(theirs), f"{name}_user": theirs[0] if len(theirs) else None}
+        rows.append(row)
+    yield pa.RecordBatch.from_pylist(rows, arrow_schema(MEASURED))
+
+
+def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.float64]]:
+    """(metrics, ks, users) of one model, some users with relevant items at a time.
+
+    Raises:
+        ValueError: if a metric gives a value outside of its range.
+    """
+    ks, order = np.unique(np.asarray(wanted.ks, np.int64), return_inverse=True)
+    step = max(1, _PLACES // len(found.hits[model]))
+    for start in range(0, len(found.users), step):
+        some = slice(start, start + step)
+        evaluated = found.relevant[some] > 0
+        hits = found.hits[model][:, some][:, evaluated].astype(np.float64)
+        items = found.items[model][:, some][:, evaluated]
+        lists = RankedLists(hits, found.relevant[some][evaluated], items, wanted.facts)
+        values = np.empty((len(wanted.metrics), len(ks), len(lists.relevant)))
+        for place, metric in enumerate(wanted.metrics):
+            values[place] = metric.values(lists, ks)
+            lowest, highest = metric.range
+            within = (values[place] >= lowest) & (values[place] <= highest)
+            if not (within | np.isnan(values[place])).all():
+                raise ValueError(f"metric {metric.name}: a value is not in {metric.range}")
+        yield values[:, order]
+
+
+def _shown(
+    items: NDArray[np.int32], ks: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The n items in any list, and (ks, n) in how many lists each is within k places.
+
+    Args:
+        items: (R, U) of `RankedLists`.
+        ks: the places that count.
+    """
+    shown, place = np.unique(items, return_inverse=True)
+    place = place.reshape(items.shape)
+    times = np.stack([np.bincount(place[:k].ravel(), minlength=len(shown)) for k in ks])
+    filled = shown >= 0
+    return shown[filled].astype(np.int64), times[:, filled].astype(np.int64)
+
+
+def user_values(
+    batches: Iterator[pa.RecordBatch], *, models: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Of OF_USERS a row a user and model; null where a user does not count for a metric."""
+    import pyarrow as pa
+
+    for batch in batches:
+        for row in batch.to_pylist():
+            users, relevant = (
+                np.frombuffer(row[name], np.int32) for name in ("numbers", "relevant")
+            )
+            values = np.frombuffer(row["values"], np.float64).reshape(len(columns), -1)
+            model = pa.array([models[row["model"]]] * len(users), pa.string())
+            of_metrics = [pa.array(each, from_pandas=True) for each in values]
+            yield pa.RecordBatch.from_arrays(
+                [model, pa.array(users), pa.array(relevant), *of_metrics],
+                names=["model", "user", "relevant", *columns],
+            )
+
+
+__all__ = ["MEASURED", "OF_USERS", "TOTALS", "Wanted", "measure", "user_values"]

@@ -1,0 +1,42 @@
+"""MAE by user: the mean absolute error of each user, averaged over users.
+
+Mean over users with a predicted pair of sum of |prediction - rating| / pairs. MAE
+itself is over all pairs (micro): whoever rates much counts much.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recpipe.evaluation.metrics.base import RatingMetric, UserErrors
+
+if TYPE_CHECKING:
+    from recpipe.evaluation.metrics.base import FloatArray
+
+
+def _terms(errors: UserErrors) -> list[FloatArray]:
+    predicts = errors.predicted > 0
+    mean = np.divide(
+        errors.absolute, errors.predicted, out=np.zeros(errors.predicted.shape), where=predicts
+    )
+    return [mean, predicts]
+
+
+def _value(sums: FloatArray) -> FloatArray:
+    total, users = sums
+    return total / users
+
+
+METRIC = RatingMetric(
+    name="macro_mae",
+    label="MAE by user",
+    definition="Mean over users of the mean absolute difference of prediction and rating.",
+    source="Herlocker et al., Evaluating collaborative filtering recommender systems, 2004",
+    range=(0, inf),
+    higher_is_better=False,
+    terms=_terms,
+    value=_value,
+)

@@ -1,0 +1,218 @@
+"""Intervals and tests over users: calibrated, paired, and the same for groups as for users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recpipe.evaluation import MetricRow, differences, with_intervals
+from recpipe.evaluation.confidence import bootstrapped, interval, seen_from, swapped
+from recpipe.evaluation.metrics import METRICS
+from recpipe.evaluation.metrics.base import RatingMetric
+from recpipe.evaluation.rows import Sample
+from recpipe.kernels.groups import GroupSums, added, by_group, groups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def mean(sums: Floats) -> Floats:
+    values, users = sums
+    return values / users
+
+
+def row(model: str, values: Sequence[float] | Floats, *, fold: int | None = None) -> MetricRow:
+    """NDCG@10 of users 0, 1, 2 and so on, each a group of his own."""
+    each = np.asarray(values, np.float64)
+    sums = GroupSums(np.arange(len(each)), np.stack([each, np.ones(len(each))]))
+    return MetricRow(
+        model, "ndcg", 10, float(each.mean()), users=len(each), rows=len(each), split="test",
+        fold=fold, sample=Sample(sums, mean),
+    )  # fmt: skip
+
+
+def population(seed: int) -> Floats:
+    """Values as NDCG has them: most users 0, the others spread and skewed."""
+    random = np.random.default_rng(seed)
+    return random.beta(1, 3, 20_000) * (random.random(20_000) < 0.4)
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[tuple[float, Floats, Floats]]:
+    """1,000 times 300 users of one model, and 300 others of the same model."""
+    truth = population(1)
+    random = np.random.default_rng(2)
+    return [
+        (float(truth.mean()), random.choice(truth, 300), random.choice(truth, 300))
+        for _ in range(1000)
+    ]
+
+
+def test_intervals_of_95_percent_hold_the_truth_93_to_97_times_in_100(
+    trials: list[tuple[float, Floats, Floats]],
+) -> None:
+    held = 0
+    for seed, (truth, values, _) in enumerate(trials):
+        (drawn,) = bootstrapped([values[None]], seed=seed, draws=500)
+        low, high = interval(drawn[0] / 300, 300)
+        assert low is not None
+        assert high is not None
+        held += low <= truth <= high
+    assert 930 <= held <= 970
+
+
+def test_a_model_is_called_different_from_itself_5_times_in_100(
+    trials: list[tuple[float, Floats, Floats]],
+) -> None:
+    by_interval = by_swaps = 0
+    for seed, (_, one, other) in enumerate(trials):
+        both = bootstrapped([one[None], other[None]], seed=seed, draws=500)
+        low, high = interval((both[0][0] - both[1][0]) / 300, 300)
+        assert low is not None
+        assert high is not None
+        by_interval += not low <= 0 <= high
+        swaps = np.subtract(*swapped(one[None], other[None], seed=seed, draws=499))[0]
+        met = np.count_nonzero(np.abs(swaps) >= abs(one.sum() - other.sum()) - 1e-9)
+        by_swaps += (1 + met) / 500 <= 0.05
+    assert 35 <= by_interval <= 65
+    assert 35 <= by_swaps <= 65
+
+
+def test_few_users_have_wide_intervals_that_still_hold() -> None:
+    """Of 12 users the plain percentile bootstrap holds a mean some 90 times in 100."""
+    random = np.random.default_rng(5)
+    held = 0
+    for seed in range(1000):
+        values = random.normal(1.0, 0.3, 12)
+        (drawn,) = bootstrapped([values[None]], seed=seed, draws=500)
+        low, high = interval(drawn[0] / 12, 12)
+        assert low is not None
+        assert high is not None
+        held += low <= 1.0 <= high
+    assert 930 <= held <= 970
+
+
+def test_groups_of_users_give_nearly_the_interval_of_users() -> None:
+    values = np.random.default_rng(3).choice(population(1), 20_000)
+    users = np.arange(20_000, dtype=np.int32)
+    found = []
+    for each in (True, False):
+        groups = groups_of(users, each=each)
+        sums = by_group(groups, np.stack([values, np.ones(len(values))])).sums
+        (drawn,) = bootstrapped([sums], seed=1, draws=1000)
+        low, high = interval(mean(drawn), sums.shape[-1])
+        assert low is not None
+        assert high is not None
+        found.append(high - low)
+    assert found[1] == pytest.approx(found[0], rel=0.1)
+
+
+def test_what_users_have_in_common_does_not_hide_a_difference() -> None:
+    """Users differ a lot and models a little, by the same for every user."""
+    random = np.random.default_rng(4)
+    hard = random.random(200)
+    rows = [row("a", hard + 0.01), row("b", hard + random.normal(0, 0.01, 200))]
+
+    (pair,) = differences(rows, metric="ndcg@10", split="test", seed=1)
+
+    ends = [with_intervals(rows, seed=1)[0].ci_low, with_intervals(rows, seed=1)[1].ci_high]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0] < ends[1]  # the intervals of the two overlap
+    assert pair.shown
+    assert pair.value == pytest.approx(0.01, abs=0.002)
+    assert pair.p is not None
+    assert pair.p < 0.01
+
+
+def test_a_metric_that_is_better_when_lower_gives_a_lead_above_0() -> None:
+    metric = METRICS["rmse"]
+    assert isinstance(metric, RatingMetric)
+
+    def rmse(model: str, squared: float) -> MetricRow:
+        sums = np.stack([np.full(50, squared), np.ones(50)])
+        sample = Sample(GroupSums(np.arange(50), sums), metric.value)
+        return MetricRow(
+            model, "rmse", None, squared**0.5, users=50, rows=50, split="test", sample=sample
+        )
+
+    (pair,) = differences([rmse("a", 0.81), rmse("b", 1.0)], metric="rmse", split="test", seed=1)
+
+    assert (pair.model, pair.value) == ("a", pytest.approx(0.1))
+    assert pair.ci_low == pytest.approx(0.1)
+    assert seen_from("b", [pair])["a"].value == pytest.approx(-0.1)
+
+
+def test_p_is_corrected_for_all_pairs_and_never_falls_in_their_order() -> None:
+    random = np.random.default_rng(6)
+    rows = [row(name, random.random(60) + more) for name, more in zip("abcd", (0, 0.05, 0.1, 0.3),
+                                                                     strict=True)]  # fmt: skip
+    pairs = differences(rows, metric="ndcg@10", split="test", seed=1)
+
+    assert len(pairs) == 6
+    order = sorted(pairs, key=lambda pair: pair.p or 0)
+    corrected = [pair.p_holm for pair in order]
+    assert corrected == sorted(corrected, key=lambda p: p or 0)
+    assert order[0].p_holm == pytest.approx(6 * (order[0].p or 0))
+    assert order[-1].p_holm == pytest.approx(max(corrected[-2] or 0, order[-1].p or 0))
+
+
+def test_a_model_and_itself_have_no_difference() -> None:
+    values = population(1)[:100]
+
+    (pair,) = differences([row("a", values), row("b", values)], metric="ndcg@10", split="test",
+                          seed=1)  # fmt: skip
+
+    assert (pair.value, pair.ci_low, pair.ci_high, pair.p) == (0.0, 0.0, 0.0, 1.0)
+    assert not pair.shown
+    assert pair.as_dict()["shown"] is False
+
+
+@pytest.mark.parametrize("users", [0, 1])
+def test_of_one_user_or_none_nothing_is_sure(users: int) -> None:
+    rows = [row(name, [0.5] * users) for name in "ab"] if users else []
+
+    assert [(r.ci_low, r.ci_high) for r in with_intervals(rows, seed=1)] == [(None, None)] * len(
+        rows
+    )
+    pairs = differences(rows, metric="ndcg@10", split="test", seed=1)
+    assert [(pair.ci_low, pair.p, pair.shown) for pair in pairs] == [(None, None, False)] * (
+        len(rows) // 2
+    )
+
+
+def test_with_folds_a_user_is_drawn_with_all_of_them() -> None:
+    """User 0 is the only one that differs: a fold alone would count him twice."""
+    rows = [
+        row(model, [value, *[0.5] * 9], fold=fold)
+        for fold in (0, 1)
+        for model, value in (("a", 1.0), ("b", 0.0))
+    ]
+
+    (pair,) = differences(rows, metric="ndcg@10", split="test", seed=1)
+    (alone,) = differences(rows[:2], metric="ndcg@10", split="test", seed=1)
+
+    assert pair.value == pytest.approx(0.1)
+    assert (pair.ci_low, pair.ci_high) == (alone.ci_low, alone.ci_high)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-9, 9)), max_size=30), st.integers(1, 4))
+def test_sums_of_groups_add_up_whatever_the_parts(users: list[tuple[int, int]], parts: int) -> None:
+    found = [
+        by_group(np.array([g for g, _ in some], np.int64), np.array([[v for _, v in some]], float))
+        for some in (users[at::parts] for at in range(parts))
+    ]
+
+    whole = added(found)
+
+    expected = {group: sum(v for g, v in users if g == group) for group, _ in users}
+    assert dict(zip(whole.groups.tolist(), whole.sums[0].tolist(), strict=True)) == expected
