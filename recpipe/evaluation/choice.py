@@ -243,4 +243,7 @@ def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
     better = [p.other for p in choice.against if p.shown and p.value < 0]
     if not choice.automatic and better:
         are = "is" if len(better) == 1 else "are"
-        yield f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be better"
+        yield (
+            f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be"
+            " better"
+        )
