@@ -53,6 +53,56 @@ def metrics_table(
     return Group(title, table, *map(Text, notes))
 
 
+def backtest_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
+    """A backtest: the metric that models are chosen by in every window, and over all of them."""
+    from recpipe.evaluation.metrics import label_of, metric_at
+    from recpipe.report.numbers import decimal
+
+    metric, k = metric_at(result["metric"])
+    part = "test_common" if metric.on_common_pairs else "test"
+
+    def values(rows: Iterable[Mapping[str, Any]], split: str) -> dict[str, Mapping[str, Any]]:
+        wanted = (metric.name, k, split)
+        return {r["model"]: r for r in rows if (r["metric"], r["k"], r["split"]) == wanted}
+
+    windows = [(window, values(window["rows"], part)) for window in result["results"]]
+    models = list(dict.fromkeys(model for _, found in windows for model in found))
+    table = Table("window from", "users", *models, title=label_of(result["metric"]))
+    for window, found in windows:
+        users = max((row["users"] for row in found.values()), default=0)
+        cells = [
+            f"{decimal(found[model]['value'])} ({window['ranks'][model]})"
+            if model in found
+            else "-"
+            for model in models
+        ]
+        table.add_row(window["test_from"][:16].replace("T", " "), f"{users:,}", *cells)
+    pooled = values(result["pooled"], "pooled")
+    if pooled:
+        users = max(row["users"] for row in pooled.values())
+        cells = [decimal(pooled[m]["value"]) if m in pooled else "-" for m in models]
+        table.add_row("all windows", f"{users:,}", *cells, style="bold")
+    yield table
+    for window, _ in windows:
+        if window["error"]:
+            yield Text(f"{window['window']} has no result: {window['error']}")
+    for pair in result["differences"]:
+        if pair["shown"]:
+            pairs = pair["model"], pair["other"]
+            better, worse = pairs if pair["value"] > 0 else reversed(pairs)
+            low, high = sorted(abs(pair[end]) for end in ("ci_low", "ci_high"))
+            yield Text(
+                f"{better} is better than {worse} by {decimal(abs(pair['value']))}"
+                f" ({decimal(low)} to {decimal(high)})"
+            )
+    changed: dict[str, list[float]] = {}
+    for entry in result["stability"]:
+        changed.setdefault(entry["model"], []).append(entry["churn"])
+    if changed:
+        said = ", ".join(f"{m} {sum(c) / len(c):.0%}" for m, c in changed.items())
+        yield Text(f"Places that change from one cutoff to the next: {said}")
+
+
 def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
     """What a person rated best and latest, and the list that was published for them."""
     for name, rated in (("Rated best", profile.best), ("Rated latest", profile.latest)):

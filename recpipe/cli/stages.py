@@ -56,12 +56,12 @@ def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context,
 
     match stage.subject:
         case "source":
-            source = _source(options)
+            source = source_of(options)
             if source is None:
                 raise UsageError(f"{stage.name}: no source", hint="give --input or --dataset")
             return context, source
         case "new run":
-            return context, start(context, options.run_id or _fresh_id(context))
+            return context, start(context, options.run_id or fresh_id(context))
         case "unfinished run":
             run = context.runs.unfinished(options.run_id)
             return _resumed(context, options, run, stage), run
@@ -83,7 +83,7 @@ def _resumed(context: Context, options: Options, run: Run, stage: Stage) -> Cont
     return resume(replace(context, settings=settings), run, stage.name)
 
 
-def _source(options: Options) -> str | None:
+def source_of(options: Options) -> str | None:
     """What to ingest: a path, or the release of that name, downloaded where it is not yet."""
     if options.dataset is None:
         return options.source
@@ -98,16 +98,17 @@ def run_command(**given: Any) -> None:
 
     options = Options(**given)
     with session(options, "run") as context:
-        run_id = options.run_id or _fresh_id(context)
+        run_id = options.run_id or fresh_id(context)
         context.runs.refuse_finished(run_id)
-        run = run_pipeline(context, run_id, source=_source(options))
+        run = run_pipeline(context, run_id, source=source_of(options))
         _print_metrics(run)
         rows = run.manifest["output"]["rows"]
         click.echo(f"published {rows:,} rows: {context.root.uri}/published")
         click.echo(f"report: {run.folder.path('report.html')}")
 
 
-def _fresh_id(context: Context) -> str:
+def fresh_id(context: Context) -> str:
+    """The id of a new run that has been given none."""
     return f"{context.run_date.isoformat()}T{datetime.now(UTC):%H%M%S}Z"
 
 

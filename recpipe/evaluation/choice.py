@@ -244,6 +244,5 @@ def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
     if not choice.automatic and better:
         are = "is" if len(better) == 1 else "are"
         yield (
-            f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be"
-            " better"
+            f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be better"
         )

@@ -38,6 +38,9 @@ class Split(Section):
     validation is as `validation` says."""
     test_from: datetime | None = None
     """global_time: the first instant of test (UTC), in place of fractions."""
+    test_until: datetime | None = None
+    """global_time: the end of test (UTC): ratings from this instant on are left out altogether, as
+    if they had not been made yet, and counted; none: test goes on to the last rating."""
     last_n: int = Field(5, ge=1)
     """last_n: latest ratings of each user in test; as many before them in validation."""
     folds: int = Field(5, ge=2)
@@ -56,8 +59,11 @@ class Split(Section):
             raise ValueError("fractions must be positive and sum to 1")
         if self.validation_from is not None and self.test_from is None:
             raise ValueError("validation_from needs test_from")
-        if self.test_from is not None and self.strategy not in {"auto", "global_time"}:
-            raise ValueError("validation_from and test_from are for the strategy global_time")
+        instants = (self.validation_from, self.test_from, self.test_until)
+        if any(instants) and self.strategy not in {"auto", "global_time"}:
+            raise ValueError(
+                "validation_from, test_from and test_until are for the strategy global_time"
+            )
         only_test = self.test_from is not None and self.validation_from is None
         if only_test and self.validation == "global_time":
             raise ValueError("with validation = global_time test_from needs validation_from")

@@ -15,7 +15,7 @@ from recpipe.errors import InputError, UsageError
 from recpipe.spark.interactions import frame_of
 from recpipe.split.cold import keep_known
 from recpipe.split.parts import PARTS, TEST, TRAIN, VALIDATION, SplitParts
-from recpipe.split.strategies import Fold, assign
+from recpipe.split.strategies import Fold, assign, utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,11 +35,13 @@ class Outcome:
 
     Args:
         folds: in order, one without folds; frames have the columns of contracts.SPLIT.
+        ratings: what was split: without those from `split.test_until` on.
         settings: with the strategy that was followed.
         reason: why that one, where it was not given.
     """
 
     folds: list[SplitParts]
+    ratings: DataFrame
     settings: Split
     reason: str = ""
 
@@ -67,7 +69,10 @@ def split(
             ratings do not have.
     """
     RATINGS.check_schema(frame_of(ratings))
-    if settings.strategy == "auto" and settings.test_from is not None:
+    if settings.test_until is not None:
+        ratings = frame_of(ratings).where(F.col("rated_at") < F.lit(utc(settings.test_until)))
+    rows = frame_of(ratings)
+    if settings.strategy == "auto" and (settings.test_from or settings.test_until):
         # Whoever names instants does not want a split at random.
         settings = settings.model_copy(update={"strategy": "global_time"})
     if settings.strategy != "auto":
@@ -78,7 +83,7 @@ def split(
                 hint="use split.strategy auto, random or k_fold",
             )
         with _split(ratings, settings, seed=seed, may_be_empty=False) as folds:
-            yield Outcome(folds, settings)
+            yield Outcome(folds, rows, settings)
         return
     reason = {"none": "the ratings have no instants", "one_instant": "all have one instant"}
     random = settings.model_copy(update={"strategy": "random"})
@@ -91,10 +96,10 @@ def split(
             except InputError as error:
                 reason["some"] = f"the instants allow no cut ({error.message})"
             else:
-                yield Outcome(folds, by_time, "the ratings have instants")
+                yield Outcome(folds, rows, by_time, "the ratings have instants")
                 return
     with _split(ratings, random, seed=seed, may_be_empty=True) as folds:
-        yield Outcome(folds, random, reason[times])
+        yield Outcome(folds, rows, random, reason[times])
 
 
 @contextmanager

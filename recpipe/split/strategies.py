@@ -125,7 +125,7 @@ def _latest_before_test(source: DataFrame | Stored, settings: Split) -> Assignme
     """Test from one instant on; before it the latest share of each user's ratings is validation."""
     _, boundary = _boundaries(settings.fractions)
     test_from = settings.test_from or _test_from(frame_of(source), boundary)
-    test_from = _utc(test_from)
+    test_from = utc(test_from)
     part = F.when(F.col("rated_at") >= _literal(test_from), TEST)
     part = part.when(_held_out(0), VALIDATION).otherwise(F.lit(TRAIN))
     return _cut_by_user(
@@ -180,7 +180,7 @@ def _distinct_cuts(column: SortedColumn, validation_from: int, test_from: int) -
 
 
 def _at_instants(ratings: DataFrame, validation_from: datetime, test_from: datetime) -> Assignment:
-    validation_from, test_from = _utc(validation_from), _utc(test_from)
+    validation_from, test_from = utc(validation_from), utc(test_from)
     if validation_from > test_from:
         raise UsageError(
             f"split: validation_from {validation_from} is after test_from {test_from}",
@@ -397,7 +397,8 @@ def _instant(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _utc(instant: datetime) -> datetime:
+def utc(instant: datetime) -> datetime:
+    """An instant of the settings, which is in UTC where it names no zone."""
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 

@@ -40,6 +40,7 @@ class Context:
         progress: shows stages to a person and keeps their seconds.
         models_dir: a second place for fitted models, or None.
         folds: by run, the split that this process has checked as it was written.
+        runs_below: the folder whose `runs/` has the runs, where it is not the root.
     """
 
     root: Folder
@@ -48,6 +49,7 @@ class Context:
     progress: Progress
     models_dir: Folder | None = None
     folds: dict[str, list[splits.SplitParts]] = field(default_factory=dict)
+    runs_below: Folder | None = None
 
     @property
     def end(self) -> datetime:
@@ -60,7 +62,7 @@ class Context:
 
     @cached_property
     def runs(self) -> Runs:
-        return Runs(self.root)
+        return Runs(self.runs_below or self.root)
 
 
 @contextmanager

@@ -33,7 +33,6 @@ def _split(context: Context, run: Run) -> None:
     with stage(context, run, "split", context.settings.split.strategy):
         run.folder.write_json("settings.json", run.manifest["settings"])
         source = stored(context, run, "ratings")
-        ratings = source.frame
         run.folder.delete("split")
         with splits.split(
             source, context.settings.split, seed=context.settings.seed, times=times(run)
@@ -49,7 +48,7 @@ def _split(context: Context, run: Run) -> None:
                     for name, frame in parts.named()
                 ]
             )
-            cutoffs = folds[0].cutoffs
+            cutoffs, ratings = folds[0].cutoffs, outcome.ratings
         run.record(
             split={
                 "strategy": settings.strategy,
@@ -63,4 +62,5 @@ def _split(context: Context, run: Run) -> None:
             splits.count_parts(ratings, parts, settings).as_json()
             for parts in folds_of(context, run, check=True)
         ]
-        run.add("split", {"parts": counts})
+        later = run.manifest["input"]["ratings"]["kept"] - counts[0]["rows_in"]
+        run.add("split", {"parts": counts, "later": later})

@@ -1,0 +1,111 @@
+"""The instants at which a backtest cuts the ratings, and the windows of test between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from recpipe.errors import InputError, UsageError
+from recpipe.split.places import SortedColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Which windows are wanted.
+
+    Args:
+        count: how many; of `at` there are as many as instants.
+        at: the cutoffs themselves (UTC).
+        every: the length of a window, counted back from the last rating; None: windows of as many
+            ratings each, over the later half of all.
+    """
+
+    count: int = 5
+    at: tuple[datetime, ...] = ()
+    every: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is tested at one cutoff: ratings from `start` up to, without, `end`."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def name(self) -> str:
+        """An id for its run, in the order of time."""
+        return f"{self.start:%Y-%m-%dT%H%M%SZ}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"test_from": self.start.isoformat(), "test_until": self.end.isoformat()}
+
+
+def windows_of(ratings: DataFrame, wanted: Windows) -> list[Window]:
+    """The windows, one after the other; the last ends with the last rating.
+
+    Args:
+        ratings: (rated_at, ...)
+        wanted: which.
+
+    Raises:
+        UsageError: if a cutoff lies outside of the ratings, or two are the same.
+        InputError: if there are too few instants for as many windows.
+    """
+    column = SortedColumn.of(ratings.select(F.unix_micros("rated_at").alias("at")), "at")
+    if not column.rows:
+        raise InputError("backtest: no ratings have an instant", hint="ingest some that do")
+    first, last = _instant(column.lowest), _instant(column.highest)
+    cutoffs = _cutoffs(column, wanted, last)
+    for cutoff in cutoffs:
+        if not first < cutoff <= last:
+            raise UsageError(
+                f"backtest: the cutoff {cutoff.isoformat()} is outside of the ratings, which are"
+                f" from {first.isoformat()} to {last.isoformat()}",
+                hint="give other instants, fewer windows or a shorter period",
+            )
+    ends = [*cutoffs, last + timedelta(microseconds=1)]
+    return [Window(start, end) for start, end in pairwise(ends)]
+
+
+def _cutoffs(column: SortedColumn, wanted: Windows, last: datetime) -> list[datetime]:
+    if wanted.at:
+        cutoffs: Sequence[datetime] = sorted(_utc(at) for at in wanted.at)
+        if len(set(cutoffs)) < len(cutoffs):
+            raise UsageError("backtest: a cutoff is given twice", hint="give each once")
+        return list(cutoffs)
+    if wanted.every is not None:
+        end = last + timedelta(microseconds=1)
+        return [end - n * wanted.every for n in range(wanted.count, 0, -1)]
+    n = column.rows
+    places = [n // 2 + n * i // (2 * wanted.count) for i in range(wanted.count)]
+    found = sorted(set(column.at(places).values()))
+    if len(found) < wanted.count:
+        raise InputError(
+            f"backtest: {wanted.count} windows of as many ratings each begin at only"
+            f" {len(found)} instants",
+            hint="give fewer windows by --cutoffs, or a period by --every",
+        )
+    return [_instant(micros) for micros in found]
+
+
+def _instant(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+__all__ = ["Window", "Windows", "windows_of"]

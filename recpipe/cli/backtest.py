@@ -1,0 +1,81 @@
+"""The command that fits the same settings at several cutoffs."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recpipe.cli.options import Options, session, stage_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _period(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+    """A period such as 30d as a time delta."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no period such as 12h, 30d or 4w")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _instants(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> Any:
+    """Instants in ISO 8601; without a zone in UTC."""
+    try:
+        return tuple(datetime.fromisoformat(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write an instant as 2016-03-22T08:00:00Z") from error
+
+
+@click.command("backtest")
+@click.option(
+    "--cutoffs",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="How many windows of test there are, over the later half of the ratings.",
+)
+@click.option(
+    "--at", multiple=True, callback=_instants, metavar="INSTANT",
+    help="A cutoff, in place of --cutoffs; may be given many times.",
+)  # fmt: skip
+@click.option(
+    "--every", callback=_period, metavar="PERIOD",
+    help="The length of a window, such as 30d or 4w, counted back from the last rating.",
+)  # fmt: skip
+@stage_options(source=True, run_id="Of the backtest; one that was stopped goes on. Default: new.")
+def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
+    """Fit and evaluate at several cutoffs, each model as it would have been then.
+
+    Each window is tested by models that have learned from what came before it. Metrics are pooled
+    over windows, and lists compared from each to the next.
+    """
+    from recpipe.backtest import Windows
+    from recpipe.cli import display
+    from recpipe.cli.stages import fresh_id, source_of
+    from recpipe.stages.backtest import RESULT, backtest
+    from recpipe.stages.ingest import ingest
+
+    if at and every is not None:
+        raise click.UsageError("--at and --every exclude each other")
+    options = Options(**given)
+    with session(options, "backtest") as context:
+        source = source_of(options)
+        if source is not None:
+            ingest(context, source)
+        name = options.run_id or fresh_id(context)
+        result = backtest(context, name, Windows(cutoffs, at, every))
+        console = display.console()
+        for table in display.backtest_tables(result):
+            console.print(table)
+        click.echo(f"all of it: {(context.root / 'backtests' / name).path(RESULT)}")
+
+
+COMMANDS = (backtest_command,)

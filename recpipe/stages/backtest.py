@@ -1,0 +1,211 @@
+"""The same settings fitted and evaluated at several cutoffs, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from recpipe import backtest as backtests
+from recpipe import evaluation
+from recpipe.errors import FitError, InputError, UsageError
+from recpipe.evaluation.metrics import metric_at
+from recpipe.stages import evaluate, split, train
+from recpipe.stages.start import start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from recpipe.backtest import Window, Windows
+    from recpipe.evaluation import MetricRow
+    from recpipe.settings import Settings
+    from recpipe.stages.context import Context
+    from recpipe.storage import Folder, Run
+
+logger = logging.getLogger(__name__)
+
+PLAN, RESULT = "plan.json", "backtest.json"
+
+
+def backtest(context: Context, backtest_id: str, wanted: Windows) -> dict[str, Any]:
+    """Fit and evaluate at every cutoff; what backtest.json says in the end.
+
+    Each window is a run of its own below `backtests/<id>/runs/`, split at its cutoff, trained and
+    evaluated as any run; one that is evaluated already stays as it is, so that a backtest that was
+    stopped goes on where it was. A window that cannot be split, or where no model can be fitted, is
+    a gap with its reason.
+
+    Args:
+        context: of the command.
+        backtest_id: names the folder.
+        wanted: the cutoffs.
+
+    Raises:
+        UsageError: if a backtest of that id has other settings, tables or cutoffs; or the ratings
+            have no instants.
+        InputError: if no window has a result: the reason of the first.
+    """
+    folder = context.root / "backtests" / backtest_id
+    plan, windows = _planned(context, folder, wanted)
+    gaps: dict[str, Exception] = {}
+    runs: dict[str, Run] = {}
+    for number, window in enumerate(windows, start=1):
+        with context.progress.stage("window", f"{number} of {len(windows)}: {window.name}"):
+            try:
+                runs[window.name] = _evaluated(context, folder, window)
+            except (InputError, FitError) as error:
+                logger.warning("window %s has no result: %s", window.name, error)
+                gaps[window.name] = error
+    if not runs:
+        raise next(iter(gaps.values()))
+    with context.progress.stage("pool"):
+        result = plan | _result(context, windows, runs, gaps)
+    folder.write_json(RESULT, result)
+    return result
+
+
+def _planned(
+    context: Context, folder: Folder, wanted: Windows
+) -> tuple[dict[str, Any], list[Window]]:
+    """What is to be done, the same as before where the backtest goes on."""
+    kind = context.tables.current()["source"].get("times", "some")
+    if kind != "some":
+        lack = "no instants" if kind == "none" else "one instant for all"
+        raise UsageError(
+            f"a backtest needs instants, and the ratings have {lack}",
+            hint="compare models by `recpipe run` with split.strategy k_fold",
+        )
+    if context.settings.split.strategy not in {"auto", "global_time"}:
+        raise UsageError(
+            f"a backtest cuts at instants, not by split.strategy {context.settings.split.strategy}",
+            hint="leave split.strategy as it is",
+        )
+    windows = backtests.windows_of(context.tables.read("ratings"), wanted)
+    plan = {
+        "backtest_id": folder.uri.rpartition("/")[2],
+        "settings": context.settings.model_dump(mode="json"),
+        "settings_hash": context.settings.hash(),
+        "tables": context.tables.versions(),
+        "windows": [window.as_json() for window in windows],
+    }
+    if folder.exists(PLAN):
+        before = folder.read_json(PLAN)
+        for what in ("settings_hash", "tables", "windows"):
+            if before[what] != plan[what]:
+                raise UsageError(
+                    f"{folder.uri}: a backtest of this id has other {what.replace('_hash', '')}",
+                    hint="give another --id, or the options that it was started with",
+                )
+    else:
+        folder.write_json(PLAN, plan)
+    return plan, windows
+
+
+def _evaluated(context: Context, folder: Folder, window: Window) -> Run:
+    """The run of a window, evaluated now or before."""
+    settings = _settings(context.settings, window)
+    own = replace(context, settings=settings, runs_below=folder, folds={})
+    known = {run.id: run for run in own.runs.all()}
+    if window.name in known and "metrics" in known[window.name].manifest:
+        logger.info("window %s is evaluated already", window.name)
+        return known[window.name]
+    run = start(own, window.name)
+    for stage in (split.split, train.train, evaluate.evaluate):
+        stage(own, run)
+    return run
+
+
+def _settings(settings: Settings, window: Window) -> Settings:
+    instants = {
+        "strategy": "global_time",
+        "test_from": window.start,
+        "test_until": window.end,
+        "validation_from": None,
+        "validation": "user_time",
+    }
+    changed = settings.split.model_copy(update=instants)
+    return settings.model_copy(update={"split": changed})
+
+
+def _result(
+    context: Context,
+    windows: Sequence[Window],
+    runs: dict[str, Run],
+    gaps: dict[str, Exception],
+) -> dict[str, Any]:
+    metric, seed = context.settings.evaluate.metric, context.settings.seed
+    by_window = {
+        name: [
+            row
+            for row in run.folder.read_json("metrics.json")["rows"]
+            if row["split"].startswith("test")
+        ]
+        for name, run in runs.items()
+    }
+    users = context.tables.current()["source"]["users"]["total"]
+    of_users = [
+        (run.folder / "user_metrics").read_table("test")
+        for run in runs.values()
+        if (run.folder / "user_metrics").has_table("test")
+    ]
+    pooled: list[MetricRow] = []
+    if of_users:
+        pooled = backtests.pooled_rows(of_users, users=users)
+        pooled = evaluation.with_intervals(pooled, seed=seed)
+    pairs = evaluation.differences(pooled, metric=metric, split="pooled", seed=seed)
+    return {
+        "metric": metric,
+        "results": [
+            {
+                "window": window.name,
+                **window.as_json(),
+                "error": str(gaps[window.name]) if window.name in gaps else None,
+                "train_rows": _train_rows(runs.get(window.name)),
+                "rows": by_window.get(window.name, []),
+                "ranks": ranks(by_window.get(window.name, []), metric),
+            }
+            for window in windows
+        ],
+        "pooled": [row.as_dict() for row in pooled],
+        "differences": [pair.as_dict() for pair in pairs],
+        "stability": list(_stabilities(list(runs.values()), metric)),
+    }
+
+
+def _train_rows(run: Run | None) -> int | None:
+    return None if run is None else run.manifest["split"]["parts"][0]["parts"]["train"]["rows"]
+
+
+def ranks(rows: Sequence[dict[str, Any]], metric: str) -> dict[str, int]:
+    """By model, its place among all by the metric on one window, from 1.
+
+    Errors of predicted ratings are those over the pairs that all models predict.
+    """
+    found, k = metric_at(metric)
+    part = "test_common" if found.on_common_pairs else "test"
+    values = {
+        row["model"]: row["value"]
+        for row in rows
+        if (row["metric"], row["k"], row["split"]) == (found.name, k, part)
+    }
+    order = sorted(values, key=lambda model: (-found.sign * values[model], model))
+    return {model: place for place, model in enumerate(order, start=1)}
+
+
+def _stabilities(runs: Sequence[Run], metric: str) -> Iterator[dict[str, Any]]:
+    """How lists change from each window to the next, model by model."""
+    k = metric_at(metric)[1] or 10
+    for before, after in itertools.pairwise(runs):
+        for model in before.manifest["models"]:
+            lists = [run.folder / "evaluation" for run in (before, after)]
+            if not all(place.has_table(model) for place in lists):
+                continue
+            found = backtests.list_stability(*(place.read_table(model) for place in lists), k=k)
+            if found is not None:
+                yield {
+                    "model": model, "from": before.id, "to": after.id, "k": k, **found._asdict()
+                }  # fmt: skip
+
+
+__all__ = ["PLAN", "RESULT", "backtest", "ranks"]

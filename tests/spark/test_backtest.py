@@ -1,0 +1,217 @@
+"""Windows over time, each evaluated as it would have been then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from recpipe.backtest import Windows, list_stability, pooled_rows, windows_of
+from recpipe.errors import InputError, UsageError
+from recpipe.runtime.progress import Progress
+from recpipe.settings import Settings
+from recpipe.stages.backtest import backtest
+from recpipe.stages.context import Context
+from recpipe.stages.ingest import ingest
+from recpipe.storage import Folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+START = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def days(spark: SparkSession, numbers: list[int]) -> DataFrame:
+    rows = [(START + timedelta(days=n),) for n in numbers]
+    return spark.createDataFrame(rows, "rated_at timestamp")
+
+
+def test_windows_have_as_many_ratings_each_over_the_later_half(spark: SparkSession) -> None:
+    found = windows_of(days(spark, list(range(20))), Windows(count=5))
+    assert [(w.start - START).days for w in found] == [10, 12, 14, 16, 18]
+    assert [w.end for w in found[:-1]] == [w.start for w in found[1:]]
+    assert found[-1].end == START + timedelta(days=19, microseconds=1)
+
+
+def test_windows_of_a_period_are_counted_back_from_the_last_rating(spark: SparkSession) -> None:
+    found = windows_of(days(spark, list(range(20))), Windows(count=2, every=timedelta(days=3)))
+    assert [w.start for w in found] == [START + timedelta(days=n, microseconds=1) for n in (13, 16)]
+
+
+def test_windows_at_instants_are_put_in_order(spark: SparkSession) -> None:
+    later, earlier = START + timedelta(days=9), START + timedelta(days=4)
+    found = windows_of(days(spark, list(range(20))), Windows(at=(later, earlier)))
+    assert [(w.start, w.end) for w in found][0] == (earlier, later)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted", "error", "says"),
+    [
+        ([1, 2, 3], Windows(at=(START,)), UsageError, "outside of the ratings, which are from"),
+        ([1, 2, 3], Windows(count=3, every=timedelta(days=2)), UsageError, "outside of the"),
+        ([1, 1, 1, 2], Windows(count=3), InputError, "begin at only 2 instants"),
+        ([], Windows(), InputError, "no ratings have an instant"),
+        ([1, 3], Windows(at=(START + timedelta(2),) * 2), UsageError, "given twice"),
+    ],
+)
+def test_windows_that_there_cannot_be_are_refused(
+    spark: SparkSession, numbers: list[int], wanted: Windows, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        windows_of(days(spark, numbers), wanted)
+
+
+def test_pooled_rows_weigh_every_user_of_every_window_alike(spark: SparkSession) -> None:
+    columns = "model string, user int, relevant int, `ndcg@10` double, `novelty@10` double"
+    one = spark.createDataFrame([("a", 1, 2, 1.0, 3.0), ("a", 2, 1, 0.0, None)], columns)
+    two = spark.createDataFrame([("a", 1, 1, 0.5, 5.0)], columns)
+
+    ndcg, novelty = pooled_rows([one, two], users=3)
+
+    assert (ndcg.name, ndcg.value, ndcg.users, ndcg.rows) == ("ndcg@10", 0.5, 3, 4)
+    assert (novelty.name, novelty.value, novelty.users) == ("novelty@10", 4.0, 2)
+    assert ndcg.sample is not None
+    # User 1 is drawn with both windows.
+    assert ndcg.sample.groups.tolist() == [1, 2]
+    assert ndcg.sample.sums.tolist() == [[1.5, 0.0], [2.0, 1.0]]
+
+
+def test_stability_is_over_the_users_of_both_cutoffs(spark: SparkSession) -> None:
+    columns = "user int, item int, rank int"
+    before = spark.createDataFrame([(1, 7, 1), (1, 8, 2), (2, 7, 1), (2, 9, 2)], columns)
+    after = spark.createDataFrame([(1, 8, 2), (1, 7, 1), (3, 7, 1)], columns)
+
+    same = list_stability(before, after, k=2)
+
+    assert same is not None
+    assert same == (1, pytest.approx(1.0), 0.0)
+    assert list_stability(before, after.where("user = 3"), k=2) is None
+
+
+# -- a whole backtest -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tastes, and a film a day that everybody of one taste rates."""
+    folder = tmp_path_factory.mktemp("backtest")
+    lines = ["userId,movieId,rating,timestamp"]
+    for user in range(24):
+        for film in range(user % 2, 40, 2):
+            if (user * 7 + film * 3) % 5:
+                at = START + timedelta(days=film, seconds=user)
+                lines.append(f"{user},{film},{4 + (user + film) % 2},{int(at.timestamp())}")
+    path = folder / "ratings.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def context(spark: SparkSession, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Context:
+    settings = Settings.model_validate(
+        {"train": {"models": ["popularity", "ease"]}, "evaluate": {"ks": [5], "metric": "ndcg@5"}}
+    )
+    root = Folder(spark, tmp_path_factory.mktemp("root"))
+    context = Context(root, settings, date(2021, 1, 1), Progress(interactive=False))
+    ingest(context, str(source))
+    return context
+
+
+@pytest.fixture(scope="module")
+def result(context: Context) -> dict[str, Any]:
+    return backtest(context, "one", Windows(count=3))
+
+
+def test_a_window_has_learned_from_what_came_before_it_and_is_tested_on_itself(
+    context: Context, result: dict[str, Any]
+) -> None:
+    folder = context.root / "backtests" / "one" / "runs"
+    windows = result["results"]
+    assert len(windows) == 3
+    rows = context.tables.read("ratings")
+    for window in windows:
+        split = folder / window["window"] / "split"
+        start, end = (datetime.fromisoformat(window[n]) for n in ("test_from", "test_until"))
+        train, validation, test = (
+            split.read_table(name).agg(F.min("rated_at"), F.max("rated_at")).collect()[0]
+            for name in ("train", "validation", "test")
+        )
+        assert train[1] < start
+        assert validation[1] < start
+        assert start <= test[0]
+        assert test[1] < end
+        parts = folder / window["window"]
+        counts = parts.read_json("manifest.json")["split"]
+        later = rows.where(F.col("rated_at") >= F.lit(end)).count()
+        assert counts["later"] == later
+    assert windows[0]["train_rows"] < windows[-1]["train_rows"]
+    assert all(sorted(window["ranks"].values()) == [1, 2] for window in windows)
+
+
+def test_windows_are_pooled_with_intervals_and_compared(result: dict[str, Any]) -> None:
+    pooled = {(row["model"], row["metric"]): row for row in result["pooled"]}
+    ndcg = pooled["popularity", "ndcg"]
+    per_window = [
+        (row["users"], row["value"])
+        for window in result["results"]
+        for row in window["rows"]
+        if (row["model"], row["metric"], row["split"]) == ("popularity", "ndcg", "test")
+    ]
+    total = sum(users for users, _ in per_window)
+    assert ndcg["users"] == total
+    assert ndcg["value"] == pytest.approx(sum(u * v for u, v in per_window) / total)
+    assert ndcg["ci_low"] < ndcg["value"] < ndcg["ci_high"]
+    (pair,) = result["differences"]
+    assert {pair["model"], pair["other"]} == {"popularity", "ease"}
+    assert {entry["model"] for entry in result["stability"]} == {"popularity", "ease"}
+    assert all(0 <= entry["churn"] <= 1 for entry in result["stability"])
+
+
+def test_a_backtest_that_was_stopped_goes_on_and_gives_the_same(
+    context: Context, result: dict[str, Any]
+) -> None:
+    folder = context.root / "backtests" / "one"
+    before = [run.manifest["started_at"] for run in replace(context, runs_below=folder).runs.all()]
+    last = result["results"][-1]["window"]
+    (folder / "runs" / last).delete()
+
+    again = backtest(context, "one", Windows(count=3))
+
+    after = [run.manifest["started_at"] for run in replace(context, runs_below=folder).runs.all()]
+    assert after[:2] == before[:2]
+    assert after[2] > before[2]
+    assert again == result
+
+
+def test_a_backtest_of_other_settings_does_not_go_on_under_the_same_id(
+    context: Context, result: dict[str, Any]
+) -> None:
+    assert result
+    with pytest.raises(UsageError, match="other windows"):
+        backtest(context, "one", Windows(count=2))
+    other = replace(context, settings=context.settings.model_copy(update={"seed": 7}))
+    with pytest.raises(UsageError, match="other settings"):
+        backtest(other, "one", Windows(count=3))
+
+
+def test_a_window_without_a_result_is_a_gap_with_its_reason(context: Context) -> None:
+    # All who rate on the first day are new then: nobody of them is known to train.
+    first = START + timedelta(hours=1)
+    found = backtest(context, "gap", Windows(at=(first, START + timedelta(days=30))))
+    gap, whole = found["results"]
+    assert "no rows in" in gap["error"] or "train" in gap["error"]
+    assert gap["rows"] == []
+    assert whole["error"] is None
+    assert whole["rows"]
+
+
+def test_the_runs_of_a_backtest_are_no_runs_of_the_root(
+    context: Context, result: dict[str, Any]
+) -> None:
+    assert result
+    assert context.runs.all() == []
