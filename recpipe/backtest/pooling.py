@@ -9,13 +9,11 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.evaluation.rows import MetricRow, Sample, rounded
+from recpipe.evaluation.rows import MetricRow, Sample, mean_of, rounded
 from recpipe.kernels.groups import EACH, GROUPS, GroupSums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 POOLED = "pooled"
 """The part that pooled rows are of."""
@@ -59,15 +57,10 @@ def pooled_rows(user_metrics: Sequence[DataFrame], *, users: int) -> list[Metric
                         users=int(count),
                         rows=int(part["relevant"].sum()),
                         split=POOLED,
-                        sample=Sample(GroupSums(groups, sums), _mean),
+                        sample=Sample(GroupSums(groups, sums), mean_of),
                     )
                 )
     return rows
-
-
-def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    values, count = sums
-    return values / count
 
 
 __all__ = ["POOLED", "pooled_rows"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -14,6 +14,8 @@ from recpipe.runtime.parallel import run_all
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
@@ -43,13 +45,12 @@ def item_facts(
         vectors: (item, factors array<float>), all of one length; None where there are none. More
             than 128 MB of them are left out, said in the log.
     """
-    raters, of_genres, of_factors = run_all(
-        [
-            partial(_raters, frame_of(train), items),
-            partial(_genres, genres, items),
-            partial(_vectors, vectors, items),
-        ]
-    )
+    work: list[Callable[[], Any]] = [
+        partial(_raters, frame_of(train), items),
+        partial(_genres, genres, items),
+        partial(_vectors, vectors, items),
+    ]
+    raters, of_genres, of_factors = run_all(work)
     return ItemFacts(raters, users, of_genres, of_factors)
 
 

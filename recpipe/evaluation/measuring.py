@@ -88,7 +88,7 @@ def measure(
         groups, sums = grouping.by_group(group, np.concatenate([counted, counts]))
         shown, times_shown = _shown(found.items[model][:, evaluated], wanted.ks)
         row: dict[str, Any] = {"model": model, "users": len(users), "rows": relevant.sum()}
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "high": high, "low": low, "groups": groups, "sums": sums, "shown": shown,
             "times_shown": times_shown,
         }  # fmt: skip

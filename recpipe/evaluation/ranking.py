@@ -20,7 +20,7 @@ from recpipe.evaluation.measuring import MEASURED, OF_USERS, TOTALS, Wanted, mea
 from recpipe.evaluation.metrics import EXPOSURE, RANKING
 from recpipe.evaluation.metrics.base import ExposureMetric, RankingMetric
 from recpipe.evaluation.packing import PairSource, bucketed
-from recpipe.evaluation.rows import MetricRow, Sample, rounded
+from recpipe.evaluation.rows import MetricRow, Sample, mean_of, rounded
 from recpipe.kernels import groups as grouping
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import cached, narrow_rows
@@ -29,7 +29,6 @@ from recpipe.spark.interactions import Value, frame_of, is_liked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
     from pyspark.sql import DataFrame, Row
 
     from recpipe.evaluation.metrics.base import ItemFacts
@@ -191,7 +190,7 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
                 users=users,
                 rows=relevant,
                 sample=Sample(
-                    grouping.GroupSums(groups, np.stack([summed[place], counted[place]])), _mean
+                    grouping.GroupSums(groups, np.stack([summed[place], counted[place]])), mean_of
                 ),
             )
 
@@ -199,12 +198,6 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
 def _sums(found: Row, width: int) -> grouping.GroupSums:
     groups = np.frombuffer(found["groups"], np.int64)
     return grouping.GroupSums(groups, np.frombuffer(found["sums"], np.float64).reshape(width, -1))
-
-
-def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of sums of values and of users, the mean over users."""
-    values, users = sums
-    return values / users
 
 
 def _of_exposure(

@@ -115,6 +115,12 @@ class MetricRow:
         return {key: getattr(self, key) for key in (*order, "fold")}
 
 
+def mean_of(sums: FloatArray) -> FloatArray:
+    """Of the sums of values and of how many there are, the mean: `Sample.value` of many metrics."""
+    mean: FloatArray = sums[0] / sums[1]
+    return mean
+
+
 def document(
     rows: Iterable[MetricRow],
     *,

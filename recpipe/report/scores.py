@@ -97,8 +97,8 @@ class Scores:
         found = self._rows_of(name, split).get(model, [])
         if len(found) != 1:
             return None
-        low, high = found[0].get("ci_low"), found[0].get("ci_high")
-        return (low, high) if is_number(low) and is_number(high) else None
+        low, high = (found[0].get(end) for end in ("ci_low", "ci_high"))
+        return (float(low), float(high)) if is_number(low) and is_number(high) else None  # type: ignore[arg-type]
 
     def users(self, split: str, *, ranking: bool = True) -> int | None:
         """Users that the numbers of a part rest on; with folds those of the largest."""

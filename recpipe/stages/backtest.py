@@ -69,7 +69,7 @@ def _planned(
     context: Context, folder: Folder, wanted: Windows
 ) -> tuple[dict[str, Any], list[Window]]:
     """What is to be done, the same as before where the backtest goes on."""
-    kind = context.tables.current()["source"].get("times", "some")
+    kind = _source(context).get("times", "some")
     if kind != "some":
         lack = "no instants" if kind == "none" else "one instant for all"
         raise UsageError(
@@ -100,6 +100,13 @@ def _planned(
     else:
         folder.write_json(PLAN, plan)
     return plan, windows
+
+
+def _source(context: Context) -> dict[str, Any]:
+    """What the ingest said of the ratings."""
+    source: Any = context.tables.current()["source"]
+    found: dict[str, Any] = source
+    return found
 
 
 def _evaluated(context: Context, folder: Folder, window: Window) -> Run:
@@ -143,7 +150,7 @@ def _result(
         ]
         for name, run in runs.items()
     }
-    users = context.tables.current()["source"]["users"]["total"]
+    users = _source(context)["users"]["total"]
     of_users = [
         (run.folder / "user_metrics").read_table("test")
         for run in runs.values()

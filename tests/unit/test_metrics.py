@@ -45,8 +45,9 @@ def facts() -> ItemFacts:
 FACTS = facts()
 
 
-def cosines(vectors: np.ndarray, items: list[int]) -> list[float]:
+def cosines(vectors: np.ndarray | None, items: list[int]) -> list[float]:
     """Of all pairs of items that have a vector, the cosine."""
+    assert vectors is not None
     some = [v.astype(float) for v in vectors[items] if v.any()]
     return [float(a @ b) / sqrt(float(a @ a) * float(b @ b)) for a, b in combinations(some, 2)]
 

@@ -53,7 +53,8 @@ class Case(NamedTuple):
     def values(self, name: str, k: int) -> np.ndarray:
         metric = METRICS[name]
         assert isinstance(metric, RankingMetric)
-        return metric.values(self.ranked(), np.array([k]))[0]
+        found: np.ndarray = metric.values(self.ranked(), np.array([k]))[0]
+        return found
 
 
 @pytest.fixture(params=range(5))
@@ -87,7 +88,6 @@ def _runs(case: Case) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, fl
         ("ndcg", "nDCG@{k}"),
         ("mrr", "RR@{k}"),
         ("hit_rate", "Success@{k}"),
-        ("rbp", "RBP(p=0.8)@{k}"),
         ("map", "AP@{k}"),
     ],
 )
@@ -113,7 +113,7 @@ def test_lists_as_ir_measures_has_them(case: Case, ours: str, theirs: str, k: in
         ("mrr", "mrr@{k}"),
         ("hit_rate", "hit_rate@{k}"),
         ("rbp", "rbp.80"),
-        ("r_precision", "r_precision"),
+        ("r_precision", "r-precision"),
     ],
 )
 def test_lists_as_ranx_has_them(case: Case, ours: str, theirs: str, k: int) -> None:
@@ -145,8 +145,8 @@ def test_diversity_as_scikit_learns_cosines_have_it(case: Case, name: str, k: in
     assert vectors is not None
     for user, value in enumerate(case.values(name, k)):
         some = np.array([v for v in vectors[case.lists[user][:k]] if v.any()], float)
-        cosines = cosine_similarity(some)[np.triu_indices(len(some), 1)]
-        expected = 1 - cosines.mean() if len(cosines) else np.nan
+        pairs = np.triu_indices(len(some), 1)
+        expected = 1 - cosine_similarity(some)[pairs].mean() if len(some) > 1 else np.nan
         assert value == pytest.approx(expected, abs=CLOSE, nan_ok=True)
 
 

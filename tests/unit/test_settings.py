@@ -62,7 +62,7 @@ def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
         ("ingest.rating_scale.stp=1", r"did you mean ingest.rating_scale.step\?"),
         ("als.blocks=crs", r"must be auto or cores, or be a whole number; did you mean cores\?"),
         ("split.fractions=0.8,0.1,0.2", "sum to 1"),
-        ("split.test_from=2020-01-01T00:00:00", "go together"),
+        ("split.validation_from=2020-01-01T00:00:00", "validation_from needs test_from"),
         ("evaluate.metric=ndcg@7", "evaluate"),
         ("evaluate.ks=5,5,10", r"evaluate.ks = \[5, 5, 10\]: must be distinct"),
         (

@@ -172,7 +172,10 @@ class RankedLists:
         of_places = np.where(self.filled, values[np.maximum(self.items, 0)], 0)
         summed = np.cumsum(of_places, axis=0, dtype=np.float64)[ks - 1]
         count = self.filled_within[ks - 1]
-        return np.divide(summed, count, out=np.full(summed.shape, np.nan), where=count > 0)
+        means: FloatArray = np.divide(
+            summed, count, out=np.full(summed.shape, np.nan), where=count > 0
+        )
+        return means
 
     def diversity_of(self, vectors: NDArray[Any], ks: IntArray) -> FloatArray:
         """(K, U) the mean of 1 - cosine over all pairs of items in the first k places.
@@ -201,7 +204,8 @@ class RankedLists:
                 cosines = (np.einsum("uf,uf->u", total, total) - number) / 2
                 np.divide(cosines, pairs, out=found[wanted[rank]], where=pairs > 0)
         # Of rounding alone a mean of cosines may be a little beyond 1.
-        return np.clip(1 - found, 0, 2)
+        diversity: FloatArray = np.clip(1 - found, 0, 2)
+        return diversity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ def _terms(errors: UserErrors) -> list[FloatArray]:
 def _value(sums: FloatArray) -> FloatArray:
     squared, error, rating, rating_squared, predicted = sums
     unexplained = squared - error * error / predicted
-    return 1 - unexplained / around_their_mean(rating, rating_squared, predicted)
+    value: FloatArray = 1 - unexplained / around_their_mean(rating, rating_squared, predicted)
+    return value
 
 
 METRIC = RatingMetric(

@@ -27,7 +27,8 @@ def _terms(errors: UserErrors) -> list[FloatArray]:
 
 def _value(sums: FloatArray) -> FloatArray:
     total, users = sums
-    return total / users
+    value: FloatArray = total / users
+    return value
 
 
 METRIC = RatingMetric(

@@ -17,7 +17,8 @@ def _terms(errors: UserErrors) -> list[FloatArray]:
 
 def _value(sums: FloatArray) -> FloatArray:
     absolute, predicted = sums
-    return absolute / predicted
+    value: FloatArray = absolute / predicted
+    return value
 
 
 METRIC = RatingMetric(

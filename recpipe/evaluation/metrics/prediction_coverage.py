@@ -20,7 +20,8 @@ def _terms(errors: UserErrors) -> list[FloatArray]:
 
 def _value(sums: FloatArray) -> FloatArray:
     predicted, pairs = sums
-    return predicted / pairs
+    value: FloatArray = predicted / pairs
+    return value
 
 
 METRIC = RatingMetric(

@@ -21,7 +21,8 @@ def _terms(errors: UserErrors) -> list[FloatArray]:
 
 def _value(sums: FloatArray) -> FloatArray:
     squared, rating, rating_squared, predicted = sums
-    return 1 - squared / around_their_mean(rating, rating_squared, predicted)
+    value: FloatArray = 1 - squared / around_their_mean(rating, rating_squared, predicted)
+    return value
 
 
 METRIC = RatingMetric(

@@ -19,7 +19,8 @@ def _terms(errors: UserErrors) -> list[FloatArray]:
 
 def _value(sums: FloatArray) -> FloatArray:
     squared, predicted = sums
-    return np.sqrt(squared / predicted)
+    value: FloatArray = np.sqrt(squared / predicted)
+    return value
 
 
 METRIC = RatingMetric(
