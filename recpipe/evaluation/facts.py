@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
+    from recpipe.models.base import ItemVectors
     from recpipe.spark.interactions import Interactions
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def item_facts(
     items: int,
     users: int,
     genres: DataFrame | None = None,
-    vectors: DataFrame | None = None,
+    vectors: ItemVectors | None = None,
 ) -> ItemFacts:
     """What `metrics.base.ItemFacts` says, of items numbered from 0.
 
@@ -42,8 +43,8 @@ def item_facts(
         items: how many items there are.
         users: how many users have a row in `train`.
         genres: (item, genre), one row a genre of an item; None where nothing is known.
-        vectors: (item, factors array<float>), all of one length; None where there are none. More
-            than 128 MB of them are left out, said in the log.
+        vectors: of a fitted model; None where there are none. More than 128 MB of them are left
+            out, said in the log.
     """
     work: list[Callable[[], Any]] = [
         partial(_raters, frame_of(train), items),
@@ -73,19 +74,17 @@ def _genres(genres: DataFrame | None, items: int) -> NDArray[np.bool_] | None:
     return found
 
 
-def _vectors(vectors: DataFrame | None, items: int) -> NDArray[np.float32] | None:
+def _vectors(vectors: ItemVectors | None, items: int) -> NDArray[np.float32] | None:
     if vectors is None:
         return None
-    first = vectors.select(F.size("factors")).head()
-    width = 0 if first is None else int(first[0])
-    size = 4 * width * items
-    if not 0 < size <= _MAX_VECTOR_BYTES:
+    size = 4 * vectors.width * items
+    if size > _MAX_VECTOR_BYTES:
         logger.info("no diversity by factors: %d items have %d MB of them", items, size >> 20)
         return None
-    rows = vectors.select("item", "factors").toArrow()
-    found = np.zeros((items, width), np.float32)
+    rows = vectors.rows.toArrow()
+    found = np.zeros((items, vectors.width), np.float32)
     factors = rows["factors"].combine_chunks().flatten().to_numpy()
-    found[rows["item"].to_numpy()] = factors.reshape(-1, width)
+    found[rows["item"].to_numpy()] = factors.reshape(-1, vectors.width)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import no_predictions, predict, top_n
@@ -57,6 +57,18 @@ class Model(Protocol):
     def sections(self) -> Mapping[str, Section]:
         """The sections of the settings from which `registry.build` makes this model again."""
         ...
+
+
+class ItemVectors(NamedTuple):
+    """Vectors between which the angle is small where items are alike.
+
+    Args:
+        rows: (item int, factors array<float>), one row an item.
+        width: numbers of each.
+    """
+
+    rows: DataFrame
+    width: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,11 +143,8 @@ class FittedModel(ABC):
             return no_predictions(self.spark)
         return predict(self.scoring, pairs)
 
-    def item_vectors(self) -> DataFrame | None:
-        """(item int, factors array<float>): items that are alike have vectors of a small angle.
-
-        None for a model that has none.
-        """
+    def item_vectors(self) -> ItemVectors | None:
+        """Vectors of the items that the model knows; None for a model that has none."""
         return None
 
     def save(self, folder: Folder, *, move: bool = False) -> None:
@@ -173,4 +182,4 @@ class FittedModel(ABC):
         """What the manifest and report show: blocks, epochs, learning curve, sizes."""
 
 
-__all__ = ["FittedModel", "Model"]
+__all__ = ["FittedModel", "ItemVectors", "Model"]

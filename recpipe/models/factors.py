@@ -18,7 +18,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
-from recpipe.models.base import FittedModel
+from recpipe.models.base import FittedModel, ItemVectors
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer
 from recpipe.ranking.item_blocks import send_items
@@ -140,9 +140,11 @@ class FactorModel(FittedModel):
     def spark(self) -> SparkSession:
         return frame_of(self.item_factors).sparkSession
 
-    def item_vectors(self) -> DataFrame | None:
+    def item_vectors(self) -> ItemVectors | None:
         """The factors of items, without their biases; None for a model of rank 0."""
-        return frame_of(self.item_factors).select("item", "factors") if self.rank else None
+        if not self.rank:
+            return None
+        return ItemVectors(frame_of(self.item_factors).select("item", "factors"), self.rank)
 
     def _scoring(self) -> Scoring:
         everyone = self.unknown == "zero"

@@ -53,7 +53,7 @@ class Progress:
 
     At a terminal each running stage is a line that moves, with its elapsed time and the tasks of
     the Spark stages that are active, and becomes one quiet line when it ends. Elsewhere its start
-    and its end are log lines. Stages may be nested, and are entered from one thread.
+    and its end are log lines. Stages may be nested, and entered from several threads at once.
 
     Args:
         interactive: whether there is a person at a terminal; None: whether `stream` is one and
@@ -71,6 +71,7 @@ class Progress:
         self._spark: SparkSession | None = None
         self._running: list[_Line] = []
         self._display: _Display | None = None
+        self._changes = threading.Lock()
         self.timings: dict[str, float] = {}
 
     def attach(self, spark: SparkSession) -> None:
@@ -91,7 +92,6 @@ class Progress:
             raise
         finally:
             line.timer.stop()
-            self.timings[name] = self.timings.get(name, 0.0) + line.timer.seconds
             self._leave(line, ending)
 
     @contextmanager
@@ -111,23 +111,26 @@ class Progress:
                 display.close()
 
     def _enter(self, line: _Line) -> None:
-        self._running.append(line)
+        with self._changes:
+            self._running.append(line)
+            if self._interactive and self._display is None:
+                self._display = _Display(self._stream, self._running, self._spark)
         if not self._interactive:
             extra = {"stage": line.name, "detail": line.detail}
             logger.info("%s: started", line.title, extra=extra)
-        elif self._display is None:
-            self._display = _Display(self._stream, self._running, self._spark)
 
     def _leave(self, line: _Line, ending: str) -> None:
-        depth = len(self._running) - 1
-        self._running.remove(line)
         seconds = line.timer.seconds
-        if self._display is not None:
-            self._display.print(_ended(line, ending, depth))
-            if not self._running:
-                self._display.close()
-                self._display = None
-            return
+        with self._changes:
+            self.timings[line.name] = self.timings.get(line.name, 0.0) + seconds
+            depth = self._running.index(line)
+            self._running.remove(line)
+            if self._display is not None:
+                self._display.print(_ended(line, ending, depth))
+                if not self._running:
+                    self._display.close()
+                    self._display = None
+                return
         extra = {"stage": line.name, "detail": line.detail, "seconds": round(seconds, 3)}
         logger.info("%s: %s, %s", line.title, ending, _duration(seconds), extra=extra)
 

@@ -7,12 +7,14 @@ is seen here. Each is one or two aggregations over the parts.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from recpipe.errors import LeakError
+from recpipe.runtime.parallel import run_all
 from recpipe.split.parts import PARTS, TEST, TRAIN, VALIDATION, SplitParts
 
 if TYPE_CHECKING:
@@ -46,8 +48,13 @@ def check_no_leak(parts: SplitParts, settings: Split) -> None:
     rule = settings.strategy
     match rule:
         case "global_time" if settings.validates_by_user:
-            _in_order_of_time(parts, rule, earlier=[TRAIN, VALIDATION], later=[TEST])
-            _in_order_within_users(parts, rule, F.col("rated_at"))
+            early, late = [TRAIN, VALIDATION], [TEST]
+            run_all(
+                [
+                    partial(_in_order_of_time, parts, rule, earlier=early, later=late),
+                    partial(_in_order_within_users, parts, rule, F.col("rated_at")),
+                ]
+            )
         case "global_time":
             _in_order_of_time(parts, rule, earlier=PARTS[:2], later=PARTS[1:])
         case "user_fraction":

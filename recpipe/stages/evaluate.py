@@ -18,6 +18,7 @@ from recpipe.models.registry import spec_of
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.held import cached, narrow_rows
+from recpipe.spark.interactions import frame_of
 from recpipe.split.parts import PARTS
 from recpipe.stages.context import Context, folds_of, of_fold, scale, stage, unrated
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
@@ -51,12 +52,13 @@ def evaluate(context: Context, run: Run) -> None:
                 for name in names
             }
             facts = _facts(context, run, parts, models)
-            for part, before in (
-                ("validation", [parts.train]),
-                ("test", [parts.train, parts.validation]),
-            ):
-                seen = _seen(context, run, parts, part, before)
-                rows += _metrics_of(context, run, models, parts, part, seen=seen, facts=facts)
+            seen = {
+                "validation": _seen(context, run, parts, "validation", [parts.train]),
+                "test": _seen(context, run, parts, "test", [parts.train, parts.validation]),
+            }
+            measure = partial(_metrics_of, context, run, models, parts, facts=facts)
+            work = [partial(measure, part, seen=pairs) for part, pairs in seen.items()]
+            rows += [row for found in run_all(work) for row in found]
         with context.progress.stage("intervals"):
             rows = evaluation.with_intervals(rows, seed=context.settings.seed)
             pairs = [pair for part in PARTS[1:] for pair in _differences(context, rows, part)]
@@ -73,16 +75,21 @@ def _facts(
     The vectors are those of the first model of `publish.prefer`, or else of any, that has some.
     """
     train = parts.stored["train"]
-    counts = run.manifest["split"]["parts"][parts.fold or 0]["parts"]["train"]
     preferred = [name for name in context.settings.publish.prefer if name in models]
     vectors = (models[name].item_vectors() for name in dict.fromkeys([*preferred, *models]))
     return evaluation.item_facts(
         train,
         items=run.manifest["input"]["items"]["total"],
-        users=counts["users"],
+        users=_counts(run, parts)["train"]["users"],
         genres=item_features(context, run).genres(),
         vectors=next((found for found in vectors if found is not None), None),
     )
+
+
+def _counts(run: Run, parts: splits.SplitParts) -> dict[str, dict[str, int]]:
+    """Rows, users and items of each part of a fold, as its split has counted them."""
+    counts: dict[str, dict[str, int]] = run.manifest["split"]["parts"][parts.fold or 0]["parts"]
+    return counts
 
 
 def _differences(
@@ -154,7 +161,6 @@ def _metrics_of(
     every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
     threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
     held_out = parts.stored[part]
-    spark = held_out.frame.sparkSession
     with ExitStack() as stack:
 
         def held(frame: DataFrame) -> DataFrame:
@@ -169,17 +175,14 @@ def _metrics_of(
         left_out = left_out._replace(rows=held(left_out.rows))
         asked = packed_pairs(held_out)
         asked = asked._replace(rows=held(asked.rows))
-        lists: dict[str, Interactions] = {}
         instant = parts.asked_at(part) or context.end
-        for name, model in models.items():
-            ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
-            lists[name] = ranked
-            if part == "test":
-                place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                rows = ranked.frame.select(*EVALUATION.columns)
-                with context.progress.stage("rank", f"{name}, {part}"), narrow_rows(spark):
-                    place.write_table(table, rows, contract=EVALUATION)
-                lists[name] = place.stored(table)
+        lists: dict[str, Interactions] = {
+            name: model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
+            for name, model in models.items()
+        }
+        if part == "test":
+            keep = partial(_kept, context, run, parts.fold)
+            run_all([partial(keep, lists, name) for name in models])
         # Lists that no table keeps are made where their metrics are.
         with context.progress.stage("metrics" if part == "test" else "rank, metrics", part):
             predictions = {
@@ -188,7 +191,12 @@ def _metrics_of(
                 if spec_of(name).predicts_ratings
             }
             rating = partial(
-                evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
+                evaluation.rating_metrics,
+                predictions,
+                held_out,
+                split=part,
+                fold=parts.fold,
+                users=_counts(run, parts)[part]["users"],
             )
             ranking = partial(
                 evaluation.ranking_metrics,
@@ -203,6 +211,17 @@ def _metrics_of(
                 keep=partial(of_fold(run.folder / "user_metrics", parts.fold).write_table, part),
             )
             return [row for found in run_all([rating, ranking]) for row in found]
+
+
+def _kept(
+    context: Context, run: Run, fold: int | None, lists: dict[str, Interactions], name: str
+) -> None:
+    """Write the lists of one model to their table, and have it stand for them in `lists`."""
+    place, table = _table_of_fold(run.folder / "evaluation", name, fold)
+    rows = frame_of(lists[name]).select(*EVALUATION.columns)
+    with context.progress.stage("rank", f"{name}, test"), narrow_rows(rows.sparkSession):
+        place.write_table(table, rows, contract=EVALUATION)
+    lists[name] = place.stored(table)
 
 
 def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) -> evaluation.Choice:
