@@ -6,12 +6,13 @@ import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from recpipe import split as splits
 from recpipe.errors import CheckError, UsageError
 from recpipe.feedback import Scale
+from recpipe.runtime.parallel import run_all
 from recpipe.stages.table import stages_from
 from recpipe.storage import Runs, Tables
 from recpipe.storage.runs import FAILED, REFUSED, RUNNING
@@ -143,11 +144,14 @@ def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.
         raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
     if check or run.id not in context.folds:
         context.folds.pop(run.id, None)
-        context.folds[run.id] = _checked_folds(context, run)
+        folds, settings = written_folds(run), split_settings(context, run)
+        run_all([partial(splits.check_no_leak, parts, settings) for parts in folds])
+        context.folds[run.id] = folds
     return context.folds[run.id]
 
 
-def _checked_folds(context: Context, run: Run) -> list[splits.SplitParts]:
+def written_folds(run: Run) -> list[splits.SplitParts]:
+    """The parts of every fold as they were written; not checked."""
     instants = run.manifest["split"]["cutoffs"].items()
     cutoffs = {name: datetime.fromisoformat(at) for name, at in instants}
     folds = []
@@ -155,11 +159,9 @@ def _checked_folds(context: Context, run: Run) -> list[splits.SplitParts]:
         place = of_fold(run.folder / "split", fold)
         stored = {name: place.stored(name) for name in splits.PARTS}
         train, validation, test = (part.frame for part in stored.values())
-        parts = splits.SplitParts(
-            train, validation, test, fold=fold, cutoffs=cutoffs, stored=stored
+        folds.append(
+            splits.SplitParts(train, validation, test, fold=fold, cutoffs=cutoffs, stored=stored)
         )
-        splits.check_no_leak(parts, split_settings(context, run))
-        folds.append(parts)
     return folds
 
 

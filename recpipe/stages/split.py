@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recpipe import split as splits
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError
 from recpipe.runtime.parallel import run_all
-from recpipe.stages.context import Context, folds_of, of_fold, stage, stored, times
+from recpipe.stages.context import Context, of_fold, stage, stored, times, written_folds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recpipe.storage import Run
 
 
@@ -58,9 +60,13 @@ def _split(context: Context, run: Run) -> None:
                 "folds": [parts.fold for parts in folds],
             }
         )
-        counts = [
-            splits.count_parts(ratings, parts, settings).as_json()
-            for parts in folds_of(context, run, check=True)
-        ]
+        written = written_folds(run)
+        context.folds.pop(run.id, None)
+        checks = [partial(splits.check_no_leak, parts, settings) for parts in written]
+        counting = [partial(splits.count_parts, ratings, parts, settings) for parts in written]
+        work: list[Callable[[], list[Any]]] = [partial(run_all, checks), partial(run_all, counting)]
+        _, counted = run_all(work)
+        context.folds[run.id] = written
+        counts = [found.as_json() for found in counted]
         later = run.manifest["input"]["ratings"]["kept"] - counts[0]["rows_in"]
         run.add("split", {"parts": counts, "later": later})
