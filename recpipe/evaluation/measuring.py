@@ -81,7 +81,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     for model in range(models):
         values = np.concatenate(list(_values(found, model, wanted)), axis=-1)
-        values = values.reshape(-1, len(users))
+        values = values.reshape(len(list(wanted.named())), len(users))
         counts = ~np.isnan(values)
         counted = np.where(counts, values, 0.0)
         high, low = kernel.totals(counted)

@@ -197,7 +197,8 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
 
 def _sums(found: Row, width: int) -> grouping.GroupSums:
     groups = np.frombuffer(found["groups"], np.int64)
-    return grouping.GroupSums(groups, np.frombuffer(found["sums"], np.float64).reshape(width, -1))
+    sums = np.frombuffer(found["sums"], np.float64).reshape(width, len(groups))
+    return grouping.GroupSums(groups, sums)
 
 
 def _of_exposure(

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
 
 def cuts_of(
-    ratings: Interactions, places: Places, *, cuts: int, until: int | None = None
+    ratings: Interactions,
+    places: Places,
+    *,
+    cuts: int,
+    until: int | None = None,
+    moved: bool = False,
 ) -> tuple[DataFrame, int]:
     """(user, _first, _cut0, _item0, _cut1, ...), persisted, and how many users there are.
 
@@ -51,14 +56,15 @@ def cuts_of(
         cuts: how many places it gives.
         until: only ratings before this instant, in microseconds since 1970, are there; a user
             without one has no row. None: all are.
+        moved: whether a place at the user's first instant moves to the first row of the next one;
+            there is none where the user has no other.
     """
     spark = frame_of(ratings).sparkSession
     buckets = buckets_for(spark)
     pairs = packed(ratings, buckets=buckets, value=Value("rated_at", "micros"))
     met = together([pairs], buckets=buckets)
-    found = cached(
-        met.mapInArrow(partial(_cut, places=places, cuts=cuts, until=until), _schema(cuts))
-    )
+    cut = partial(_cut, places=places, cuts=cuts, until=until, moved=moved)
+    found = cached(met.mapInArrow(cut, _schema(cuts)))
     try:
         with narrow_rows(spark):
             return found, found.count()
@@ -73,7 +79,12 @@ def _schema(cuts: int) -> str:
 
 
 def _cut(
-    batches: Iterator[pa.RecordBatch], *, places: Places, cuts: int, until: int | None
+    batches: Iterator[pa.RecordBatch],
+    *,
+    places: Places,
+    cuts: int,
+    until: int | None,
+    moved: bool,
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
@@ -84,9 +95,15 @@ def _cut(
     order = np.lexsort((items, time, users))
     users, items, time = users[order], items[order], time[order]
     starts = np.flatnonzero(np.diff(users, prepend=users[:1] - 1))
-    rows, which = np.unique(np.diff(starts, append=len(users)), return_inverse=True)
+    counts = np.diff(starts, append=len(users))
+    rows, which = np.unique(counts, return_inverse=True)
     wanted = [[-1 if p is None else p for p in places(count)] for count in rows.tolist()]
     place = np.array(wanted, np.int64).reshape(-1, cuts)[which]
+    if moved and len(starts):
+        at_first = time == np.repeat(time[starts], counts)
+        after_first = np.add.reduceat(at_first, starts, dtype=np.int64)[:, None]
+        place = np.where(place < 0, -1, np.maximum(place, after_first))
+        place[place >= counts[:, None]] = -1
     at = starts[:, None] + place
     columns = [pa.array(users[starts]), _instants(time[starts])]
     for i in range(cuts):

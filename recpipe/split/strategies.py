@@ -238,10 +238,13 @@ def _cut_by_user(
         places: of `cuts_of`.
         folds: whose expressions read the cuts.
         cuts: of `cuts_of`.
-        until: what is from this instant on, which is test, is not cut; None: all of it is.
+        until: what is from this instant on, which is test, is not cut, and a cut at a user's first
+            instant moves to the next; None: all is cut, and such a cut is void.
     """
-    end = None if until is None else _micros(until)
-    found, users = cuts_of(ratings, places, cuts=cuts, until=end)
+    if until is None:
+        found, users = cuts_of(ratings, places, cuts=cuts)
+    else:
+        found, users = cuts_of(ratings, places, cuts=cuts, until=_micros(until), moved=True)
     rows = frame_of(ratings)
     if users <= _SENT_USERS:
         frame, kept = rows.join(F.broadcast(found), "user", "left"), [found]

@@ -1,4 +1,4 @@
-"""What is left out of the lists that are evaluated."""
+"""What is left out of the lists that are evaluated, and what is kept of each user."""
 
 from __future__ import annotations
 
@@ -44,3 +44,44 @@ def test_what_a_user_sees_after_his_held_out_rating_stays_a_candidate(
     assert (2, 9) in found
     assert (0, 9) in found
     assert (1, 9) not in found
+
+
+def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Two tastes; half of the films of each are rated by everybody of that taste."""
+    lines = ["userId,movieId,rating,timestamp"]
+    for user in range(30):
+        films = [film for film in range(user % 2, 30, 2) if (user + film) % 4]
+        lines += [f"{user},{film},{3 + (film + user) % 3},{T + 100 * film}" for film in films]
+    (tmp_path / "ratings.csv").write_text("\n".join(lines) + "\n")
+    movies = ["movieId,title,genres", *(f"{film},Film {film},Kind{film % 3}" for film in range(30))]
+    (tmp_path / "movies.csv").write_text("\n".join(movies) + "\n")
+    settings = Settings.model_validate({
+        "train": {"models": ["popularity", "block_als_implicit"]}, "evaluate": {"ks": [3, 10]},
+        "block_als_implicit": {"rank": 4},
+    })  # fmt: skip
+    root = Folder(spark, tmp_path / "root")
+    context = Context(root, settings, date(2020, 1, 1), Progress(interactive=False))
+
+    run = run_pipeline(context, "one", source=str(tmp_path))
+
+    document = run.folder.read_json("metrics.json")
+    for part in ("validation", "test"):
+        kept = (run.folder / "user_metrics").read_table(part).toPandas()
+        for row in document["rows"]:
+            name = f"{row['metric']}@{row['k']}"
+            if row["split"] == part and name in kept.columns:
+                mine = kept[kept["model"] == row["model"]][name].dropna()
+                assert len(mine) == row["users"]
+                assert abs(mine.mean() - row["value"]) < 1e-9
+                assert row["ci_low"] <= row["value"] + 1e-9
+                assert row["value"] <= row["ci_high"] + 1e-9
+    found = {row["metric"] for row in document["rows"]}
+    assert {"genre_diversity", "factor_diversity", "coverage", "auc", "novelty"} <= found
+    (pair,) = (pair for pair in document["differences"] if pair["split"] == "validation")
+    assert {pair["model"], pair["other"]} == {"popularity", "block_als_implicit"}
+    chosen = run.manifest["chosen"]
+    assert chosen["verdict"].startswith(f"{chosen['model']}: NDCG@10 0.")
+    assert run.manifest["split"]["validation"] == "user_time"
+    assert run.manifest["split"]["cutoffs"].keys() == {"test_from"}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from recpipe.errors import ContractError
 from recpipe.evaluation import MetricRow, evaluated_users, ranking_metrics
-from recpipe.evaluation.metrics.base import RankedLists, RankingMetric
+from recpipe.evaluation.metrics import EXPOSURE, RANKING
+from recpipe.evaluation.metrics.base import ItemFacts, RankedLists, RankingMetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.evaluation.metrics.base import FloatArray, IntArray
+
+
+CORE = [
+    metric
+    for metric in RANKING
+    if metric.name in {"precision", "recall", "ndcg", "map", "mrr", "hit_rate"}
+]
+"""The metrics that are reckoned by hand here; tests/unit/test_metrics.py has the others."""
 
 
 def top(spark: SparkSession, lists: Mapping[int, Sequence[int]]) -> DataFrame:
@@ -39,7 +48,7 @@ def test_one_list_by_hand(spark: SparkSession) -> None:
     held_out = held(spark, [(1, 11, 4.0), (1, 13, 5.0), (1, 19, 4.5), (1, 15, 3.5)])
 
     rows = ranking_metrics(
-        lists, held_out, ks=[3, 5], relevance_threshold=4.0, split="test", fold=1
+        lists, held_out, ks=[3, 5], relevance_threshold=4.0, split="test", fold=1, metrics=CORE
     )
 
     assert values(rows) == pytest.approx(
@@ -77,7 +86,9 @@ def test_who_counts(spark: SparkSession) -> None:
     }
     held_out = held(spark, [(1, 10, 5.0), (2, 12, 5.0), (3, 10, 4.0), (3, 11, 4.0), (4, 10, 3.5)])
 
-    rows = ranking_metrics(lists, held_out, ks=[2], relevance_threshold=4.0, split="test")
+    rows = ranking_metrics(
+        lists, held_out, ks=[2], relevance_threshold=4.0, split="test", metrics=CORE
+    )
 
     assert {(row.users, row.rows) for row in rows} == {(3, 4)}
     assert values(rows) == pytest.approx(
@@ -267,7 +278,9 @@ def test_any_lists_agree_with_plain_python(
     lists = {"one": top(spark, one), "two": top(spark, two)}
     held_out = held(spark, [(user, item, rating) for (user, item), rating in ratings.items()])
 
-    rows = ranking_metrics(lists, held_out, ks=ks, relevance_threshold=4.0, split="test")
+    rows = ranking_metrics(
+        lists, held_out, ks=ks, relevance_threshold=4.0, split="test", metrics=CORE
+    )
 
     relevant: dict[int, set[int]] = {}
     for (user, item), rating in ratings.items():
@@ -298,3 +311,48 @@ def test_values_do_not_depend_on_partitions_to_the_bit(spark: SparkSession) -> N
             spark.conf.set("spark.sql.shuffle.partitions", before)
 
     assert found(1, 1) == found(7, 3)
+
+
+def test_how_often_items_are_shown_is_summed_over_all_lists_of_evaluated_users(
+    spark: SparkSession,
+) -> None:
+    """Of four items of the catalogue three are shown; user 3 has nothing relevant."""
+    lists = {"sgd": top(spark, {1: [0, 1], 2: [0, 2], 3: [3, 1]}), "mute": top(spark, {})}
+    facts = ItemFacts(np.array([5, 3, 2, 1, 0]), users=5)
+
+    rows = ranking_metrics(
+        lists, held(spark, [(1, 0, 5.0), (2, 1, 5.0)]), ks=[1, 2], relevance_threshold=4.0,
+        split="test", facts=facts, metrics=EXPOSURE,
+    )  # fmt: skip
+
+    found = {row.name: (row.value, row.users, row.rows) for row in rows}
+    assert {row.model for row in rows} == {"sgd"}
+    assert found["coverage@1"] == (1 / 4, 2, 2)
+    assert found["coverage@2"] == (3 / 4, 2, 4)
+    assert found["entropy@2"] == (1.5, 2, 4)
+    assert all(row.sample is None for row in rows)
+
+
+def test_the_values_of_each_user_are_handed_on_while_they_are_there(spark: SparkSession) -> None:
+    lists = {"a": top(spark, {1: [10], 2: [11]}), "b": top(spark, {})}
+    kept: list[tuple[object, ...]] = []
+
+    ranking_metrics(
+        lists, held(spark, [(1, 10, 5.0), (2, 10, 4.0), (2, 12, 4.0)]), ks=[1],
+        relevance_threshold=4.0, split="test",
+        metrics=[metric for metric in RANKING if metric.name in {"recall", "novelty"}],
+        facts=ItemFacts(np.full(20, 4), users=8),
+        keep=lambda frame: kept.extend(
+            tuple(row) for row in frame.select(
+                "model", "user", "relevant", "`recall@1`", "`novelty@1`"
+            ).collect()
+        ),
+    )  # fmt: skip
+
+    assert sorted(kept, key=str) == [
+        ("a", 1, 1, 1.0, 1.0),
+        ("a", 2, 2, 0.0, 1.0),
+        # A user without a list scores 0, and has no place to average over.
+        ("b", 1, 1, 0.0, None),
+        ("b", 2, 2, 0.0, None),
+    ]

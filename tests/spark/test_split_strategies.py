@@ -109,7 +109,9 @@ def reference_latest(rows: list[Row], shares: tuple[str, str]) -> Parts:
     validation: set[Row] = set()
     for mine in by_user(set(rows) - test).values():
         cut = mine[int(len(mine) * (1 - Fraction(shares[0])))].second
-        validation |= {r for r in mine if r.second >= cut > mine[0].second}
+        if cut == mine[0].second:
+            cut = next((r.second for r in mine if r.second > cut), cut + 1)
+        validation |= {r for r in mine if r.second >= cut}
     return set(rows) - test - validation, validation, test
 
 
@@ -277,6 +279,7 @@ def test_validation_is_the_latest_of_each_user_before_test_and_a_user_may_have_n
         *(Row(1, i, i) for i in range(10)),  # the last of ten
         *(Row(2, i, 5 if i < 3 else 6) for i in range(5)),  # whole instants move: both at second 6
         *(Row(3, i, 7) for i in range(3)),  # all at one instant: stay in train
+        *(Row(6, i, 7 if i < 19 else 8) for i in range(20)),  # the first instant stays in train
         Row(4, 1, 8),  # one rating: stays in train
         *(Row(1, 20 + i, 50 + i) for i in range(2)),  # test, and no history of validation
         Row(5, 1, 51),  # test alone: a cold user
@@ -285,7 +288,7 @@ def test_validation_is_the_latest_of_each_user_before_test_and_a_user_may_have_n
         parts
     ]:
         _, validation, test = parts_of(parts)
-        assert validation == {Row(1, 9, 9), Row(2, 3, 6), Row(2, 4, 6)}
+        assert validation == {Row(1, 9, 9), Row(2, 3, 6), Row(2, 4, 6), Row(6, 19, 8)}
         assert test == {Row(1, 20, 50), Row(1, 21, 51)}
         assert parts.cutoffs == {"test_from": START + timedelta(seconds=50)}
         assert parts.asked_at("validation") == parts.asked_at("test") == parts.cutoffs["test_from"]
