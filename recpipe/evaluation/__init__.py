@@ -3,9 +3,10 @@
 from recpipe.evaluation.choice import Choice, choose
 from recpipe.evaluation.confidence import differences, with_intervals
 from recpipe.evaluation.facts import item_facts
-from recpipe.evaluation.ranking import evaluated_users, ranking_metrics
+from recpipe.evaluation.ranking import evaluated_users, ranking_metrics, relevant_pairs
 from recpipe.evaluation.rating import rating_metrics
 from recpipe.evaluation.rows import DEFINITIONS, MetricRow, document
+from recpipe.evaluation.subgroups import item_groups, subgroup_rows, user_groups
 
 __all__ = [
     "DEFINITIONS",
@@ -16,7 +17,11 @@ __all__ = [
     "document",
     "evaluated_users",
     "item_facts",
+    "item_groups",
     "ranking_metrics",
     "rating_metrics",
+    "relevant_pairs",
+    "subgroup_rows",
+    "user_groups",
     "with_intervals",
 ]

@@ -108,10 +108,16 @@ def evaluated_users(held_out: Interactions, *, relevance_threshold: float | None
         held_out: (user, item, rating, ...).
         relevance_threshold: the lowest rating that is relevant; None: every held-out item is.
     """
-    return frame_of(_relevant(held_out, relevance_threshold)).select("user").distinct()
+    return frame_of(relevant_pairs(held_out, relevance_threshold)).select("user").distinct()
 
 
-def _relevant(held_out: Interactions, threshold: float | None) -> Interactions:
+def relevant_pairs(held_out: Interactions, threshold: float | None) -> Interactions:
+    """The held-out rows whose items are relevant.
+
+    Args:
+        held_out: (user, item, rating, ...).
+        threshold: the lowest rating that is; None: every held-out item is.
+    """
     if threshold is None:
         # The stored table itself: tasks can then decode its files.
         return held_out
@@ -130,7 +136,7 @@ def _totals(
     """TOTALS of all buckets and models."""
     # A rank that is missing is as wrong as one below 1.
     places = [PairSource(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    together = bucketed([PairSource(_relevant(held_out, threshold)), *places], users=users)
+    together = bucketed([PairSource(relevant_pairs(held_out, threshold)), *places], users=users)
     measured = together.mapInArrow(partial(measure, models=len(lists), wanted=wanted), MEASURED)
     with narrow_rows(together.sparkSession):
         if keep is None:

@@ -22,6 +22,7 @@ from recpipe.spark.interactions import frame_of
 from recpipe.split.parts import PARTS
 from recpipe.stages.context import Context, folds_of, of_fold, scale, stage, unrated
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
+from recpipe.stages.subgroups import subgroups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,8 @@ def evaluate(context: Context, run: Run) -> None:
         names = fitted_models(run)
         failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
+        weak: list[dict[str, Any]] = []
+        threshold = _relevance_threshold(context, run)
         run.folder.delete("evaluation")
         run.folder.delete("user_metrics")
         run.folder.delete("metrics.json")
@@ -59,12 +62,26 @@ def evaluate(context: Context, run: Run) -> None:
             measure = partial(_metrics_of, context, run, models, parts, facts=facts)
             work = [partial(measure, part, seen=pairs) for part, pairs in seen.items()]
             rows += [row for found in run_all(work) for row in found]
+            if not number:
+                # Of k-fold one fold shows where models are weak.
+                with context.progress.stage("subgroups"):
+                    weak = subgroups(
+                        context, run, parts, models, facts=facts, relevance_threshold=threshold
+                    )
         with context.progress.stage("intervals"):
             rows = evaluation.with_intervals(rows, seed=context.settings.seed)
             pairs = [pair for part in PARTS[1:] for pair in _differences(context, rows, part)]
         document = evaluation.document(rows, differences=pairs, failed=failed)
+        run.folder.write_json("subgroups.json", {"rows": weak})
         run.folder.write_json("metrics.json", document)
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
+
+
+def _relevance_threshold(context: Context, run: Run) -> float | None:
+    """The lowest rating of a relevant item; None where every held-out item is relevant."""
+    if run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT:
+        return None
+    return liked_from(context.settings.evaluate.relevance_threshold, scale(run))
 
 
 def _facts(
@@ -158,8 +175,7 @@ def _metrics_of(
         facts: what is known of items.
     """
     settings = context.settings.evaluate
-    every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
-    threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
+    threshold = _relevance_threshold(context, run)
     held_out = parts.stored[part]
     with ExitStack() as stack:
 
