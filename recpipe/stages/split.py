@@ -10,7 +10,15 @@ from recpipe import split as splits
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError
 from recpipe.runtime.parallel import run_all
-from recpipe.stages.context import Context, folds_of, of_fold, stage, stored, times
+from recpipe.stages.context import (
+    Context,
+    folds_of,
+    given_parts,
+    of_fold,
+    stage,
+    stored,
+    times,
+)
 
 if TYPE_CHECKING:
     from recpipe.storage import Run
@@ -36,7 +44,11 @@ def _split(context: Context, run: Run) -> None:
         ratings = source.frame
         run.folder.delete("split")
         with splits.split(
-            source, context.settings.split, seed=context.settings.seed, times=times(run)
+            source,
+            context.settings.split,
+            seed=context.settings.seed,
+            times=times(run),
+            given=given_parts(context, run),
         ) as outcome:
             folds, settings = outcome.folds, outcome.settings
             if outcome.reason:
