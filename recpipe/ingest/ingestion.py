@@ -77,6 +77,7 @@ def ingest(
             changed then either.
     """
     tables.check_format()
+    sources: Mapping[str, str | Path]
     sources = source if isinstance(source, Mapping) else {WHOLE: source}
     with (
         # Of a small source nearly all the time is Spark planning one job after another.
@@ -263,14 +264,15 @@ def _replace_ratings(
 ) -> tuple[DataFrame, dict[str, RowCounts], Times]:
     """The ratings as read back, what became of those of each part, and what their instants are."""
     found = {each.part: _latest(each.reading, types, users, items) for each in inputs}
+    whole = found.get(WHOLE)
     kept: dict[str, int] = {}
-    if WHOLE not in found:
+    if whole is None:
         rows = {part: table.rows for part, table in found.items()}
         written, kept = write_in_parts(replacement, rows, scratch=inputs[0].scratch)
-    elif found[WHOLE].files is not None and replacement.folder.format == "parquet":
-        written = replacement.write_encoded(RATINGS, found[WHOLE].files, ids=LongType())
+    elif whole.files is not None and replacement.folder.format == "parquet":
+        written = replacement.write_encoded(RATINGS, whole.files, ids=LongType())
     else:
-        written = replacement.write(RATINGS, found[WHOLE].rows)
+        written = replacement.write(RATINGS, whole.rows)
     total, first_at, last_at = RATINGS.measure(written, F.min("rated_at"), F.max("rated_at"))
     counts = {
         each.part: _added_up(
