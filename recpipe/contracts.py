@@ -178,6 +178,13 @@ UNRATED = Table(
     nullable=("rated_at",),
 )
 """What was seen and not rated: never recommended again, and no rating to learn from."""
+GIVEN_PARTS = Table(
+    "parts",
+    (("user", _INT), ("item", _INT), ("part", _STR)),
+    key=("user", "item"),
+    checks=(Check("part is train, validation or test", "part IN ('train', 'validation', 'test')"),),
+)
+"""The part that each pair of `ratings` was given in, where the source came in parts."""
 USERS = Table("users", (("user_id", ID), ("user", _INT)), key=("user_id",))
 ITEMS = Table("items", (("item_id", ID), ("item", _INT)), key=("item_id",))
 MOVIES = Table(
@@ -232,7 +239,7 @@ RECOMMENDATIONS = Table(
 )
 
 INGESTED = (
-    RATINGS, UNRATED, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES, USER_FEATURES,
-    REJECTED,
+    RATINGS, GIVEN_PARTS, UNRATED, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES,
+    USER_FEATURES, REJECTED,
 )  # fmt: skip
 """Every table that `ingest` may write, in the order of docs/contracts.md."""

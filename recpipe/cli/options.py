@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from recpipe.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -53,6 +55,15 @@ def logging_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _SOURCE_OPTIONS = (
     click.option("--input", "source", metavar="PATH", help="Folder, zip or file of ratings."),
     click.option("--dataset", metavar="NAME", help="A known release; see `recpipe data list`."),
+    click.option(
+        "--train", metavar="PATH", help="Ratings that others have split: those to learn from."
+    ),
+    click.option(
+        "--validation",
+        metavar="PATH",
+        help="With --train: those to choose by. Default: a share of train.",
+    ),
+    click.option("--test", metavar="PATH", help="With --train: those to evaluate on."),
 )
 
 _OPTIONS = (
@@ -124,6 +135,40 @@ class Options:
     run_id: str | None
     source: str | None = None
     dataset: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The path of each part, train first; empty where ratings do not come in parts."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: path for part, path in named.items() if path is not None}
+
+    def check_source(self) -> None:
+        """Raise click.UsageError if the options name two sources, or only some of the parts."""
+        whole = {"--input": self.source, "--dataset": self.dataset}
+        named = [option for option, value in whole.items() if value is not None]
+        named += [f"--{part}" for part in self.parts][:1]
+        if len(named) > 1:
+            raise click.UsageError(f"{named[0]} and {named[1]} exclude each other")
+        if self.parts and (self.train is None or self.test is None):
+            raise click.UsageError("ratings in parts need both --train and --test")
+
+    def check_strategy(self, settings: Settings) -> None:
+        """Raise UsageError if the settings split by another rule than the source is given by."""
+        split = settings.split
+        if self.parts and (split.strategy not in {"auto", "given"} or split.test_from is not None):
+            rule = "split.test_from" if split.test_from else f"split.strategy {split.strategy}"
+            raise UsageError(
+                f"--train and --test say what the parts are, and so does {rule}",
+                hint="leave it out, or give all ratings by --input",
+            )
+        if split.strategy == "given" and (self.source or self.dataset):
+            raise UsageError(
+                "split.strategy given needs ratings that came in parts",
+                hint="give --train and --test in place of --input or --dataset",
+            )
 
     def settings(self, base: Mapping[str, Any] | None = None, *, complete: bool = True) -> Settings:
         """Settings from all sources, on top of those of a run where there is one.
@@ -165,8 +210,14 @@ def _input_bytes(options: Options) -> int | None:
 
     if options.dataset is not None:
         return release(options.dataset).ratings * _RATING_BYTES
-    place = local_path(absolute(options.source or f"{options.root}/tables"))
-    return None if place is None else text_bytes(place, enough=SMALL_BYTES)
+    total = 0
+    for source in options.parts.values() or [options.source or f"{options.root}/tables"]:
+        place = local_path(absolute(source))
+        size = None if place is None else text_bytes(place, enough=SMALL_BYTES)
+        if size is None:
+            return None
+        total += size
+    return total
 
 
 @contextmanager
@@ -181,11 +232,11 @@ def session(options: Options, name: str, *, goes_on: bool = False) -> Iterator[C
     from recpipe.runtime import logs, progress
     from recpipe.storage.runs import local_settings
 
-    if options.source is not None and options.dataset is not None:
-        raise click.UsageError("--input and --dataset exclude each other")
+    options.check_source()
     logs.logging_setup(verbose=options.verbose, log_format=options.log_format)
     before = local_settings(options.root, options.run_id) if goes_on else None
     settings = options.settings(before, complete=before is not None or not goes_on)
+    options.check_strategy(settings)
 
     from recpipe.spark.session import spark_session
     from recpipe.stages.context import Context

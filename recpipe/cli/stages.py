@@ -58,7 +58,10 @@ def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context,
         case "source":
             source = source_of(options)
             if source is None:
-                raise UsageError(f"{stage.name}: no source", hint="give --input or --dataset")
+                raise UsageError(
+                    f"{stage.name}: no source",
+                    hint="give --input or --dataset, or --train and --test",
+                )
             return context, source
         case "new run":
             return context, start(context, options.run_id or fresh_id(context))
@@ -83,8 +86,10 @@ def _resumed(context: Context, options: Options, run: Run, stage: Stage) -> Cont
     return resume(replace(context, settings=settings), run, stage.name)
 
 
-def source_of(options: Options) -> str | None:
-    """What to ingest: a path, or the release of that name, downloaded where it is not yet."""
+def source_of(options: Options) -> str | dict[str, str] | None:
+    """What to ingest: a path, one for each part, or a release, downloaded where it is not yet."""
+    if options.parts:
+        return options.parts
     if options.dataset is None:
         return options.source
     return str(fetched(options.dataset))

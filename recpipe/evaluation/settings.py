@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from recpipe.evaluation.metrics import METRICS, metric_at
@@ -17,6 +19,10 @@ class Evaluate(Section):
     relevance_threshold: LikedFrom = "auto"
     """The lowest rating that counts as relevant; auto: the top quarter of the scale, such as 4 of 1
     to 5 or 8 of 1 to 10, or every row of implicit feedback."""
+    exclude: Literal["train+validation", "train"] = "train+validation"
+    """Whose items are no candidates in the lists that are evaluated on test: those that the user
+    rated in train and in validation, or in train alone, as some papers have it. Lists that are
+    evaluated on validation leave out train."""
     metric: str = "ndcg@10"
     """What `publish.model = auto` chooses by, on validation: a metric of lists at one
     of `ks`, such as ndcg@10, or one of predicted ratings, such as rmse."""

@@ -56,11 +56,13 @@ class Reading:
         rated: the ratings.
         meaning: of their values.
         repeated: what becomes of several rows of a pair.
+        timed: whether they have instants.
     """
 
     rated: StagedRatings
     meaning: Meaning
     repeated: Repeated
+    timed: bool
 
 
 def given_columns(settings: Ingest) -> GivenColumns:
@@ -68,12 +70,30 @@ def given_columns(settings: Ingest) -> GivenColumns:
     return GivenColumns(settings.columns.given, settings.time_format)
 
 
-def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: Folder) -> Reading:
+def read_ratings(
+    source: Source,
+    settings: Ingest,
+    *,
+    period: Period,
+    scratch: Folder,
+    train: Reading | None = None,
+) -> Reading:
     """Read the ratings of a source.
 
+    Args:
+        source: it.
+        settings: limits, and what the source does not say itself.
+        period: the valid instants.
+        scratch: where rows are kept on the way.
+        train: of a held-out source the ratings to learn from, which say what its values mean: a
+            few held-out ratings may be all 4 or 5, and are on the scale of train all the same.
+
     Raises:
-        InputError: if its instants cannot be read, or a file is damaged.
+        InputError: if its instants cannot be read, a file is damaged, or train has ratings or
+            instants and it has none.
     """
+    if train is not None:
+        settings = _as_in_train(settings, train)
     with (
         spark_errors_as_input_errors(source.uri, "the format that was recognised", files=True),
         nanoseconds_as_numbers(scratch.spark),
@@ -83,6 +103,14 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
             _check_times(group, source)
         recognised = source.recognised
         fields = groups[0].layout.fields
+        timed = groups[0].layout.time not in {None, "void"}
+        if train is not None and train.timed != timed:
+            raise InputError(
+                f"{source.uri} has {'instants' if timed else 'no instants'}, and train has"
+                f" {'none' if timed else 'some'}",
+                hint="give all parts with instants, or name their other columns alone by"
+                " ingest.columns={user=..., item=..., rating=...}",
+            )
         meaning = _meaning(values, source, settings, rated="rating" in fields)
         rated = _stage(source, groups, meaning, settings, period, scratch)
         for _ in range(_MAX_READS - 1):
@@ -96,15 +124,27 @@ def read_ratings(source: Source, settings: Ingest, *, period: Period, scratch: F
                 break
             rated.close()
             rated, (groups, meaning) = second, corrected
-    logger.info(
-        "feedback is %s: %s%s",
-        meaning.feedback,
-        meaning.reason,
-        "" if meaning.scale is None else f"; the scale is {meaning.scale}",
-    )
+    if train is None:
+        logger.info(
+            "feedback is %s: %s%s",
+            meaning.feedback,
+            meaning.reason,
+            "" if meaning.scale is None else f"; the scale is {meaning.scale}",
+        )
     for name, reason in recognised.ignored.items():
         logger.info("%s is not read: %s", name, reason)
-    return Reading(rated, meaning, _repeated(settings, meaning, rated="rating" in fields))
+    repeated = _repeated(settings, meaning, rated="rating" in fields)
+    return Reading(rated, meaning, repeated, timed)
+
+
+def _as_in_train(settings: Ingest, train: Reading) -> Ingest:
+    """The settings by which values mean in every source what they mean in train."""
+    found = {
+        "feedback": train.meaning.feedback,
+        "rating_scale": train.meaning.scale,
+        "repeated": train.repeated,
+    }
+    return settings.model_copy(update=found)
 
 
 def _corrected(

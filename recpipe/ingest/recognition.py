@@ -113,6 +113,17 @@ class RecognisedSource:
     columns: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
 
+    def ratings_only(self) -> RecognisedSource:
+        """The same without the tables beside its ratings, which are then ignored."""
+        beside = {
+            path: f"{kind}, which are read beside train alone"
+            for kind, part in self.parts.items()
+            if kind != "ratings"
+            for path in part.paths
+        }
+        ratings: dict[Kind, Part] = {"ratings": self.parts["ratings"]}
+        return replace(self, parts=ratings, ignored={**self.ignored, **beside})
+
 
 def look_at(sample: Sample, given: GivenColumns) -> Look:  # noqa: PLR0911 - one for each thing it can be
     """What a file is, by the first format that knows it."""

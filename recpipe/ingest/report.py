@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from recpipe.feedback import Meaning, Scale, Times
 
@@ -19,8 +20,8 @@ class FileReport:
     """One raw file that was read.
 
     Args:
-        name: relative to the source.
-        kind: what it holds.
+        name: relative to the source; of a source that is one of several parts, after its part.
+        kind: what it holds; of ratings in parts, the part.
         size: bytes.
         sha256: hex digest of its bytes.
         rows: lines that are rows, refused ones included.
@@ -62,6 +63,22 @@ class RowCounts:
         parts = self.kept, self.rejected, self.superseded, self.unrated, self.later
         return self.rows == sum(parts)
 
+    @classmethod
+    def total(cls, counts: Sequence[RowCounts]) -> RowCounts:
+        """What became of the rows of all of them together."""
+        reasons: Counter[str] = Counter()
+        for each in counts:
+            reasons.update(each.reasons)
+        return cls(
+            rows=sum(each.rows for each in counts),
+            kept=sum(each.kept for each in counts),
+            rejected=sum(each.rejected for each in counts),
+            superseded=sum(each.superseded for each in counts),
+            reasons=dict(reasons),
+            unrated=sum(each.unrated for each in counts),
+            later=sum(each.later for each in counts),
+        )
+
 
 @dataclass(frozen=True)
 class IdCounts:
@@ -73,8 +90,29 @@ class IdCounts:
 
 
 @dataclass(frozen=True)
+class PartReport:
+    """One of the sources of ratings that come in parts.
+
+    Args:
+        source: the URI that was given.
+        format: what it was recognised as.
+        ratings: what became of its ratings.
+    """
+
+    source: str
+    format: str
+    ratings: RowCounts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its entry in the manifest."""
+        return {"path": self.source, "format": self.format, "ratings": _counts(self.ratings)}
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """What an ingest did.
+
+    Where ratings come in parts, `source`, `format` and `columns` are those of train.
 
     Args:
         source: the URI that was given.
@@ -90,6 +128,7 @@ class IngestReport:
         users: ids of users.
         items: ids of items.
         versions: the current version of every table.
+        parts: train, test and maybe validation, where ratings come in parts.
     """
 
     source: str
@@ -105,6 +144,7 @@ class IngestReport:
     users: IdCounts
     items: IdCounts
     versions: Mapping[str, int]
+    parts: Mapping[str, PartReport] = field(default_factory=dict)
 
     @property
     def rating_scale(self) -> Scale | None:
@@ -113,7 +153,10 @@ class IngestReport:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the kinds and digests of the files: the same bytes, the same input."""
+        """SHA-256 over the kinds and digests of the files: the same bytes, the same input.
+
+        A part is a kind, so that train and test in each other's place are another input.
+        """
         lines = sorted(f"{file.kind} {file.sha256}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -132,6 +175,7 @@ class IngestReport:
             "ignored": [{"name": n, "reason": why} for n, why in self.ignored.items()],
             "files": [asdict(file) for file in self.files],
             "ratings": _counts(self.ratings),
+            "parts": {name: part.as_dict() for name, part in self.parts.items()},
             "others": {name: _counts(counts) for name, counts in self.others.items()},
             "users": asdict(self.users),
             "items": asdict(self.items),
@@ -146,10 +190,12 @@ class IngestReport:
         what = "ratings" if self.meaning.feedback == "explicit" else "likings"
         scale = "" if self.rating_scale is None else f" from {self.rating_scale}"
         ignored = f"; {len(self.ignored)} files not read" if self.ignored else ""
+        given = [f"{part.ratings.kept:,} in {name}" for name, part in self.parts.items()]
+        parts = f", given as {', '.join(given)}" if given else ""
         return (
             f"{self.format}: {r.kept:,} {what} of {self.users.total:,} users"
             f" ({self.users.new:,} new) and {self.items.total:,} items ({self.items.new:,} new)"
-            f"{scale}{times.get(self.times, '')};"
+            f"{scale}{times.get(self.times, '')}{parts};"
             f" {r.rows:,} rows = {r.kept:,} kept + {r.rejected:,} rejected"
             f" + {r.superseded:,} superseded{counted}{ignored}"
         )

@@ -49,7 +49,8 @@ def choose_ratings(rated: Sequence[Seen], source: str) -> tuple[list[Seen], dict
         InputError: if several cannot belong together, or there are only splits of the ratings.
     """
     ignored = {}
-    parts = [one for one in rated if not _SPLIT.search(one.sample.name)]
+    # Of many splits none is the whole; one alone is what somebody wants to be read.
+    parts = [one for one in rated if len(rated) == 1 or not _SPLIT.search(one.sample.name)]
     for one in rated:
         if one not in parts:
             ignored[one.sample.path] = "a split of the ratings"

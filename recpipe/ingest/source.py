@@ -78,6 +78,19 @@ class Source:
         self._packed = packed or {}
         self._known = known or {}
 
+    def ratings_only(self) -> Source:
+        """The same source without the tables beside its ratings, which are then ignored."""
+        recognised = self.recognised.ratings_only()
+        return Source(
+            self.uri,
+            recognised,
+            {path: self.uris[path] for path in _read_by(recognised)},
+            fs=self._fs,
+            scratch=self._scratch,
+            packed=self._packed,
+            known=self._known,
+        )
+
     def store(self, uri: str) -> FileSystem:
         """The file system of a place: the source's own, or that of the copies."""
         return self._scratch.fs if uri.startswith(f"{self._scratch.uri}/") else self._fs
@@ -152,7 +165,7 @@ def open_source(
     uri = absolute(source)
     fs = file_system(uri, spark)
     if not fs.exists(uri):
-        raise InputError(f"{uri}: no such file or folder", hint="check --input")
+        raise InputError(f"{uri}: no such file or folder", hint="check its path")
     if not fs.is_dir(uri) and fs.read_head(uri, len(MAGIC[0])).startswith(MAGIC):
         with _members(uri, fs, limits, scratch, given) as opened:
             yield opened

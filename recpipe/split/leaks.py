@@ -36,8 +36,9 @@ def check_no_leak(parts: SplitParts, settings: Split) -> None:
     user_fraction: the same within each user.
     last_n, leave_one_out: the same within each user for (time, item), and a user has n rows in a
     held-out part or none.
-    random, k_fold: no (user, item) in two parts. k_fold_users: no held-out row in another part,
-    each user held out in one part only, all that is held out later than the user's train rows.
+    random, k_fold, given: no (user, item) in two parts. k_fold_users: no held-out row in another
+    part, each user held out in one part only, all that is held out later than the user's train
+    rows.
 
     An empty part leaks nothing.
 
@@ -63,7 +64,7 @@ def check_no_leak(parts: SplitParts, settings: Split) -> None:
             n = settings.last_n if rule == "last_n" else 1
             _exactly_held_out(parts, rule, n, items_kept=settings.cold_items == "keep")
             _in_order_within_users(parts, rule, F.struct("rated_at", "item"))
-        case "random" | "k_fold":
+        case "random" | "k_fold" | "given":
             _no_pair_twice(parts, rule)
         case "k_fold_users":
             _no_pair_twice(parts, rule)

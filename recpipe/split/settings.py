@@ -23,12 +23,15 @@ class Split(Section):
         "random",
         "k_fold",
         "k_fold_users",
+        "given",
     ] = "auto"
-    """auto: global_time where the ratings have instants that allow it, else random.
-    global_time: two instants cut all ratings. user_fraction, last_n, leave_one_out: the latest
-    of each user are held out. random, k_fold: by row. k_fold_users: by user, a part held out."""
+    """auto: given where the ratings came in parts, else global_time where they have instants that
+    allow it, else random. global_time: two instants cut all ratings. user_fraction, last_n,
+    leave_one_out: the latest of each user are held out. random, k_fold: by row. k_fold_users: by
+    user, a part held out. given: the parts are those of --train, --validation and --test."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of train, validation and test (auto, global_time, user_fraction, random)."""
+    """Shares of train, validation and test (auto, global_time, user_fraction, random). given,
+    without --validation: the second is taken from train."""
     validation: Literal["user_time", "global_time"] = "user_time"
     """global_time: what validation is of the ratings before test. user_time: the latest of each
     user, the share of validation in fractions; so every user has a say in choices. global_time: all

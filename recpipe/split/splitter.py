@@ -48,7 +48,12 @@ class Outcome:
 
 @contextmanager
 def split(
-    ratings: DataFrame | Stored, settings: Split, *, seed: int, times: Times = "some"
+    ratings: DataFrame | Stored,
+    settings: Split,
+    *,
+    seed: int,
+    times: Times = "some",
+    given: DataFrame | None = None,
 ) -> Iterator[Outcome]:
     """The parts of every fold, to be written before the `with` statement ends.
 
@@ -58,32 +63,32 @@ def split(
     Args:
         ratings: as contracts.RATINGS: one row a (user, item).
         settings: the strategy and its parameters, and what becomes of cold users and items.
-        seed: of the strategies that draw (random, k_fold, k_fold_users).
+        seed: of the strategies that draw (random, k_fold, k_fold_users, given).
         times: what instants the ratings have.
+        given: contracts.GIVEN_PARTS of the ratings, where they came in parts.
 
     Raises:
         ContractError: if the ratings have other columns or types.
         InputError: if a part would be empty; before anything is written. Under `auto` only train
             must have rows: of a handful of ratings nothing can be held out.
-        UsageError: if the settings contradict each other, or the strategy needs instants that the
-            ratings do not have.
+        UsageError: if the settings contradict each other, or the strategy needs instants or given
+            parts that the ratings do not have.
     """
     RATINGS.check_schema(frame_of(ratings))
     if settings.test_until is not None:
         ratings = frame_of(ratings).where(F.col("rated_at") < F.lit(utc(settings.test_until)))
     rows = frame_of(ratings)
+    chosen, why = settings, ""
     if settings.strategy == "auto" and (settings.test_from or settings.test_until):
         # Whoever names instants does not want a split at random.
-        settings = settings.model_copy(update={"strategy": "global_time"})
-    if settings.strategy != "auto":
-        if settings.strategy in BY_TIME and times != "some":
-            lack = "no instants" if times == "none" else "one instant for all"
-            raise UsageError(
-                f"split.strategy {settings.strategy} needs instants, and the ratings have {lack}",
-                hint="use split.strategy auto, random or k_fold",
-            )
-        with _split(ratings, settings, seed=seed, may_be_empty=False) as folds:
-            yield Outcome(folds, rows, settings)
+        chosen = settings.model_copy(update={"strategy": "global_time"})
+    elif settings.strategy == "auto" and given is not None:
+        chosen = settings.model_copy(update={"strategy": "given"})
+        why = "the ratings came in parts"
+    if chosen.strategy != "auto":
+        _refuse_impossible(chosen, times=times, in_parts=given is not None)
+        with _split(ratings, chosen, seed=seed, may_be_empty=False, given=given) as folds:
+            yield Outcome(folds, rows, chosen, why)
         return
     reason = {"none": "the ratings have no instants", "one_instant": "all have one instant"}
     random = settings.model_copy(update={"strategy": "random"})
@@ -102,9 +107,29 @@ def split(
         yield Outcome(folds, rows, random, reason[times])
 
 
+def _refuse_impossible(settings: Split, *, times: Times, in_parts: bool) -> None:
+    """Raise UsageError if the ratings lack what the strategy needs."""
+    if settings.strategy == "given" and not in_parts:
+        raise UsageError(
+            "split.strategy given needs ratings that came in parts",
+            hint="give --train and --test in place of --input",
+        )
+    if settings.strategy in BY_TIME and times != "some":
+        lack = "no instants" if times == "none" else "one instant for all"
+        raise UsageError(
+            f"split.strategy {settings.strategy} needs instants, and the ratings have {lack}",
+            hint="use split.strategy auto, random or k_fold",
+        )
+
+
 @contextmanager
 def _split(
-    ratings: DataFrame | Stored, settings: Split, *, seed: int, may_be_empty: bool
+    ratings: DataFrame | Stored,
+    settings: Split,
+    *,
+    seed: int,
+    may_be_empty: bool,
+    given: DataFrame | None = None,
 ) -> Iterator[list[SplitParts]]:
     """The parts by one strategy.
 
@@ -113,8 +138,9 @@ def _split(
         settings: with any strategy but auto.
         seed: of the strategies that draw.
         may_be_empty: whether validation and test may be without a row.
+        given: as of `split`.
     """
-    assigned = assign(ratings, settings, seed=seed)
+    assigned = assign(ratings, settings, seed=seed, given=given)
     frame = assigned.frame
     dropped = [
         key
@@ -162,7 +188,10 @@ def _refuse_empty(folds: Sequence[SplitParts], settings: Split, *, names: Sequen
         for name in names:
             if (i, name) not in found:
                 cut = ", ".join(f"{key} {at.isoformat()}" for key, at in parts.cutoffs.items())
+                hint = "use more ratings, other shares or instants, or another split.strategy"
+                if settings.strategy == "given":
+                    hint = "give --validation as well, or set split.cold_users=keep"
                 raise InputError(
                     f"{parts} by {settings.strategy}: no rows in {name}{cut and f' ({cut})'}",
-                    hint="use more ratings, other shares or instants, or another split.strategy",
+                    hint=hint,
                 )

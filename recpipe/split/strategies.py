@@ -67,8 +67,16 @@ class Assignment:
     kept: Sequence[DataFrame] = ()
 
 
-def assign(source: DataFrame | Stored, settings: Split, *, seed: int) -> Assignment:
+def assign(
+    source: DataFrame | Stored, settings: Split, *, seed: int, given: DataFrame | None = None
+) -> Assignment:
     """Decide the part of every row by the strategy of the settings; no row is left out.
+
+    Args:
+        source: the ratings.
+        settings: with any strategy but auto.
+        seed: of the strategies that draw.
+        given: contracts.GIVEN_PARTS, for the strategy that follows them.
 
     Raises:
         InputError: if there are no ratings.
@@ -82,10 +90,9 @@ def assign(source: DataFrame | Stored, settings: Split, *, seed: int) -> Assignm
             assigned = _global_time(ratings, settings)
         case "user_fraction":
             assigned = _user_fraction(source, _boundaries(settings.fractions))
-        case "last_n":
-            assigned = _last(source, settings.last_n)
-        case "leave_one_out":
-            assigned = _last(source, 1)
+        case "last_n" | "leave_one_out":
+            n = settings.last_n if settings.strategy == "last_n" else 1
+            assigned = _last(source, n)
         case "random":
             assigned = _random(ratings, _boundaries(settings.fractions), seed=seed)
         case "k_fold":
@@ -93,8 +100,10 @@ def assign(source: DataFrame | Stored, settings: Split, *, seed: int) -> Assignm
         case "k_fold_users":
             held_out = exact(settings.held_out_fraction)
             assigned = _k_fold_users(source, settings.folds, held_out, seed=seed)
-        case "auto":
-            raise ValueError("auto is no strategy: `splitter.split` chooses one")
+        case "given" if given is not None:
+            assigned = _given(ratings, given, exact(settings.fractions[1]), seed=seed)
+        case "auto" | "given":
+            raise ValueError("`splitter.split` chooses for auto, and refuses given without parts")
     return assigned
 
 
@@ -245,15 +254,18 @@ def _cut_by_user(
         found, users = cuts_of(ratings, places, cuts=cuts)
     else:
         found, users = cuts_of(ratings, places, cuts=cuts, until=_micros(until), moved=True)
-    rows = frame_of(ratings)
-    if users <= _SENT_USERS:
-        frame, kept = rows.join(F.broadcast(found), "user", "left"), [found]
-    else:
-        # The join is a shuffle, and the parts are read from it one after the other.
-        frame = cached(rows.join(found, "user", "left"))
-        kept = [found, frame]
+    frame, kept = _with_cuts(frame_of(ratings), found, users)
     no_cold_users = (VALIDATION, TEST) if until is None else (VALIDATION,)
     return Assignment(frame, folds, no_cold_users=no_cold_users, kept=kept)
+
+
+def _with_cuts(rows: DataFrame, found: DataFrame, users: int) -> tuple[DataFrame, list[DataFrame]]:
+    """Each row with what `cuts_of` found of its user, and what is persisted for that."""
+    if users <= _SENT_USERS:
+        return rows.join(F.broadcast(found), "user", "left"), [found]
+    # The join is a shuffle, and the parts are read from it one after the other.
+    frame = cached(rows.join(found, "user", "left"))
+    return frame, [found, frame]
 
 
 def _shares(boundaries: Sequence[Fraction], rows: int) -> list[int | None]:
@@ -282,6 +294,44 @@ def _from_place(cut: int) -> Column:
     """Whether a row is a user's row at that place, or after it."""
     at, item = F.col(f"_cut{cut}"), F.col(f"_item{cut}")
     return (F.col("rated_at") > at) | ((F.col("rated_at") == at) & (F.col("item") >= item))
+
+
+# -- as given ---------------------------------------------------------------------------------
+
+
+def _given(ratings: DataFrame, given: DataFrame, share: Fraction, *, seed: int) -> Assignment:
+    """The parts as they were given; where validation was not, a share of train takes its place.
+
+    That is the latest share of each user where train has more than one instant, else one drawn by
+    row.
+    """
+    part = F.col("part")
+    # The join is a shuffle, and the parts are read from it one after the other.
+    rows = cached(ratings.join(given, ["user", "item"]))
+    try:
+        if rows.where(part == VALIDATION).limit(1).collect():
+            return Assignment(rows, [Fold(part)], kept=[rows])
+        train = rows.where(part == TRAIN)
+        first, last = train.agg(F.min("rated_at"), F.max("rated_at")).collect()[0]
+        if first == last:
+            key = _row_hash(seed)
+            keys = SortedColumn.of(train.select(key.alias("key")), "key")
+            (validation_from,) = _cut(keys, [1 - share])
+            taken = _taken_from_train(key >= validation_from)
+            return Assignment(rows, [Fold(taken)], kept=[rows])
+        found, users = cuts_of(train, partial(_shares, [1 - share]), cuts=1)
+    except BaseException:
+        rows.unpersist()
+        raise
+    frame, kept = _with_cuts(rows, found, users)
+    fold = Fold(_taken_from_train(_held_out(0)))
+    return Assignment(frame, [fold], no_cold_users=[VALIDATION], kept=[*kept, rows])
+
+
+def _taken_from_train(held_out: Column) -> Column:
+    """The part that a row was given in, or validation for what is held out of train."""
+    part = F.col("part")
+    return F.when((part == TRAIN) & held_out, VALIDATION).otherwise(part)
 
 
 # -- folds ------------------------------------------------------------------------------------

@@ -117,6 +117,13 @@ def unrated(context: Context, run: Run) -> DataFrame | None:
     return table(context, run, "unrated")
 
 
+def given_parts(context: Context, run: Run) -> DataFrame | None:
+    """contracts.GIVEN_PARTS: the part that each rating came in; None where they came in one."""
+    if "parts" not in run.manifest["tables"]:
+        return None
+    return table(context, run, "parts")
+
+
 def split_settings(context: Context, run: Run) -> Split:
     """The settings of the split, with what was done where they leave it open."""
     recorded = run.manifest["split"]

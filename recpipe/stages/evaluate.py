@@ -55,9 +55,12 @@ def evaluate(context: Context, run: Run) -> None:
                 for name in names
             }
             facts = _facts(context, run, parts, models)
+            excluded = [parts.train]
+            if context.settings.evaluate.exclude == "train+validation":
+                excluded.append(parts.validation)
             seen = {
                 "validation": _seen(context, run, parts, "validation", [parts.train]),
-                "test": _seen(context, run, parts, "test", [parts.train, parts.validation]),
+                "test": _seen(context, run, parts, "test", excluded),
             }
             measure = partial(_metrics_of, context, run, models, parts, facts=facts)
             work = [partial(measure, part, seen=pairs) for part, pairs in seen.items()]
@@ -125,7 +128,7 @@ def _seen(
     part: str,
     rated: Sequence[DataFrame],
 ) -> DataFrame:
-    """(user, item) that are no candidates: what was rated before, or seen without a rating.
+    """(user, item) that are no candidates: those of other parts, or seen without a rating.
 
     Where the split holds out what is later, what was seen from the cutoff on does not count. Where
     the part has no cutoff for all, a user's is the first instant that is held out.
@@ -135,7 +138,7 @@ def _seen(
         run: whose source it is.
         parts: of the fold.
         part: the one that models are evaluated on.
-        rated: the parts that come before it.
+        rated: the parts whose pairs are left out.
     """
     frames = [before.select("user", "item") for before in rated]
     more = unrated(context, run)

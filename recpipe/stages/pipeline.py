@@ -9,15 +9,22 @@ from recpipe.stages.table import STAGES
 from recpipe.storage.runs import FINISHED, REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recpipe.stages.context import Context
     from recpipe.stages.table import Subject
     from recpipe.storage import Run
 
 
-def run_pipeline(context: Context, run_id: str, *, source: str | None) -> Run:
+def run_pipeline(context: Context, run_id: str, *, source: str | Mapping[str, str] | None) -> Run:
     """Every stage, from the source (or the tables there) to the page; the run that they made.
 
     The page is written also when a check refuses to publish.
+
+    Args:
+        context: of every stage.
+        run_id: of the run.
+        source: as of `ingest`: a path, or one for each part; None: the tables that are there.
 
     Raises:
         RecpipeError: what ended the run. Where the input is unusable, which may show only when
@@ -36,7 +43,7 @@ def run_pipeline(context: Context, run_id: str, *, source: str | None) -> Run:
     return run
 
 
-def _run_stages(on: Subject, context: Context, subject: str | Run) -> None:
+def _run_stages(on: Subject, context: Context, subject: str | Mapping[str, str] | Run) -> None:
     """The stages that work on a subject of that kind, in their order."""
     for stage in STAGES:
         if stage.subject == on:

@@ -10,7 +10,15 @@ from recpipe import split as splits
 from recpipe.contracts import SPLIT
 from recpipe.errors import InputError
 from recpipe.runtime.parallel import run_all
-from recpipe.stages.context import Context, of_fold, stage, stored, times, written_folds
+from recpipe.stages.context import (
+    Context,
+    given_parts,
+    of_fold,
+    stage,
+    stored,
+    times,
+    written_folds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +45,11 @@ def _split(context: Context, run: Run) -> None:
         source = stored(context, run, "ratings")
         run.folder.delete("split")
         with splits.split(
-            source, context.settings.split, seed=context.settings.seed, times=times(run)
+            source,
+            context.settings.split,
+            seed=context.settings.seed,
+            times=times(run),
+            given=given_parts(context, run),
         ) as outcome:
             folds, settings = outcome.folds, outcome.settings
             if outcome.reason:

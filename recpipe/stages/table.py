@@ -46,8 +46,8 @@ class Stage:
     def run(self) -> Callable[..., Any]:
         """The stage itself, imported now: called with a `Context` and its subject.
 
-        The subject is a path or URI for `source`, else a `Run`. A text that it returns is for the
-        person who asked.
+        The subject is a path or URI for `source`, or one for each part, else a `Run`. A text that
+        it returns is for the person who asked.
         """
         stage: Callable[..., Any] = getattr(import_module(f"recpipe.stages.{self.name}"), self.name)
         return stage

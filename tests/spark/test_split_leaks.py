@@ -52,12 +52,12 @@ GLOBAL = Split(strategy="global_time", validation="global_time")
 LATEST, FRACTION = Split(strategy="global_time"), Split(strategy="user_fraction")
 LAST, ONE = Split(strategy="last_n", last_n=1), Split(strategy="leave_one_out")
 RANDOM, FOLDS = Split(strategy="random"), Split(strategy="k_fold")
-BY_USER = Split(strategy="k_fold_users")
+BY_USER, GIVEN = Split(strategy="k_fold_users"), Split(strategy="given")
 
 
 @pytest.mark.parametrize(
     "chosen",
-    [GLOBAL, LATEST, FRACTION, LAST, ONE, RANDOM, FOLDS],
+    [GLOBAL, LATEST, FRACTION, LAST, ONE, RANDOM, FOLDS, GIVEN],
     ids=lambda s: f"{s.strategy}, {s.validation}",
 )
 def test_parts_that_keep_the_rule_pass(spark: SparkSession, chosen: Split) -> None:
@@ -101,6 +101,8 @@ def test_the_latest_of_each_user_may_be_earlier_than_what_others_did_before(
         (RANDOM, TRAIN, VALIDATION, [*TEST, (1, 2, 1)], "pairs are there twice.*user 1"),
         (RANDOM, TRAIN, [*VALIDATION, TEST[1]], TEST, "pairs are there twice.*user 2"),
         (FOLDS, [*TRAIN, VALIDATION[1]], VALIDATION, TEST, "pairs are there twice.*user 2"),
+        (GIVEN, [*TRAIN, TEST[0]], VALIDATION, TEST, "pairs are there twice.*user 1"),
+        (GIVEN, TRAIN, [*VALIDATION, TEST[1]], TEST, "pairs are there twice.*user 2"),
         # Held-out users: 1 in validation, 2 in test.
         (BY_USER, [*TRAIN, (2, 3, 9)], [(1, 3, 5)], [(2, 3, 9)], "pairs are there twice"),
         (BY_USER, [*TRAIN, (2, 9, 9)], [(1, 3, 5)], [(2, 3, 9)], "train that are not before"),

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType
 
 from recpipe.contracts import RATINGS
-from recpipe.errors import InputError, UsageError
+from recpipe.errors import ContractError, InputError, UsageError
 from recpipe.split import PARTS, check_no_leak, count_parts, split
 from recpipe.split.places import SortedColumn
 from recpipe.split.settings import Split
@@ -533,6 +533,108 @@ def test_auto_splits_a_handful_and_a_strategy_by_time_refuses_what_has_no_times(
             split(frame(spark, [Row(1, 1, 1)]), keep_all(strategy=strategy), seed=1, times="none"),
         ):
             pass
+
+
+# -- parts as they were given -----------------------------------------------------------------
+
+
+def parts_table(spark: SparkSession, **parts: Iterable[Row]) -> DataFrame:
+    rows = [(row.user, row.item, name) for name, of_part in parts.items() for row in of_part]
+    return spark.createDataFrame(rows, "user int, item int, part string")
+
+
+GIVEN_TRAIN = [Row(user, item, 10 * item + user) for user in range(1, 9) for item in range(20)]
+GIVEN_TEST = [
+    # Before and after what is in train: a protocol may hold out what it likes.
+    *(Row(user, 20 + i, 100 * i) for user in range(1, 9) for i in range(3)),
+    Row(99, 1, 5),  # train does not know this user
+    Row(1, 77, 5),  # nor this item
+]
+
+
+def test_given_parts_stay_as_they_are(spark: SparkSession) -> None:
+    validation = [row for row in GIVEN_TRAIN if (row.user + row.item) % 5 == 0]
+    train = [row for row in GIVEN_TRAIN if row not in validation]
+    ratings = frame(spark, [*GIVEN_TRAIN, *GIVEN_TEST])
+    given_parts = parts_table(spark, train=train, validation=validation, test=GIVEN_TEST)
+    for chosen, test in (
+        (keep_all(strategy="given"), set(GIVEN_TEST)),
+        (Split(strategy="given"), {row for row in GIVEN_TEST if row.user != 99}),
+        (Split(strategy="given", cold_users="keep", cold_items="drop"), {Row(99, 1, 5)}),
+    ):
+        with split(ratings, chosen, seed=1, given=given_parts) as outcome:
+            [parts] = outcome.folds
+            assert parts_of(parts) == (set(train), set(validation), test)
+            check_no_leak(parts, chosen)
+            assert count_parts(ratings, parts, chosen).rows_in == len(GIVEN_TRAIN + GIVEN_TEST)
+            assert not outcome.reason
+
+
+def test_without_validation_the_latest_tenth_of_each_user_of_train_takes_its_place(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratings = frame(spark, [*GIVEN_TRAIN, *GIVEN_TEST], partitions=3)
+    given_parts = parts_table(spark, train=GIVEN_TRAIN, test=GIVEN_TEST)
+    latest = {row for row in GIVEN_TRAIN if row.item >= 18}
+    for sent_users in (1000, 0):
+        monkeypatch.setattr("recpipe.split.strategies._SENT_USERS", sent_users)
+        with split(ratings, keep_all(), seed=1, given=given_parts) as outcome:
+            [parts] = outcome.folds
+            assert parts_of(parts) == (set(GIVEN_TRAIN) - latest, latest, set(GIVEN_TEST))
+            assert outcome.settings.strategy == "given"
+            assert outcome.reason == "the ratings came in parts"
+            assert not parts.cutoffs
+
+
+@pytest.mark.parametrize("times", ["none", "one_instant"])
+def test_without_validation_and_instants_a_tenth_of_train_is_drawn_by_row(
+    spark: SparkSession, times: str
+) -> None:
+    # The instants of test do not help: those of train are what could be cut.
+    train = [row._replace(second=7) for row in GIVEN_TRAIN]
+    chosen = Split(strategy="given", fractions=(0.6, 0.25, 0.15))
+    found = []
+    for seed, partitions in ((1, 1), (1, 5), (2, 1)):
+        ratings = frame(spark, [*train, *GIVEN_TEST], partitions=partitions)
+        if times == "none":
+            ratings = ratings.withColumn("rated_at", F.lit(None).cast("timestamp"))
+        given_parts = parts_table(spark, train=train, test=GIVEN_TEST)
+        with split(ratings, chosen, seed=seed, times="none", given=given_parts) as outcome:
+            [parts] = outcome.folds
+            counts = count_parts(ratings, parts, chosen)
+            sizes = {name: part.rows for name, part in counts.parts.items()}
+            assert sizes == {"train": 120, "validation": 40, "test": len(GIVEN_TEST) - 1}
+            rows = parts.validation.select("user", "item").collect()
+            found.append({(row.user, row.item) for row in rows})
+    assert found[0] == found[1] != found[2]
+
+
+def test_given_needs_parts_and_what_is_not_in_them_is_a_lost_row(spark: SparkSession) -> None:
+    ratings = frame(spark, [*GIVEN_TRAIN, *GIVEN_TEST])
+    chosen = keep_all(strategy="given")
+    with (
+        pytest.raises(UsageError, match="ratings that came in parts"),
+        split(ratings, chosen, seed=1),
+    ):
+        pass
+    less = parts_table(spark, train=GIVEN_TRAIN[1:], test=GIVEN_TEST)
+    with split(ratings, chosen, seed=1, given=less) as outcome:
+        [parts] = outcome.folds
+        with pytest.raises(ContractError, match=r"1 rows too few.*user 1"):
+            count_parts(ratings, parts, chosen)
+
+
+def test_a_train_that_cannot_be_cut_asks_for_validation(spark: SparkSession) -> None:
+    # One rating a user: nobody has a latest one besides the first.
+    train = [Row(user, user, user) for user in range(5)]
+    test = [Row(user, 9, 9) for user in range(5)]
+    given_parts = parts_table(spark, train=train, test=test)
+    with (
+        pytest.raises(InputError, match="no rows in validation") as refused,
+        split(frame(spark, [*train, *test]), Split(), seed=1, given=given_parts),
+    ):
+        pass
+    assert "--validation" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,12 @@ def test_100k_is_read_from_u_data_and_not_from_its_ten_splits() -> None:
     assert (release.name, release.scale) == ("MovieLens 100k (u.data)", WHOLE_STARS)
 
 
+def test_a_split_of_100k_that_is_given_alone_is_read() -> None:
+    release = recognise([sample("u1.base", U_DATA)], source="here")
+    assert release.parts["ratings"].paths == ("u1.base",)
+    assert release.scale == WHOLE_STARS
+
+
 @pytest.mark.parametrize("text", [CSV, AMAZON, DAT_1M, U_DATA], ids=["csv", "amazon", "dat", "tab"])
 @pytest.mark.parametrize("name", ["x.txt", "deep/er/data", "ratings.dat", "part-00000"])
 def test_content_decides_whatever_the_file_is_called(name: str, text: str) -> None:
