@@ -319,7 +319,7 @@ def _given(ratings: DataFrame, given: DataFrame, share: Fraction, *, seed: int) 
             (validation_from,) = _cut(keys, [1 - share])
             taken = _taken_from_train(key >= validation_from)
             return Assignment(rows, [Fold(taken)], kept=[rows])
-        found, users = cuts_of(train, partial(_shares, [1 - share]), cuts=1)
+        found, users = cuts_of(train, partial(_shares, [1 - share]), cuts=1, moved=True)
     except BaseException:
         rows.unpersist()
         raise
