@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from recpipe import evaluation
-from recpipe import split as splits
 from recpipe.contracts import EVALUATION
-from recpipe.feedback import liked_from
 from recpipe.models.registry import spec_of
-from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.held import cached, narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.split.parts import PARTS
-from recpipe.stages.context import Context, folds_of, of_fold, scale, stage, unrated
+from recpipe.stages.context import Context, folds_of, of_fold, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
+from recpipe.stages.held_out import held_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from recpipe import split as splits
     from recpipe.evaluation.metrics.base import ItemFacts
     from recpipe.models.base import FittedModel
     from recpipe.spark.interactions import Interactions
+    from recpipe.stages.held_out import HeldOut
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
-
-# Strategies by which every held-out item is relevant, whatever its rating (docs/contracts.md).
-_EVERY_HELD_OUT_ITEM_IS_RELEVANT = frozenset({"leave_one_out", "last_n"})
 
 
 def evaluate(context: Context, run: Run) -> None:
@@ -55,8 +48,8 @@ def evaluate(context: Context, run: Run) -> None:
                 ("validation", [parts.train]),
                 ("test", [parts.train, parts.validation]),
             ):
-                seen = _seen(context, run, parts, part, before)
-                rows += _metrics_of(context, run, models, parts, part, seen=seen, facts=facts)
+                with held_out(context, run, parts, part, before) as asked:
+                    rows += _metrics_of(context, run, models, asked, facts=facts)
         with context.progress.stage("intervals"):
             rows = evaluation.with_intervals(rows, seed=context.settings.seed)
             pairs = [pair for part in PARTS[1:] for pair in _differences(context, rows, part)]
@@ -94,49 +87,12 @@ def _differences(
     return [pair.as_dict() for pair in found]
 
 
-def _seen(
-    context: Context,
-    run: Run,
-    parts: splits.SplitParts,
-    part: str,
-    rated: Sequence[DataFrame],
-) -> DataFrame:
-    """(user, item) that are no candidates: what was rated before, or seen without a rating.
-
-    Where the split holds out what is later, what was seen from the cutoff on does not count. Where
-    the part has no cutoff for all, a user's is the first instant that is held out.
-
-    Args:
-        context: of the stage.
-        run: whose source it is.
-        parts: of the fold.
-        part: the one that models are evaluated on.
-        rated: the parts that come before it.
-    """
-    frames = [before.select("user", "item") for before in rated]
-    more = unrated(context, run)
-    if more is None:
-        return reduce(DataFrame.unionByName, frames)
-    if run.manifest["split"]["strategy"] in splits.BY_TIME:
-        cutoff = parts.cutoffs.get(f"{part}_from")
-        if cutoff is None:
-            firsts = parts.stored[part].frame.groupBy("user").agg(F.min("rated_at").alias("until"))
-            more = more.join(firsts, "user", "left")
-        else:
-            more = more.withColumn("until", F.lit(cutoff))
-        more = more.where(~F.coalesce(F.col("rated_at") >= F.col("until"), F.lit(False)))
-    frames.append(more.select("user", "item"))
-    return reduce(DataFrame.unionByName, frames)
-
-
 def _metrics_of(
     context: Context,
     run: Run,
     models: Mapping[str, FittedModel],
-    parts: splits.SplitParts,
-    part: str,
+    held: HeldOut,
     *,
-    seen: DataFrame,
     facts: ItemFacts,
 ) -> list[evaluation.MetricRow]:
     """Metrics of every model on one part of one fold.
@@ -145,64 +101,43 @@ def _metrics_of(
         context: of the stage.
         run: that is evaluated.
         models: by name, as fitted on the fold.
-        parts: of the fold.
-        part: the one that they are evaluated on.
-        seen: (user, item) that are no candidates.
+        held: the part that they are evaluated on.
         facts: what is known of items.
     """
-    settings = context.settings.evaluate
-    every_item = run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT
-    threshold = None if every_item else liked_from(settings.relevance_threshold, scale(run))
-    held_out = parts.stored[part]
-    spark = held_out.frame.sparkSession
-    with ExitStack() as stack:
-
-        def held(frame: DataFrame) -> DataFrame:
-            frame = cached(frame)
-            stack.callback(frame.unpersist)
-            return frame
-
-        users = held(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
-        count = users.count()
-        # Sent to Python once for all models, and only for the users who are evaluated.
-        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
-        left_out = left_out._replace(rows=held(left_out.rows))
-        asked = packed_pairs(held_out)
-        asked = asked._replace(rows=held(asked.rows))
-        lists: dict[str, Interactions] = {}
-        instant = parts.asked_at(part) or context.end
-        for name, model in models.items():
-            ranked = model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
-            lists[name] = ranked
-            if part == "test":
-                place, table = _table_of_fold(run.folder / "evaluation", name, parts.fold)
-                rows = ranked.frame.select(*EVALUATION.columns)
-                with context.progress.stage("rank", f"{name}, {part}"), narrow_rows(spark):
-                    place.write_table(table, rows, contract=EVALUATION)
-                lists[name] = place.stored(table)
-        # Lists that no table keeps are made where their metrics are.
-        with context.progress.stage("metrics" if part == "test" else "rank, metrics", part):
-            predictions = {
-                name: model.predict(asked)
-                for name, model in models.items()
-                if spec_of(name).predicts_ratings
-            }
-            rating = partial(
-                evaluation.rating_metrics, predictions, held_out, split=part, fold=parts.fold
-            )
-            ranking = partial(
-                evaluation.ranking_metrics,
-                lists,
-                held_out,
-                ks=settings.ks,
-                relevance_threshold=threshold,
-                users=count,
-                split=part,
-                fold=parts.fold,
-                facts=facts,
-                keep=partial(of_fold(run.folder / "user_metrics", parts.fold).write_table, part),
-            )
-            return [row for found in run_all([rating, ranking]) for row in found]
+    settings, part = context.settings.evaluate, held.part
+    lists: dict[str, Interactions] = {}
+    for name, model in models.items():
+        ranked = held.lists(model, n=max(settings.ks))
+        lists[name] = ranked
+        if part == "test":
+            place, table = _table_of_fold(run.folder / "evaluation", name, held.fold)
+            rows = ranked.frame.select(*EVALUATION.columns)
+            with context.progress.stage("rank", f"{name}, {part}"), narrow_rows(rows.sparkSession):
+                place.write_table(table, rows, contract=EVALUATION)
+            lists[name] = place.stored(table)
+    # Lists that no table keeps are made where their metrics are.
+    with context.progress.stage("metrics" if part == "test" else "rank, metrics", part):
+        predictions = {
+            name: held.predictions(model)
+            for name, model in models.items()
+            if spec_of(name).predicts_ratings
+        }
+        rating = partial(
+            evaluation.rating_metrics, predictions, held.rows, split=part, fold=held.fold
+        )
+        ranking = partial(
+            evaluation.ranking_metrics,
+            lists,
+            held.rows,
+            ks=settings.ks,
+            relevance_threshold=held.relevance_threshold,
+            users=held.count,
+            split=part,
+            fold=held.fold,
+            facts=facts,
+            keep=partial(of_fold(run.folder / "user_metrics", held.fold).write_table, part),
+        )
+        return [row for found in run_all([rating, ranking]) for row in found]
 
 
 def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) -> evaluation.Choice:
