@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recpipe import __version__
-from recpipe.cli import clusters, inspection, stages
+from recpipe.cli import clusters, inspection, stages, tuning
 from recpipe.errors import MissingError, RecpipeError, UsageError
 from recpipe.runtime import signals
 
@@ -39,7 +39,7 @@ def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-for _command in (*stages.COMMANDS, *inspection.COMMANDS, *clusters.COMMANDS):
+for _command in (*stages.COMMANDS, *tuning.COMMANDS, *inspection.COMMANDS, *clusters.COMMANDS):
     cli.add_command(_command)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recpipe.publish import Profile, Rated, Recommended
+    from recpipe.tuning.tuned import Tuned
 
 
 def console() -> Console:
@@ -51,6 +52,17 @@ def metrics_table(
         table.add_row(name, *(cell.text.replace(NONE, "-") for cell in cells), style=style)
     title = Text(f"Test metrics (lists of {k})", style="italic")
     return Group(title, table, *map(Text, notes))
+
+
+def tuned_table(tuned: Tuned) -> Group:
+    """What a search has found: the best in two sentences, and its settings beside those given."""
+    table = Table("setting")
+    for name in ("as given", "best"):
+        table.add_column(name, justify="right")
+    for name, value in tuned.given.items():
+        best = tuned.best.settings[name]
+        table.add_row(name, str(value), str(best), style="bold" if best != value else "")
+    return Group(Text(tuned.headline), Text(tuned.against_given), table, Text(tuned.counts))
 
 
 def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recpipe.cli.inspection import fetched
-from recpipe.cli.options import Options, session, stage_options
+from recpipe.cli.options import Options, fresh_id, session, stage_options
 from recpipe.errors import UsageError
 from recpipe.stages.table import STAGES, Stage, Subject
 
@@ -61,7 +60,7 @@ def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context,
                 raise UsageError(f"{stage.name}: no source", hint="give --input or --dataset")
             return context, source
         case "new run":
-            return context, start(context, options.run_id or _fresh_id(context))
+            return context, start(context, options.run_id or fresh_id(context))
         case "unfinished run":
             run = context.runs.unfinished(options.run_id)
             return _resumed(context, options, run, stage), run
@@ -98,17 +97,13 @@ def run_command(**given: Any) -> None:
 
     options = Options(**given)
     with session(options, "run") as context:
-        run_id = options.run_id or _fresh_id(context)
+        run_id = options.run_id or fresh_id(context)
         context.runs.refuse_finished(run_id)
         run = run_pipeline(context, run_id, source=_source(options))
         _print_metrics(run)
         rows = run.manifest["output"]["rows"]
         click.echo(f"published {rows:,} rows: {context.root.uri}/published")
         click.echo(f"report: {run.folder.path('report.html')}")
-
-
-def _fresh_id(context: Context) -> str:
-    return f"{context.run_date.isoformat()}T{datetime.now(UTC):%H%M%S}Z"
 
 
 def _print_metrics(run: Run) -> None:
