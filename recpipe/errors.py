@@ -111,6 +111,26 @@ class FitError(RecpipeError):
     """A model could not be fitted; `train.fallback_for` decides whether the run goes on."""
 
 
+class GivenUpError(FitError):
+    """A fit that fell behind `TrainingData.give_up_above`, and ended before its epochs did.
+
+    Args:
+        message: what happened and where, in one line.
+        curve: the RMSE on validation after each epoch.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        details: tuple[str, ...] = (),
+        curve: tuple[float, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.curve = curve
+
+
 def nothing_to_fit(model: str) -> FitError:
     """What is raised where the training part has no rating, or no liking, that the model fits."""
     return FitError(

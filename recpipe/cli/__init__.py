@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recpipe import __version__
-from recpipe.cli import backtest, clusters, inspection, stages
+from recpipe.cli import backtest, clusters, inspection, stages, tuning
 from recpipe.errors import MissingError, RecpipeError, UsageError
 from recpipe.runtime import signals
 
@@ -42,6 +42,7 @@ def cli() -> None:
 for _command in (
     *stages.COMMANDS,
     *backtest.COMMANDS,
+    *tuning.COMMANDS,
     *inspection.COMMANDS,
     *clusters.COMMANDS,
 ):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recpipe.cli.options import Options, session, stage_options
+from recpipe.cli.options import Options, fresh_id, session, stage_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
     """
     from recpipe.backtest import Windows
     from recpipe.cli import display
-    from recpipe.cli.stages import fresh_id, source_of
+    from recpipe.cli.stages import source_of
     from recpipe.stages.backtest import RESULT, backtest
     from recpipe.stages.ingest import ingest
 

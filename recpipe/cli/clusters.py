@@ -45,10 +45,10 @@ def submit(stage: str, options: tuple[str, ...]) -> None:
     SPARK_DEPLOY_MODE (client or cluster), SPARK_CONF_FILE (Spark's properties), RECPIPE_PACK (what
     `recpipe pack` wrote) and SPARK_HOME (another Spark of the same version).
     """
-    from recpipe.cli.stages import COMMANDS
+    from recpipe.cli import stages, tuning
     from recpipe.runtime import submit as submission
 
-    known = [_JOB_OF_ALL, *(str(command.name) for command in COMMANDS)]
+    known = [_JOB_OF_ALL, *(str(each.name) for each in (*stages.COMMANDS, *tuning.COMMANDS))]
     if stage not in known:
         near = did_you_mean(stage, known)
         raise UsageError(

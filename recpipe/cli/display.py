@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recpipe.publish import Profile, Rated, Recommended
+    from recpipe.tuning.tuned import Tuned
 
 
 def console() -> Console:
@@ -101,6 +102,17 @@ def backtest_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     if changed:
         said = ", ".join(f"{m} {sum(c) / len(c):.0%}" for m, c in changed.items())
         yield Text(f"Places that change from one cutoff to the next: {said}")
+
+
+def tuned_table(tuned: Tuned) -> Group:
+    """What a search has found: the best in two sentences, and its settings beside those given."""
+    table = Table("setting")
+    for name in ("as given", "best"):
+        table.add_column(name, justify="right")
+    for name, value in tuned.given.items():
+        best = tuned.best.settings[name]
+        table.add_row(name, str(value), str(best), style="bold" if best != value else "")
+    return Group(Text(tuned.headline), Text(tuned.against_given), table, Text(tuned.counts))
 
 
 def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:

@@ -66,6 +66,11 @@ _SOURCE_OPTIONS = (
     click.option("--test", metavar="PATH", help="With --train: those to evaluate on."),
 )
 
+_MODELS = click.option("--models", metavar="A,B,C", help="Models to fit.")
+_MODELS_DIR = click.option(
+    "--models-dir", metavar="DIR", help="Keep a copy of the fitted models there too."
+)
+
 _OPTIONS = (
     click.option(
         "--root",
@@ -84,7 +89,7 @@ _OPTIONS = (
         help="A TOML file of settings; `recpipe settings` explains each. A later stage of a run"
         " starts from the settings that the run keeps.",
     ),
-    click.option("--models", metavar="A,B,C", help="Models to fit."),
+    _MODELS,
     click.option("--format", "format_", type=click.Choice(["parquet", "delta"])),
     click.option(
         "--set",
@@ -93,21 +98,24 @@ _OPTIONS = (
         multiple=True,
         help="One setting, such as sgd.rank=16; may be given many times.",
     ),
-    click.option("--models-dir", metavar="DIR", help="Keep a copy of the fitted models there too."),
+    _MODELS_DIR,
     click.option("--resume", metavar="RUN", callback=_not_yet, expose_value=False, hidden=True),
 )
 
 
 def stage_options(
-    *, source: bool, run_id: str
+    *, source: bool, run_id: str, models: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What adds the options of a stage to its command.
 
     Args:
         source: whether the stage reads raw files.
         run_id: what `--help` says of `--run-id`.
+        models: whether it fits the models of `train.models`, and may keep them.
     """
-    options = [*_OPTIONS, click.option("--run-id", metavar="ID", help=run_id)]
+    left_out = () if models else (_MODELS, _MODELS_DIR)
+    options = [option for option in _OPTIONS if option not in left_out]
+    options.append(click.option("--run-id", metavar="ID", help=run_id))
     if source:
         options[:0] = _SOURCE_OPTIONS
 
@@ -135,6 +143,7 @@ class Options:
     run_id: str | None
     source: str | None = None
     dataset: str | None = None
+    metric: str | None = None
     train: str | None = None
     validation: str | None = None
     test: str | None = None
@@ -182,12 +191,19 @@ class Options:
         given: dict[str, Any] = {}
         if self.models is not None:
             given["train.models"] = tuple(filter(None, re.split(r"[,\s]+", self.models)))
+        if self.metric is not None:
+            given["evaluate.metric"] = self.metric
         if self.format_ is not None:
             given["storage.format"] = self.format_
         base = base or format_at(self.root)
         return load(
             self.config, base=base, overrides=self.overrides, given=given, complete=complete
         )
+
+
+def fresh_id(context: Context) -> str:
+    """The id of a new run, where none is given."""
+    return f"{context.run_date.isoformat()}T{datetime.now(UTC):%H%M%S}Z"
 
 
 def format_at(root: str) -> dict[str, Any]:

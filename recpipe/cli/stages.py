@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recpipe.cli.inspection import fetched
-from recpipe.cli.options import Options, session, stage_options
+from recpipe.cli.options import Options, fresh_id, session, stage_options
 from recpipe.errors import UsageError
 from recpipe.stages.table import STAGES, Stage, Subject
 
@@ -110,11 +109,6 @@ def run_command(**given: Any) -> None:
         rows = run.manifest["output"]["rows"]
         click.echo(f"published {rows:,} rows: {context.root.uri}/published")
         click.echo(f"report: {run.folder.path('report.html')}")
-
-
-def fresh_id(context: Context) -> str:
-    """The id of a new run that has been given none."""
-    return f"{context.run_date.isoformat()}T{datetime.now(UTC):%H%M%S}Z"
 
 
 def _print_metrics(run: Run) -> None:

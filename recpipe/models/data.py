@@ -113,6 +113,9 @@ class TrainingData:
             liking.
         as_of: the instant for which lists are asked: every rating that the fit sees is earlier,
             where times are known.
+        give_up_above: of a fit that is one of many, by epoch from 1 on (the last holds from there
+            on), the RMSE on validation above which its best so far must not lie; one that does ends
+            with `GivenUpError`. Empty: it runs to its end, as do models that learn without epochs.
     """
 
     ratings: Interactions
@@ -122,6 +125,7 @@ class TrainingData:
     fitted: Mapping[str, FittedModel] = field(default_factory=dict)
     scale: Scale | None = field(default_factory=Scale)
     as_of: datetime = datetime(9999, 12, 31, tzinfo=UTC)
+    give_up_above: tuple[float, ...] = ()
 
     @property
     def bounds(self) -> tuple[float, float] | None:

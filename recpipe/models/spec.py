@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from recpipe.models.base import FittedModel, Model
+    from recpipe.models.search import SearchSpace
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
@@ -97,6 +98,11 @@ class ModelSpec:
             model is fitted again; given what `FittedModel.info` said of each fold.
         components: the models that its fit is handed fitted; given its sections and the names of
             the other trained models that `auto` may choose.
+        search: what `recpipe tune` may change of the section that has the name of the model; None
+            for a model that is not tuned.
+
+    Raises:
+        ValueError: if `search` names what is no setting, or values that the setting refuses.
     """
 
     name: str
@@ -108,6 +114,11 @@ class ModelSpec:
     selectable: bool = True
     representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle_fold
     components: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_components
+    search: SearchSpace | None = None
+
+    def __post_init__(self) -> None:
+        if self.search is not None:
+            self.search.check(self.name, self.sections.get(self.name))
 
 
 __all__ = ["MANIFEST", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle_fold"]

@@ -2,12 +2,14 @@
 
 from recpipe.split.counts import SplitCounts, count_parts
 from recpipe.split.leaks import check_no_leak
-from recpipe.split.parts import PARTS, SplitParts
+from recpipe.split.parts import PARTS, TRAIN, VALIDATION, SplitParts
 from recpipe.split.splitter import BY_TIME, Outcome, split
 
 __all__ = [
     "BY_TIME",
     "PARTS",
+    "TRAIN",
+    "VALIDATION",
     "Outcome",
     "SplitCounts",
     "SplitParts",

@@ -157,10 +157,42 @@ def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.
     return context.folds[run.id]
 
 
+def folds_without_test(run: Run) -> list[splits.SplitParts]:
+    """The parts of every fold, with a test part of no rows: its files are never opened.
+
+    For whoever may know nothing of test. The parts were checked for leaks as they were written.
+
+    Raises:
+        UsageError: if there is no split yet.
+    """
+    if "split" not in run.manifest:
+        raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
+    folds = []
+    for fold in run.manifest["split"]["folds"]:
+        place = of_fold(run.folder / "split", fold)
+        stored = {name: place.stored(name) for name in (splits.TRAIN, splits.VALIDATION)}
+        train, validation = (part.frame for part in stored.values())
+        folds.append(
+            splits.SplitParts(
+                train,
+                validation,
+                train.limit(0),
+                fold=fold,
+                cutoffs=_cutoffs(run),
+                stored=stored,
+            )
+        )
+    return folds
+
+
+def _cutoffs(run: Run) -> dict[str, datetime]:
+    instants = run.manifest["split"]["cutoffs"].items()
+    return {name: datetime.fromisoformat(at) for name, at in instants}
+
+
 def written_folds(run: Run) -> list[splits.SplitParts]:
     """The parts of every fold as they were written; not checked."""
-    instants = run.manifest["split"]["cutoffs"].items()
-    cutoffs = {name: datetime.fromisoformat(at) for name, at in instants}
+    cutoffs = _cutoffs(run)
     folds = []
     for fold in run.manifest["split"]["folds"]:
         place = of_fold(run.folder / "split", fold)

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from recpipe import evaluation
-from recpipe import split as splits
 from recpipe.contracts import EVALUATION
-from recpipe.feedback import liked_from
 from recpipe.models.registry import spec_of
-from recpipe.ranking.pairs import packed_pairs
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.held import cached, narrow_rows
+from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import frame_of
 from recpipe.split.parts import PARTS
-from recpipe.stages.context import Context, folds_of, of_fold, scale, stage, unrated
+from recpipe.stages.context import Context, folds_of, of_fold, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
+from recpipe.stages.held_out import held_out
 from recpipe.stages.subgroups import subgroups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pyspark.sql import DataFrame
+
+    from recpipe import split as splits
     from recpipe.evaluation.metrics.base import ItemFacts
     from recpipe.models.base import FittedModel
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder, Run
 
 logger = logging.getLogger(__name__)
-
-# Strategies by which every held-out item is relevant, whatever its rating (docs/contracts.md).
-_EVERY_HELD_OUT_ITEM_IS_RELEVANT = frozenset({"leave_one_out", "last_n"})
 
 
 def evaluate(context: Context, run: Run) -> None:
@@ -45,7 +39,6 @@ def evaluate(context: Context, run: Run) -> None:
         failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
         weak: list[dict[str, Any]] = []
-        threshold = _relevance_threshold(context, run)
         run.folder.delete("evaluation")
         run.folder.delete("user_metrics")
         run.folder.delete("metrics.json")
@@ -55,22 +48,19 @@ def evaluate(context: Context, run: Run) -> None:
                 for name in names
             }
             facts = _facts(context, run, parts, models)
-            excluded = [parts.train]
+            before_test = [parts.train]
             if context.settings.evaluate.exclude == "train+validation":
-                excluded.append(parts.validation)
-            seen = {
-                "validation": _seen(context, run, parts, "validation", [parts.train]),
-                "test": _seen(context, run, parts, "test", excluded),
-            }
+                before_test.append(parts.validation)
             measure = partial(_metrics_of, context, run, models, parts, facts=facts)
-            work = [partial(measure, part, seen=pairs) for part, pairs in seen.items()]
+            work = [
+                partial(measure, "validation", [parts.train]),
+                partial(measure, "test", before_test),
+            ]
             rows += [row for found in run_all(work) for row in found]
             if not number:
                 # Of k-fold one fold shows where models are weak.
                 with context.progress.stage("subgroups"):
-                    weak = subgroups(
-                        context, run, parts, models, facts=facts, relevance_threshold=threshold
-                    )
+                    weak = subgroups(context, run, parts, models, facts=facts)
         with context.progress.stage("intervals"):
             rows = evaluation.with_intervals(rows, seed=context.settings.seed)
             pairs = [pair for part in PARTS[1:] for pair in _differences(context, rows, part)]
@@ -78,13 +68,6 @@ def evaluate(context: Context, run: Run) -> None:
         run.folder.write_json("subgroups.json", {"rows": weak})
         run.folder.write_json("metrics.json", document)
         run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
-
-
-def _relevance_threshold(context: Context, run: Run) -> float | None:
-    """The lowest rating of a relevant item; None where every held-out item is relevant."""
-    if run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT:
-        return None
-    return liked_from(context.settings.evaluate.relevance_threshold, scale(run))
 
 
 def _facts(
@@ -121,49 +104,14 @@ def _differences(
     return [pair.as_dict() for pair in found]
 
 
-def _seen(
-    context: Context,
-    run: Run,
-    parts: splits.SplitParts,
-    part: str,
-    rated: Sequence[DataFrame],
-) -> DataFrame:
-    """(user, item) that are no candidates: those of other parts, or seen without a rating.
-
-    Where the split holds out what is later, what was seen from the cutoff on does not count. Where
-    the part has no cutoff for all, a user's is the first instant that is held out.
-
-    Args:
-        context: of the stage.
-        run: whose source it is.
-        parts: of the fold.
-        part: the one that models are evaluated on.
-        rated: the parts whose pairs are left out.
-    """
-    frames = [before.select("user", "item") for before in rated]
-    more = unrated(context, run)
-    if more is None:
-        return reduce(DataFrame.unionByName, frames)
-    if run.manifest["split"]["strategy"] in splits.BY_TIME:
-        cutoff = parts.cutoffs.get(f"{part}_from")
-        if cutoff is None:
-            firsts = parts.stored[part].frame.groupBy("user").agg(F.min("rated_at").alias("until"))
-            more = more.join(firsts, "user", "left")
-        else:
-            more = more.withColumn("until", F.lit(cutoff))
-        more = more.where(~F.coalesce(F.col("rated_at") >= F.col("until"), F.lit(False)))
-    frames.append(more.select("user", "item"))
-    return reduce(DataFrame.unionByName, frames)
-
-
 def _metrics_of(
     context: Context,
     run: Run,
     models: Mapping[str, FittedModel],
     parts: splits.SplitParts,
     part: str,
+    before: Sequence[DataFrame],
     *,
-    seen: DataFrame,
     facts: ItemFacts,
 ) -> list[evaluation.MetricRow]:
     """Metrics of every model on one part of one fold.
@@ -174,45 +122,28 @@ def _metrics_of(
         models: by name, as fitted on the fold.
         parts: of the fold.
         part: the one that they are evaluated on.
-        seen: (user, item) that are no candidates.
+        before: the parts whose items are no candidates.
         facts: what is known of items.
     """
     settings = context.settings.evaluate
-    threshold = _relevance_threshold(context, run)
-    held_out = parts.stored[part]
-    with ExitStack() as stack:
-
-        def held(frame: DataFrame) -> DataFrame:
-            frame = cached(frame)
-            stack.callback(frame.unpersist)
-            return frame
-
-        users = held(evaluation.evaluated_users(held_out.frame, relevance_threshold=threshold))
-        count = users.count()
-        # Sent to Python once for all models, and only for the users who are evaluated.
-        left_out = packed_pairs(seen.join(users, "user", "left_semi"), users=count)
-        left_out = left_out._replace(rows=held(left_out.rows))
-        asked = packed_pairs(held_out)
-        asked = asked._replace(rows=held(asked.rows))
-        instant = parts.asked_at(part) or context.end
+    with held_out(context, run, parts, part, before) as held:
         lists: dict[str, Interactions] = {
-            name: model.recommend(users, n=max(settings.ks), seen=left_out, instant=instant)
-            for name, model in models.items()
+            name: held.lists(model, n=max(settings.ks)) for name, model in models.items()
         }
         if part == "test":
-            keep = partial(_kept, context, run, parts.fold)
-            run_all([partial(keep, lists, name) for name in models])
+            keep = partial(_kept, context, run, parts.fold, lists)
+            run_all([partial(keep, name) for name in models])
         # Lists that no table keeps are made where their metrics are.
         with context.progress.stage("metrics" if part == "test" else "rank, metrics", part):
             predictions = {
-                name: model.predict(asked)
+                name: held.predictions(model)
                 for name, model in models.items()
                 if spec_of(name).predicts_ratings
             }
             rating = partial(
                 evaluation.rating_metrics,
                 predictions,
-                held_out,
+                held.rows,
                 split=part,
                 fold=parts.fold,
                 users=_counts(run, parts)[part]["users"],
@@ -220,10 +151,10 @@ def _metrics_of(
             ranking = partial(
                 evaluation.ranking_metrics,
                 lists,
-                held_out,
+                held.rows,
                 ks=settings.ks,
-                relevance_threshold=threshold,
-                users=count,
+                relevance_threshold=held.relevance_threshold,
+                users=held.count,
                 split=part,
                 fold=parts.fold,
                 facts=facts,

@@ -52,14 +52,25 @@ def resume(context: Context, run: Run, stage: str) -> Context:
     Raises:
         UsageError: if settings have changed that an earlier stage has read.
     """
+    own = beside(context, run, stage)
+    after = context.settings.model_dump(mode="json")
+    run.record(settings=after, settings_hash=context.settings.hash())
+    run.folder.write_json("settings.json", after)
+    return own
+
+
+def beside(context: Context, run: Run, stage: str) -> Context:
+    """The context of whoever reads what a run has made before a stage, and changes nothing of it.
+
+    Raises:
+        UsageError: if settings have changed that an earlier stage has read.
+    """
     before = run.manifest["settings"]
     after = context.settings.model_dump(mode="json")
     for earlier in stages_before(stage):
         for setting in settings_read_by(earlier):
             if _at(before, setting) != _at(after, setting):
                 raise _changed(run, earlier, setting)
-    run.record(settings=after, settings_hash=context.settings.hash())
-    run.folder.write_json("settings.json", after)
     return replace(context, run_date=date.fromisoformat(run.manifest["run_date"]))
 
 

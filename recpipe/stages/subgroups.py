@@ -15,6 +15,7 @@ from recpipe.runtime.parallel import run_all
 from recpipe.spark.interactions import frame_of
 from recpipe.stages.context import Context, of_fold, times
 from recpipe.stages.fit import item_features
+from recpipe.stages.held_out import relevance_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,6 @@ def subgroups(
     models: Mapping[str, FittedModel],
     *,
     facts: ItemFacts,
-    relevance_threshold: float | None,
 ) -> list[dict[str, Any]]:
     """The rows of subgroups.json, of one fold that has been evaluated.
 
@@ -46,7 +46,6 @@ def subgroups(
         parts: of the fold.
         models: by name, as fitted on the fold.
         facts: what is known of items.
-        relevance_threshold: the lowest rating that is relevant; None: every held-out item is.
     """
     settings = context.settings.evaluate
     usual = _USUAL_K if _USUAL_K in settings.ks else settings.ks[0]
@@ -54,6 +53,7 @@ def subgroups(
     instant = parts.asked_at("test") if times(run) == "some" else None
     train = parts.stored["train"].frame
     items = evaluation.item_groups(train.sparkSession, facts, item_features(context, run).genres())
+    threshold = relevance_threshold(context, run)
     values = of_fold(run.folder / "user_metrics", parts.fold)
     lists = {name: _lists(run, name, parts.fold) for name in models}
     rows = partial(
@@ -67,7 +67,7 @@ def subgroups(
             rows,
             values.read_table(part),
             lists if part == "test" else {},
-            frame_of(evaluation.relevant_pairs(parts.stored[part], relevance_threshold)),
+            frame_of(evaluation.relevant_pairs(parts.stored[part], threshold)),
             _errors(models, parts.stored[part]) if part == "test" else None,
             split=part,
         )

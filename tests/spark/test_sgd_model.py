@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, MissingError
+from recpipe.errors import FitError, GivenUpError, MissingError
 from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.base import FittedModel, Model
@@ -250,3 +251,32 @@ def test_defaults_reach_the_expected_error_on_real_ratings(
     assert rmse(fitted, ratings.where("draw >= 0.8")) <= 0.87
     assert fitted.info()["blocks"] == 1
     ratings.unpersist()
+
+
+@pytest.mark.parametrize(("blocks", "exchange"), [(1, "auto"), (2, "spark"), (2, "ring")])
+def test_a_fit_that_falls_behind_is_given_up_at_the_same_epoch_whoever_carries_the_factors(
+    spark: SparkSession, scratch: Folder, blocks: int, exchange: str
+) -> None:
+    board = checkerboard(spark, size=12).withColumn("rating", F.col("rating") * 20)
+    held_out = (F.col("user") * 5 + F.col("item")) % 4 == 0
+    data = TrainingData(
+        ratings=board.where(~held_out),
+        validation=board.where(held_out),
+        scale=Scale(min=0, max=100),
+    )
+    own = model(epochs=6, learning_rate=1e-4, blocks=blocks, exchange=exchange)
+    before = cached(spark)
+
+    ended = own.fit(data, scratch=scratch, seed=1).info()["learning_curve"]
+    reached = [point["validation_rmse"] for point in ended]
+    assert 30 < reached[0] < 50  # on the scale of the ratings
+    limits = (math.inf, math.inf, reached[0] / 2)
+    with pytest.raises(GivenUpError, match="after epoch 3: its best RMSE") as given_up:
+        own.fit(replace(data, give_up_above=limits), scratch=scratch / "again", seed=1)
+
+    assert given_up.value.curve == pytest.approx(reached[:3])
+    assert cached(spark) == before
+    fitted = own.fit(
+        replace(data, give_up_above=(reached[0] * 2,)), scratch=scratch / "well", seed=1
+    )
+    assert fitted.info()["learning_curve"] == ended

@@ -225,3 +225,31 @@ def test_a_block_that_left_the_finite_numbers_with_the_last_rating_counts_as_div
 def test_the_learning_rate_decays_from_the_first_epoch_on() -> None:
     plan = a_plan(learning_rate=0.1, learning_rate_decay=0.5)
     assert [plan.rate(epoch) for epoch in (1, 2, 3)] == [0.1, 0.05, 0.025]
+
+
+@pytest.mark.parametrize(
+    ("rmse", "given_up"),
+    [
+        ((1.0, 0.95), False),
+        ((1.0, 0.95, 0.91), True),
+        ((1.0, 0.85, 1.2), False),  # the best so far counts
+        ((1.0, 0.95, 0.9), False),
+    ],
+)
+def test_a_fit_whose_best_so_far_is_above_the_limit_of_its_epoch_is_given_up(
+    rmse: tuple[float, ...], given_up: bool
+) -> None:
+    progress = curve(*rmse, give_up_above=(math.inf, math.inf, 0.9))
+    assert progress.given_up is progress.done is given_up
+
+
+def test_the_last_limit_holds_for_later_epochs() -> None:
+    assert not curve(1.0, 0.8, 0.79, give_up_above=(math.inf, 0.8)).given_up
+    assert curve(1.0, 0.9, 0.85, give_up_above=(math.inf, math.inf, 0.8)).given_up
+
+
+def test_a_fit_that_has_ended_is_not_given_up() -> None:
+    assert not curve(1.0, 0.99, 0.98, epochs=3, give_up_above=(0.5,)).given_up
+    assert curve(1.0, 0.999, 0.998, give_up_above=(math.inf, math.inf, 0.5)).stopped_early
+    assert not curve(1.0, 0.999, 0.998, give_up_above=(math.inf, math.inf, 0.5)).given_up
+    assert not curve(1.0, 0.99).given_up

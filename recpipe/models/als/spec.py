@@ -12,6 +12,7 @@ from recpipe.models.als.settings import (
     BlockAlsSettings,
     NmfSettings,
 )
+from recpipe.models.search import Choices, FloatRange, IntRange, SearchSpace
 from recpipe.models.spec import ModelSpec, load_factors
 
 if TYPE_CHECKING:
@@ -49,6 +50,24 @@ def _block_als_implicit(given: Sections) -> Model:
     return BlockAlsImplicit(given.of(BlockAlsImplicitSettings))
 
 
+_EXPLICIT = SearchSpace(
+    {
+        "rank": IntRange(4, 64, log=True),
+        "iterations": IntRange(5, 25),
+        "regularization": FloatRange(0.01, 0.5, log=True),
+    }
+)
+
+_IMPLICIT = SearchSpace(
+    {
+        "rank": IntRange(16, 192, log=True),
+        "iterations": IntRange(5, 25),
+        "regularization": FloatRange(0.005, 0.5, log=True),
+        "alpha": FloatRange(0.5, 50.0, log=True),
+        "confidence": Choices(("constant", "rating")),
+    }
+)
+
 SPECS = (
     ModelSpec(
         name="als_explicit",
@@ -56,12 +75,14 @@ SPECS = (
         build=_als_explicit,
         load=load_factors,
         predicts_ratings=True,
+        search=_EXPLICIT,
     ),
     ModelSpec(
         name="als_implicit",
         sections={"als": AlsSettings, "als_implicit": AlsImplicitSettings},
         build=_als_implicit,
         load=load_factors,
+        search=_IMPLICIT,
     ),
     ModelSpec(
         name="nmf",
@@ -69,6 +90,7 @@ SPECS = (
         build=_nmf,
         load=load_factors,
         predicts_ratings=True,
+        search=_EXPLICIT,
     ),
     ModelSpec(
         name="block_als",
@@ -76,11 +98,13 @@ SPECS = (
         build=_block_als,
         load=load_factors,
         predicts_ratings=True,
+        search=_EXPLICIT,
     ),
     ModelSpec(
         name="block_als_implicit",
         sections={"block_als_implicit": BlockAlsImplicitSettings},
         build=_block_als_implicit,
         load=load_factors,
+        search=_IMPLICIT,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recpipe.models.linear.settings import EaseSettings
+from recpipe.models.search import Choices, FloatRange, SearchSpace
 from recpipe.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -25,4 +26,17 @@ def _load_ease(folder: Folder, options: LoadOptions) -> FittedModel:
     return EaseModel.load(folder, options)
 
 
-SPECS = (ModelSpec(name="ease", sections={"ease": EaseSettings}, build=_ease, load=_load_ease),)
+SPECS = (
+    ModelSpec(
+        name="ease",
+        sections={"ease": EaseSettings},
+        build=_ease,
+        load=_load_ease,
+        search=SearchSpace(
+            {
+                "regularization": FloatRange(10.0, 5000.0, log=True),
+                "values": Choices(("likings", "ratings")),
+            }
+        ),
+    ),
+)

@@ -54,6 +54,7 @@ class Plan:
         offset: predicted before biases and factors (and before the sigmoid, if there is one).
         low: lowest prediction of a bounded output.
         span: highest less lowest prediction of a bounded output; 0: not bounded.
+        give_up_above: of `TrainingData`, in units of learning.
     """
 
     grid: Grid
@@ -75,6 +76,7 @@ class Plan:
     offset: float
     low: float = 0.0
     span: float = 0.0
+    give_up_above: tuple[float, ...] = ()
 
     def rate(self, epoch: int) -> float:
         """The step of an epoch, counted from 1."""
@@ -210,9 +212,18 @@ class FitProgress:
         return 0 < self.plan.patience <= self._waited and len(self.curve) < self.plan.epochs
 
     @property
+    def given_up(self) -> bool:
+        """Whether the fit is behind `Plan.give_up_above` with epochs left that it would run."""
+        limits, epochs = self.plan.give_up_above, len(self.curve)
+        lowest = self.curve[self.best - 1].validation_rmse if self.best else None
+        if not limits or lowest is None or epochs == self.plan.epochs or self.stopped_early:
+            return False
+        return lowest > limits[min(epochs, len(limits)) - 1]
+
+    @property
     def done(self) -> bool:
         ended = len(self.curve) == self.plan.epochs
-        return bool(self.curve) and (ended or self.diverged or self.stopped_early)
+        return bool(self.curve) and (ended or self.diverged or self.stopped_early or self.given_up)
 
     def check(self) -> None:
         """Raise FitError if the fit has diverged."""

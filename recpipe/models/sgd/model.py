@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recpipe.distributed import PeerLostError, obstacle
-from recpipe.errors import MissingError, nothing_to_fit
+from recpipe.errors import GivenUpError, MissingError, nothing_to_fit
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
 from recpipe.models.sgd.grid import Grid, number_of_blocks
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recpipe.models.data import TrainingData
+    from recpipe.models.sgd.algorithm import FitProgress
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.models.sgd.settings import SgdSettings
@@ -58,6 +59,7 @@ class Sgd:
 
         Raises:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
+            GivenUpError: if it falls behind `data.give_up_above`.
             MissingError: if `sgd.blocks` makes blocks that are larger than a task can hold, or the
                 ring was asked for and cannot run here.
             PeerLostError: if the ring was asked for and its tasks do not reach each other.
@@ -65,7 +67,8 @@ class Sgd:
         units = Units.of(data.scale)
         packed = self._pack(data.ratings, data.validation, units)
         try:
-            plan = self._plan(packed, seed=seed)
+            limits = tuple(limit / units.size for limit in data.give_up_above)
+            plan = self._plan(packed, seed=seed, give_up_above=limits)
             check_memory(packed.cells.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
@@ -86,9 +89,11 @@ class Sgd:
         scratch: Folder,
     ) -> FactorModel:
         progress = trained.progress
+        units = Units.of(data.scale)
+        if progress.given_up:
+            raise _given_up(progress, units)
         best = progress.curve[progress.best - 1]
         log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
-        units = Units.of(data.scale)
         # With a sigmoid what comes out is on the scale of the ratings already.
         size = 1.0 if plan.span else units.size
         users, items = factors_by_id(packed, trained.factors, rank=plan.rank, size=size)
@@ -170,7 +175,7 @@ class Sgd:
             items, users = placed(chunks, grid, ratings=ratings)
             return pack(chunks, validation, grid=grid, items=items, users=users, units=units)
 
-    def _plan(self, packed: Packed, *, seed: int) -> Plan:
+    def _plan(self, packed: Packed, *, seed: int, give_up_above: tuple[float, ...] = ()) -> Plan:
         own = self.settings
         low = span = 0.0
         offset = packed.mean
@@ -198,7 +203,19 @@ class Sgd:
             offset=offset,
             low=low,
             span=span,
+            give_up_above=give_up_above,
         )
+
+
+def _given_up(progress: FitProgress, units: Units) -> GivenUpError:
+    curve = tuple(point["validation_rmse"] for point in progress.report(size=units.size))
+    limits = progress.plan.give_up_above
+    limit = limits[min(len(curve), len(limits)) - 1] * units.size
+    return GivenUpError(
+        f"sgd: given up after epoch {len(curve)}: its best RMSE on validation is"
+        f" {min(curve):.4f}, above {limit:.4f}",
+        curve=curve,
+    )
 
 
 __all__ = ["Sgd"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recpipe.models.search import Choices, FloatRange, IntRange, SearchSpace
 from recpipe.models.sgd.settings import SgdSettings
 from recpipe.models.spec import ModelSpec, load_factors
 
@@ -35,5 +36,16 @@ SPECS = (
         load=load_factors,
         predicts_ratings=True,
         representative_fold=_middle_by_epochs,
+        # Not the epochs: `patience` finds them in each trial.
+        search=SearchSpace(
+            {
+                "rank": IntRange(8, 128, log=True),
+                "learning_rate": FloatRange(0.005, 0.1, log=True),
+                "learning_rate_decay": FloatRange(0.85, 1.0),
+                "regularization": FloatRange(0.005, 0.3, log=True),
+                "bias_regularization": FloatRange(0.005, 0.3, log=True),
+                "bounded": Choices((False, True)),
+            }
+        ),
     ),
 )
