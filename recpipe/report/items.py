@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,8 +82,8 @@ def item_map(found: ItemVectors) -> Figure | None:
         f" their first genre: {', '.join(order)}."
     )
     wide, narrow = (
-        plots.item_map(points, order, key=f"items-{name}", alt=said, phone=name == "narrow")
-        for name in ("wide", "narrow")
+        partial(plots.item_map, points, order, key=key, alt=said, phone=phone)
+        for key, phone in (("items-wide", False), ("items-narrow", True))
     )
     rows = [
         (item.name, [", ".join(item.genres), whole(item.ratings), f"{x:.2f}", f"{y:.2f}"])
@@ -99,7 +100,7 @@ def item_map(found: ItemVectors) -> Figure | None:
             f" {found.vectors.shape[1]} factors differ by: near in the plane need not be near in"
             " all of them."
         ),
-        narrow=narrow,
+        draw_narrow=narrow,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from recpipe.report.figures import Figure
@@ -58,7 +59,7 @@ def learning_curve(model: str, curves: Sequence[Sequence[Mapping[str, Any]]]) ->
     return Figure(
         key,
         f"How {model} learned",
-        lines.learning(found, key=key, alt=said),
+        partial(lines.learning, found, key=key, alt=said),
         plain(
             [f"{curve.name}, fold {i}" if len(curves) > 1 else curve.name
              for i, curve in _numbered(found)],

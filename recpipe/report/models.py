@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from recpipe.evaluation.metrics import METRICS, label_of
@@ -76,7 +77,9 @@ def compared(scores: Scores, name: str, *, chosen: str) -> Iterator[Figure]:
         yield Figure(
             key,
             f"{label} on {part}",
-            dots(ordered, label=label, bounds=bounds, key=key, alt=f"{said} {in_words(best)}."),
+            partial(
+                dots, ordered, label=label, bounds=bounds, key=key, alt=f"{said} {in_words(best)}."
+            ),
             plain([label, "95 % interval"], [(e.name, _value_and_ends(e)) for e in ordered]),
         )
 
@@ -108,7 +111,7 @@ def at_lengths(scores: Scores, split: str, *, chosen: str) -> Iterator[Figure]:
         yield Figure(
             key,
             f"{label} at k, {split}",
-            lines.at_lengths(shown, key=key, alt=_alt(shown, label, split)),
+            partial(lines.at_lengths, shown, key=key, alt=_alt(shown, label, split)),
             _by_length(shown),
         )
     precision = found["precision"]
@@ -125,7 +128,7 @@ def at_lengths(scores: Scores, split: str, *, chosen: str) -> Iterator[Figure]:
         yield Figure(
             key,
             f"Precision and recall, {split}",
-            lines.precision_and_recall(both, recall, key=key, alt=alt),
+            partial(lines.precision_and_recall, both, recall, key=key, alt=alt),
             plain(
                 ["precision", "recall"],
                 [
