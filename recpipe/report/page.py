@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recpipe.evaluation.metrics import label_of
 from recpipe.report import numbers
+from recpipe.report.data import data_figures, data_table, tag_table
 from recpipe.report.differences import Differences
 from recpipe.report.items import NEIGHBOURS_AMONG, item_map, neighbours
 from recpipe.report.learning import learning_curves
@@ -47,6 +48,7 @@ def render(
     *,
     metrics: Mapping[str, Any],
     people: Sequence[Profile],
+    data: Mapping[str, Any] | None = None,
     items: ItemVectors | None = None,
 ) -> str:
     """The page as one HTML file: no script, no outside resource, everything escaped.
@@ -58,6 +60,7 @@ def render(
         manifest: of the run.
         metrics: metrics.json; empty where nothing was evaluated.
         people: persons with their history and list, such as three.
+        data: data.json, what the ratings look like; None where it is not there.
         items: what a model knows of items; None where none has vectors.
     """
     scores = Scores(metrics.get("rows") or (), order=section(manifest, "models"))
@@ -70,6 +73,9 @@ def render(
         **_of_models(manifest, metrics, scores, pairs),
         "learned": list(learning_curves(manifest)),
         "input": section(manifest, "input"),
+        "data_table": data_table(data),
+        "data_figures": list(data_figures(data)),
+        "tags": tag_table(data),
         "splits": splits_of(manifest),
         "cutoffs": section(manifest, "split", "cutoffs"),
         "people": [(person, _liked(person, lowest)) for person in people],

@@ -137,6 +137,16 @@ def _latest_before_test(source: DataFrame | Stored, settings: Split) -> Assignme
     )
 
 
+def first_of_test(ratings: DataFrame, settings: Split) -> datetime:
+    """The instant at which test would begin under global_time, without anything being split.
+
+    Raises:
+        InputError: if there are no ratings.
+    """
+    _, boundary = _boundaries(settings.fractions)
+    return _utc(settings.test_from or _test_from(ratings, boundary))
+
+
 def _test_from(ratings: DataFrame, boundary: Fraction) -> datetime:
     """The instant of the row at the boundary.
 

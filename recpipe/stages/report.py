@@ -10,6 +10,7 @@ from recpipe import publish as publishing
 from recpipe import report as reporting
 from recpipe.runtime.parallel import run_all
 from recpipe.stages.context import Context, table
+from recpipe.stages.description import DATA, data_of
 from recpipe.stages.known_items import known_items
 
 if TYPE_CHECKING:
@@ -24,10 +25,17 @@ def report(context: Context, run: Run) -> str:
     """A page that a person opens; returns where it is. Belongs to finished runs as well."""
     with context.progress.stage("report"):
         metrics = run.folder.read_json("metrics.json") if run.folder.exists("metrics.json") else {}
-        work: list[Callable[[], Any]] = [partial(_people, context, run)]
-        work.append(partial(known_items, context, run))
-        people, items = run_all(work) if _keeps_tables(context, run) else ([], None)
-        page = reporting.render(run.manifest, metrics=metrics, people=people, items=items)
+        if _keeps_tables(context, run):
+            work: list[Callable[[], Any]] = [
+                partial(look, context, run) for look in (_people, data_of, known_items)
+            ]
+            people, data, items = run_all(work)
+        else:
+            people, items = [], None
+            data = run.folder.read_json(DATA) if run.folder.exists(DATA) else None
+        page = reporting.render(
+            run.manifest, metrics=metrics, people=people, data=data, items=items
+        )
         run.folder.write_text("report.html", page)
     return run.folder.path("report.html")
 
