@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recpipe import __version__
-from recpipe.cli import clusters, description, inspection, stages
+from recpipe.cli import clusters, comparison, description, inspection, stages
 from recpipe.errors import MissingError, RecpipeError, UsageError
 from recpipe.runtime import signals
 
@@ -39,7 +39,7 @@ def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-_MODULES = (stages, description, inspection, clusters)
+_MODULES = (stages, description, comparison, inspection, clusters)
 for _command in (command for module in _MODULES for command in module.COMMANDS):
     cli.add_command(_command)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recpipe.publish import Profile, Rated, Recommended
+    from recpipe.report import Comparison
     from recpipe.report.tables import Table as Grid
 
 
@@ -90,6 +91,16 @@ def description_tables(data: Mapping[str, Any]) -> Iterator[Table | Text]:
     tags = tag_table(data)
     if tags is not None:
         yield _table("The most used tags", tags, bars=True)
+
+
+def comparison_tables(found: Comparison) -> Iterator[Table | Text]:
+    """How two runs compare: in a sentence, and their chosen models by every metric."""
+    from recpipe.report.compare import said_of, side_by_side
+
+    yield Text(said_of(found), style="bold")
+    table = side_by_side(found)
+    if table is not None:
+        yield _table("The chosen models on test", table)
 
 
 _LONG = frozenset({"over-time", "popularity", "genre-shares"})
