@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from recpipe import __version__
-from recpipe.cli import backtest, clusters, inspection, stages, tuning
+from recpipe.cli import (
+    backtest,
+    clusters,
+    comparison,
+    description,
+    inspection,
+    stages,
+    tuning,
+)
 from recpipe.errors import MissingError, RecpipeError, UsageError
 from recpipe.runtime import signals
 
@@ -39,13 +47,8 @@ def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-for _command in (
-    *stages.COMMANDS,
-    *backtest.COMMANDS,
-    *tuning.COMMANDS,
-    *inspection.COMMANDS,
-    *clusters.COMMANDS,
-):
+_MODULES = (stages, backtest, tuning, description, comparison, inspection, clusters)
+for _command in (command for module in _MODULES for command in module.COMMANDS):
     cli.add_command(_command)
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recpipe.publish import Profile, Rated, Recommended
+    from recpipe.report import Comparison
+    from recpipe.report.tables import Table as Grid
     from recpipe.tuning.tuned import Tuned
 
 
@@ -129,6 +131,84 @@ def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
     for place in profile.recommendations:
         table.add_row(str(place.rank), _title(place), f"{place.score:.3f}", place.source)
     yield table
+
+
+def description_tables(data: Mapping[str, Any]) -> Iterator[Table | Text]:
+    """What the ratings look like: in numbers, how they are spread, genres, tags, what was refused.
+
+    Args:
+        data: what data.json has.
+    """
+    from recpipe.report.data import data_figures, data_table, tag_table
+
+    overview = data_table(data)
+    if overview is not None:
+        yield _table("The ratings in numbers", overview)
+    refused = data.get("refused") or {}
+    if refused:
+        yield Text(_rows_of_the_source(refused))
+    for figure in data_figures(data):
+        if figure.key not in _LONG:
+            yield _table(figure.title, figure.table, bars=True)
+    tags = tag_table(data)
+    if tags is not None:
+        yield _table("The most used tags", tags, bars=True)
+
+
+def comparison_tables(found: Comparison) -> Iterator[Table | Text]:
+    """How two runs compare: in a sentence, and their chosen models by every metric."""
+    from recpipe.report.compare import said_of, side_by_side
+
+    yield Text(said_of(found), style="bold")
+    table = side_by_side(found)
+    if table is not None:
+        yield _table("The chosen models on test", table)
+
+
+_LONG = frozenset({"over-time", "popularity", "genre-shares"})
+"""Figures whose tables have more lines than a screen."""
+
+_BAR = 40
+
+
+def _table(title: str, found: Grid, *, bars: bool = False) -> Table:
+    """A table of the page on the console.
+
+    Args:
+        title: of it.
+        found: the table.
+        bars: whether the first numbers are shown as bars as well.
+    """
+    table = Table(escape(found.head), title=title, title_justify="left")
+    for name in found.columns:
+        table.add_column(escape(name), justify="left" if found.words else "right")
+    numbers = [_number(cells[0].text) for _, cells in found.rows] if bars else []
+    if bars:
+        table.add_column("")
+    for place, (name, cells) in enumerate(found.rows):
+        texts = [escape(cell.text) for cell in cells]
+        if bars:
+            texts.append("█" * round(_BAR * numbers[place] / max(*numbers, 1)))
+        table.add_row(escape(name), *texts)
+    return table
+
+
+def _number(text: str) -> int:
+    digits = text.replace(",", "")
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _rows_of_the_source(refused: Mapping[str, Any]) -> str:
+    parts = [f"{refused.get(name, 0):,} {name}" for name in ("kept", "rejected", "superseded")]
+    parts += [
+        f"{refused[name]:,} {said}"
+        for name, said in (("unrated", "seen and not rated"), ("later", "later than the run date"))
+        if refused.get(name)
+    ]
+    why = ", ".join(f"{reason} {rows:,}" for reason, rows in (refused.get("reasons") or {}).items())
+    return f"{refused.get('rows', 0):,} rows of the source = {' + '.join(parts)}" + (
+        f"; rejected: {why}" if why else ""
+    )
 
 
 def _title(row: Rated | Recommended) -> str:

@@ -1,5 +1,15 @@
-"""The page about a run that a person opens: one file, verdict first."""
+"""The pages that a person opens: one file each, verdict first."""
 
+from recpipe.report.compare import Comparison, RunRecord, render_comparison
+from recpipe.report.items import NEIGHBOURS_AMONG, Item, ItemVectors
 from recpipe.report.page import render
 
-__all__ = ["render"]
+__all__ = [
+    "NEIGHBOURS_AMONG",
+    "Comparison",
+    "Item",
+    "ItemVectors",
+    "RunRecord",
+    "render",
+    "render_comparison",
+]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 NONE = "–"  # noqa: RUF001 - the dash of a table's empty cell
 
-_FEW, _MINUTE = 10, 60
+_FEW, _MINUTE, _KILO = 10, 60, 1000
 
 
 def is_number(value: object) -> bool:
@@ -51,3 +51,14 @@ def instant(text: object) -> str:
         return str(text)
     zone = " UTC" if at.tzinfo is None or not at.utcoffset() else at.strftime(" %z")
     return at.strftime("%Y-%m-%d %H:%M:%S") + zone
+
+
+def size(value: float | None) -> str:
+    """Bytes as `2.5 MB`; a dash for what is no number."""
+    if value is None or not is_number(value):
+        return NONE
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < _KILO:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= _KILO
+    return f"{value:.1f} TB"

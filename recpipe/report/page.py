@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
+import json
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined, Template
-
-from recpipe.feedback import Scale, liked_from
+from recpipe.evaluation.metrics import label_of
 from recpipe.report import numbers
-from recpipe.report.curve import learning_curve
-from recpipe.report.scores import Scores, Table, lists_of, ratings_of
+from recpipe.report.data import data_figures, data_table, tag_table
+from recpipe.report.differences import Differences
+from recpipe.report.items import NEIGHBOURS_AMONG, item_map, neighbours
+from recpipe.report.learning import learning_curves
+from recpipe.report.manifest import fits_of, flat, liked_from_of, section, splits_of
+from recpipe.report.models import at_lengths, compared
+from recpipe.report.rendering import chapters, page
+from recpipe.report.scores import Scores, lists_of, ratings_of
 from recpipe.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from recpipe.publish import Profile, Rated
+    from recpipe.report.items import ItemVectors
+    from recpipe.report.tables import Table
+
+_CHAPTERS = (
+    ("models", "How good the models are"),
+    ("lengths", "At each length of lists"),
+    ("learning", "How models learned"),
+    # A backtest and subgroups come here: a template and a line each.
+    ("data", "The data"),
+    ("people", "What people get"),
+    ("items", "What the model knows of items"),
+    ("output", "What came out"),
+    ("timings", "How long it took"),
+    ("origin", "How to get it again"),
+)
+"""The chapters of a page in their order, by template and heading; one that is empty is left out."""
 
 _PARTS = ("test", "validation")
-_USUAL_K = 10
+_USUAL_METRIC, _USUAL_K = "ndcg", 10
 _HISTORY = 10
 
 
 def render(
-    manifest: Mapping[str, Any], *, metrics: Mapping[str, Any], people: Sequence[Profile]
+    manifest: Mapping[str, Any],
+    *,
+    metrics: Mapping[str, Any],
+    people: Sequence[Profile],
+    data: Mapping[str, Any] | None = None,
+    items: ItemVectors | None = None,
 ) -> str:
     """The page as one HTML file: no script, no outside resource, everything escaped.
 
@@ -36,97 +60,105 @@ def render(
         manifest: of the run.
         metrics: metrics.json; empty where nothing was evaluated.
         people: persons with their history and list, such as three.
+        data: data.json, what the ratings look like; None where it is not there.
+        items: what a model knows of items; None where none has vectors.
     """
-    scores = Scores(metrics.get("rows") or (), order=_section(manifest, "models"))
+    scores = Scores(metrics.get("rows") or (), order=section(manifest, "models"))
+    pairs = Differences(metrics.get("differences") or ())
+    lowest = liked_from_of(manifest)
+    context = {
+        "run": manifest,
+        "title": _title(manifest),
+        "verdict": verdict(manifest, scores, pairs),
+        **_of_models(manifest, metrics, scores, pairs),
+        "learned": list(learning_curves(manifest)),
+        "input": section(manifest, "input"),
+        "data_table": data_table(data),
+        "data_figures": list(data_figures(data)),
+        "tags": tag_table(data),
+        "splits": splits_of(manifest),
+        "cutoffs": section(manifest, "split", "cutoffs"),
+        "people": [(person, _liked(person, lowest)) for person in people],
+        "liked_from": lowest,
+        "map": None if items is None else item_map(items),
+        "neighbours": None if items is None else neighbours(items),
+        "neighbours_among": 0 if items is None else min(NEIGHBOURS_AMONG, len(items.items)),
+        "models": list(fits_of(manifest)),
+        "settings": list(flat(section(manifest, "settings"))),
+        "timings": section(manifest, "timings"),
+        "versions": section(manifest, "versions"),
+        "output": section(manifest, "output"),
+        "gates": manifest.get("gates") or [],
+        "manifest": json.dumps(manifest, indent=1, ensure_ascii=False, default=str),
+    }
+    return page("page.html", context, chapters(_CHAPTERS, context))
+
+
+def _title(manifest: Mapping[str, Any]) -> str:
+    day = manifest.get("run_date")
+    return f"recpipe run {manifest.get('run_id', '')}" + (f" for {day}" if day else "")
+
+
+def _of_models(
+    manifest: Mapping[str, Any], metrics: Mapping[str, Any], scores: Scores, pairs: Differences
+) -> dict[str, Any]:
+    """How the models compare."""
     k = _shown_k(manifest, scores)
-    lowest = _liked_from(manifest)
-    return _template().render(
-        run=manifest,
-        verdict=verdict(manifest, scores),
-        tables=_tables(
-            scores,
-            [
-                (f"Top {k}", lists_of(k)),
-                (f"Top {k}, beyond accuracy", lists_of(k, beyond_accuracy=True)),
-                ("Predicted ratings", ratings_of()),
-            ],
-        ),
-        other_tables=[
-            (
-                f"Lists of {other}",
-                _tables(
-                    scores,
-                    [
-                        (f"Top {other}", lists_of(other)),
-                        (f"Top {other}, beyond accuracy", lists_of(other, beyond_accuracy=True)),
-                    ],
-                ),
-            )
+    metric = _metric(manifest, k)
+    chosen = str(section(manifest, "chosen").get("model") or "")
+    tests = [part for part in _PARTS if scores.users(part) is not None]
+    every_pair = [(part, pairs.of_all(part, scores.models)) for part in _PARTS]
+    return {
+        "chosen": chosen,
+        "metric": label_of(metric),
+        "compared": list(compared(scores, metric, chosen=chosen)),
+        "against": pairs.seen_from(chosen, scores.models),
+        "pairs": [(part, table) for part, table in every_pair if table],
+        "lengths": list(at_lengths(scores, tests[0], chosen=chosen)) if tests else [],
+        "tables": _tables(scores, [*_of_lists(k), ("Predicted ratings", ratings_of())]),
+        "other_tables": [
+            (f"Lists of {other}", _tables(scores, _of_lists(other)))
             for other in scores.ks
             if other != k
         ],
-        definitions=metrics.get("definitions") or {},
-        curves=list(_curves(manifest)),
-        input=_section(manifest, "input"),
-        splits=_splits(manifest),
-        cutoffs=_section(_section(manifest, "split"), "cutoffs"),
-        models=list(_models(manifest)),
-        people=[(person, _liked(person, lowest)) for person in people],
-        liked_from=lowest,
-        settings=list(_flat(_section(manifest, "settings"))),
-        timings=_section(manifest, "timings"),
-        versions=_section(manifest, "versions"),
-        output=_section(manifest, "output"),
-        gates=manifest.get("gates") or [],
-    )
+        "definitions": metrics.get("definitions") or {},
+    }
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters.update(
-        whole=numbers.whole,
-        decimal=numbers.decimal,
-        seconds=numbers.seconds,
-        instant=numbers.instant,
-    )
-    # As text rather than by a loader of paths: the package may lie in a zip on a cluster.
-    page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(page)
-
-
-def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of the manifest; empty where it is missing or no object."""
-    found = tree.get(name)
-    return found if isinstance(found, dict) else {}
+def _metric(manifest: Mapping[str, Any], k: int | None) -> str:
+    """What the choice was made by, else what models are usually compared by."""
+    metric = str(section(manifest, "chosen").get("metric") or "")
+    return metric or f"{_USUAL_METRIC}@{k or _USUAL_K}"
 
 
 def _shown_k(manifest: Mapping[str, Any], scores: Scores) -> int | None:
     """The length of lists that the choice was made by, else 10, else the first."""
-    _, _, k = str(_section(manifest, "chosen").get("metric", "")).partition("@")
+    _, _, k = str(section(manifest, "chosen").get("metric", "")).partition("@")
     wanted = int(k) if k.isdecimal() else _USUAL_K
     return wanted if wanted in scores.ks else next(iter(scores.ks), None)
+
+
+def _of_lists(k: int | None) -> list[tuple[str, list[str]]]:
+    """The tables of lists of one length: title and metrics."""
+    return [
+        (f"Top {k}", lists_of(k)),
+        (f"Top {k}, beyond accuracy", lists_of(k, beyond_accuracy=True)),
+    ]
 
 
 def _tables(
     scores: Scores, wanted: Sequence[tuple[str, Sequence[str]]]
 ) -> list[tuple[str, list[tuple[str, Table]]]]:
     """By part, the tables there are, each with its title."""
-    found = [
-        (part, [(title, table) for title, names in wanted if (table := scores.table(part, names))])
-        for part in _PARTS
-    ]
-    return [(part.capitalize(), tables) for part, tables in found if tables]
+    return [(part, tables) for part in _PARTS if (tables := list(_titled(scores, part, wanted)))]
 
 
-def _liked_from(manifest: Mapping[str, Any]) -> float | None:
-    """The lowest rating that counts as liked; None where every row does, or nobody knows."""
-    evaluate = _section(_section(manifest, "settings"), "evaluate")
-    setting: Any = evaluate.get("relevance_threshold")
-    scale = _section(manifest, "input").get("rating_scale")
-    if setting == "auto" or numbers.is_number(setting):
-        return liked_from(setting, Scale.model_validate(scale) if scale else None)
-    return None
+def _titled(
+    scores: Scores, part: str, wanted: Sequence[tuple[str, Sequence[str]]]
+) -> Iterator[tuple[str, Table]]:
+    for title, names in wanted:
+        if (table := scores.table(part, names)) is not None:
+            yield title, table
 
 
 def _liked(person: Profile, lowest: float | None) -> list[Rated]:
@@ -137,51 +169,8 @@ def _liked(person: Profile, lowest: float | None) -> list[Rated]:
         lowest: the lowest rating that counts as liked; None where that is not known.
     """
     best = person.best[:_HISTORY]
-    return [rated for rated in best if lowest is None or (rated.rating or 0) >= lowest]
-
-
-def _splits(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The counts of each fold; without folds one entry, that of the run."""
-    found = _section(manifest, "split").get("parts")
-    return [fold for fold in found if fold.get("parts")] if isinstance(found, list) else []
-
-
-def _folds(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [fold for fold in model.get("folds") or () if isinstance(fold, dict)]
-
-
-def _curves(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, model in _section(manifest, "models").items():
-        curves = [_section(fold, "info").get("learning_curve") or [] for fold in _folds(model)]
-        if (drawn := learning_curve(curves)) is not None:
-            yield name, drawn
-
-
-def _models(manifest: Mapping[str, Any]) -> Iterator[tuple[str, float | None, str]]:
-    """Name, seconds of the fits and the plain numbers that the model told of itself."""
-    for name, model in _section(manifest, "models").items():
-        folds = _folds(model)
-        taken = [fold["seconds"] for fold in folds if numbers.is_number(fold.get("seconds"))]
-        info = _section(folds[0], "info") if folds else {}
-        plain = {key: value for key, value in info.items() if not isinstance(value, dict | list)}
-        said = ", ".join(f"{key.replace('_', ' ')} {_short(v)}" for key, v in plain.items())
-        yield name, sum(taken) if taken else None, said
-
-
-def _short(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}" if numbers.is_number(value) else numbers.NONE
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """`section.key` and value, in the order of the settings."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple):
-            yield prefix + key, ", ".join(map(str, value))
-        else:
-            yield prefix + key, "" if value is None else str(value)
+    return [
+        rated
+        for rated in best
+        if lowest is None or (numbers.is_number(rated.rating) and (rated.rating or 0) >= lowest)
+    ]

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recpipe.evaluation.metrics import EXPOSURE, METRICS, RANKING, RATING, label_of
 from recpipe.evaluation.rows import COMMON
 from recpipe.report.numbers import decimal, is_number, whole
+from recpipe.report.tables import Cell, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value as text, and whether it is the best of its column."""
-
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Models against metrics on one part of the split.
-
-    Args:
-        columns: the labels of the metrics, without the length of lists.
-        rows: model and cells, in the order of the models.
-        notes: sentences on what the numbers rest on.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
-    notes: Sequence[str]
 
 
 def ratings_of(*, summary: bool = False) -> list[str]:

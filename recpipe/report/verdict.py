@@ -11,6 +11,7 @@ from recpipe.report.numbers import NONE, decimal, percent, whole
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from recpipe.report.differences import Differences
     from recpipe.report.scores import Scores
 
 _POPULARITY = "popularity"
@@ -26,15 +27,17 @@ class Verdict:
         headline: one sentence.
         sentences: what it rests on.
         warnings: what to know before trusting it.
+        checks: what the checks before publishing said.
     """
 
     tone: Literal["good", "warned", "bad", "open"]
     headline: str
     sentences: Sequence[str]
-    warnings: Sequence[str]
+    warnings: Sequence[str] = ()
+    checks: Sequence[str] = ()
 
 
-def verdict(manifest: Mapping[str, Any], scores: Scores) -> Verdict:
+def verdict(manifest: Mapping[str, Any], scores: Scores, pairs: Differences) -> Verdict:
     """The verdict on a run, as far as it came."""
     status = manifest.get("status")
     warnings = list(_warnings(manifest))
@@ -45,7 +48,8 @@ def verdict(manifest: Mapping[str, Any], scores: Scores) -> Verdict:
         tone, headline = "warned" if warnings else "good", _published(manifest)
     else:
         tone, headline = "open", f"Not finished: {manifest.get('stage') or 'nothing'} came last."
-    return Verdict(tone, headline, list(_grounds(manifest, scores)), warnings)
+    grounds = list(_grounds(manifest, scores, pairs))
+    return Verdict(tone, headline, grounds, warnings, list(_checks(manifest)))
 
 
 def _ended_early(manifest: Mapping[str, Any]) -> str:
@@ -66,7 +70,7 @@ def _published(manifest: Mapping[str, Any]) -> str:
     return f"Published: the lists of {source} for {whole(output['users'])} users."
 
 
-def _grounds(manifest: Mapping[str, Any], scores: Scores) -> Iterator[str]:
+def _grounds(manifest: Mapping[str, Any], scores: Scores, pairs: Differences) -> Iterator[str]:
     chosen = manifest.get("chosen") or {}
     model, metric = chosen.get("model"), chosen.get("metric")
     if not (model and metric):
@@ -82,18 +86,25 @@ def _grounds(manifest: Mapping[str, Any], scores: Scores) -> Iterator[str]:
             f"On test, which no choice has seen, {model} reaches {label_of(metric)}"
             f" {decimal(on_test)} ({surely}{whole(users)} users)."
         )
-        yield from _against_popularity(model, metric, scores, "test")
+        yield from _against_popularity(model, metric, scores, pairs)
 
 
-def _against_popularity(model: str, metric: str, scores: Scores, split: str) -> Iterator[str]:
-    mine, theirs = (scores.value(m, metric, split) for m in (model, _POPULARITY))
+def _against_popularity(
+    model: str, metric: str, scores: Scores, pairs: Differences
+) -> Iterator[str]:
+    """On test, whether the model is better than the lists that everybody could get."""
+    mine, theirs = (scores.value(m, metric, "test") for m in (model, _POPULARITY))
     if model == _POPULARITY or mine is None or theirs is None or _lower_is_better(metric):
         return
-    side = "more" if mine >= theirs else "less"
     share = percent(mine - theirs, theirs)
     part = "" if share == NONE else f", {share}"
+    difference = pairs.of(model, _POPULARITY, "test")
+    if difference is not None:
+        yield f"Beside popularity ({decimal(theirs)}{part}): {difference}."
+        return
+    side = "more" if mine >= theirs else "less"
     yield (
-        f"That is {decimal(abs(mine - theirs))} {side} than popularity on {split}"
+        f"That is {decimal(abs(mine - theirs))} {side} than popularity on test"
         f" ({decimal(theirs)}{part})."
     )
 
@@ -115,3 +126,9 @@ def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
     for gate in manifest.get("gates") or ():
         if gate.get("verdict") == "refused":
             yield f"the gate '{gate.get('gate')}' refused: {gate.get('detail')}"
+
+
+def _checks(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for gate in manifest.get("gates") or ():
+        if gate.get("verdict") == "passed":
+            yield f"Check passed, {gate.get('gate')}: {gate.get('detail')}"

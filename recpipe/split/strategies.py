@@ -132,9 +132,7 @@ def _global_time(ratings: DataFrame, settings: Split) -> Assignment:
 
 def _latest_before_test(source: DataFrame | Stored, settings: Split) -> Assignment:
     """Test from one instant on; before it the latest share of each user's ratings is validation."""
-    _, boundary = _boundaries(settings.fractions)
-    test_from = settings.test_from or _test_from(frame_of(source), boundary)
-    test_from = utc(test_from)
+    test_from = first_of_test(frame_of(source), settings)
     part = F.when(F.col("rated_at") >= _literal(test_from), TEST)
     part = part.when(_held_out(0), VALIDATION).otherwise(F.lit(TRAIN))
     return _cut_by_user(
@@ -144,6 +142,16 @@ def _latest_before_test(source: DataFrame | Stored, settings: Split) -> Assignme
         cuts=1,
         until=test_from,
     )
+
+
+def first_of_test(ratings: DataFrame, settings: Split) -> datetime:
+    """The instant at which test would begin under global_time, without anything being split.
+
+    Raises:
+        InputError: if there are no ratings.
+    """
+    _, boundary = _boundaries(settings.fractions)
+    return utc(settings.test_from or _test_from(ratings, boundary))
 
 
 def _test_from(ratings: DataFrame, boundary: Fraction) -> datetime:

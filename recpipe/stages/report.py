@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from recpipe import publish as publishing
 from recpipe import report as reporting
+from recpipe.runtime.parallel import run_all
 from recpipe.stages.context import Context, table
+from recpipe.stages.description import DATA, data_of
+from recpipe.stages.known_items import known_items
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recpipe.storage import Run
 
 logger = logging.getLogger(__name__)
@@ -19,20 +25,39 @@ def report(context: Context, run: Run) -> str:
     """A page that a person opens; returns where it is. Belongs to finished runs as well."""
     with context.progress.stage("report"):
         metrics = run.folder.read_json("metrics.json") if run.folder.exists("metrics.json") else {}
-        page = reporting.render(run.manifest, metrics=metrics, people=_people(context, run))
+        if _keeps_tables(context, run):
+            work: list[Callable[[], Any]] = [
+                partial(look, context, run) for look in (_people, data_of, known_items)
+            ]
+            people, data, items = run_all(work)
+        else:
+            people, items = [], None
+            data = run.folder.read_json(DATA) if run.folder.exists(DATA) else None
+        page = reporting.render(
+            run.manifest, metrics=metrics, people=people, data=data, items=items
+        )
         run.folder.write_text("report.html", page)
     return run.folder.path("report.html")
+
+
+def _keeps_tables(context: Context, run: Run) -> bool:
+    """Whether the tables that the run is pinned to are still there; said in the log where not."""
+    versions = run.manifest.get("tables") or {}
+    kept = context.tables.exist() and all(
+        context.tables.keeps(name, version=version) for name, version in versions.items()
+    )
+    if not kept:
+        logger.warning(
+            "the page shows no lists of people and no items: later ingests have replaced the"
+            " ratings of run %s",
+            run.id,
+        )
+    return kept
 
 
 def _people(context: Context, run: Run) -> list[publishing.Profile]:
     """Three people of few, middling and many ratings, with what the run recommends to them."""
     if "recommended" not in run.manifest:
-        return []
-    if not context.tables.keeps("ratings", version=run.manifest["tables"]["ratings"]):
-        logger.warning(
-            "the page shows no lists of people: later ingests have replaced the ratings of run %s",
-            run.id,
-        )
         return []
     ratings = table(context, run, "ratings")
     titled = "movies" in run.manifest["tables"]

@@ -35,7 +35,7 @@ def test_the_code_is_packed_with_its_data_and_nothing_compiled(tmp_path: Path) -
     names = zipfile.ZipFile(code).namelist()
     assert {
         "recpipe/__init__.py", "recpipe/py.typed", "recpipe/cli/__init__.py",
-        "recpipe/report/page.html", "recpipe/runtime/spark-defaults.conf",
+        "recpipe/report/templates/page.html", "recpipe/runtime/spark-defaults.conf",
     } <= set(names)  # fmt: skip
     assert not [name for name in names if "__pycache__" in name]
     # Packed again, the file stays as it was: kernels compiled from it stay valid.

@@ -1,0 +1,77 @@
+"""The command that puts two runs beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from recpipe.cli.options import format_at, logging_options
+
+if TYPE_CHECKING:
+    from recpipe.report import Comparison
+
+
+@click.command()
+@click.argument("one", metavar="RUN")
+@click.argument("other", metavar="RUN")
+@click.option("--root", metavar="DIR", default=".", envvar="RECPIPE_ROOT", show_envvar=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page. Default: compare-RUN-RUN.html in this folder.",
+)
+@logging_options
+def compare(
+    one: str,
+    other: str,
+    *,
+    root: str,
+    out: Path | None,
+    verbose: bool,
+    log_format: Literal["text", "json"],
+) -> None:
+    """Put two runs beside each other: the second compared with the first.
+
+    Prints how their chosen models do on test, and writes a page with the rest: settings that
+    differ, data, split and times. Where both have held out the same ratings, their difference is
+    that over the same users, with its interval. Spark starts only where the tables are Delta
+    tables, or on a store that pyarrow cannot open.
+    """
+    from recpipe.cli import display
+    from recpipe.report import render_comparison
+    from recpipe.runtime import logs
+
+    logs.logging_setup(verbose=verbose, log_format=log_format)
+    found = _compared(root, one, other, verbose=verbose)
+    place = out or Path(f"compare-{one}-{other}.html")
+    place.write_text(render_comparison(found), encoding="utf-8")
+    console = display.console()
+    for table in display.comparison_tables(found):
+        console.print(table)
+    click.echo(f"comparison: {place}")
+
+
+def _compared(root: str, one: str, other: str, *, verbose: bool) -> Comparison:
+    """The comparison, by the quickest way to the files."""
+    from recpipe.publish import arrow_root
+    from recpipe.stages.comparison import compare_runs
+    from recpipe.storage import Folder
+
+    folder = arrow_root(root)
+    if folder is not None:
+        return compare_runs(folder, one, other)
+    from recpipe.settings import load
+    from recpipe.spark.session import spark_session
+
+    settings = load(base=format_at(root))
+    delta = settings.storage.format == "delta"
+    with spark_session(
+        settings.session, name="recpipe compare", delta=delta, verbose=verbose, input_bytes=0
+    ) as spark:
+        return compare_runs(Folder(spark, root), one, other)
+
+
+COMMANDS = (compare,)
+"""What `recpipe` offers of these."""

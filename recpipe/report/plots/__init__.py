@@ -1,0 +1,1 @@
+"""The plots of the page. Nothing but this package imports matplotlib, and only when it draws."""

@@ -1,0 +1,173 @@
+"""Two runs beside each other: what differs, by how much, and why it cannot be told."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from recpipe.errors import UsageError
+from recpipe.evaluation.paired import UserValues, paired
+from recpipe.publish import arrow_root
+from recpipe.report import Comparison, RunRecord, render_comparison
+from recpipe.report.compare import said_of, side_by_side
+from recpipe.stages.comparison import compare_runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USERS = 40
+
+
+def values_of(seed: int, lift: float = 0.0) -> list[float]:
+    return [float(v) for v in np.random.default_rng(seed).beta(1, 4, USERS) + lift]
+
+
+def write_run(root: Path, name: str, values: list[float], **changed: Any) -> None:
+    """A run as far as a comparison reads it."""
+    folder = root / "runs" / name
+    users = np.arange(USERS, dtype=np.int32)
+    items = changed.get("items", users % 7)
+    manifest = {
+        "run_id": name,
+        "status": "finished",
+        "started_at": name,
+        "seed": 42,
+        "code_version": "0.1.0+abc",
+        "settings": {"sgd": {"rank": changed.get("rank", 8)}, "split": {"folds": 5}},
+        "input": {"format": "MovieLens", "fingerprint": "f" * 64, "ratings": {"kept": 1000}},
+        "split": {"strategy": "global_time", "folds": changed.get("folds", [None]), "parts": []},
+        "chosen": {"model": changed.get("model", "sgd"), "metric": "ndcg@10"},
+        "timings": {"train": 12.0},
+    }
+    row = {
+        "model": "sgd", "metric": "ndcg", "k": 10, "value": float(np.mean(values)),
+        "ci_low": 0.1, "ci_high": 0.3, "users": USERS, "rows": 90, "split": "test", "fold": None,
+    }  # fmt: skip
+    for table in ("split/test", "user_metrics/test"):
+        (folder / table).mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "metrics.json").write_text(json.dumps({"rows": [row]}))
+    pq.write_table(pa.table({"user": users, "item": np.asarray(items, np.int32)}),
+                   folder / "split/test/part-0.parquet")  # fmt: skip
+    metrics = {"model": ["sgd"] * USERS, "user": users[::-1], "relevant": np.ones(USERS, np.int32),
+               "ndcg@10": values[::-1]}  # fmt: skip
+    pq.write_table(pa.table(metrics), folder / "user_metrics/test/part-0.parquet")
+
+
+def compared(root: Path) -> Comparison:
+    folder = arrow_root(str(root))
+    assert folder is not None
+    return compare_runs(folder, "old", "new")
+
+
+def test_runs_with_the_same_held_out_ratings_are_compared_over_the_same_users(
+    tmp_path: Path,
+) -> None:
+    old = values_of(1)
+    write_run(tmp_path, "old", old)
+    write_run(tmp_path, "new", [value + 0.05 for value in old], rank=16)
+    found = compared(tmp_path)
+    assert found.difference is not None
+    assert found.difference["value"] == pytest.approx(0.05)
+    assert found.difference["shown"]
+    said = said_of(found)
+    assert said.startswith(
+        "By NDCG@10 on test new is better by 0.0500 (0.0500 to 0.0500): new (sgd)"
+    )
+    html = render_comparison(found)
+    assert "Both have evaluated the same 40 users" in html
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    assert "sgd.rank 8 16" in text
+    assert "split.folds" not in text
+    assert "Both ran the same code" in text
+
+
+def test_a_difference_of_chance_is_not_shown(tmp_path: Path) -> None:
+    write_run(tmp_path, "old", values_of(1))
+    write_run(tmp_path, "new", values_of(2))
+    found = compared(tmp_path)
+    assert found.difference is not None
+    assert not found.difference["shown"]
+    assert "new is not shown to differ (" in said_of(found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"items": np.arange(USERS) % 7 + (np.arange(USERS) < 3)},
+         "they hold out other ratings for test, 40 and 40, of which 37 are the same"),
+        ({"folds": [0, 1]}, "new has folds"),
+        ({"model": "ease"}, "new has kept no values of each user by ease"),
+    ],
+)  # fmt: skip
+def test_where_it_cannot_be_told_the_page_says_why(
+    changed: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path, "old", values_of(1))
+    write_run(tmp_path, "new", values_of(1), **changed)
+    found = compared(tmp_path)
+    assert found.difference is None
+    assert found.why_not == why
+    assert why in render_comparison(found)
+
+
+def test_an_older_run_without_values_of_each_user_is_compared_by_its_numbers(
+    tmp_path: Path,
+) -> None:
+    for name in ("old", "new"):
+        write_run(tmp_path, name, values_of(1))
+    (tmp_path / "runs/old/user_metrics/test/part-0.parquet").unlink()
+    (tmp_path / "runs/old/user_metrics/test").rmdir()
+    found = compared(tmp_path)
+    assert found.why_not == "old has kept no values of each user by ndcg@10"
+    table = side_by_side(found)
+    assert table is not None
+    assert [(name, [c.text for c in cells]) for name, cells in table.rows] == [
+        ("NDCG@10", [f"{np.mean(values_of(1)):.4f} (0.1000 to 0.3000)"] * 2)
+    ]
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "old", values_of(1))
+    with pytest.raises(UsageError, match="no run 'new'"):
+        compared(tmp_path)
+
+
+def test_runs_that_have_not_come_far_have_a_page_too() -> None:
+    nothing = RunRecord({"run_id": "<a>", "status": "failed"}, {})
+    html = render_comparison(Comparison(nothing, nothing, None, "it is one run"))
+    assert "&lt;a&gt;" in html
+    assert "<a>" not in html
+    assert "Run &lt;a&gt; is failed." in html
+
+
+def test_a_paired_difference_is_that_of_the_field() -> None:
+    users = np.arange(USERS, dtype=np.int32)
+    one, other = np.array(values_of(3)), np.array(values_of(4))
+    found = paired(
+        UserValues("a", users, one), UserValues("b", users, other),
+        metric="ndcg@10", split="test", seed=1,
+    )  # fmt: skip
+    assert found is not None
+    assert found.value == pytest.approx(float((one - other).mean()))
+    assert found.ci_low is not None
+    assert found.ci_low < found.value
+    expected = stats.permutation_test(
+        (one, other), lambda a, b: (a - b).mean(), permutation_type="samples",
+        n_resamples=4000, random_state=2,
+    )  # fmt: skip
+    assert found.p == pytest.approx(expected.pvalue, abs=0.03)
+
+
+def test_other_users_are_not_paired() -> None:
+    one = UserValues("a", np.array([1, 2], np.int32), np.zeros(2))
+    other = UserValues("b", np.array([1, 3], np.int32), np.zeros(2))
+    with pytest.raises(ValueError, match="other users"):
+        paired(one, other, metric="ndcg@10", split="test", seed=1)
