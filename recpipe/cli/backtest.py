@@ -60,7 +60,7 @@ def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
     from recpipe.backtest import Windows
     from recpipe.cli import display
     from recpipe.cli.stages import source_of
-    from recpipe.stages.backtest import RESULT, backtest
+    from recpipe.stages.backtest import PAGE, backtest
     from recpipe.stages.ingest import ingest
 
     if at and every is not None:
@@ -75,7 +75,7 @@ def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
         console = display.console()
         for table in display.backtest_tables(result):
             console.print(table)
-        click.echo(f"all of it: {(context.root / 'backtests' / name).path(RESULT)}")
+        click.echo(f"report: {(context.root / 'backtests' / name).path(PAGE)}")
 
 
 COMMANDS = (backtest_command,)

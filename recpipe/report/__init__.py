@@ -1,5 +1,6 @@
 """The pages that a person opens: one file each, verdict first."""
 
+from recpipe.report.backtest import render_backtest
 from recpipe.report.compare import Comparison, RunRecord, render_comparison
 from recpipe.report.items import NEIGHBOURS_AMONG, Item, ItemVectors
 from recpipe.report.page import render
@@ -11,5 +12,6 @@ __all__ = [
     "ItemVectors",
     "RunRecord",
     "render",
+    "render_backtest",
     "render_comparison",
 ]

@@ -15,6 +15,7 @@ from recpipe.report.manifest import fits_of, flat, liked_from_of, section, split
 from recpipe.report.models import at_lengths, compared
 from recpipe.report.rendering import chapters, page
 from recpipe.report.scores import Scores, lists_of, ratings_of
+from recpipe.report.subgroups import weaknesses
 from recpipe.report.verdict import verdict
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
     from recpipe.publish import Profile, Rated
     from recpipe.report.items import ItemVectors
+    from recpipe.report.subgroups import Weakness
     from recpipe.report.tables import Table
 
 _CHAPTERS = (
     ("models", "How good the models are"),
     ("lengths", "At each length of lists"),
     ("learning", "How models learned"),
-    # A backtest and subgroups come here: a template and a line each.
+    ("subgroups", "Where the model is weak"),
     ("data", "The data"),
     ("people", "What people get"),
     ("items", "What the model knows of items"),
@@ -49,6 +51,7 @@ def render(
     metrics: Mapping[str, Any],
     people: Sequence[Profile],
     data: Mapping[str, Any] | None = None,
+    subgroups: Sequence[Mapping[str, Any]] = (),
     items: ItemVectors | None = None,
 ) -> str:
     """The page as one HTML file: no script, no outside resource, everything escaped.
@@ -61,6 +64,7 @@ def render(
         metrics: metrics.json; empty where nothing was evaluated.
         people: persons with their history and list, such as three.
         data: data.json, what the ratings look like; None where it is not there.
+        subgroups: the rows of subgroups.json.
         items: what a model knows of items; None where none has vectors.
     """
     scores = Scores(metrics.get("rows") or (), order=section(manifest, "models"))
@@ -72,6 +76,7 @@ def render(
         "verdict": verdict(manifest, scores, pairs),
         **_of_models(manifest, metrics, scores, pairs),
         "learned": list(learning_curves(manifest)),
+        "weaknesses": _weaknesses(manifest, subgroups),
         "input": section(manifest, "input"),
         "data_table": data_table(data),
         "data_figures": list(data_figures(data)),
@@ -92,6 +97,16 @@ def render(
         "manifest": json.dumps(manifest, indent=1, ensure_ascii=False, default=str),
     }
     return page("page.html", context, chapters(_CHAPTERS, context))
+
+
+def _weaknesses(
+    manifest: Mapping[str, Any], subgroups: Sequence[Mapping[str, Any]]
+) -> list[Weakness]:
+    chosen = section(manifest, "chosen")
+    model, metric = chosen.get("model"), chosen.get("metric")
+    if not (model and metric):
+        return []
+    return list(weaknesses(subgroups, model=str(model), metric=str(metric)))
 
 
 def _title(manifest: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from recpipe import backtest as backtests
 from recpipe import evaluation
 from recpipe.errors import FitError, InputError, UsageError
 from recpipe.evaluation.metrics import metric_at
+from recpipe.report import render_backtest
 from recpipe.stages import evaluate, split, train
 from recpipe.stages.start import start
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PLAN, RESULT = "plan.json", "backtest.json"
+PLAN, RESULT, PAGE = "plan.json", "backtest.json", "backtest.html"
 
 
 def backtest(context: Context, backtest_id: str, wanted: Windows) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def backtest(context: Context, backtest_id: str, wanted: Windows) -> dict[str, A
     with context.progress.stage("pool"):
         result = plan | _result(context, windows, runs, gaps)
     folder.write_json(RESULT, result)
+    folder.write_text(PAGE, render_backtest(result))
     return result
 
 
@@ -215,4 +217,4 @@ def _stabilities(runs: Sequence[Run], metric: str) -> Iterator[dict[str, Any]]:
                 }  # fmt: skip
 
 
-__all__ = ["PLAN", "RESULT", "backtest", "ranks"]
+__all__ = ["PAGE", "PLAN", "RESULT", "backtest", "ranks"]

@@ -34,10 +34,23 @@ def report(context: Context, run: Run) -> str:
             people, items = [], None
             data = run.folder.read_json(DATA) if run.folder.exists(DATA) else None
         page = reporting.render(
-            run.manifest, metrics=metrics, people=people, data=data, items=items
+            run.manifest,
+            metrics=metrics,
+            people=people,
+            data=data,
+            subgroups=_rows(run, "subgroups.json"),
+            items=items,
         )
         run.folder.write_text("report.html", page)
     return run.folder.path("report.html")
+
+
+def _rows(run: Run, name: str) -> list[dict[str, Any]]:
+    """The rows of a JSON file of the run; none where it is not there."""
+    rows: list[dict[str, Any]] = (
+        run.folder.read_json(name)["rows"] if run.folder.exists(name) else []
+    )
+    return rows
 
 
 def _keeps_tables(context: Context, run: Run) -> bool:

@@ -222,3 +222,17 @@ def test_the_runs_of_a_backtest_are_no_runs_of_the_root(
 ) -> None:
     assert result
     assert context.runs.all() == []
+
+
+def test_the_page_of_a_backtest_says_what_is_best_over_all_windows(
+    context: Context, result: dict[str, Any]
+) -> None:
+    page = (context.root / "backtests" / "one").read_text("backtest.html")
+    assert "3 of 3 windows were evaluated." in page
+    pooled = {row["model"]: row for row in result["pooled"] if row["metric"] == "ndcg"}
+    best = max(pooled, key=lambda model: pooled[model]["value"])
+    assert f"Best over all windows by NDCG@5: {best} with {pooled[best]['value']:.4f}" in page
+    for window in result["results"]:
+        assert window["test_from"][:10] in page
+    assert "How lists change" in page
+    assert "<svg" in page

@@ -608,3 +608,29 @@ def test_numbers_read_as_a_person_writes_them() -> None:
     ]  # fmt: skip
     assert instant("2020-01-01T00:00:00+00:00") == "2020-01-01 00:00:00 UTC"
     assert instant("never") == "never"
+
+
+def weak(group: str, model: str, value: float, **more: Any) -> dict[str, Any]:
+    usual = {"split": "validation", "by": "activity", "metric": "ndcg@10", "count": 80,
+             "of": "users", "small": False, "ci_low": None, "ci_high": None}  # fmt: skip
+    return {"model": model, "group": group, "value": value} | usual | more
+
+
+def test_where_the_chosen_model_is_weak_is_said_and_small_groups_are_marked() -> None:
+    rows = [
+        weak("300 and more", "sgd", 0.02, ci_low=0.01, ci_high=0.03),
+        weak("10 to 29", "sgd", 0.08),
+        weak("10 to 29", "popularity", 0.09),
+        weak("fewer than 10", "sgd", 0.01, count=7, small=True),
+        weak("10 to 29", "biases", 0.5),
+    ]
+    found = Page(render(MANIFEST, metrics=METRICS, people=[], subgroups=rows))
+    assert "Users by how much they have rated: NDCG@10 on validation" in found.text
+    assert "Weakest: 300 and more, with 0.0200." in found.text
+    assert "7 (few)" in found.text
+    assert "0.0100 to 0.0300" in found.text
+    # In the order of activity, not of the alphabet.
+    assert found.text.index("fewer than 10") < found.text.index(
+        "300 and more", found.text.index("group")
+    )
+    assert "Where the model is weak" not in page().text

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _HEIGHT = 230
 _DASHES = ("-", "--", ":", "-.")
 _MAX_TICKS = 8
+_MAX_NAMES = 3
+"""Days below an axis that do not run into each other."""
 
 
 class Line(NamedTuple):
@@ -84,6 +86,48 @@ def at_lengths(lines: Sequence[Line], *, key: str, alt: str) -> Markup:
         label_ends(axes, ends, height=_HEIGHT)
 
     return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT)
+
+
+def over_time(lines: Sequence[Line], names: Sequence[str], *, key: str, alt: str) -> Markup:
+    """A metric in each of several windows, with its intervals.
+
+    Args:
+        lines: one a model, whose points are by the place of the window.
+        names: of the windows, such as the days on which they begin.
+        key: of the figure.
+        alt: what it shows, in words.
+    """
+
+    def draw(axes: Axes) -> None:
+        ends = []
+        for number, line in enumerate(lines):
+            colour = ACCENT if line.marked else SOFT
+            shift = 0.05 * (number - (len(lines) - 1) / 2)
+            points = sorted(line.points.items())
+            for place, estimate in points:
+                at = (place + shift, place + shift)
+                axes.plot(at, estimate.ends, color=colour, linewidth=1, alpha=0.6)
+            axes.plot(
+                [place + shift for place, _ in points],
+                [estimate.value for _, estimate in points],
+                marker="o",
+                markersize=4,
+                color=colour,
+                linewidth=2.2 if line.marked else 1.2,
+                linestyle="-" if line.marked else _DASHES[number % len(_DASHES)],
+            )
+            last, estimate = points[-1]
+            ends.append(Ends(last + shift, estimate.value, line.name, colour, line.marked))
+        step = max(1, math.ceil(len(names) / _MAX_NAMES))
+        axes.set_xlim(-0.3, len(names) - 0.7)
+        axes.set_xticks(range(0, len(names), step), list(names)[::step])
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        axes.set_yticks(ticks(*axes.get_ylim()))
+        axes.set_xlabel("test from")
+        grid(axes)
+        label_ends(axes, ends, height=_HEIGHT)
+
+    return drawn(draw, key=key, alt=alt, width=PHONE, height=_HEIGHT)
 
 
 def precision_and_recall(
