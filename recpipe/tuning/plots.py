@@ -32,7 +32,7 @@ _OF_THE_PAGE = {
     _GIVEN: "var(--given)",
     _PRUNED: "var(--pruned)",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "recpipe",
     "font.family": "sans-serif",
@@ -117,7 +117,7 @@ def _slice(axes: Axes, tuned: Tuned, done: Sequence[Trial], setting: str) -> Non
         axes.set_xscale("log" if each.log else "linear")
         axes.set_xlim(each.low, each.high)
         at = [trial.settings[setting] for trial in known]
-    values = [trial.value for trial in known]
+    values = [trial.value or 0.0 for trial in known]
     colours = [
         _BEST if trial is tuned.best else _GIVEN if trial.given else _POINT for trial in known
     ]

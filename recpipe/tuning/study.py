@@ -222,8 +222,9 @@ class Study:
 def _distribution(each: Range) -> Any:
     if isinstance(each, Choices):
         return CategoricalDistribution(each.values)
-    kind = IntDistribution if isinstance(each, IntRange) else FloatDistribution
-    return kind(each.low, each.high, log=each.log)
+    if isinstance(each, IntRange):
+        return IntDistribution(each.low, each.high, log=each.log)
+    return FloatDistribution(each.low, each.high, log=each.log)
 
 
 def _has_tried(trial: optuna.trial.FrozenTrial, given: Mapping[str, Value]) -> bool:

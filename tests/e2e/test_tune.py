@@ -25,7 +25,7 @@ def test_a_search_starts_a_run_where_there_is_none_and_its_profile_runs(
         "--trials", "3", "--parallel", "2", "--metric", "recall@10",
     )  # fmt: skip
 
-    assert "block_als_implicit: Recall@10" in tuned.out
+    assert "block_als_implicit: recall@10" in tuned.out
     assert "3 trials: 3 complete" in tuned.out
     profile = root / "tuning" / "block_als_implicit" / "best.toml"
     assert f"profile: file://{profile}" in tuned.out

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SPACE = SearchSpace(
     {"x": FloatRange(0.01, 100.0, log=True), "n": IntRange(1, 9), "kind": Choices(("a", "b"))}
 )
-GIVEN = {"x": 50.0, "n": 9, "kind": "b"}
+GIVEN: dict[str, Any] = {"x": 50.0, "n": 9, "kind": "b"}
 
 
 def distance(settings: Any) -> float:
@@ -240,7 +240,7 @@ def test_other_settings_as_given_are_tried_before_the_search_goes_on(searches: S
 
 def test_the_setting_that_decides_matters_most(searches: Searches) -> None:
     def by_kind(asked: Asked, _limits: tuple[float, ...]) -> Measured:
-        return Measured(float(asked.settings["kind"] == "b") + asked.settings["n"] / 1000)
+        return Measured(float(asked.settings["kind"] == "b") + float(asked.settings["n"]) / 1000)
 
     searches.run(FEWEST_TO_WEIGH - 1, by_kind)
     assert searches.study().importances() == {}
