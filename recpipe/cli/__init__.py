@@ -17,6 +17,7 @@ from recpipe.cli import (
     comparison,
     description,
     inspection,
+    simulation,
     stages,
     tuning,
 )
@@ -47,7 +48,9 @@ def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-_MODULES = (stages, backtest, tuning, description, comparison, inspection, clusters)
+_MODULES = (
+    stages, backtest, tuning, simulation, description, comparison, inspection, clusters,
+)  # fmt: skip
 for _command in (command for module in _MODULES for command in module.COMMANDS):
     cli.add_command(_command)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pytest
+
+from recpipe.errors import UsageError
+from recpipe.evaluation.simulation import ClickModel
 from recpipe.runtime.progress import Progress
 from recpipe.settings import Settings
 from recpipe.stages.context import Context
 from recpipe.stages.pipeline import run_pipeline
+from recpipe.stages.simulate import simulate
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -85,3 +90,18 @@ def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
     assert chosen["verdict"].startswith(f"{chosen['model']}: NDCG@10 0.")
     assert run.manifest["split"]["validation"] == "user_time"
     assert run.manifest["split"]["cutoffs"].keys() == {"test_from"}
+
+    weak = run.folder.read_json("subgroups.json")["rows"]
+    assert {row["by"] for row in weak} == {"activity", "age", "popularity", "genre"}
+    both = ("popularity", "block_als_implicit")
+    clicks = ClickModel()
+    found = simulate(context, run, both, lift=0.1, clicks=clicks)
+    assert found["simulation"] is True
+    assert found["assumptions"] == clicks.assumptions
+    assert 0 < found["rates"][0] < 1
+    assert 0 <= found["power"] <= 1
+    assert run.folder.read_json("simulation/popularity-block_als_implicit.json") == found
+    with pytest.raises(UsageError, match="no model 'nmf'"):
+        simulate(context, run, ("nmf", "popularity"), lift=0.1, clicks=clicks)
+    with pytest.raises(UsageError, match="against itself"):
+        simulate(context, run, ("popularity", "popularity"), lift=0.1, clicks=clicks)
