@@ -100,7 +100,8 @@ def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
     assert found["assumptions"] == clicks.assumptions
     assert 0 < found["rates"][0] < 1
     assert 0 <= found["power"] <= 1
-    assert run.folder.read_json("simulation/popularity-block_als_implicit.json") == found
+    kept = (run.folder / "simulation").read_json("popularity-block_als_implicit.json")
+    assert kept == found
     with pytest.raises(UsageError, match="no model 'nmf'"):
         simulate(context, run, ("nmf", "popularity"), lift=0.1, clicks=clicks)
     with pytest.raises(UsageError, match="against itself"):
