@@ -247,11 +247,13 @@ def session(options: Options, name: str, *, goes_on: bool = False) -> Iterator[C
     """
     from recpipe.runtime import logs, progress
     from recpipe.storage.runs import local_settings
+    from recpipe.tracking import check_available
 
     options.check_source()
     logs.logging_setup(verbose=options.verbose, log_format=options.log_format)
     before = local_settings(options.root, options.run_id) if goes_on else None
     settings = options.settings(before, complete=before is not None or not goes_on)
+    check_available(settings.tracking)
     options.check_strategy(settings)
 
     from recpipe.spark.session import spark_session

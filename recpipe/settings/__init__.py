@@ -29,6 +29,7 @@ from recpipe.settings.sources import Sources
 from recpipe.spark.settings import Session
 from recpipe.split.settings import Split
 from recpipe.storage.settings import Storage
+from recpipe.tracking.settings import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ class _Settings(Section):
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()
     publish: Publish = Publish()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _consistent(self) -> _Settings:
@@ -84,7 +86,7 @@ class _Settings(Section):
 
     def hash(self) -> str:
         """The first 16 hex digits of the SHA-256 of all settings that shape a result."""
-        shaping = self.model_dump(mode="json", exclude={"session"})
+        shaping = self.model_dump(mode="json", exclude={"session", "tracking"})
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recpipe import publish as publishing
 from recpipe import report as reporting
+from recpipe import tracking
 from recpipe.runtime.parallel import run_all
 from recpipe.stages.context import Context, table
 from recpipe.stages.description import DATA, data_of
@@ -42,7 +43,21 @@ def report(context: Context, run: Run) -> str:
             items=items,
         )
         run.folder.write_text("report.html", page)
+        _track(context, run, metrics.get("rows") or [], page)
     return run.folder.path("report.html")
+
+
+def _track(context: Context, run: Run, rows: list[dict[str, Any]], page: str) -> None:
+    """Log the run where `tracking` says; where that fails the run is as good as without."""
+    settings = context.settings.tracking
+    if not settings.mlflow:
+        return
+    try:
+        found = tracking.log_run(settings, run.manifest, rows, page)
+    except Exception as error:  # noqa: BLE001 - whatever a server has, it must not end a run
+        logger.warning("run %s is not in MLflow: %s: %s", run.id, type(error).__name__, error)
+    else:
+        logger.info("MLflow run %s in experiment %s", found, settings.experiment)
 
 
 def _rows(run: Run, name: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from recpipe.stages.table import STAGES, stages_before, stages_from
 if TYPE_CHECKING:
     from recpipe.stages.table import Stage
 
-NOT_OF_A_RESULT = {"session", "storage"}
+NOT_OF_A_RESULT = {"session", "storage", "tracking"}
 
 
 def named(name: str) -> Stage:

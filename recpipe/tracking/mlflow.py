@@ -1,0 +1,97 @@
+"""A run in MLflow: its settings as parameters, its metrics, its page and its verdict."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from recpipe.errors import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from recpipe.tracking.settings import Tracking
+
+_MAX_BATCH = 100
+"""Parameters of a request, as MLflow allows."""
+
+_MAX_METRICS = 1000
+_MAX_VALUE = 6000
+"""Characters of a parameter."""
+
+
+def check_available(settings: Tracking) -> None:
+    """Raise MissingError if runs are to be logged to MLflow, and its client is not installed."""
+    if settings.mlflow and find_spec("mlflow") is None:
+        raise MissingError(
+            "tracking.mlflow is set, and MLflow's client is not installed",
+            hint='pip install "recpipe[mlflow]"',
+        )
+
+
+def log_run(
+    settings: Tracking,
+    manifest: Mapping[str, Any],
+    metrics: Iterable[Mapping[str, Any]],
+    page: str,
+) -> str:
+    """Log a run; returns the id that MLflow gives it. Logged again it is another run there.
+
+    Metrics are called `<model>/<part>/<metric>`, with `-<k>` for metrics of lists, such as
+    `ease/test/ndcg-10`: MLflow allows no `@`. With folds each is a step.
+
+    Args:
+        settings: where.
+        manifest: of the run.
+        metrics: the rows of metrics.json.
+        page: report.html.
+
+    Raises:
+        Exception: of MLflow, such as where the server cannot be reached.
+    """
+    # Only whoever wants it has it installed.
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(tracking_uri=settings.mlflow)
+    found = client.get_experiment_by_name(settings.experiment)
+    experiment = found.experiment_id if found else client.create_experiment(settings.experiment)
+    run_id = str(manifest.get("run_id", ""))
+    tags = {
+        "recpipe.run_id": run_id,
+        "recpipe.status": str(manifest.get("status", "")),
+        "recpipe.code_version": str(manifest.get("code_version", "")),
+        "recpipe.verdict": str((manifest.get("chosen") or {}).get("verdict", "")),
+    }
+    logged = client.create_run(experiment, run_name=run_id, tags=tags).info
+    params = [Param(k, v[:_MAX_VALUE]) for k, v in _flat(manifest.get("settings") or {})]
+    for some in _batches(params, _MAX_BATCH):
+        client.log_batch(logged.run_id, params=some)
+    values = [
+        Metric(name_of(row), row["value"], logged.start_time, row.get("fold") or 0)
+        for row in metrics
+    ]
+    for some in _batches(values, _MAX_METRICS):
+        client.log_batch(logged.run_id, metrics=some)
+    client.log_text(logged.run_id, page, "report.html")
+    client.set_terminated(logged.run_id)
+    return str(logged.run_id)
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The name in MLflow of a row of metrics.json."""
+    k = row.get("k")
+    return f"{row['model']}/{row['split']}/{row['metric']}" + ("" if k is None else f"-{k}")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value)
+
+
+def _batches(values: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
