@@ -108,8 +108,8 @@ def read_ratings(
             raise InputError(
                 f"{source.uri} has {'instants' if timed else 'no instants'}, and train has"
                 f" {'none' if timed else 'some'}",
-                hint="give all parts with instants, or name their other columns alone by"
-                " ingest.columns={user=..., item=..., rating=...}",
+                hint='to read all parts without times, ingest.columns.time="", or without a header'
+                " ingest.columns={user=1, item=2, rating=3}",
             )
         meaning = _meaning(values, source, settings, rated="rating" in fields)
         rated = _stage(source, groups, meaning, settings, period, scratch)

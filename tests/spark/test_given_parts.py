@@ -224,6 +224,19 @@ def test_parts_that_cannot_be_used_change_nothing(
     assert snapshot(tmp_path / "root") == before
 
 
+def test_parts_of_which_one_has_no_instants_are_read_without_them_where_settings_say_so(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    parts = {
+        "train": written(tmp_path / "u1.base", BASE),
+        "test": written(tmp_path / "u1.test", [row[:3] for row in TEST]),
+    }
+    columns = {"user": 1, "item": 2, "rating": 3}
+    report = ingest(parts, Folder(spark, tmp_path / "root"), columns=columns)
+    assert report.times == "none"
+    assert [part.ratings.kept for part in report.parts.values()] == [len(BASE), len(TEST)]
+
+
 def test_a_later_source_drops_the_parts_and_then_there_are_none_to_follow(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -68,9 +68,10 @@ def options_of(command: str) -> set[str]:
 
 
 def test_only_what_reads_raw_files_takes_a_source() -> None:
+    source = {"--input", "--dataset", "--train", "--validation", "--test"}
     for stage in STAGES:
-        assert ({"--input", "--dataset"} <= options_of(stage.name)) is (stage.name == "ingest")
-    assert {"--input", "--dataset"} <= options_of("run")
+        assert options_of(stage.name) & source == (source if stage.name == "ingest" else set())
+    assert source <= options_of("run")
     ended = CliRunner().invoke(cli, ["train", "--root", "r", "--input", "x.csv"])
     assert ended.exit_code == 2
     assert "No such option" in ended.output
