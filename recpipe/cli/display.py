@@ -156,10 +156,12 @@ def description_tables(data: Mapping[str, Any]) -> Iterator[Table | Text]:
 
 
 def comparison_tables(found: Comparison) -> Iterator[Table | Text]:
-    """How two runs compare: in a sentence, and their chosen models by every metric."""
-    from recpipe.report.compare import said_of, side_by_side
+    """How two runs compare: in words, and their chosen models by every metric."""
+    from recpipe.report.compare import grounds, headline, side_by_side
 
-    yield Text(said_of(found), style="bold")
+    yield Text(headline(found), style="bold")
+    for sentence in grounds(found):
+        yield Text(sentence)
     table = side_by_side(found)
     if table is not None:
         yield _table("The chosen models on test", table)

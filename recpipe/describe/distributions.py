@@ -21,13 +21,16 @@ _BARS = 20
 _POINTS = 40
 """Of the curve of popularity."""
 
+_ROUND = (0.01, 0.05, 0.1, 0.2, 0.5)
+"""Shares of the items that people ask for."""
+
 
 class Bin(NamedTuple):
-    """How many numbers are at least `low` and below `high`, or equal to both where they are one."""
+    """`holds` numbers are at least `low` and below `high`, or equal to both where they are one."""
 
     low: float
     high: float
-    count: int
+    holds: int
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def popularity(counts: Mapping[int, int]) -> list[tuple[float, float]]:
     items = np.concatenate([[0.0], np.cumsum(having)])
     ratings = np.concatenate([[0.0], np.cumsum(having * values)])
     # Closer where the curve is steep: near the most rated.
-    wanted = np.linspace(0, 1, _POINTS + 1) ** 2
+    wanted = np.union1d(np.linspace(0, 1, _POINTS + 1) ** 2, _ROUND)
     shares = np.interp(wanted * items[-1], items, ratings) / ratings[-1]
     return [(round(float(x), 6), round(float(y), 6)) for x, y in zip(wanted, shares, strict=True)]
 

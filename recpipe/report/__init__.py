@@ -4,6 +4,7 @@ from recpipe.report.backtest import render_backtest
 from recpipe.report.compare import Comparison, RunRecord, render_comparison
 from recpipe.report.items import NEIGHBOURS_AMONG, Item, ItemVectors
 from recpipe.report.page import render
+from recpipe.report.plots.style import prepare
 
 __all__ = [
     "NEIGHBOURS_AMONG",
@@ -11,6 +12,7 @@ __all__ = [
     "Item",
     "ItemVectors",
     "RunRecord",
+    "prepare",
     "render",
     "render_backtest",
     "render_comparison",

@@ -126,24 +126,41 @@ def side_by_side(found: Comparison) -> Table | None:
         if any(values):
             rows.append((label_of(name), [in_words(value) for value in values]))
     names = [f"{run.id}: {run.model or 'no model'}" for run in found.runs]
-    return plain(names, rows, head="metric") if rows else None
+    return plain(names, rows, head="metric", words=True) if rows else None
 
 
-def said_of(found: Comparison) -> str:
-    """The difference of the chosen models in a sentence, or why it is not known."""
-    one, other, metric = found.one, found.other, label_of(found.metric)
-    values = [_of_chosen(run, found.metric) for run in found.runs]
-    both = f"{other.id} ({other.model or 'no model'}) {_value(values[1])}, {one.id}"
-    both += f" ({one.model or 'no model'}) {_value(values[0])}"
+def headline(found: Comparison) -> str:
+    """Which of the chosen models is better on test, in a sentence."""
+    one, other = (f"{run.id} ({run.model or 'no model'})" for run in found.runs)
+    by = f"by {label_of(found.metric)} on test"
     difference = _difference(found)
     if difference is None:
-        return f"By {metric} on test: {both}. Not compared user by user: {found.why_not}."
-    return f"By {metric} on test {other.id} is {_in_a_sentence(difference)}: {both}."
+        return f"{other} and {one} are not compared user by user: {found.why_not}."
+    if not difference.shown:
+        return f"No difference is shown between {other} and {one} {by}."
+    return f"{other} is {'better' if difference.value > 0 else 'worse'} than {one} {by}."
 
 
-def _in_a_sentence(difference: Difference) -> str:
-    said = str(difference)
-    return said if difference.shown else f"not shown to differ ({said.partition('(')[2]}"
+def grounds(found: Comparison) -> Iterator[str]:
+    """The values behind the headline, and how sure they are."""
+    one, other = (_of_chosen(run, found.metric) for run in found.runs)
+    if one is not None or other is not None:
+        yield (
+            f"{label_of(found.metric)} on test: {found.other.id} {_value(other)},"
+            f" {found.one.id} {_value(one)}."
+        )
+    difference = _difference(found)
+    if difference is not None and found.difference is not None:
+        ends = difference.interval
+        between = "" if ends is None else f" ({decimal(ends[0])} to {decimal(ends[1])})"
+        p = "" if difference.p is None else f", p {difference.p:.3f} by Fisher’s randomisation"  # noqa: RUF001
+        yield (
+            f"The difference is {difference.value:+.4f}{between}{p}, over the same"
+            f" {whole(found.difference.get('users'))} users and held-out ratings."
+        )
+    for run in found.runs:
+        if run.manifest.get("status") != "finished":
+            yield f"Run {run.id} is {run.manifest.get('status', 'unfinished')}."
 
 
 def _difference(found: Comparison) -> Difference | None:
@@ -155,24 +172,12 @@ def _difference(found: Comparison) -> Difference | None:
 
 def _verdict(found: Comparison) -> Verdict:
     difference = _difference(found)
-    sentences = []
-    if difference is not None and found.difference is not None:
-        p = "" if difference.p is None else f", p {difference.p:.3f}"
-        sentences.append(
-            f"Both have evaluated the same {whole(found.difference.get('users'))} users on the same"
-            f" held-out ratings{p} (Fisher’s randomisation)."  # noqa: RUF001
-        )
-    sentences += [
-        f"Run {run.id} is {run.manifest.get('status', 'unfinished')}."
-        for run in found.runs
-        if run.manifest.get("status") != "finished"
-    ]
     tone: Literal["good", "warned", "bad", "open"] = "open"
     if difference is None:
         tone = "warned"
     elif difference.shown:
         tone = "good" if difference.value > 0 else "bad"
-    return Verdict(tone, said_of(found), sentences)
+    return Verdict(tone, headline(found), list(grounds(found)))
 
 
 def _of_chosen(run: RunRecord, name: str) -> Estimate | None:
@@ -229,7 +234,7 @@ def _of_models(found: Comparison) -> Table | None:
             rows.append((model, [in_words(value) for value in values]))
     if METRICS.get(found.metric.partition("@")[0]) is None or not rows:
         return None
-    return plain(found.names, rows)
+    return plain(found.names, rows, words=True)
 
 
 def _beside(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from recpipe.report.figures import Figure
 from recpipe.report.manifest import section
-from recpipe.report.numbers import decimal, instant, whole
+from recpipe.report.numbers import decimal, instant, share, whole
 from recpipe.report.plots import data as plots
 from recpipe.report.tables import plain
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _GENRES, _LINES = 20, 6
 _FIFTH = 0.2
+_MARKS = 6
 
 
 def data_table(data: Mapping[str, Any] | None) -> Table | None:
@@ -28,7 +30,7 @@ def data_table(data: Mapping[str, Any] | None) -> Table | None:
         ("ratings", whole(data["ratings"])),
         ("users", whole(data["users"])),
         ("items", whole(data["items"])),
-        ("rated pairs", f"{data['density']:.3%} of all pairs of a user and an item"),
+        ("rated pairs", f"{share(data['density'], 2)} of all pairs of a user and an item"),
     ]
     if data.get("first"):
         rows.append(("made", f"{instant(data['first'])} to {instant(data['last'])}"))
@@ -54,9 +56,9 @@ def _spread(spread: Mapping[str, Any]) -> str:
 def _cold(cold: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     at = instant(cold["cutoff"])
     yield "where test begins", f"{at}; {whole(cold['ratings'])} ratings from then on"
-    for kind in ("users", "items"):
+    for kind, who in (("users", "users who"), ("items", "items that")):
         yield (
-            f"cold {kind} then",
+            f"cold: {who} begin then",
             f"{whole(cold[kind])}, with {whole(cold[f'ratings_of_cold_{kind}'])} of these ratings",
         )
 
@@ -94,7 +96,7 @@ def _bins(bins: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list
         f"{b['low']:g}" if b["low"] == b["high"] else f"{b['low']:g} to below {b['high']:g}"
         for b in bins
     ]
-    return begins, ranges, [bin_["count"] for bin_ in bins]
+    return begins, ranges, [bin_["holds"] for bin_ in bins]
 
 
 def _values(data: Mapping[str, Any]) -> Figure:
@@ -138,9 +140,9 @@ def _whole_range(bin_: Mapping[str, Any]) -> str:
 
 def _over_time(data: Mapping[str, Any]) -> Figure:
     unit, periods = data["unit"], data["over_time"]
-    days = [str(period["begins"]) for period in periods]
+    days = [date.fromisoformat(str(period["begins"])) for period in periods]
     counts = [period["ratings"] for period in periods]
-    labels = [day[: {"year": 4, "quarter": 7, "month": 7}.get(unit, 10)] for day in days]
+    labels = [_period(day, unit) for day in days]
     most = labels[counts.index(max(counts))]
     alt = (
         f"Ratings by {unit} from {labels[0]} to {labels[-1]}; the most, {whole(max(counts))},"
@@ -150,20 +152,44 @@ def _over_time(data: Mapping[str, Any]) -> Figure:
     return Figure(
         "over-time",
         f"Ratings by {unit}",
-        partial(plots.bars, labels, counts, names, key="over-time", alt=alt),
+        partial(
+            plots.bars, labels, counts, names, key="over-time", alt=alt, marks=_years(days, unit)
+        ),
         plain(["ratings"], [(label, [whole(n)]) for label, n in zip(labels, counts, strict=True)],
               head=unit),
     )  # fmt: skip
 
 
+def _period(day: date, unit: str) -> str:
+    """`2016`, `2016 Q2`, `2016-05` or `2016-05-17`."""
+    match unit:
+        case "year":
+            return str(day.year)
+        case "quarter":
+            return f"{day.year} Q{(day.month + 2) // 3}"
+        case "month":
+            return f"{day:%Y-%m}"
+        case _:
+            return str(day)
+
+
+def _years(days: Sequence[date], unit: str) -> list[tuple[int, str]] | None:
+    """Where the years begin, as far as there is room; None where they are no marks of time."""
+    if unit not in {"quarter", "month"}:
+        return None
+    begins = [(place, str(day.year)) for place, day in enumerate(days) if day.month == 1]
+    step = max(1, -(-len(begins) // _MARKS))
+    return begins[::step] if len(begins) > 1 else None
+
+
 def _popularity(points: Sequence[tuple[float, float]]) -> Figure:
     fifth = min(points, key=lambda point: abs(point[0] - _FIFTH))
-    said = f"The most rated {fifth[0]:.0%} of the items have {fifth[1]:.0%} of the ratings."
+    said = f"The most rated {share(fifth[0])} of the items have {share(fifth[1])} of the ratings."
     return Figure(
         "popularity",
-        "How much the popular items have",
+        "What the most rated items have",
         partial(plots.popularity, [(x, y) for x, y in points], key="popularity", alt=said),
-        plain(["share of the ratings"], [(f"{x:.1%}", [f"{y:.1%}"]) for x, y in points],
+        plain(["share of the ratings"], [(share(x, 1), [share(y, 1)]) for x, y in points],
               head="share of the items"),
         note=said,
     )  # fmt: skip
@@ -197,13 +223,13 @@ def _genre_shares(data: Mapping[str, Any]) -> Iterator[Figure]:
             f" {', '.join(line.name for line in series)}."
         )
         rows = [
-            (str(year), [f"{line.points[place][1]:.0%}" for line in series])
+            (str(year), [share(line.points[place][1]) for line in series])
             for place, year in enumerate(sorted(totals))
         ]
         yield Figure(
             "genre-shares",
             "Genres over time",
-            partial(plots.shares, series, key="genre-shares", alt=alt),
+            partial(plots.shares_by_year, series, key="genre-shares", alt=alt),
             plain([line.name for line in series], rows, head="year"),
             note="The share of a year’s ratings that go to items of a genre; items have several.",  # noqa: RUF001
         )

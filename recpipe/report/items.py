@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recpipe.report.figures import Figure
-from recpipe.report.numbers import whole
+from recpipe.report.numbers import share, whole
 from recpipe.report.plots import items as plots
 from recpipe.report.tables import Table, plain
 
@@ -69,7 +69,8 @@ def item_map(found: ItemVectors) -> Figure | None:
     units, kept = _units(found.vectors[:MAPPED])
     if units.shape[0] < 3 or units.shape[1] < 2:  # noqa: PLR2004 - no plane without them
         return None
-    places, share = principal_plane(units)
+    places, held = principal_plane(units)
+    said_share = share(held)
     items = [found.items[place] for place in kept]
     groups = _first_genres(items)
     points = [
@@ -96,7 +97,7 @@ def item_map(found: ItemVectors) -> Figure | None:
         plain(["genres", "ratings", "across", "up"], rows, head="item"),
         note=(
             "Items that the model takes to be alike are near each other. The plane is that of the"
-            f" first two principal components, which hold {share:.0%} of what the"
+            f" first two principal components, which hold {said_share} of what the"
             f" {found.vectors.shape[1]} factors differ by: near in the plane need not be near in"
             " all of them."
         ),
@@ -118,10 +119,9 @@ def neighbours(found: ItemVectors) -> Table | None:
     for place, near in enumerate(cosines):
         near[place] = -np.inf
         nearest = np.argsort(-near, kind="stable")[: min(_NEAREST, len(kept) - 1)]
-        said = [f"{found.items[kept[at]].name} ({near[at]:.2f})" for at in nearest]
-        rows.append((found.items[kept[place]].name, said))
-    columns = ["nearest", *(f"{n}." for n in range(2, len(rows[0][1]) + 1))]
-    return plain(columns, rows, head="item", words=True)
+        said = "; ".join(f"{found.items[kept[at]].name} {near[at]:.2f}" for at in nearest)
+        rows.append((found.items[kept[place]].name, [said]))
+    return plain(["nearest, with the cosine"], rows, head="item", words=True)
 
 
 def principal_plane(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

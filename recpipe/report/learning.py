@@ -53,8 +53,8 @@ def learning_curve(model: str, curves: Sequence[Sequence[Mapping[str, Any]]]) ->
     )
     key = f"learning-{model.replace('_', '-')}"
     note = (
-        "The dot is the epoch that was kept, the lowest on validation. The RMSE of train is taken"
-        " while the epoch runs, so its first is of factors that know nothing yet."
+        "The dot is the epoch that was kept, the lowest on validation. An epoch’s RMSE on train is"  # noqa: RUF001
+        " measured while it runs, each rating before the step that learns from it."
     )
     return Figure(
         key,

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from typing import TypeGuard
 
 NONE = "–"  # noqa: RUF001 - the dash of a table's empty cell
 
 _FEW, _MINUTE, _KILO = 10, 60, 1000
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is an int or float that is neither NaN nor infinite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def decimal(value: float | None, places: int = 4) -> str:
     """`0.0304`; a dash for what is no number."""
-    return f"{value:.{places}f}" if value is not None and is_number(value) else NONE
+    if value is None or not is_number(value):
+        return NONE
+    # No zero is below zero.
+    return f"{round(value, places) + 0.0:.{places}f}"
 
 
 def whole(value: float | None) -> str:
     """`100,836`; a dash for what is no number."""
     return f"{round(value):,}" if value is not None and is_number(value) else NONE
+
+
+def share(value: float | None, places: int = 0) -> str:
+    """A share from 0 to 1 as `29 %`, never broken at the blank; a dash for what is no number."""
+    if value is None or not is_number(value):
+        return NONE
+    return f"{100 * value:.{places}f}\N{NO-BREAK SPACE}%"
 
 
 def percent(part: float | None, base: float | None) -> str:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _CHAPTERS = (
     ("models", "How good the models are"),
-    ("lengths", "At each length of lists"),
     ("learning", "How models learned"),
+    ("lengths", "At each length of lists"),
     ("subgroups", "Where the model is weak"),
     ("data", "The data"),
     ("people", "What people get"),

@@ -96,12 +96,12 @@ def _against_popularity(
     mine, theirs = (scores.value(m, metric, "test") for m in (model, _POPULARITY))
     if model == _POPULARITY or mine is None or theirs is None or _lower_is_better(metric):
         return
-    share = percent(mine - theirs, theirs)
-    part = "" if share == NONE else f", {share}"
     difference = pairs.of(model, _POPULARITY, "test")
     if difference is not None:
-        yield f"Beside popularity ({decimal(theirs)}{part}): {difference}."
+        yield f"Popularity reaches {decimal(theirs)} there: {difference}."
         return
+    share = percent(mine - theirs, theirs)
+    part = "" if share == NONE else f", {share}"
     side = "more" if mine >= theirs else "less"
     yield (
         f"That is {decimal(abs(mine - theirs))} {side} than popularity on test"

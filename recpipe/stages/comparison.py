@@ -90,12 +90,12 @@ def _difference(one: Run, other: Run) -> dict[str, Any]:
 
 def _check_same_rows(one: Run, other: Run) -> None:
     """Raise _Unknown unless both hold out the same pairs of users and items."""
-    held_out = [_pairs(run) for run in (one, other)]
-    if not np.array_equal(*held_out):
-        same = len(np.intersect1d(*held_out, assume_unique=True))
-        counts = " and ".join(f"{len(pairs):,}" for pairs in held_out)
+    of_one, of_other = _pairs(one), _pairs(other)
+    if not np.array_equal(of_one, of_other):
+        same = len(np.intersect1d(of_one, of_other, assume_unique=True))
         raise _Unknown(
-            f"they hold out other ratings for test, {counts}, of which {same:,} are the same"
+            f"they hold out other ratings for test, {len(of_one):,} and {len(of_other):,}, of which"
+            f" {same:,} are the same"
         )
 
 

@@ -28,9 +28,9 @@ def report(context: Context, run: Run) -> str:
         metrics = run.folder.read_json("metrics.json") if run.folder.exists("metrics.json") else {}
         if _keeps_tables(context, run):
             work: list[Callable[[], Any]] = [
-                partial(look, context, run) for look in (_people, data_of, known_items)
+                partial(look, context, run) for look in (known_items, data_of, _people)
             ]
-            people, data, items = run_all(work)
+            items, data, people, _ = run_all([*work, reporting.prepare])
         else:
             people, items = [], None
             data = run.folder.read_json(DATA) if run.folder.exists(DATA) else None

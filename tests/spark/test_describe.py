@@ -52,18 +52,21 @@ def test_counts_and_spreads_are_those_of_pandas(ratings: DataFrame, plain: pd.Da
     assert found.density == pytest.approx(7 / 12)
     assert found.mean == pytest.approx(plain.rating.mean())
     assert (found.first, found.last) == (plain["at"].min(), plain["at"].max())
-    assert {b.low: b.count for b in found.by_value} == plain.rating.value_counts().to_dict()
+    assert {b.low: b.holds for b in found.by_value} == plain.rating.value_counts().to_dict()
     for spread, key in ((found.per_user, "user"), (found.per_item, "item")):
         sizes = plain.groupby(key).size()
         assert spread is not None
         assert (spread.lowest, spread.highest) == (sizes.min(), sizes.max())
         assert spread.mean == pytest.approx(sizes.mean())
-        assert sum(b.count for b in spread.bins) == len(sizes)
+        assert sum(b.holds for b in spread.bins) == len(sizes)
     assert found.ratings_by_year == plain.groupby(plain["at"].dt.year).size().to_dict()
     assert sum(period.ratings for period in found.over_time) == 7
-    # The last minute of a day in UTC is of that day.
-    assert str(found.over_time[0].begins) == "2019-05-01"
-    assert found.genres is found.tags is found.cold is None
+    # Two years are shown by weeks, which begin on Mondays.
+    assert found.unit == "week"
+    assert (str(found.over_time[0].begins), found.over_time[0].ratings) == ("2019-04-29", 2)
+    assert found.genres is None
+    assert found.tags is None
+    assert found.cold is None
 
 
 def test_genres_count_every_genre_of_an_item_and_rated_items_alone(
@@ -106,7 +109,10 @@ def test_without_times_there_is_no_calendar_and_nobody_is_cold(
     timeless = spark.createDataFrame(rows, RATINGS.schema(ids=LongType()))
     found = describe(timeless, cutoff=CUTOFF)
     assert found.ratings == 7
-    assert found.first is found.last is found.unit is found.cold is None
+    assert found.first is None
+    assert found.last is None
+    assert found.unit is None
+    assert found.cold is None
     assert list(found.over_time) == []
 
 
@@ -125,4 +131,4 @@ def test_a_description_is_json(spark: SparkSession, ratings: DataFrame) -> None:
     assert again["cold"]["cutoff"] == "2021-01-01T00:00:00+00:00"
     assert again["refused"]["reasons"] == {"off the scale": 1}
     assert again["genres"][0]["by_year"] == {"2019": 2, "2020": 1, "2021": 2}
-    assert again["by_value"][0] == {"low": 0.5, "high": 0.5, "count": 1}
+    assert again["by_value"][0] == {"low": 0.5, "high": 0.5, "holds": 1}

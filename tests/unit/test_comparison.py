@@ -16,7 +16,7 @@ from recpipe.errors import UsageError
 from recpipe.evaluation.paired import UserValues, paired
 from recpipe.publish import arrow_root
 from recpipe.report import Comparison, RunRecord, render_comparison
-from recpipe.report.compare import said_of, side_by_side
+from recpipe.report.compare import grounds, headline, side_by_side
 from recpipe.stages.comparison import compare_runs
 
 if TYPE_CHECKING:
@@ -77,12 +77,11 @@ def test_runs_with_the_same_held_out_ratings_are_compared_over_the_same_users(
     assert found.difference is not None
     assert found.difference["value"] == pytest.approx(0.05)
     assert found.difference["shown"]
-    said = said_of(found)
-    assert said.startswith(
-        "By NDCG@10 on test new is better by 0.0500 (0.0500 to 0.0500): new (sgd)"
-    )
+    assert headline(found) == "new (sgd) is better than old (sgd) by NDCG@10 on test."
+    said = " ".join(grounds(found))
+    assert "The difference is +0.0500 (0.0500 to 0.0500), p 0.000" in said
     html = render_comparison(found)
-    assert "Both have evaluated the same 40 users" in html
+    assert "over the same 40 users and held-out ratings." in html
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
     assert "sgd.rank 8 16" in text
     assert "split.folds" not in text
@@ -95,7 +94,7 @@ def test_a_difference_of_chance_is_not_shown(tmp_path: Path) -> None:
     found = compared(tmp_path)
     assert found.difference is not None
     assert not found.difference["shown"]
-    assert "new is not shown to differ (" in said_of(found)
+    assert headline(found).startswith("No difference is shown between new (sgd) and old (sgd)")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from recpipe.cli.display import metrics_table
+from recpipe.cli.display import description_tables, metrics_table
 from recpipe.evaluation import MetricRow
 
 
@@ -76,3 +76,24 @@ def test_without_any_metric_the_models_are_still_named() -> None:
     lines = _text([], models=["sgd"], chosen="sgd")
     assert ["", "sgd *", ""] in lines
     assert ["No metric on test."] in lines
+
+
+def test_a_description_has_numbers_bars_and_what_was_refused() -> None:
+    data = {
+        "ratings": 3, "users": 2, "items": 2, "density": 0.75,
+        "by_value": [{"low": 1, "high": 1, "holds": 1}, {"low": 5, "high": 5, "holds": 2}],
+        "per_user": None, "per_item": None, "genres": None, "tags": None,
+        "refused": {"rows": 5, "kept": 3, "rejected": 2, "superseded": 0,
+                    "reasons": {"missing field": 2}},
+    }  # fmt: skip
+    out = StringIO()
+    for table in description_tables(data):
+        Console(file=out, width=140).print(table)
+    said = out.getvalue()
+    assert (
+        "5 rows of the source = 3 kept + 2 rejected + 0 superseded; rejected: missing field 2"
+        in said
+    )
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
+    assert ["1", "1", "█" * 20] in rows
+    assert ["5", "2", "█" * 40] in rows

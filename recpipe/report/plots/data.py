@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from recpipe.report.numbers import share
 from recpipe.report.plots.style import (
     ACCENT,
     COLOURS,
     INK,
     SOFT,
+    THIRD,
     Ends,
     drawn,
     grid,
@@ -37,30 +39,38 @@ class Names(NamedTuple):
 
 
 def bars(
-    labels: Sequence[str], counts: Sequence[int], names: Names, *, key: str, alt: str
+    labels: Sequence[str],
+    counts: Sequence[int],
+    names: Names,
+    *,
+    key: str,
+    alt: str,
+    marks: Sequence[tuple[int, str]] | None = None,
 ) -> Markup:
-    """A bar for each label, from left to right; of many labels every second, third, ... is shown.
+    """A bar for each label, from left to right.
 
     Args:
-        labels: of the bars.
+        labels: of the bars; of many every second, third, ... is shown.
         counts: their heights.
         names: of the axes.
         key: of the figure.
         alt: what it shows, in words.
+        marks: what stands below the bars in place of the labels: the place of a bar, and a text.
     """
+    if marks is None:
+        fit = max(2, min(_MAX_LABELS, _LABEL_LETTERS // max(map(len, labels))))
+        marks = list(enumerate(labels))[:: -(-len(labels) // fit)]
 
     def draw(axes: Axes) -> None:
-        places = range(len(labels))
-        axes.bar(places, counts, color=ACCENT, width=0.86 if len(labels) <= 2 * _MAX_LABELS else 1)
-        fit = max(2, min(_MAX_LABELS, _LABEL_LETTERS // max(map(len, labels))))
-        step = -(-len(labels) // fit)
-        axes.set_xticks(places[::step], labels[::step])
+        few = len(labels) <= 2 * _MAX_LABELS
+        axes.bar(range(len(labels)), counts, color=ACCENT, width=0.86 if few else 1)
+        axes.set_xticks([place for place, _ in marks], [text for _, text in marks])
         _count_axis(axes)
         axes.set_xlabel(names.across)
         axes.set_ylabel(names.up)
         grid(axes)
 
-    return drawn(draw, key=key, alt=alt, height=_HEIGHT)
+    return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT)
 
 
 def rows(labels: Sequence[str], counts: Sequence[int], *, key: str, alt: str) -> Markup:
@@ -86,7 +96,7 @@ def rows(labels: Sequence[str], counts: Sequence[int], *, key: str, alt: str) ->
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
 
-    return drawn(draw, key=key, alt=alt, height=20 + _ROW * len(labels))
+    return drawn(draw, key=key, alt=alt, width=THIRD, height=20 + _ROW * len(labels))
 
 
 def popularity(points: Sequence[tuple[float, float]], *, key: str, alt: str) -> Markup:
@@ -113,13 +123,13 @@ def popularity(points: Sequence[tuple[float, float]], *, key: str, alt: str) -> 
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         shares = [0, 0.2, 0.4, 0.6, 0.8, 1]
-        axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
-        axes.set_yticks(shares, [f"{share:.0%}" for share in shares])
+        axes.set_xticks(shares, [share(each) for each in shares])
+        axes.set_yticks(shares, [share(each) for each in shares])
         axes.set_xlabel("share of the items, the most rated first")
         axes.set_ylabel("share of the ratings")
         grid(axes)
 
-    return drawn(draw, key=key, alt=alt, height=_HEIGHT + 20)
+    return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT + 20)
 
 
 class Series(NamedTuple):
@@ -129,7 +139,7 @@ class Series(NamedTuple):
     points: Sequence[tuple[int, float]]
 
 
-def shares(series: Sequence[Series], *, key: str, alt: str) -> Markup:
+def shares_by_year(series: Sequence[Series], *, key: str, alt: str) -> Markup:
     """Shares by year, a line each.
 
     Args:
@@ -151,11 +161,11 @@ def shares(series: Sequence[Series], *, key: str, alt: str) -> Markup:
         step = -(-len(years) // 4)
         axes.set_xticks(years[::step], [str(year) for year in years[::step]])
         found = ticks(*axes.get_ylim())
-        axes.set_yticks(found, [f"{tick:.0%}" for tick in found])
+        axes.set_yticks(found, [share(tick) for tick in found])
         grid(axes)
         label_ends(axes, ends, height=height)
 
-    return drawn(draw, key=key, alt=alt, height=height)
+    return drawn(draw, key=key, alt=alt, width=THIRD, height=height)
 
 
 def short(count: float) -> str:

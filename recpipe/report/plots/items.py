@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from recpipe.report.plots.style import COLOURS, INK, MARKERS, PHONE, SOFT, WIDE, drawn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
 _NAMED = 12
-_LONGEST = 24
+_LONGEST, _LONGEST_ON_PHONE = 34, 22
+"""Letters of a name."""
+
 _LETTER = 5.6
 """Pixels of a letter, about."""
 _LINE = 13
+_APART = 34, 12
+"""Pixels between two names, across and up, so that they are of the whole plane."""
+
 _LEGEND_ROW = 17
 _MARGIN = 14
 
@@ -75,6 +80,8 @@ def item_map(
     high = max(p.x for p in points), max(p.y for p in points)
     unit = max((h - b) / r for b, h, r in zip(low, high, room, strict=True)) or 1.0
     middle = tuple((b + h) / 2 for b, h in zip(low, high, strict=True))
+    longest = _LONGEST_ON_PHONE if phone else _LONGEST
+    names = {point: _short(point.name, longest) for point in points}
     reach = (room[0] / 2 + _MARGIN / 2) * unit, (room[1] / 2 + _MARGIN / 2) * unit
 
     def draw(axes: Axes) -> None:
@@ -90,8 +97,8 @@ def item_map(
                 linewidths=0,
                 label=group,
             )
-        for at, point in _named(points, unit, width=room[0] * unit, middle=middle[0]):
-            axes.text(at.left, at.bottom, _short(point.name), fontsize=10, color=INK, va="bottom")
+        for at, name in _named(names, unit, width=room[0] * unit, middle=middle[0]):
+            axes.text(at.left, at.bottom, name, fontsize=10, color=INK, va="bottom")
         axes.set_xlim(middle[0] - reach[0], middle[0] + reach[0])
         axes.set_ylim(middle[1] - reach[1], middle[1] + reach[1])
         axes.set_axis_off()
@@ -109,33 +116,35 @@ def item_map(
 
 
 def _named(
-    points: Sequence[Point], unit: float, *, width: float, middle: float
-) -> list[tuple[_Box, Point]]:
-    """The points whose names have room, the first ones first, and where the names stand.
+    names: Mapping[Point, str], unit: float, *, width: float, middle: float
+) -> list[tuple[_Box, str]]:
+    """The names that have room, the first ones first, and where they stand.
 
     Args:
-        points: the best known first.
+        names: of the points, the best known first.
         unit: a pixel, in the units of the plane.
         width: of the plane.
         middle: of the plane, across.
     """
-    found: list[tuple[_Box, Point]] = []
+    found: list[tuple[_Box, str]] = []
     right = middle + width / 2
-    for point in points:
+    for point, name in names.items():
         if len(found) == _NAMED:
             break
-        wide, high = _LETTER * len(_short(point.name)) * unit, _LINE * unit
+        wide, high = _LETTER * len(name) * unit, _LINE * unit
         # To the right of the dot, or to the left where it would leave the plane.
         left = point.x + 5 * unit
         if left + wide > right:
             left = point.x - 5 * unit - wide
         box = _Box(left, point.y - high / 2, left + wide, point.y + high / 2)
-        if not any(box.meets(other) for other, _ in found) and left > middle - width / 2:
-            found.append((box, point))
+        across, up = (pixels * unit for pixels in _APART)
+        around = _Box(box.left - across, box.bottom - up, box.right + across, box.top + up)
+        if not any(around.meets(other) for other, _ in found) and left > middle - width / 2:
+            found.append((box, name))
     return found
 
 
-def _short(name: str) -> str:
-    """A title without its year, cut where it is long."""
-    plain = re.sub(r"\s*\(\d{4}\)\s*$", "", name)
-    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1].rstrip() + "…"
+def _short(name: str, longest: int) -> str:
+    """A title without its year and other names, cut where it is long."""
+    plain = re.sub(r"(\s*\([^()]*\))+\s*$", "", name) or name
+    return plain if len(plain) <= longest else plain[: longest - 1].rstrip() + "…"

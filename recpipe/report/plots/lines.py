@@ -61,7 +61,7 @@ def at_lengths(lines: Sequence[Line], *, key: str, alt: str) -> Markup:
         for number, line in enumerate(lines):
             colour = ACCENT if line.marked else SOFT
             # Beside each other: intervals of several models at one length would hide each other.
-            shift = 0.02 * (number - (len(lines) - 1) / 2)
+            shift = 0.05 * (number - (len(lines) - 1) / 2)
             points = sorted(line.points.items())
             x = [math.log2(k) + shift for k, _ in points]
             y = [estimate.value for _, estimate in points]
@@ -180,7 +180,7 @@ def precision_and_recall(
         grid(axes)
         label_ends(axes, ends, height=_HEIGHT)
 
-    return drawn(draw, key=key, alt=alt, width=PHONE, height=_HEIGHT)
+    return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT)
 
 
 class Curve(NamedTuple):

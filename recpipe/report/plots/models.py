@@ -73,6 +73,8 @@ def dots(
                 markersize=7,
                 markerfacecolor=colour if estimate.marked else "white",
                 markeredgewidth=1.6,
+                clip_on=False,
+                zorder=3,
             )
             axes.text(
                 1.04,

@@ -8,17 +8,21 @@ search it.
 from __future__ import annotations
 
 import io
+import os
 import re
 import warnings
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from markupsafe import Markup, escape
+
+from recpipe.runtime.cache import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 WIDE, PHONE, THIRD = 704, 358, 300
 """Widths of a whole column, of a phone's, and of one of three beside each other."""
@@ -35,7 +39,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _TEXT, _SMALL = 11.0, 10.0
 _POINTS_PER_INCH = 72
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     # A text in SVG as a text, not as outlines; the page says which font.
     "svg.fonttype": "none",
     # The same data give the same page.
@@ -53,6 +57,9 @@ _STYLE = {
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "figure.dpi": _POINTS_PER_INCH,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -62,6 +69,7 @@ _STYLE = {
     "grid.linewidth": 0.8,
     "lines.linewidth": 1.6,
     "xtick.major.size": 0,
+    "xtick.major.pad": 6,
     "ytick.major.size": 0,
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
@@ -72,6 +80,17 @@ _ONE_AT_A_TIME = Lock()
 """matplotlib's settings belong to the process."""
 
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def prepare() -> None:
+    """Import matplotlib, which takes half a second, while something else is waited for.
+
+    The first import on a machine looks for its fonts, which takes longer.
+    """
+    # Where it keeps its list of fonts; and no style of this user's gets into the page.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
 
 
 def drawn(
@@ -86,17 +105,21 @@ def drawn(
         width: in pixels of a phone.
         height: the same.
     """
+    prepare()
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     text = io.StringIO()
-    with _ONE_AT_A_TIME, rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+    with _ONE_AT_A_TIME, rc_context(_STYLE), warnings.catch_warnings():
         # Of letters that matplotlib's own font lacks: the reader's will have them.
         warnings.simplefilter("ignore")
         size = (width / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
-        figure.savefig(text, format="svg", metadata=_NO_METADATA)
+        # Not by `savefig`, which draws a figure twice.
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(text, metadata=_NO_METADATA)
     return _embedded(text.getvalue(), key=key, alt=alt, size=f"{width} {height}")
 
 
@@ -119,9 +142,9 @@ def _embedded(svg: str, *, key: str, alt: str, size: str) -> Markup:
     )
 
 
-def grid(axes: Axes, *, axis: str = "y") -> None:
+def grid(axes: Axes, *, axis: Literal["x", "y"] = "y") -> None:
     """Thin lines across, for one axis."""
-    axes.grid(visible=True, axis=axis)  # type: ignore[arg-type]
+    axes.grid(visible=True, axis=axis)
     if axis == "x":
         axes.spines["bottom"].set_visible(False)
 
