@@ -75,7 +75,7 @@ class Scores:
         if len(found) != 1:
             return None
         low, high = (found[0].get(end) for end in ("ci_low", "ci_high"))
-        return (float(low), float(high)) if is_number(low) and is_number(high) else None  # type: ignore[arg-type]
+        return (float(low), float(high)) if is_number(low) and is_number(high) else None
 
     def users(self, split: str, *, ranking: bool = True) -> int | None:
         """Users that the numbers of a part rest on; with folds those of the largest."""

@@ -95,13 +95,13 @@ def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
     assert {row["by"] for row in weak} == {"activity", "age", "popularity", "genre"}
     both = ("popularity", "block_als_implicit")
     clicks = ClickModel()
-    found = simulate(context, run, both, lift=0.1, clicks=clicks)
-    assert found["simulation"] is True
-    assert found["assumptions"] == clicks.assumptions
-    assert 0 < found["rates"][0] < 1
-    assert 0 <= found["power"] <= 1
+    replayed = simulate(context, run, both, lift=0.1, clicks=clicks)
+    assert replayed["simulation"] is True
+    assert replayed["assumptions"] == clicks.assumptions
+    assert 0 < replayed["rates"][0] < 1
+    assert 0 <= replayed["power"] <= 1
     kept = (run.folder / "simulation").read_json("popularity-block_als_implicit.json")
-    assert kept == found
+    assert kept == replayed
     with pytest.raises(UsageError, match="no model 'nmf'"):
         simulate(context, run, ("nmf", "popularity"), lift=0.1, clicks=clicks)
     with pytest.raises(UsageError, match="against itself"):
