@@ -17,30 +17,36 @@ if TYPE_CHECKING:
 FEWEST_CURVES = 4
 """Earlier trials below which none is given up."""
 
-FIRST_EPOCHS = 5
+FIRST_EPOCHS = 10
 """Epochs after which a trial may be given up at the earliest: between learning biases and learning
-factors the RMSE stands still, with some settings longer than with others."""
+factors the RMSE stands still, and a small learning rate begins slowly and may end well."""
 
 
-def limits(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
+def limits(
+    ended: Sequence[Sequence[float]], given_up: Sequence[Sequence[float]] = ()
+) -> tuple[float, ...]:
     """By epoch from 1, the RMSE above which the best so far of a trial must not lie.
 
     Args:
-        curves: of the trials that ended well, the RMSE on validation after each epoch. What a
+        ended: curves of the trials that ended well, the RMSE on validation after each epoch. What a
             trial has reached when it stops counts for later epochs as well.
+        given_up: curves of those that were given up. They count for the epochs that they had:
+            with the others alone the limits of the first epochs would fall from trial to trial.
 
     Returns:
-        As many as the longest curve has, and at least `FIRST_EPOCHS`; none where there are too few
-        curves.
+        As many as the longest curve has, and at least `FIRST_EPOCHS`; none where too few have ended
+        well.
     """
-    curves = [curve for curve in curves if len(curve)]
-    if len(curves) < FEWEST_CURVES:
+    ended = [curve for curve in ended if len(curve)]
+    if len(ended) < FEWEST_CURVES:
         return ()
-    longest = max(FIRST_EPOCHS, *map(len, curves))
-    reached = np.array(
-        [np.minimum.accumulate([*curve, *[curve[-1]] * (longest - len(curve))]) for curve in curves]
-    )
-    medians = np.median(reached, axis=0)
+    longest = max(FIRST_EPOCHS, *map(len, ended))
+    reached = np.full((len(ended) + len(given_up), longest), np.nan)
+    for row, curve in zip(reached, (*ended, *given_up), strict=True):
+        row[: len(curve)] = np.minimum.accumulate(curve)[:longest]
+    for row, curve in zip(reached, ended, strict=False):
+        row[len(curve) :] = row[len(curve) - 1]
+    medians = np.nanmedian(reached, axis=0)
     medians[: FIRST_EPOCHS - 1] = np.inf
     return tuple(medians.tolist())
 

@@ -86,7 +86,11 @@ def search(
 
 
 def _limits(study: Study) -> tuple[float, ...]:
-    return median_rule.limits([trial.curve for trial in completed(study.trials)])
+    trials = study.trials
+    return median_rule.limits(
+        [trial.curve for trial in completed(trials)],
+        [trial.curve for trial in trials if trial.state == "pruned"],
+    )
 
 
 def _one(

@@ -269,7 +269,7 @@ def test_a_fit_that_falls_behind_is_given_up_at_the_same_epoch_whoever_carries_t
 
     ended = own.fit(data, scratch=scratch, seed=1).info()["learning_curve"]
     reached = [point["validation_rmse"] for point in ended]
-    assert 30 < reached[0] < 50  # on the scale of the ratings
+    assert 20 < reached[0] < 80  # on the scale of the ratings
     limits = (math.inf, math.inf, reached[0] / 2)
     with pytest.raises(GivenUpError, match="after epoch 3: its best RMSE") as given_up:
         own.fit(replace(data, give_up_above=limits), scratch=scratch / "again", seed=1)

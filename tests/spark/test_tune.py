@@ -19,6 +19,7 @@ from recpipe.stages.context import Context
 from recpipe.stages.ingest import ingest
 from recpipe.stages.tune import PAGE, PROFILE, TRIALS, new_run, tune, tuning_run
 from recpipe.storage import Folder
+from recpipe.tuning.median_rule import FIRST_EPOCHS
 from recpipe.tuning.request import Request
 from tests import release
 from tests.caching import cached
@@ -181,20 +182,24 @@ def test_a_search_does_not_go_on_with_what_its_trials_do_not_compare_with(
 
 
 def test_a_bad_trial_of_sgd_is_given_up_and_kept_as_such(root: Root) -> None:
-    by_rmse = {"evaluate": {"metric": "rmse"}}
-    tuned = root.tune("sgd", 10, tree=by_rmse)
+    by_rmse: dict[str, dict[str, Any]] = {
+        "evaluate": {"metric": "rmse"},
+        "sgd": {"epochs": 30, "patience": 0},
+    }
+    tuned = root.tune("sgd", 9, tree=by_rmse)
     pruned = [trial for trial in tuned.trials if trial.state == "pruned"]
     assert pruned
     for trial in pruned:
         assert trial.number >= 4
         assert trial.value is None
-        assert 5 <= len(trial.curve) < 12
+        assert FIRST_EPOCHS <= len(trial.curve) < 30
         assert min(trial.curve) > tuned.value
     assert "pruned after epoch" in (root.found("sgd") / PAGE).read_text()
     # What is given is to be compared with, and runs to its end, however bad.
-    again = root.tune("sgd", 1, tree={**by_rmse, "sgd": {"learning_rate": 1e-4}})
+    bad = {**by_rmse["sgd"], "learning_rate": 1e-4}
+    again = root.tune("sgd", 1, tree={**by_rmse, "sgd": bad})
     assert again.given_trial == again.trials[-1]
-    assert len(again.trials[-1].curve) == 12
+    assert len(again.trials[-1].curve) == 30
     assert again.difference is not None
     assert again.difference.shown
 

@@ -12,6 +12,7 @@ from recpipe.errors import FitError, GivenUpError, InputError, UsageError
 from recpipe.models.search import Choices, FloatRange, IntRange, SearchSpace
 from recpipe.runtime.signals import Stopped
 from recpipe.storage import Folder
+from recpipe.tuning.median_rule import FIRST_EPOCHS
 from recpipe.tuning.request import Request
 from recpipe.tuning.search import Measured, search
 from recpipe.tuning.study import FEWEST_TO_WEIGH, JOURNAL, Study
@@ -211,7 +212,7 @@ def test_a_trial_that_is_given_up_is_kept_with_its_curve(searches: Searches) -> 
 
     trials = searches.run(6, by_epochs, gives_up=True)
     assert [trial.state for trial in trials] == ["complete"] * 4 + ["pruned"] * 2
-    assert [len(limits) for limits in met] == [0, 0, 0, 0, 6, 6]
+    assert [len(limits) for limits in met] == [0, 0, 0, 0, FIRST_EPOCHS, FIRST_EPOCHS]
     assert met[4][-1] == 1.0
     assert trials[4].curve == (2.0, 1.9)
     assert trials[4].value is None
