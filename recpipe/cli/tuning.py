@@ -53,7 +53,9 @@ _TRIALS = 30
     type=click.IntRange(min=1),
     help="Trials at a time, in one session. With more than 1 their order depends on timing.",
 )
-@click.option("--metric", help="By which trials are compared. Default: evaluate.metric.")
+@click.option(
+    "--metric", metavar="NAME", help="By which trials are compared. Default: evaluate.metric."
+)
 @click.option("--restart", is_flag=True, help="Remove an earlier search of the model first.")
 def tune(model: str, *, trials: int | None, seconds: float | None, **given: Any) -> None:
     """Search the settings of a model."""

@@ -58,7 +58,9 @@ def course(tuned: Tuned) -> Markup:
         numbers, values = [trial.number for trial in done], [trial.value or 0.0 for trial in done]
         axes.scatter(numbers, values, color=_POINT, s=22, label="a trial", zorder=3)
         so_far = (np.maximum if tuned.higher_is_better else np.minimum).accumulate(values)
-        axes.step(numbers, so_far, where="post", color=_BEST, label="best so far")
+        last = tuned.trials[-1].number
+        axes.step([*numbers, last], [*so_far, so_far[-1]], where="post", color=_BEST,
+                  label="best so far")  # fmt: skip
         if tuned.given_trial is not None:
             value = tuned.given_trial.value or 0.0
             axes.axhline(value, color=_GIVEN, linestyle="--", label="settings as given")
