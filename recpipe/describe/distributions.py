@@ -129,7 +129,7 @@ def popularity(counts: Mapping[int, int]) -> list[tuple[float, float]]:
     items = np.concatenate([[0.0], np.cumsum(having)])
     ratings = np.concatenate([[0.0], np.cumsum(having * values)])
     # Closer where the curve is steep: near the most rated.
-    wanted = np.union1d(np.linspace(0, 1, _POINTS + 1) ** 2, _ROUND)
+    wanted = np.union1d(np.round(np.linspace(0, 1, _POINTS + 1) ** 2, 6), _ROUND)
     shares = np.interp(wanted * items[-1], items, ratings) / ratings[-1]
     return [(round(float(x), 6), round(float(y), 6)) for x, y in zip(wanted, shares, strict=True)]
 
