@@ -40,15 +40,11 @@ class Tags:
     Args:
         taggings: rows.
         distinct: different tags, whatever their case.
-        users: who wrote any.
-        items: of which any was written.
         most_used: tag and taggings, the most used first.
     """
 
     taggings: int
     distinct: int
-    users: int
-    items: int
     most_used: Sequence[tuple[str, int]]
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.describe.calendar import periods
@@ -34,7 +35,7 @@ def describe(
     cutoff: datetime | None = None,
     refused: Mapping[str, Any] | None = None,
 ) -> Description:
-    """What a table of ratings looks like: a handful of aggregations, side by side.
+    """What a table of ratings looks like: up to three aggregations, side by side.
 
     Args:
         ratings: contracts.RATINGS.
@@ -43,18 +44,16 @@ def describe(
         cutoff: the instant from which on a user or an item that begins is cold; None: no such.
         refused: what became of the rows of the source, as the manifest has it.
     """
-    work: list[Callable[[], list[Row]]] = [
-        partial(_by_key, ratings, "user", cutoff),
-        partial(_by_key, ratings, "item", cutoff),
-        partial(_by_day, ratings),
-        partial(_by_value, ratings),
-    ]
+    work: list[Callable[[], Any]] = [partial(_counted, ratings, cutoff)]
     if movies is not None:
         work.append(partial(_by_genre, ratings, movies))
     if tags is not None:
-        work += [partial(_tagged, tags), partial(_most_used, tags)]
-    of_users, of_items, of_days, of_values, *more = run_all(work)
-    of_genres = more.pop(0) if movies is not None else None
+        work.append(partial(_tags, tags))
+    counted, *more = run_all(work)
+    genres = _genres(more.pop(0)) if movies is not None else None
+    of_users, of_items, of_days, of_values = (
+        [row for row in counted if row.kind == kind] for kind in _KINDS.values()
+    )
     users, items = _counts(of_users), _counts(of_items)
     rows = sum(n * having for n, having in users.items())
     days = {row.day: row.ratings for row in of_days if row.day is not None}
@@ -78,91 +77,98 @@ def describe(
         unit=unit,
         over_time=over_time,
         ratings_by_year=dict(sorted(by_year.items())),
-        genres=None if of_genres is None else _genres(of_genres),
-        tags=_tags(*more) if more else None,
+        genres=genres,
+        tags=more[0] if more else None,
         cold=_cold(cutoff, of_users, of_items) if cutoff is not None and days else None,
         refused=dict(refused or {}),
     )
 
 
-def _by_key(ratings: DataFrame, key: str, cutoff: datetime | None) -> list[Row]:
-    """(ratings, having, cold, late): how many users or items have so many ratings.
+_KINDS = {"user": 0b0111, "item": 0b1011, "day": 0b1101, "value": 0b1110}
+"""`grouping_id` of the rows by one of these columns: a bit is set where a column is not one."""
 
-    `cold` of them have all at the cutoff or later; `late` are their ratings from then on.
+
+def _counted(ratings: DataFrame, cutoff: datetime | None) -> list[Row]:
+    """How many ratings each user, item, day and value has, from one pass over the ratings.
+
+    (kind, ratings, having, cold, late, day, value, total, first, last), where `kind` is of
+    `_KINDS`. Of users and items a row says how many have so many ratings, how many of these have
+    all of them at the cutoff or later (`cold`), and how many ratings that late all of them have. Of
+    days and values a row is a day, null without an instant, or a value with three digits; `total`
+    is the sum of its ratings, and the first and the last instant are in microseconds since 1970.
     """
     late = F.lit(False)
     if cutoff is not None:
         late = F.coalesce(F.col("rated_at") >= F.lit(cutoff), late)
-    each = ratings.groupBy(key).agg(F.count("*").alias("ratings"), F.count_if(late).alias("late"))
-    cold = F.col("late") == F.col("ratings")
-    found = each.groupBy("ratings").agg(
-        F.count("*").alias("having"), F.count_if(cold).alias("cold"), F.sum("late").alias("late")
+    rows = ratings.select(
+        "user",
+        "item",
+        F.to_date("rated_at").alias("day"),
+        _short(F.col("rating").cast("double")).alias("value"),
+        F.col("rating").cast("double").alias("rating"),
+        F.unix_micros("rated_at").alias("micros"),
+        late.alias("is_late"),
     )
-    return found.collect()
-
-
-def _by_day(ratings: DataFrame) -> list[Row]:
-    """(day, ratings, total, first, last); the day null for ratings without an instant.
-
-    The first and the last instant are in microseconds since 1970.
-    """
+    each = rows.groupingSets([[F.col(name)] for name in _KINDS], *map(F.col, _KINDS)).agg(
+        F.grouping_id().alias("kind"),
+        F.count("*").alias("ratings"),
+        F.count_if("is_late").alias("late"),
+        F.sum("rating").alias("total"),
+        F.min("micros").alias("first"),
+        F.max("micros").alias("last"),
+    )
     return (
-        ratings.groupBy(F.to_date("rated_at").alias("day"))
+        each.groupBy("kind", "day", "value", "ratings")
         .agg(
-            F.count("*").alias("ratings"),
-            F.sum(F.col("rating").cast("double")).alias("total"),
-            F.unix_micros(F.min("rated_at")).alias("first"),
-            F.unix_micros(F.max("rated_at")).alias("last"),
+            F.count("*").alias("having"),
+            F.count_if(F.col("late") == F.col("ratings")).alias("cold"),
+            F.sum("late").alias("late"),
+            F.sum("total").alias("total"),
+            F.min("first").alias("first"),
+            F.max("last").alias("last"),
         )
         .collect()
     )
 
 
-def _by_value(ratings: DataFrame) -> list[Row]:
-    """(value, ratings), values with three digits."""
-    value = F.col("rating").cast("double")
+def _short(value: Column) -> Column:
+    """The value with three digits."""
     unit = F.pow(F.lit(10.0), F.floor(F.log10(F.abs(value))) - (_DIGITS - 1))
-    short = F.when(value == 0, F.lit(0.0)).otherwise(F.round(value / unit) * unit)
-    return ratings.groupBy(short.alias("value")).agg(F.count("*").alias("ratings")).collect()
+    return F.when(value == 0, F.lit(0.0)).otherwise(F.round(value / unit) * unit)
 
 
 def _by_genre(ratings: DataFrame, movies: DataFrame) -> list[Row]:
     """(genre, year, level, ratings, items); rows whose level is `_TOTAL` are of all years."""
-    of_items = ratings.groupBy("item_id", F.year("rated_at").alias("year")).agg(
-        F.count("*").alias("ratings")
+    of_items = (
+        ratings.select("item_id", F.year("rated_at").alias("year"))
+        .rollup("item_id", "year")
+        .agg(F.grouping_id().alias("level"), F.count("*").alias("ratings"))
+        .where(F.col("level") <= _TOTAL)
     )
     genres = movies.select("item_id", F.explode(F.array_distinct("genres")).alias("genre"))
     return (
         of_items.join(genres, "item_id")
-        .rollup("genre", "year")
-        .agg(
-            F.grouping_id().alias("level"),
-            F.sum("ratings").alias("ratings"),
-            F.count_distinct("item_id").alias("items"),
-        )
-        .where(F.col("level") <= _TOTAL)
+        .groupBy("genre", "year", "level")
+        .agg(F.sum("ratings").alias("ratings"), F.count("*").alias("items"))
         .collect()
     )
 
 
-def _tag() -> Column:
-    return F.lower(F.trim("tag"))
-
-
-def _tagged(tags: DataFrame) -> list[Row]:
-    """One row: taggings, distinct tags, users, items."""
-    return tags.agg(
-        F.count("*").alias("taggings"),
-        F.count_distinct(_tag()).alias("distinct"),
-        F.count_distinct("user_id").alias("users"),
-        F.count_distinct("item_id").alias("items"),
-    ).collect()
-
-
-def _most_used(tags: DataFrame) -> list[Row]:
-    """(tag, taggings) of the most used."""
-    counted = tags.groupBy(_tag().alias("tag")).agg(F.count("*").alias("taggings"))
-    return counted.orderBy(F.desc("taggings"), "tag").limit(_MOST_USED).collect()
+def _tags(tags: DataFrame) -> Tags:
+    """How many tags there are, and the most used, whatever their case."""
+    tag = F.lower(F.trim("tag")).alias("tag")
+    seen = Observation()
+    counted = tags.groupBy(tag).agg(F.count("*").alias("taggings"))
+    observed = counted.observe(
+        seen, F.count(F.lit(1)).alias("distinct"), F.sum("taggings").alias("taggings")
+    )
+    most = observed.orderBy(F.desc("taggings"), "tag").limit(_MOST_USED).collect()
+    found = seen.get
+    return Tags(
+        taggings=int(found["taggings"] or 0),
+        distinct=int(found["distinct"] or 0),
+        most_used=[(row.tag, row.taggings) for row in most],
+    )
 
 
 def _instant(micros: int | None) -> datetime | None:
@@ -195,17 +201,6 @@ def _genres(rows: Sequence[Row]) -> list[Genre]:
         for row in sorted(totals, key=lambda row: (-row.ratings, row.genre))
         for years in [by_year.get(row.genre, {})]
     ]
-
-
-def _tags(totals: Sequence[Row], most_used: Sequence[Row]) -> Tags:
-    (total,) = totals
-    return Tags(
-        taggings=total.taggings,
-        distinct=total.distinct,
-        users=total.users,
-        items=total["items"],
-        most_used=[(row.tag, row.taggings) for row in most_used],
-    )
 
 
 def _cold(cutoff: datetime, users: Sequence[Row], items: Sequence[Row]) -> Cold:

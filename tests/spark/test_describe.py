@@ -85,7 +85,7 @@ def test_tags_are_counted_whatever_their_case(spark: SparkSession, ratings: Data
     tags = spark.createDataFrame(TAGGED, TAGS.schema(ids=LongType()))
     found = describe(ratings, tags=tags).tags
     assert found is not None
-    assert (found.taggings, found.distinct, found.users, found.items) == (3, 2, 2, 2)
+    assert (found.taggings, found.distinct) == (3, 2)
     assert found.most_used == [("slow", 2), ("été", 1)]
 
 
