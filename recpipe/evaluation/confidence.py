@@ -122,23 +122,25 @@ def bootstrapped(sums: Sequence[FloatArray], *, seed: int, draws: int = DRAWS) -
 
 
 def swapped(
-    one: FloatArray, other: FloatArray, *, seed: int, draws: int = DRAWS
-) -> tuple[FloatArray, FloatArray]:
-    """Sums of two models whose groups are swapped by a coin: (T, draws) of each.
+    pairs: Sequence[tuple[FloatArray, FloatArray]], *, seed: int, draws: int = DRAWS
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Sums of pairs of models whose groups are swapped by a coin: twice (T, draws) of each pair.
 
     Args:
-        one: (T, G) sums of a model.
-        other: (T, G) of the other.
+        pairs: (T, G) sums of a model and of another, of the same groups, which are swapped in all
+            pairs or in none.
         seed: of the coins.
         draws: how often.
     """
     random = np.random.default_rng(seed)
+    groups = pairs[0][0].shape[-1]
 
     def signs(rows: int) -> FloatArray:
-        return random.integers(0, 2, (rows, one.shape[-1])).astype(np.float64) - 0.5
+        return random.integers(0, 2, (rows, groups), np.int8).astype(np.float64) - 0.5
 
-    ((half,), both) = _weighted([one - other], signs, draws), (one + other).sum(axis=-1) / 2
-    return both[:, None] + half, both[:, None] - half
+    halves = _weighted([one - other for one, other in pairs], signs, draws)
+    middles = [(one + other).sum(axis=-1)[:, None] / 2 for one, other in pairs]
+    return [(middle + half, middle - half) for middle, half in zip(middles, halves, strict=True)]
 
 
 def _weighted(sums: Sequence[FloatArray], weights: Any, draws: int) -> list[FloatArray]:
@@ -237,22 +239,19 @@ def differences(
         found, others = by_model[model], by_model[other]
         value = sign * (np.mean([r.value for r in found]) - np.mean([r.value for r in others]))
         ends = interval(sign * (values[model] - values[other]), len(groups))
-        pair = Difference(
-            metric=metric,
-            split=found[0].split,
-            model=model,
-            other=other,
-            value=rounded(float(value)),
-            ci_low=ends.low,
-            ci_high=ends.high,
-            users=max(row.users for row in found),
+        pairs.append(
+            Difference(
+                metric=metric,
+                split=found[0].split,
+                model=model,
+                other=other,
+                value=rounded(float(value)),
+                ci_low=ends.low,
+                ci_high=ends.high,
+                users=max(row.users for row in found),
+            )
         )
-        if tested and ends != NONE:
-            both = samples[model], samples[other]
-            p = _randomised(both, (by_name[model], by_name[other]), abs(float(value)), seed=seed)
-            pair = replace(pair, p=rounded(p))
-        pairs.append(pair)
-    return _holm(pairs)
+    return _tested(pairs, samples, by_name, seed=seed) if tested and len(groups) > 1 else pairs
 
 
 def of_models(rows: Sequence[MetricRow], *, metric: str, split: str) -> dict[str, list[MetricRow]]:
@@ -279,28 +278,38 @@ def _mean(samples: Sequence[Sample], sums: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.mean(values, axis=0))
 
 
-def _randomised(
-    samples: tuple[Sequence[Sample], Sequence[Sample]],
-    sums: tuple[Sequence[FloatArray], Sequence[FloatArray]],
-    difference: float,
+def _tested(
+    pairs: Sequence[Difference],
+    samples: Mapping[str, Sequence[Sample]],
+    sums: Mapping[str, Sequence[FloatArray]],
     *,
     seed: int,
-) -> float:
-    """P of Fisher's randomisation for two models.
+) -> list[Difference]:
+    """The pairs, each with p of Fisher's randomisation, and that corrected for all of them.
 
     Args:
-        samples: of both, one a fold.
+        pairs: of models.
+        samples: of each model, one a fold.
         sums: theirs, by the same groups.
-        difference: the absolute one at hand.
         seed: of the swaps.
     """
-    # The same seed: a user is swapped in all folds or in none.
-    found = [swapped(one, other, seed=seed) for one, other in zip(*sums, strict=True)]
-    one, other = (_mean(of, [pair[side] for pair in found]) for side, of in enumerate(samples))
-    swaps = np.abs(one - other)
-    # As large to twelve digits: a difference that is met by another order of sums is met.
-    met = np.count_nonzero(swaps >= difference - 1e-12)
-    return float((1 + met) / (1 + len(swaps)))
+    folds = [
+        both
+        for pair in pairs
+        for both in zip(sums[pair.model], sums[pair.other], strict=True)
+    ]  # fmt: skip
+    waiting = iter(swapped(folds, seed=seed))
+    found = []
+    for pair in pairs:
+        of_folds = [next(waiting) for _ in sums[pair.model]]
+        one, other = (
+            _mean(samples[name], [both[side] for both in of_folds])
+            for side, name in enumerate((pair.model, pair.other))
+        )
+        # As large to twelve digits: a difference that is met by another order of sums is met.
+        met = np.count_nonzero(np.abs(one - other) >= abs(pair.value) - 1e-12)
+        found.append(replace(pair, p=rounded(float((1 + met) / (1 + len(one))))))
+    return _holm(found)
 
 
 def _holm(pairs: Sequence[Difference]) -> list[Difference]:
