@@ -99,7 +99,7 @@ class Simulated:
     replays: int
 
     def as_dict(self) -> dict[str, Any]:
-        return {"simulation": True, **asdict(self)}
+        return {"simulation": True, **asdict(self), "rates": list(self.rates)}
 
 
 def replay(
