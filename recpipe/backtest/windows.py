@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,12 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import InputError, UsageError
 from recpipe.split.places import SortedColumn
+from recpipe.split.strategies import instant_of, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def windows_of(ratings: DataFrame, wanted: Windows) -> list[Window]:
     column = SortedColumn.of(ratings.select(F.unix_micros("rated_at").alias("at")), "at")
     if not column.rows:
         raise InputError("backtest: no ratings have an instant", hint="ingest some that do")
-    first, last = _instant(column.lowest), _instant(column.highest)
+    first, last = instant_of(column.lowest), instant_of(column.highest)
     cutoffs = _cutoffs(column, wanted, last)
     for cutoff in cutoffs:
         if not first < cutoff <= last:
@@ -81,7 +80,7 @@ def windows_of(ratings: DataFrame, wanted: Windows) -> list[Window]:
 
 def _cutoffs(column: SortedColumn, wanted: Windows, last: datetime) -> list[datetime]:
     if wanted.at:
-        cutoffs: Sequence[datetime] = sorted(_utc(at) for at in wanted.at)
+        cutoffs: Sequence[datetime] = sorted(utc(at) for at in wanted.at)
         if len(set(cutoffs)) < len(cutoffs):
             raise UsageError("backtest: a cutoff is given twice", hint="give each once")
         return list(cutoffs)
@@ -97,15 +96,7 @@ def _cutoffs(column: SortedColumn, wanted: Windows, last: datetime) -> list[date
             f" {len(found)} instants",
             hint="give fewer windows by --cutoffs, or a period by --every",
         )
-    return [_instant(micros) for micros in found]
-
-
-def _instant(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def _utc(instant: datetime) -> datetime:
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    return [instant_of(micros) for micros in found]
 
 
 __all__ = ["Window", "Windows", "windows_of"]

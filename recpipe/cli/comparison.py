@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from recpipe.cli.options import format_at, logging_options
-
-if TYPE_CHECKING:
-    from recpipe.report import Comparison
+from recpipe.cli.options import logging_options, readable_root
 
 
 @click.command()
@@ -42,35 +39,17 @@ def compare(
     from recpipe.cli import display
     from recpipe.report import render_comparison
     from recpipe.runtime import logs
+    from recpipe.stages.comparison import compare_runs
 
     logs.logging_setup(verbose=verbose, log_format=log_format)
-    found = _compared(root, one, other, verbose=verbose)
+    with readable_root(root, "compare", verbose=verbose) as folder:
+        found = compare_runs(folder, one, other)
     place = out or Path(f"compare-{one}-{other}.html")
     place.write_text(render_comparison(found), encoding="utf-8")
     console = display.console()
     for table in display.comparison_tables(found):
         console.print(table)
     click.echo(f"comparison: {place}")
-
-
-def _compared(root: str, one: str, other: str, *, verbose: bool) -> Comparison:
-    """The comparison, by the quickest way to the files."""
-    from recpipe.publish import arrow_root
-    from recpipe.stages.comparison import compare_runs
-    from recpipe.storage import Folder
-
-    folder = arrow_root(root)
-    if folder is not None:
-        return compare_runs(folder, one, other)
-    from recpipe.settings import load
-    from recpipe.spark.session import spark_session
-
-    settings = load(base=format_at(root))
-    delta = settings.storage.format == "delta"
-    with spark_session(
-        settings.session, name="recpipe compare", delta=delta, verbose=verbose, input_bytes=0
-    ) as spark:
-        return compare_runs(Folder(spark, root), one, other)
 
 
 COMMANDS = (compare,)

@@ -45,16 +45,7 @@ def describe(
     from recpipe.stages.description import described
 
     options = Options(
-        root=root,
-        run_date=None,
-        config=config,
-        models=None,
-        format_=None,
-        overrides=overrides,
-        models_dir=None,
-        verbose=verbose,
-        log_format=log_format,
-        run_id=None,
+        root=root, config=config, overrides=overrides, verbose=verbose, log_format=log_format
     )
     with session(options, "describe") as context:
         data = described(context).as_json()

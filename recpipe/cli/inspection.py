@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
-from recpipe.cli.options import format_at, logging_options
-
-if TYPE_CHECKING:
-    from recpipe.publish import Profile
+from recpipe.cli.options import logging_options, readable_root
 
 
 @click.command()
@@ -30,33 +27,15 @@ def show(
     a store that pyarrow cannot open.
     """
     from recpipe.cli import display
+    from recpipe.publish import lookup
     from recpipe.runtime import logs
 
     logs.logging_setup(verbose=verbose, log_format=log_format)
-    found, profile = _looked_up(user, root=root, run_id=run_id, verbose=verbose)
+    with readable_root(root, "show", verbose=verbose) as folder:
+        found, profile = lookup(folder, user, run_id=run_id)
     console = display.console()
     for table in display.profile_tables(profile, run_id=found):
         console.print(table)
-
-
-def _looked_up(user: str, *, root: str, run_id: str | None, verbose: bool) -> tuple[str, Profile]:
-    """The run id and the profile of a person, by the quickest way to the files."""
-    from recpipe.publish import arrow_root, lookup
-    from recpipe.storage import Folder
-
-    folder = arrow_root(root)
-    if folder is not None:
-        return lookup(folder, user, run_id=run_id)
-    from recpipe.settings import load
-    from recpipe.spark.session import spark_session
-
-    settings = load(base=format_at(root))
-    # A few rows of any table: over in seconds, whatever lies under the root.
-    delta = settings.storage.format == "delta"
-    with spark_session(
-        settings.session, name="recpipe show", delta=delta, verbose=verbose, input_bytes=0
-    ) as spark:
-        return lookup(Folder(spark, root), user, run_id=run_id)
 
 
 @click.command("settings")

@@ -16,8 +16,10 @@ from recpipe.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from recpipe.publish import ArrowFolder
     from recpipe.settings import Settings
     from recpipe.stages.context import Context
+    from recpipe.storage import Folder
 
 
 _RATING_BYTES = 30
@@ -127,20 +129,20 @@ def stage_options(
     return add
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What a stage is given on the command line; None for options that it does not have."""
 
     root: str
-    run_date: date | None
-    config: Path | None
-    models: str | None
-    format_: str | None
-    overrides: tuple[str, ...]
-    models_dir: str | None
     verbose: bool
     log_format: Literal["text", "json"]
-    run_id: str | None
+    run_date: date | None = None
+    config: Path | None = None
+    models: str | None = None
+    format_: str | None = None
+    overrides: tuple[str, ...] = ()
+    models_dir: str | None = None
+    run_id: str | None = None
     source: str | None = None
     dataset: str | None = None
     metric: str | None = None
@@ -212,6 +214,34 @@ def format_at(root: str) -> dict[str, Any]:
 
     found = local_format(root)
     return {"storage": {"format": found}} if found else {}
+
+
+@contextmanager
+def readable_root(root: str, name: str, *, verbose: bool) -> Iterator[Folder | ArrowFolder]:
+    """A root to be read, by the quickest way to its files: pyarrow, or else a session of Spark.
+
+    Args:
+        root: as of the command.
+        name: of the command.
+        verbose: whether Spark's own log is shown.
+    """
+    from recpipe.publish import arrow_root
+
+    folder = arrow_root(root)
+    if folder is not None:
+        yield folder
+        return
+    from recpipe.settings import load
+    from recpipe.spark.session import spark_session
+    from recpipe.storage import Folder
+
+    settings = load(base=format_at(root))
+    # A few rows of any table: over in seconds, whatever lies under the root.
+    delta = settings.storage.format == "delta"
+    with spark_session(
+        settings.session, name=f"recpipe {name}", delta=delta, verbose=verbose, input_bytes=0
+    ) as spark:
+        yield Folder(spark, root)
 
 
 def _input_bytes(options: Options) -> int | None:

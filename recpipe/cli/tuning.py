@@ -65,7 +65,7 @@ def tune(model: str, *, trials: int | None, seconds: float | None, **given: Any)
     if trials is None and seconds is None:
         trials = _TRIALS
     request = Request(model, trials, seconds, parallel, restart)
-    options = Options(models=None, models_dir=None, **given)
+    options = Options(**given)
     _refuse_early(request, options)
     with session(options, "tune", goes_on=True) as context:
         from recpipe.cli import display

@@ -1,7 +1,7 @@
 """How good models are: rating and ranking metrics, and the choice that rests on them."""
 
 from recpipe.evaluation.choice import Choice, choose
-from recpipe.evaluation.confidence import differences, with_intervals
+from recpipe.evaluation.confidence import Difference, differences, with_intervals
 from recpipe.evaluation.facts import item_facts
 from recpipe.evaluation.ranking import evaluated_users, ranking_metrics, relevant_pairs
 from recpipe.evaluation.rating import rating_metrics
@@ -11,6 +11,7 @@ from recpipe.evaluation.subgroups import item_groups, subgroup_rows, user_groups
 __all__ = [
     "DEFINITIONS",
     "Choice",
+    "Difference",
     "MetricRow",
     "choose",
     "differences",

@@ -71,6 +71,7 @@ def choose(
     named: str | None = None,
     split: str = "validation",
     seed: int = 0,
+    pairs: Sequence[Difference] | None = None,
 ) -> Choice:
     """The best model on validation as far as its users can tell, or the named one.
 
@@ -92,6 +93,7 @@ def choose(
         named: the model that `publish.model` names, or None for `auto`.
         split: the part that decides.
         seed: of the draws of intervals.
+        pairs: what `differences` says of the metric and the part; None: it is asked.
 
     Raises:
         UsageError: if `named` is not in `models`, or there is no model to choose.
@@ -118,7 +120,8 @@ def choose(
             f"none of {', '.join(models)} has {metric} on {split}, so none can be chosen",
             hint="fit another model, or name one in publish.model",
         )
-    pairs = differences(rows, metric=metric, split=split, seed=seed, tested=False)
+    if pairs is None:
+        pairs = differences(rows, metric=metric, split=split, seed=seed, tested=False)
     among = _Ranked(ranking, pairs)
     model = named or among.taken(preferred) or others[0]
     runner_up = next((other for other in ranking if other != model), None)

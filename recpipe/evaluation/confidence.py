@@ -93,6 +93,18 @@ class Difference:
             and (self.ci_low > 0 or self.ci_high < 0)
         )
 
+    def turned(self) -> Difference:
+        """The same, seen from the other model."""
+        low, high = self.ci_high, self.ci_low
+        return replace(
+            self,
+            model=self.other,
+            other=self.model,
+            value=-self.value,
+            ci_low=None if low is None else -low,
+            ci_high=None if high is None else -high,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """As metrics.json has it; `shown` is by the corrected p."""
         shown = self.p_holm is not None and self.p_holm <= 1 - LEVEL
@@ -325,21 +337,8 @@ def _holm(pairs: Sequence[Difference]) -> list[Difference]:
 
 def seen_from(model: str, pairs: Sequence[Difference]) -> Mapping[str, Difference]:
     """By the other model, how much better `model` is."""
-    found = {}
-    for pair in pairs:
-        if pair.model == model:
-            found[pair.other] = pair
-        elif pair.other == model:
-            low, high = pair.ci_high, pair.ci_low
-            found[pair.model] = replace(
-                pair,
-                model=model,
-                other=pair.model,
-                value=-pair.value,
-                ci_low=None if low is None else -low,
-                ci_high=None if high is None else -high,
-            )
-    return found
+    seen = [pair if pair.model == model else pair.turned() for pair in pairs]
+    return {pair.other: pair for pair in seen if pair.model == model}
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recpipe.evaluation.confidence import differences
-from recpipe.evaluation.rows import MetricRow, Sample, rounded
+from recpipe.evaluation.rows import MetricRow, Sample, mean_of, rounded
 from recpipe.kernels import groups as grouping
 
 if TYPE_CHECKING:
@@ -73,14 +73,8 @@ def _row(of: UserValues, *, metric: str, split: str) -> MetricRow:
         users=users,
         rows=0,
         split=split,
-        sample=Sample(sums, _mean),
+        sample=Sample(sums, mean_of),
     )
-
-
-def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of sums of values and of users, the mean over users."""
-    values, users = sums
-    return np.asarray(values / users)
 
 
 __all__ = ["UserValues", "paired"]

@@ -119,14 +119,12 @@ def item_groups(spark: SparkSession, facts: ItemFacts, genres: DataFrame | None)
         facts: how often items are rated.
         genres: (item, genre); None where nothing is known.
     """
-    order = facts.most_rated_first
-    share = np.cumsum(facts.raters[order]) / max(1, facts.raters.sum())
-    # The item with which a share is reached still belongs to it.
-    before = share - facts.raters[order] / max(1, facts.raters.sum())
     names = np.array([name for name, _ in _POPULARITY], object)
-    place = np.searchsorted([end for _, end in _POPULARITY[:-1]], before, side="right")
+    # The item with which a share is reached still belongs to it.
+    ends = [end for _, end in _POPULARITY[:-1]]
+    place = np.searchsorted(ends, facts.rated_before, side="right")
     group = np.full(len(facts.raters), "not in train", object)
-    group[order] = names[place]
+    group[facts.most_rated_first] = names[place]
     table = pa.table({
         "item": pa.array(np.arange(len(group), dtype=np.int32)),
         "by": pa.array(["popularity"] * len(group)),

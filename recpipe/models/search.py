@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,8 +18,11 @@ Value = str | int | float | bool
 """Of a setting that can be searched."""
 
 
+N = TypeVar("N", int, float)
+
+
 @dataclass(frozen=True)
-class FloatRange:
+class _Numbers(Generic[N]):
     """The numbers from `low` to `high`.
 
     Args:
@@ -29,12 +32,15 @@ class FloatRange:
             matters, not a step.
     """
 
-    low: float
-    high: float
+    low: N
+    high: N
     log: bool = False
 
     def __post_init__(self) -> None:
-        _check_ends(self.low, self.high, log=self.log)
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(
+                f"a range must ascend, and by powers lie above 0: {self.low} to {self.high}"
+            )
 
     @property
     def ends(self) -> tuple[Value, ...]:
@@ -44,29 +50,22 @@ class FloatRange:
     def __contains__(self, value: object) -> bool:
         return _is_number(value) and self.low <= value <= self.high
 
+
+@dataclass(frozen=True)
+class FloatRange(_Numbers[float]):
+    """The numbers from `low` to `high`; see `_Numbers`."""
+
     def plain(self, value: float) -> float:
         """The number of three digits next to a value: what people can read and give again."""
         return min(max(float(f"{value:.3g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
-class IntRange:
-    """The whole numbers from `low` to `high`; see `FloatRange`."""
-
-    low: int
-    high: int
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        _check_ends(self.low, self.high, log=self.log)
-
-    @property
-    def ends(self) -> tuple[Value, ...]:
-        """Values that are valid only if all are."""
-        return self.low, self.high
+class IntRange(_Numbers[int]):
+    """The whole numbers from `low` to `high`; see `_Numbers`."""
 
     def __contains__(self, value: object) -> bool:
-        return _is_number(value) and value == int(value) and self.low <= value <= self.high
+        return super().__contains__(value) and _is_number(value) and value == int(value)
 
     def plain(self, value: float) -> int:
         """The value."""
@@ -144,11 +143,6 @@ class SearchSpace:
             name: {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(each).items()}
             for name, each in self.ranges.items()
         }
-
-
-def _check_ends(low: float, high: float, *, log: bool) -> None:
-    if not low < high or (log and low <= 0):
-        raise ValueError(f"a range must ascend, and by powers lie above 0: {low} to {high}")
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -42,12 +42,13 @@ def render_backtest(result: Mapping[str, Any]) -> str:
     by_window = [(window, Scores(window["rows"])) for window in result["results"]]
     models = list(dict.fromkeys(m for _, scores in by_window for m in scores.models))
     best = _best(pooled, metric)
+    windows = _windows(by_window, models, metric)
     context = {
         "title": f"recpipe backtest {result['backtest_id']}",
         "verdict": _verdict(result, pooled, metric, best),
         "metric": label_of(metric),
-        "figure": _figure(by_window, models, metric, best),
-        "windows": _windows(by_window, models, metric),
+        "figure": _figure(by_window, models, metric, best, windows),
+        "windows": windows,
         "gaps": [(w["window"], w["error"]) for w in result["results"] if w["error"]],
         "pooled": _pooled(pooled, metric),
         "pairs": pairs.of_all("test", pooled.models),
@@ -97,6 +98,7 @@ def _figure(
     models: Sequence[str],
     metric: str,
     best: str,
+    windows: Table,
 ) -> Figure | None:
     lines = []
     for model in models:
@@ -115,7 +117,7 @@ def _figure(
         key="over-time",
         title=title,
         draw=partial(over_time, lines, days, key="over-time", alt=f"{title}, a line a model"),
-        table=_windows(by_window, models, metric),
+        table=windows,
         note="Vertical lines are 95 % intervals over users.",
     )
 

@@ -114,12 +114,25 @@ def _refuse_impossible(settings: Split, *, times: Times, in_parts: bool) -> None
             "split.strategy given needs ratings that came in parts",
             hint="give --train and --test in place of --input",
         )
-    if settings.strategy in BY_TIME and times != "some":
-        lack = "no instants" if times == "none" else "one instant for all"
-        raise UsageError(
-            f"split.strategy {settings.strategy} needs instants, and the ratings have {lack}",
+    if settings.strategy in BY_TIME:
+        need_instants(
+            f"split.strategy {settings.strategy}",
+            times,
             hint="use split.strategy auto, random or k_fold",
         )
+
+
+def need_instants(what: str, times: Times, *, hint: str) -> None:
+    """Raise UsageError unless the ratings have instants that tell what came first.
+
+    Args:
+        what: needs them.
+        times: what instants the ratings have.
+        hint: what to do without.
+    """
+    if times != "some":
+        lack = "no instants" if times == "none" else "one instant for all"
+        raise UsageError(f"{what} needs instants, and the ratings have {lack}", hint=hint)
 
 
 @contextmanager

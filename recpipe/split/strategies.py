@@ -127,7 +127,7 @@ def _global_time(ratings: DataFrame, settings: Split) -> Assignment:
     micros = ratings.select(F.unix_micros("rated_at").alias("at"))
     column = SortedColumn.of(micros, "at")
     validation_from, test_from = _distinct_cuts(column, *_cut(column, boundaries))
-    return _at_instants(ratings, _instant(validation_from), _instant(test_from))
+    return _at_instants(ratings, instant_of(validation_from), instant_of(test_from))
 
 
 def _latest_before_test(source: DataFrame | Stored, settings: Split) -> Assignment:
@@ -165,7 +165,7 @@ def _test_from(ratings: DataFrame, boundary: Fraction) -> datetime:
     if not column.lowest < middle < instant:
         second = _next_instant(column, column.lowest)
         instant = max(instant, _next_instant(column, second))
-    return _instant(instant)
+    return instant_of(instant)
 
 
 def _next_instant(column: SortedColumn, instant: int) -> int:
@@ -454,7 +454,8 @@ def _floor(value: Fraction) -> int:
     return value.numerator // value.denominator
 
 
-def _instant(micros: int) -> datetime:
+def instant_of(micros: int) -> datetime:
+    """The instant of so many microseconds since 1970, in UTC."""
     return _EPOCH + timedelta(microseconds=micros)
 
 

@@ -12,6 +12,7 @@ from recpipe import evaluation
 from recpipe.errors import FitError, InputError, UsageError
 from recpipe.evaluation.metrics import metric_at
 from recpipe.report import render_backtest
+from recpipe.split.splitter import need_instants
 from recpipe.stages import evaluate, split, train
 from recpipe.stages.start import start
 
@@ -71,13 +72,11 @@ def _planned(
     context: Context, folder: Folder, wanted: Windows
 ) -> tuple[dict[str, Any], list[Window]]:
     """What is to be done, the same as before where the backtest goes on."""
-    kind = _source(context).get("times", "some")
-    if kind != "some":
-        lack = "no instants" if kind == "none" else "one instant for all"
-        raise UsageError(
-            f"a backtest needs instants, and the ratings have {lack}",
-            hint="compare models by `recpipe run` with split.strategy k_fold",
-        )
+    need_instants(
+        "a backtest",
+        _source(context).get("times", "some"),
+        hint="compare models by `recpipe run` with split.strategy k_fold",
+    )
     if context.settings.split.strategy not in {"auto", "global_time"}:
         raise UsageError(
             f"a backtest cuts at instants, not by split.strategy {context.settings.split.strategy}",

@@ -12,7 +12,7 @@ from recpipe.models.registry import spec_of
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import frame_of
-from recpipe.split.parts import PARTS
+from recpipe.split.parts import TEST, VALIDATION
 from recpipe.stages.context import Context, folds_of, of_fold, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
 from recpipe.stages.held_out import held_out
@@ -63,11 +63,13 @@ def evaluate(context: Context, run: Run) -> None:
                     weak = subgroups(context, run, parts, models, facts=facts)
         with context.progress.stage("intervals"):
             rows = evaluation.with_intervals(rows, seed=context.settings.seed)
-            pairs = [pair for part in PARTS[1:] for pair in _differences(context, rows, part)]
-        document = evaluation.document(rows, differences=pairs, failed=failed)
+            pairs = {part: _differences(context, rows, part) for part in (VALIDATION, TEST)}
+        told = [pair.as_dict() for found in pairs.values() for pair in found]
+        document = evaluation.document(rows, differences=told, failed=failed)
         run.folder.write_json("subgroups.json", {"rows": weak})
         run.folder.write_json("metrics.json", document)
-        run.record(metrics="metrics.json", chosen=_choice(context, run, rows).as_dict())
+        choice = _choice(context, run, rows, pairs[VALIDATION])
+        run.record(metrics="metrics.json", chosen=choice.as_dict())
 
 
 def _facts(
@@ -97,11 +99,10 @@ def _counts(run: Run, parts: splits.SplitParts) -> dict[str, dict[str, int]]:
 
 def _differences(
     context: Context, rows: Sequence[evaluation.MetricRow], part: str
-) -> list[dict[str, Any]]:
-    """What metrics.json says of pairs of models."""
+) -> list[evaluation.Difference]:
+    """How models differ on a part by the metric of the choice."""
     metric, seed = context.settings.evaluate.metric, context.settings.seed
-    found = evaluation.differences(rows, metric=metric, split=part, seed=seed)
-    return [pair.as_dict() for pair in found]
+    return evaluation.differences(rows, metric=metric, split=part, seed=seed)
 
 
 def _metrics_of(
@@ -174,7 +175,12 @@ def _kept(
     lists[name] = place.stored(table)
 
 
-def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) -> evaluation.Choice:
+def _choice(
+    context: Context,
+    run: Run,
+    rows: Sequence[evaluation.MetricRow],
+    pairs: Sequence[evaluation.Difference],
+) -> evaluation.Choice:
     """The model to publish: by name, or the best on validation; `sgd` for one that failed."""
     wanted: str = context.settings.publish.model
     if wanted in {entry["failed"] for entry in run.manifest["fallbacks"]}:
@@ -186,6 +192,7 @@ def _choice(context: Context, run: Run, rows: Sequence[evaluation.MetricRow]) ->
         prefer=context.settings.publish.prefer,
         named=None if wanted == "auto" else wanted,
         seed=context.settings.seed,
+        pairs=pairs,
     )
     logger.info("publishing %s", choice)
     for warning in choice.warnings:

@@ -99,12 +99,16 @@ class ItemFacts:
         return np.argsort(-self.raters, kind="stable")[: self.catalogue]
 
     @cached_property
+    def rated_before(self) -> FloatArray:
+        """(catalogue,) of `most_rated_first`: the share of all ratings of the items before it."""
+        ratings = self.raters[self.most_rated_first]
+        return (np.cumsum(ratings) - ratings) / max(1, int(ratings.sum()))
+
+    @cached_property
     def tail(self) -> NDArray[np.bool_]:
         """(I,) whether an item is not of the head: of the fewest with 80 % of all ratings."""
-        ratings = np.cumsum(self.raters[self.most_rated_first])
-        head = int(np.searchsorted(ratings, HEAD * ratings[-1])) + 1 if len(ratings) else 0
         tail = np.ones(len(self.raters), bool)
-        tail[self.most_rated_first[:head]] = False
+        tail[self.most_rated_first[self.rated_before < HEAD]] = False
         return tail
 
 

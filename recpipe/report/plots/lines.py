@@ -18,7 +18,7 @@ from recpipe.report.plots.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from markupsafe import Markup
     from matplotlib.axes import Axes
@@ -46,6 +46,50 @@ class Line(NamedTuple):
     marked: bool
 
 
+def _plot(axes: Axes, x: Sequence[float], y: Sequence[float], line: Line, number: int) -> Ends:
+    """Draw a line of points; returns its end.
+
+    Args:
+        axes: to draw on.
+        x: of its points.
+        y: the same.
+        line: whose they are.
+        number: of the line, by which those that are not marked have other dashes.
+    """
+    colour = ACCENT if line.marked else SOFT
+    axes.plot(
+        x,
+        y,
+        marker="o",
+        markersize=4,
+        color=colour,
+        linewidth=2.2 if line.marked else 1.2,
+        linestyle="-" if line.marked else _DASHES[number % len(_DASHES)],
+    )
+    return Ends(x[-1], y[-1], line.name, colour, line.marked)
+
+
+def _with_intervals(axes: Axes, lines: Sequence[Line], place: Callable[[int], float]) -> list[Ends]:
+    """Draw lines whose points have intervals; returns their ends.
+
+    Args:
+        axes: to draw on.
+        lines: one a model.
+        place: where a point stands, from its key.
+    """
+    ends = []
+    for number, line in enumerate(lines):
+        # Beside each other: intervals of several models at one place would hide each other.
+        shift = 0.05 * (number - (len(lines) - 1) / 2)
+        points = sorted(line.points.items())
+        x = [place(key) + shift for key, _ in points]
+        for at, (_, estimate) in zip(x, points, strict=True):
+            colour = ACCENT if line.marked else SOFT
+            axes.plot((at, at), estimate.ends, color=colour, linewidth=1, alpha=0.6)
+        ends.append(_plot(axes, x, [estimate.value for _, estimate in points], line, number))
+    return ends
+
+
 def at_lengths(lines: Sequence[Line], *, key: str, alt: str) -> Markup:
     """A metric against the length of lists, each value with its interval.
 
@@ -57,26 +101,7 @@ def at_lengths(lines: Sequence[Line], *, key: str, alt: str) -> Markup:
     ks = sorted({k for line in lines for k in line.points})
 
     def draw(axes: Axes) -> None:
-        ends = []
-        for number, line in enumerate(lines):
-            colour = ACCENT if line.marked else SOFT
-            # Beside each other: intervals of several models at one length would hide each other.
-            shift = 0.05 * (number - (len(lines) - 1) / 2)
-            points = sorted(line.points.items())
-            x = [math.log2(k) + shift for k, _ in points]
-            y = [estimate.value for _, estimate in points]
-            for at, (_, estimate) in zip(x, points, strict=True):
-                axes.plot((at, at), estimate.ends, color=colour, linewidth=1, alpha=0.6)
-            axes.plot(
-                x,
-                y,
-                marker="o",
-                markersize=4,
-                color=colour,
-                linewidth=2.2 if line.marked else 1.2,
-                linestyle="-" if line.marked else _DASHES[number % len(_DASHES)],
-            )
-            ends.append(Ends(x[-1], y[-1], line.name, colour, line.marked))
+        ends = _with_intervals(axes, lines, math.log2)
         axes.set_xlim(math.log2(ks[0]) - 0.15, math.log2(ks[-1]) + 0.15)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.set_xticks([math.log2(k) for k in ks], [str(k) for k in ks])
@@ -99,25 +124,7 @@ def over_time(lines: Sequence[Line], names: Sequence[str], *, key: str, alt: str
     """
 
     def draw(axes: Axes) -> None:
-        ends = []
-        for number, line in enumerate(lines):
-            colour = ACCENT if line.marked else SOFT
-            shift = 0.05 * (number - (len(lines) - 1) / 2)
-            points = sorted(line.points.items())
-            for place, estimate in points:
-                at = (place + shift, place + shift)
-                axes.plot(at, estimate.ends, color=colour, linewidth=1, alpha=0.6)
-            axes.plot(
-                [place + shift for place, _ in points],
-                [estimate.value for _, estimate in points],
-                marker="o",
-                markersize=4,
-                color=colour,
-                linewidth=2.2 if line.marked else 1.2,
-                linestyle="-" if line.marked else _DASHES[number % len(_DASHES)],
-            )
-            last, estimate = points[-1]
-            ends.append(Ends(last + shift, estimate.value, line.name, colour, line.marked))
+        ends = _with_intervals(axes, lines, float)
         step = max(1, math.ceil(len(names) / _MAX_NAMES))
         axes.set_xlim(-0.3, len(names) - 0.7)
         axes.set_xticks(range(0, len(names), step), list(names)[::step])
@@ -145,19 +152,10 @@ def precision_and_recall(
     def draw(axes: Axes) -> None:
         ends = []
         for number, line in enumerate(precision):
-            colour = ACCENT if line.marked else SOFT
             both = sorted(line.points.keys() & recall[line.name].points.keys())
             x = [recall[line.name].points[k].value for k in both]
             y = [line.points[k].value for k in both]
-            axes.plot(
-                x,
-                y,
-                marker="o",
-                markersize=4,
-                color=colour,
-                linewidth=2.2 if line.marked else 1.2,
-                linestyle="-" if line.marked else _DASHES[number % len(_DASHES)],
-            )
+            ends.append(_plot(axes, x, y, line, number))
             if line.marked:
                 for k, at, value in zip(both, x, y, strict=True):
                     axes.annotate(
@@ -166,11 +164,10 @@ def precision_and_recall(
                         xytext=(0, 6),
                         textcoords="offset points",
                         ha="center",
-                        color=colour,
+                        color=ACCENT,
                         fontweight="bold",
                         fontsize=9,
                     )
-            ends.append(Ends(x[-1], y[-1], line.name, colour, line.marked))
         axes.set_xlim(0, axes.get_xlim()[1])
         axes.set_ylim(0, axes.get_ylim()[1] * 1.08)
         axes.set_xticks(ticks(*axes.get_xlim(), wanted=4))
