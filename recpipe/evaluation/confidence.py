@@ -148,7 +148,7 @@ def swapped(
     groups = pairs[0][0].shape[-1]
 
     def signs(rows: int) -> FloatArray:
-        return random.integers(0, 2, (rows, groups), np.int8).astype(np.float64) - 0.5
+        return random.integers(0, 2, (rows, groups)).astype(np.float64) - 0.5
 
     halves = _weighted([one - other for one, other in pairs], signs, draws)
     middles = [(one + other).sum(axis=-1)[:, None] / 2 for one, other in pairs]
