@@ -2,46 +2,184 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined, Template
-
 from recpipe.models.search import Choices
-from recpipe.report import numbers
-from recpipe.tuning import plots
+from recpipe.report.figures import Figure
+from recpipe.report.numbers import decimal, seconds
+from recpipe.report.plots import trials as plots
+from recpipe.report.rendering import chapters, page
+from recpipe.report.tables import Cell, Table, plain
+from recpipe.report.verdict import Verdict
+from recpipe.tuning.trials import completed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from recpipe.models.search import Range, Value
+    from recpipe.tuning.trials import Trial
     from recpipe.tuning.tuned import Tuned
+
+_CHAPTERS = (
+    ("best-settings", "The best settings"),
+    ("search-course", "The course of the search"),
+    ("what-mattered", "What mattered"),
+    ("trials-learned", "How trials learned"),
+    ("trials", "Every trial"),
+)
+_HOW = (
+    "Every trial was fitted on train and evaluated on validation; nothing of test was read. The"
+    " best of many trials looks better on validation than it is: a run with these settings says on"
+    " test how good they are."
+)
 
 
 def render(tuned: Tuned) -> str:
-    """The page as one HTML file: no script, no outside resource, everything escaped."""
-    return _template().render(
-        tuned=tuned,
-        settings=[
-            (name, _text(tuned.given[name]), _text(tuned.best.settings[name]), _range(each))
-            for name, each in tuned.space.ranges.items()
+    """The page as one HTML file, as that of a run is."""
+    context = {
+        "title": f"recpipe tune {tuned.model}, on the split of run {tuned.run_id}",
+        "verdict": _verdict(tuned),
+        "metric": tuned.label,
+        "settings": _settings(tuned),
+        "course": _course(tuned),
+        "mattered": _mattered(tuned),
+        "against": list(_against_settings(tuned)),
+        "learned": _learned(tuned),
+        "trials": _every_trial(tuned),
+    }
+    return page("page.html", context, chapters(_CHAPTERS, context))
+
+
+def _verdict(tuned: Tuned) -> Verdict:
+    return Verdict(
+        "good" if tuned.difference is not None and tuned.difference.shown else "open",
+        f"{tuned.headline}.",
+        [
+            tuned.against_given,
+            f"{tuned.counts}. {_HOW}",
         ],
-        trials=[
-            (trial, [_text(trial.settings[name]) for name in tuned.space.ranges])
-            for trial in tuned.trials
-        ],
-        course=plots.course(tuned),
-        importances=plots.importances(tuned),
-        slices=plots.slices(tuned),
-        curves=plots.curves(tuned),
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters.update(decimal=numbers.decimal, seconds=numbers.seconds)
-    page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(page)
+def _settings(tuned: Tuned) -> Table:
+    rows = [
+        (name, [_text(tuned.given[name]), _text(tuned.best.settings[name]), _range(each)])
+        for name, each in tuned.space.ranges.items()
+    ]
+    return plain(["as given", "best", "searched"], rows, head="setting", words=True)
+
+
+def _course(tuned: Tuned) -> Figure:
+    done = completed(tuned.trials)
+    values = [trial.value or 0.0 for trial in done]
+    so_far = list(accumulate(values, max if tuned.higher_is_better else min))
+    gone = [trial.number for trial in tuned.trials if trial.state in {"pruned", "failed"}]
+    points = [_point(tuned, trial, trial.number) for trial in done]
+    alt = (
+        f"{tuned.label} of {len(done)} trials in their order; the best is {tuned.best.label} with"
+        f" {decimal(tuned.value)}"
+    )
+    note = (
+        f"{tuned.label} on validation. The line is the best so far, the filled dot the best of all,"
+        " the square the settings as given."
+    )
+    return Figure(
+        "search-course",
+        f"{tuned.label} of each trial",
+        partial(
+            plots.course, points, so_far, gone, label=tuned.label, key="search-course", alt=alt
+        ),
+        plain([tuned.label], [(str(t.number), [decimal(t.value)]) for t in done], head="trial"),
+        note=note + (" A cross is a trial that was given up or failed." if gone else ""),
+    )
+
+
+def _mattered(tuned: Tuned) -> Figure | None:
+    if not tuned.importances:
+        return None
+    shares = list(tuned.importances.items())
+    first = shares[0]
+    alt = f"share of importance of each setting; {first[0]} comes first with {first[1]:.2f}"
+    return Figure(
+        "what-mattered",
+        "How much each setting mattered",
+        partial(plots.bars, shares, label="share of importance", key="what-mattered", alt=alt),
+        plain(["share"], [(name, [decimal(share, 2)]) for name, share in shares], head="setting"),
+        note="How much each setting decides whether a trial is among the best quarter (PED-ANOVA);"
+        " the sum is 1.",
+    )
+
+
+def _against_settings(tuned: Tuned) -> Iterator[Figure]:
+    for name, each in tuned.space.ranges.items():
+        known = [trial for trial in completed(tuned.trials) if trial.settings[name] in each]
+        key = f"setting-{name.replace('_', '-')}"
+        draw = partial(
+            plots.against_setting,
+            [_point(tuned, trial, _place(each, trial.settings[name])) for trial in known],
+            ends=(0, len(each.values) - 1) if isinstance(each, Choices) else (each.low, each.high),
+            log=not isinstance(each, Choices) and each.log,
+            names=[_text(value) for value in each.values] if isinstance(each, Choices) else (),
+            label=tuned.label,
+            key=key,
+            alt=f"{tuned.label} of {len(known)} trials against {name}; the best has"
+            f" {_text(tuned.best.settings[name])}",
+        )
+        rows = [(str(t.number), [_text(t.settings[name]), decimal(t.value)]) for t in known]
+        yield Figure(key, name, draw, plain([name, tuned.label], rows, head="trial"))
+
+
+def _learned(tuned: Tuned) -> Figure | None:
+    trials = [trial for trial in tuned.trials if len(trial.curve) > 1]
+    if not trials:
+        return None
+    curves = [
+        plots.Learned(t.curve, t.number == tuned.best.number, t.state == "pruned") for t in trials
+    ]
+    alt = f"RMSE on validation against epochs of {len(trials)} trials"
+    epochs = max(len(trial.curve) for trial in trials)
+    rows = [
+        (str(epoch + 1), [decimal(t.curve[epoch]) if epoch < len(t.curve) else "" for t in trials])
+        for epoch in range(epochs)
+    ]
+    return Figure(
+        "trials-learned",
+        "RMSE on validation after each epoch",
+        partial(plots.learned, curves, key="trials-learned", alt=alt),
+        plain([trial.label for trial in trials], rows, head="epoch"),
+        note="The best trial is the thick line; those that were given up are dashed.",
+    )
+
+
+def _every_trial(tuned: Tuned) -> Table:
+    rows = []
+    for trial in tuned.trials:
+        name = f"{trial.number}, as given" if trial.given else str(trial.number)
+        texts = [
+            decimal(trial.value),
+            *(_text(trial.settings[setting]) for setting in tuned.space.ranges),
+            seconds(trial.seconds),
+            _became(trial),
+        ]
+        best = trial.number == tuned.best.number
+        rows.append((name, [Cell(text, best) for text in texts]))
+    return Table([tuned.label, *tuned.space.ranges, "time", "state"], rows, head="trial")
+
+
+def _became(trial: Trial) -> str:
+    if trial.reason:
+        return f"{trial.state}: {trial.reason}"
+    return f"pruned after epoch {len(trial.curve)}" if trial.state == "pruned" else trial.state
+
+
+def _point(tuned: Tuned, trial: Trial, x: float) -> plots.Point:
+    return plots.Point(x, trial.value or 0.0, trial.number == tuned.best.number, trial.given)
+
+
+def _place(each: Range, value: Value) -> float:
+    return each.values.index(value) if isinstance(each, Choices) else float(value)
 
 
 def _text(value: Value) -> str:

@@ -143,7 +143,7 @@ def test_what_is_found_is_a_profile_the_trials_and_a_page(root: Root) -> None:
     page = (place / PAGE).read_text()
     assert "<script" not in page
     assert not re.search(r'(src|href)="(?!#)', page.replace("xlink:href", "href"))
-    assert page.count("<svg") == (4 if document["importances"] else 3)
+    assert page.count("<svg") == len(tuned.space.ranges) + (3 if document["importances"] else 2)
     assert tuned.headline in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
