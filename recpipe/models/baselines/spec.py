@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recpipe.models.baselines.settings import BiasesSettings
+from recpipe.models.search import FloatRange, SearchSpace
 from recpipe.models.spec import ModelSpec, load_factors
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ SPECS = (
         load=load_factors,
         predicts_ratings=True,
         baseline=True,
+        # A baseline that nobody tuned is easily beaten (Rendle, Zhang and Koren 2019).
+        search=SearchSpace(
+            {
+                "user_regularization": FloatRange(0.5, 50.0, log=True),
+                "item_regularization": FloatRange(0.5, 50.0, log=True),
+            }
+        ),
     ),
     ModelSpec(
         name="mean",
