@@ -57,6 +57,8 @@ def logging_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _SOURCE_OPTIONS = (
     click.option("--input", "source", metavar="PATH", help="Folder, zip or file of ratings."),
     click.option("--dataset", metavar="NAME", help="A known release; see `recpipe data list`."),
+)
+_PART_OPTIONS = (
     click.option(
         "--train", metavar="PATH", help="Ratings that others have split: those to learn from."
     ),
@@ -73,6 +75,10 @@ _MODELS_DIR = click.option(
     "--models-dir", metavar="DIR", help="Keep a copy of the fitted models there too."
 )
 
+_RUN_DATE = click.option(
+    "--run-date", metavar="YYYY-MM-DD", callback=_run_date, help="Default: today, UTC."
+)
+
 _OPTIONS = (
     click.option(
         "--root",
@@ -82,9 +88,7 @@ _OPTIONS = (
         show_envvar=True,
         help="Where tables, runs and published lists live; any Hadoop file system.",
     ),
-    click.option(
-        "--run-date", metavar="YYYY-MM-DD", callback=_run_date, help="Default: today, UTC."
-    ),
+    _RUN_DATE,
     click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -106,20 +110,27 @@ _OPTIONS = (
 
 
 def stage_options(
-    *, source: bool, run_id: str, models: bool = True
+    *,
+    source: bool,
+    run_id: str,
+    parts: bool = True,
+    models: bool = True,
+    run_date: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What adds the options of a stage to its command.
 
     Args:
         source: whether the stage reads raw files.
         run_id: what `--help` says of `--run-id`.
+        parts: whether these may come in parts that others have split.
         models: whether it fits the models of `train.models`, and may keep them.
+        run_date: whether it stands for a day of its own.
     """
-    left_out = () if models else (_MODELS, _MODELS_DIR)
+    left_out = [*(() if models else (_MODELS, _MODELS_DIR)), *(() if run_date else (_RUN_DATE,))]
     options = [option for option in _OPTIONS if option not in left_out]
     options.append(click.option("--run-id", metavar="ID", help=run_id))
     if source:
-        options[:0] = _SOURCE_OPTIONS
+        options[:0] = (*_SOURCE_OPTIONS, *(_PART_OPTIONS if parts else ()))
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -169,8 +180,9 @@ class Options:
     def check_strategy(self, settings: Settings) -> None:
         """Raise UsageError if the settings split by another rule than the source is given by."""
         split = settings.split
-        if self.parts and (split.strategy not in {"auto", "given"} or split.test_from is not None):
-            rule = "split.test_from" if split.test_from else f"split.strategy {split.strategy}"
+        instants = [name for name in ("test_from", "test_until") if getattr(split, name)]
+        if self.parts and (split.strategy not in {"auto", "given"} or instants):
+            rule = f"split.{instants[0]}" if instants else f"split.strategy {split.strategy}"
             raise UsageError(
                 f"--train and --test say what the parts are, and so does {rule}",
                 hint="leave it out, or give all ratings by --input",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,7 +14,10 @@ from recpipe.cli.options import Options, session, stage_options
 @click.argument("model")
 @click.argument("other")
 @stage_options(
-    source=False, run_id="That has been evaluated. Default: the newest run, finished or not."
+    source=False,
+    run_id="That has been evaluated. Default: the newest run, finished or not.",
+    models=False,
+    run_date=False,
 )
 @click.option(
     "--lift",
@@ -62,9 +66,11 @@ def simulate_command(
     from recpipe.stages.simulate import simulate
 
     clicks = ClickModel(bias, click_relevant, click_other)
-    with session(Options(**given), "simulate") as context:
-        run = context.runs.newest(given["run_id"])
-        found = simulate(context, run, (model, other), lift=lift, clicks=clicks)
+    options = Options(**given)
+    with session(options, "simulate", goes_on=True) as context:
+        run = context.runs.newest(options.run_id)
+        own = replace(context, settings=options.settings(run.manifest["settings"]))
+        found = simulate(own, run, (model, other), lift=lift, clicks=clicks)
         click.echo("\n".join(_said(found)))
 
 
@@ -84,22 +90,30 @@ def _said(found: dict[str, Any]) -> list[str]:
         if wished is None
         else f" A lift of {found['wished_lift']:.1%} would take {wished:,} for each."
     )
-    rates = (
-        f"A visit succeeds with chance {one:.4f} under {model} and {two:.4f} under {other}: a lift"
-        f" of {found['lift']:+.1%}; replays measure {found['lift_low']:+.1%} to"
-        f" {found['lift_high']:+.1%}."
-    )
+    rates = f"A visit succeeds with chance {one:.4f} under {model} and {two:.4f} under {other}:"
     power = (
         f"With the {found['users']:,} users of the test part {found['power']:.0%} of"
         f" {found['replays']:,} replays show a difference. {enough}{of_wish}"
     )
     return [
         f"SIMULATION of an A/B test: {model} against {other}, run {found['run_id']}",
-        rates,
+        f"{rates} {_lift(found)}.",
         power,
         "Assumed, not known:",
         *(f"- {text};" for text in found["assumptions"]),
     ]
+
+
+def _lift(found: dict[str, Any]) -> str:
+    """How much higher the rate of the second model is, in words."""
+    if found["lift"] is None:
+        return f"no lift: {found['models'][0]} never succeeds"
+    if found["lift_low"] is None:
+        return f"a lift of {found['lift']:+.1%}; no replay measures one"
+    return (
+        f"a lift of {found['lift']:+.1%}; replays measure {found['lift_low']:+.1%} to"
+        f" {found['lift_high']:+.1%}"
+    )
 
 
 COMMANDS = (simulate_command,)

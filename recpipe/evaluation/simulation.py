@@ -1,10 +1,11 @@
 """An A/B test that never took place: replayed from two models' lists by a model of clicks.
 
-Position-based clicks (Craswell et al., An experimental comparison of click position-bias models,
-2008): who is shown a list looks at place r with chance (1 / r)^bias, and clicks what is looked at
-with one chance where the item is relevant, that is where the person rated it well on the test part,
-and with another, small one where nothing is known of it. A visit succeeds if there is a click at
-all. Each user visits once and sees the list of one of both models, by the toss of a coin.
+Position-based model (Craswell et al., An experimental comparison of click position-bias models,
+2008) with examination probability (1 / r)^bias (Joachims, Swaminathan and Schnabel, Unbiased
+learning-to-rank with biased feedback, 2017): the item at rank r is examined with that probability,
+and an examined item is clicked with one probability if it is relevant (the user rated it well in
+test) and another, small one if not. A visit succeeds if anything is clicked. Each user visits once
+and sees the list of one of both models, by the toss of a coin.
 
 What this can say is how large a test would have to be to show the difference that held-out ratings
 show. It cannot say what people would do: they react to what is new to them, come back, and click
@@ -35,6 +36,10 @@ ASSUMPTIONS = (
     (
         "each user visits once, sees the list of one of both models by the toss of a coin, and a"
         " visit succeeds if anything is clicked"
+    ),
+    (
+        "every visitor has at least one relevant item in test; real visitors often have none, so a"
+        " real test needs more users"
     ),
 )
 
@@ -80,20 +85,22 @@ class Simulated:
     Args:
         users: who visit.
         rates: the chance that a visit succeeds, under each model, over all users.
-        lift: how much higher that of the second is, as a share of that of the first.
-        lift_low: of 95 % of the replays the lowest lift that was measured.
+        lift: how much higher that of the second is, as a share of that of the first; None where
+            that of the first is 0.
+        lift_low: of 95 % of the replays the lowest lift that was measured; None where none was,
+            since no visit under the first succeeded.
         lift_high: and the highest.
         power: the share of replays in which a test of proportions shows a difference.
         needed: users for each model at which it would be shown in 80 of 100 tests; None where the
-            rates are equal.
+            rates are equal to 12 decimals.
         replays: how many there were.
     """
 
     users: int
     rates: tuple[float, float]
-    lift: float
-    lift_low: float
-    lift_high: float
+    lift: float | None
+    lift_low: float | None
+    lift_high: float | None
     power: float
     needed: int | None
     replays: int
@@ -118,7 +125,8 @@ def replay(
 
     random = np.random.default_rng(seed)
     users = len(one)
-    rates = float(one.mean()), float(other.mean())
+    # Rounded first: rates that differ by the order of their sums alone are equal.
+    rates = rounded(float(one.mean())), rounded(float(other.mean()))
     step = max(1, _AT_ONCE // max(1, users))
     lifts, shown = [], 0
     critical = float(ndtri(1 - level / 2))
@@ -136,13 +144,13 @@ def replay(
         shown += int(np.count_nonzero(np.abs(np.nan_to_num(z)) > critical))
     measured = np.concatenate(lifts)
     measured = measured[np.isfinite(measured)]
-    low, high = np.quantile(measured, [0.025, 0.975]) if len(measured) else (0.0, 0.0)
+    ends = np.quantile(measured, [0.025, 0.975]) if len(measured) else None
     return Simulated(
         users,
-        (rounded(rates[0]), rounded(rates[1])),
-        rounded(rates[1] / rates[0] - 1),
-        rounded(float(low)),
-        rounded(float(high)),
+        rates,
+        rounded(rates[1] / rates[0] - 1) if rates[0] else None,
+        None if ends is None else rounded(float(ends[0])),
+        None if ends is None else rounded(float(ends[1])),
         rounded(shown / replays),
         None if rates[0] == rates[1] else sample_size(*rates, level=level),
         replays,

@@ -15,6 +15,7 @@ from recpipe.spark.interactions import frame_of
 from recpipe.stages.context import Context, folds_of
 from recpipe.stages.fit import fitted_models
 from recpipe.stages.held_out import relevance_threshold
+from recpipe.stages.start import beside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,17 +30,18 @@ _MAX_USERS = 100_000
 def simulate(
     context: Context, run: Run, models: tuple[str, str], *, lift: float, clicks: ClickModel
 ) -> dict[str, Any]:
-    """Replay the test; what simulation.json says in the end.
+    """Replay the test; what `simulation/<model>-<other>.json` says.
 
     Args:
-        context: of the command.
-        run: that has been evaluated.
+        context: with the settings of the run, and what was given on top of them.
+        run: that has been evaluated; it stays as it is.
         models: the one that is shown today, and the one that might be.
         lift: for which the number of users is asked for as well, as a share of today's rate.
         clicks: how people click.
 
     Raises:
-        UsageError: if a model was not evaluated, both are the same, or the run is of k-fold.
+        UsageError: if a model was not evaluated, both are the same, the run is of k-fold, or
+            settings have changed that made what was evaluated.
         InputError: if nobody has a relevant item on the test part.
     """
     for model in models:
@@ -48,23 +50,28 @@ def simulate(
             raise UsageError(f"run {run.id} has no model {model!r}", hint=f"fitted: {fitted}")
     if models[0] == models[1]:
         raise UsageError("a model is not tested against itself", hint="name two models")
+    context = beside(context, run, "recommend")
     parts = folds_of(context, run)[0]
     if parts.fold is not None:
         raise UsageError(
             "k-fold has no period in which a test could have been", hint="split by time"
         )
     folder = run.folder / "evaluation"
-    if not all(folder.has_table(model) for model in models):
+    # Lists may lie there that an earlier `train` has made: the manifest knows.
+    if "metrics" not in run.manifest or not all(folder.has_table(model) for model in models):
         raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     with context.progress.stage("simulate", " against ".join(models)):
         threshold = relevance_threshold(context, run)
         relevant = frame_of(evaluation.relevant_pairs(parts.stored["test"], threshold))
         relevant = relevant.select("user", "item")
-        users = _users(relevant)
+        visitors = visitors_of(relevant, at_most=_MAX_USERS)
+        users: NDArray[np.int32]
+        users = visitors.orderBy("user").toArrow()["user"].to_numpy().astype(np.int32)
         if not len(users):
             raise InputError("nobody has a relevant item on the test part", hint="see the split")
         chances = [
-            clicks.success(*_hits(folder.read_table(model), relevant, users)) for model in models
+            clicks.success(*_hits(shown_places(lists, relevant, visitors), users))
+            for lists in map(folder.read_table, models)
         ]
         found = replay(chances[0], chances[1], seed=context.settings.seed)
     rate = found.rates[0]
@@ -81,27 +88,36 @@ def simulate(
     return result
 
 
-def _users(relevant: DataFrame) -> NDArray[np.int32]:
-    """Who visit, ascending."""
+def visitors_of(relevant: DataFrame, *, at_most: int) -> DataFrame:
+    """(user) who visit: those with a relevant item, of more than `at_most` a sample by number."""
     distinct = relevant.select("user").distinct()
-    every = max(1, -(-distinct.count() // _MAX_USERS))
-    chosen = distinct.where(F.col("user") % every == 0).orderBy("user").toArrow()
-    found: NDArray[np.int32] = chosen["user"].to_numpy().astype(np.int32)
-    return found
+    every = max(1, -(-distinct.count() // at_most))
+    return distinct.where(F.col("user") % every == 0)
+
+
+def shown_places(lists: DataFrame, relevant: DataFrame, visitors: DataFrame) -> DataFrame:
+    """(user, rank, hit) of the lists of the visitors; `hit` is null where the item is irrelevant.
+
+    Args:
+        lists: (user, item, rank, ...) of all users.
+        relevant: (user, item)
+        visitors: (user)
+    """
+    marked = relevant.withColumn("hit", F.lit(True))
+    seen = lists.join(visitors, "user", "left_semi")
+    return seen.join(marked, ["user", "item"], "left").select("user", "rank", "hit")
 
 
 def _hits(
-    lists: DataFrame, relevant: DataFrame, users: NDArray[np.int32]
+    places: DataFrame, users: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(R, U) whether the item at each rank is relevant, and whether there is one."""
-    marked = relevant.withColumn("hit", F.lit(True))
-    rows = lists.join(marked, ["user", "item"], "left").select("user", "rank", "hit").toArrow()
+    rows = places.toArrow()
     place = ids.positions(users, rows["user"].to_numpy().astype(np.int32))
-    known = place >= 0
     rank = rows["rank"].to_numpy()
     depth = int(rank.max(initial=1))
     hits, shown = np.zeros((2, depth, len(users)), bool)
-    shown[rank[known] - 1, place[known]] = True
-    hit = rows["hit"].is_valid().to_numpy() & known
+    shown[rank - 1, place] = True
+    hit = rows["hit"].is_valid().to_numpy()
     hits[rank[hit] - 1, place[hit]] = True
     return hits, shown

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
         (["--validation", "a"], "both --train and --test"),
         (["--train", "a", "--test", "b", "--set", "split.strategy=random"], "strategy random"),
         (["--train", "a", "--test", "b", "--set", "split.test_from=2020-01-01"], "split.test_from"),
+        (
+            ["--train", "a", "--test", "b", "--set", "split.test_until=2020-01-01"],
+            "split.test_until",
+        ),
         (["--input", "a", "--set", "split.strategy=given"], "--train and --test"),
         (["--set", "evaluate.exclude=test"], "evaluate.exclude"),
         (["--config", "none.toml"], "none.toml"),

@@ -13,7 +13,7 @@ from recpipe.runtime.progress import Progress
 from recpipe.settings import Settings
 from recpipe.stages.context import Context
 from recpipe.stages.pipeline import run_pipeline
-from recpipe.stages.simulate import simulate
+from recpipe.stages.simulate import shown_places, simulate, visitors_of
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -102,7 +102,27 @@ def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
     assert 0 <= replayed["power"] <= 1
     kept = (run.folder / "simulation").read_json("popularity-block_als_implicit.json")
     assert kept == replayed
+    run.forget("metrics")
+    with pytest.raises(UsageError, match="has not been evaluated"):
+        simulate(context, run, both, lift=0.1, clicks=clicks)
     with pytest.raises(UsageError, match="no model 'nmf'"):
         simulate(context, run, ("nmf", "popularity"), lift=0.1, clicks=clicks)
     with pytest.raises(UsageError, match="against itself"):
         simulate(context, run, ("popularity", "popularity"), lift=0.1, clicks=clicks)
+
+
+def test_of_many_users_only_the_lists_of_those_who_visit_are_collected(
+    spark: SparkSession,
+) -> None:
+    relevant = spark.createDataFrame([(u, u) for u in range(10)], "user int, item int")
+    lists = spark.createDataFrame(
+        [(u, item, rank) for u in range(10) for rank, item in ((1, -1), (2, u))],
+        "user int, item int, rank int",
+    )
+    visitors = visitors_of(relevant, at_most=4)
+    assert sorted(row.user for row in visitors.collect()) == [0, 3, 6, 9]
+    places = sorted(map(tuple, shown_places(lists, relevant, visitors).fillna(False).collect()))
+    assert places == [
+        (0, 1, False), (0, 2, True), (3, 1, False), (3, 2, True),
+        (6, 1, False), (6, 2, True), (9, 1, False), (9, 2, True),
+    ]  # fmt: skip

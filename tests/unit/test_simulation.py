@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportion_effectsize
 
+from recpipe.cli.simulation import _said, simulate_command
 from recpipe.evaluation.simulation import ClickModel, replay, sample_size
 
 
@@ -59,3 +63,35 @@ def test_with_as_many_users_as_are_needed_80_of_100_tests_show_the_difference() 
     assert found.lift == pytest.approx(0.3)
     assert 0.77 <= found.power <= 0.83
     assert found.as_dict()["simulation"] is True
+
+
+def test_where_the_first_model_never_succeeds_there_is_no_lift_and_no_fault() -> None:
+    found = replay(np.zeros(100), np.full(100, 0.2), seed=1, replays=50)
+    assert (found.lift, found.lift_low, found.lift_high) == (None, None, None)
+    assert found.needed == sample_size(0, 0.2)
+    json.dumps(found.as_dict(), allow_nan=False)
+    neither = replay(np.zeros(100), np.zeros(100), seed=1, replays=50)
+    assert (neither.lift, neither.needed, neither.power) == (None, None, 0)
+
+
+def test_rates_that_are_equal_but_for_rounding_are_equal() -> None:
+    chances = np.full(3, 0.1)
+    found = replay(chances, np.nextafter(chances, 1), seed=1, replays=10)
+    assert found.lift == 0
+    assert found.needed is None
+
+
+def test_the_console_says_that_there_is_no_lift() -> None:
+    found = replay(np.zeros(100), np.full(100, 0.2), seed=1, replays=50).as_dict()
+    more = {"run_id": "one", "models": ["a", "b"], "wished_lift": 0.05, "needed_for_wished": None,
+            "assumptions": ClickModel().assumptions}  # fmt: skip
+    said = "\n".join(_said(found | more))
+    assert "under b: no lift: a never succeeds." in said
+    assert "- every visitor has at least one relevant item in test; real visitors often" in said
+
+
+@pytest.mark.parametrize("option", ["--models", "--models-dir", "--run-date"])
+def test_options_without_effect_are_not_offered(option: str) -> None:
+    ended = CliRunner().invoke(simulate_command, ["a", "b", "--root", "x", option, "y"])
+    assert ended.exit_code == 2
+    assert "No such option" in ended.output
