@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from tests.standalone import Standalone
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("packed")]
+# Two clusters start beside each other on two cores, and their time counts for the first test.
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.usefixtures("packed"),
+    pytest.mark.timeout(1200),
+]
 
 
 def test_executors_import_our_code_and_its_dependencies_from_what_was_shipped(

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from tests.hadoop import Hadoop
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("packed")]
+# Two clusters start beside each other on two cores, and their time counts for the first test.
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.usefixtures("packed"),
+    pytest.mark.timeout(1200),
+]
 
 PROPERTIES = f"""
 spark.yarn.jars local:{pyspark.__path__[0]}/jars/*

@@ -20,7 +20,8 @@ def _values(lists: RankedLists, ks: IntArray) -> FloatArray:
     genres = lists.facts.genres
     if genres is None:
         raise ValueError("there are no genres")
-    return lists.diversity_of(genres.astype(np.float32), ks)
+    # No genre counts below 0, so no cosine does, but for rounding.
+    return np.minimum(lists.diversity_of(genres.astype(np.float32), ks), 1.0)
 
 
 METRIC = RankingMetric(
