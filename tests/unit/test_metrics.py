@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -115,6 +115,8 @@ _lists = st.lists(st.tuples(_list, st.integers(0, 9)), max_size=5)
 
 @settings(deadline=None)
 @given(_lists, st.sets(st.integers(1, _DEPTH), min_size=1))
+# Two items without a genre in common, whose diversity rounds to a little more than 1.
+@example([([(0, False), (7, False)], 0)], {1, 2})
 @pytest.mark.parametrize("name", RANKING_NAMES)
 def test_lists_agree_with_plain_python(
     name: str, lists: list[tuple[list[tuple[int, bool]], int]], cuts: set[int]

@@ -52,6 +52,8 @@ def test_replays_of_a_model_against_its_equal_show_a_difference_5_times_in_100()
     assert found.needed is None
     assert found.lift == 0
     assert 0.035 <= found.power <= 0.065
+    assert found.lift_low is not None
+    assert found.lift_high is not None
     assert found.lift_low < 0 < found.lift_high
 
 
