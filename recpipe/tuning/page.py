@@ -10,6 +10,7 @@ from recpipe.models.search import Choices
 from recpipe.report.figures import Figure
 from recpipe.report.numbers import decimal, seconds
 from recpipe.report.plots import trials as plots
+from recpipe.report.plots.data import rows as rows_of_bars
 from recpipe.report.rendering import chapters, page
 from recpipe.report.tables import Cell, Table, plain
 from recpipe.report.verdict import Verdict
@@ -99,14 +100,24 @@ def _course(tuned: Tuned) -> Figure:
 def _mattered(tuned: Tuned) -> Figure | None:
     if not tuned.importances:
         return None
-    shares = list(tuned.importances.items())
-    first = shares[0]
-    alt = f"share of importance of each setting; {first[0]} comes first with {first[1]:.2f}"
+    names, shares = list(tuned.importances), list(tuned.importances.values())
+    alt = f"share of importance of each setting; {names[0]} comes first with {shares[0]:.2f}"
     return Figure(
         "what-mattered",
         "How much each setting mattered",
-        partial(plots.bars, shares, label="share of importance", key="what-mattered", alt=alt),
-        plain(["share"], [(name, [decimal(share, 2)]) for name, share in shares], head="setting"),
+        partial(
+            rows_of_bars,
+            names,
+            shares,
+            key="what-mattered",
+            alt=alt,
+            said=partial(decimal, places=2),
+        ),
+        plain(
+            ["share"],
+            [(name, [decimal(share, 2)]) for name, share in tuned.importances.items()],
+            head="setting",
+        ),
         note="How much each setting decides whether a trial is among the best quarter (PED-ANOVA);"
         " the sum is 1.",
     )
@@ -115,13 +126,19 @@ def _mattered(tuned: Tuned) -> Figure | None:
 def _against_settings(tuned: Tuned) -> Iterator[Figure]:
     for name, each in tuned.space.ranges.items():
         known = [trial for trial in completed(tuned.trials) if trial.settings[name] in each]
+        ends: tuple[float, float]
+        names: list[str]
+        if isinstance(each, Choices):
+            ends, log, names = (0, len(each.values) - 1), False, [_text(v) for v in each.values]
+        else:
+            ends, log, names = (each.low, each.high), each.log, []
         key = f"setting-{name.replace('_', '-')}"
         draw = partial(
             plots.against_setting,
             [_point(tuned, trial, _place(each, trial.settings[name])) for trial in known],
-            ends=(0, len(each.values) - 1) if isinstance(each, Choices) else (each.low, each.high),
-            log=not isinstance(each, Choices) and each.log,
-            names=[_text(value) for value in each.values] if isinstance(each, Choices) else (),
+            ends=ends,
+            log=log,
+            names=names,
             label=tuned.label,
             key=key,
             alt=f"{tuned.label} of {len(known)} trials against {name}; the best has"

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _HEIGHT = 230
 _GIVEN = COLOURS[1]
-_ROW, _MARGIN = 24, 48
 
 
 class Point(NamedTuple):
@@ -50,6 +49,11 @@ def _points(axes: Axes, points: Sequence[Point]) -> None:
         )
 
 
+def _whole_ticks(low: float, high: float) -> list[float]:
+    """Ticks of an axis that counts: no trial and no epoch lies between two whole numbers."""
+    return [tick for tick in ticks(low, high) if tick.is_integer()]
+
+
 def course(
     points: Sequence[Point],
     so_far: Sequence[float],
@@ -83,7 +87,7 @@ def course(
             low = axes.get_ylim()[0]
             axes.plot(gone, [low] * len(gone), "x", color=SOFT, markersize=5, clip_on=False)
         axes.set_yticks(ticks(*axes.get_ylim()))
-        axes.set_xticks([tick for tick in ticks(0, last) if tick == int(tick)])
+        axes.set_xticks(_whole_ticks(0, last))
         axes.set_xlabel("trial")
         axes.set_ylabel(label)
         grid(axes)
@@ -133,25 +137,6 @@ def against_setting(
     return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT)
 
 
-def bars(shares: Sequence[tuple[str, float]], *, label: str, key: str, alt: str) -> Markup:
-    """A bar for each name, the first on top.
-
-    Args:
-        shares: name and length.
-        label: of the axis.
-        key: of the figure.
-        alt: what it shows, in words.
-    """
-
-    def draw(axes: Axes) -> None:
-        names, lengths = zip(*reversed(shares), strict=True)
-        axes.barh(names, lengths, color=ACCENT, height=0.6)
-        axes.set_xlabel(label)
-        grid(axes, axis="x")
-
-    return drawn(draw, key=key, alt=alt, height=_MARGIN + _ROW * len(shares))
-
-
 class Learned(NamedTuple):
     """The errors of a trial after each epoch.
 
@@ -191,7 +176,7 @@ def learned(curves: Sequence[Learned], *, key: str, alt: str) -> Markup:
         axes.set_ylim(lowest - 0.02, starts[len(starts) // 2] + (starts[0] - lowest) / 2 + 0.05)
         last = max(len(curve.errors) for curve in curves)
         axes.set_xlim(1, last)
-        axes.set_xticks([tick for tick in ticks(1, last) if tick == int(tick)])
+        axes.set_xticks(_whole_ticks(1, last))
         axes.set_yticks(ticks(*axes.get_ylim()))
         axes.set_xlabel("epoch")
         axes.set_ylabel("RMSE on validation")
