@@ -144,6 +144,7 @@ def test_what_is_found_is_a_profile_the_trials_and_a_page(root: Root) -> None:
     assert "<script" not in page
     assert not re.search(r'(src|href)="(?!#)', page.replace("xlink:href", "href"))
     assert page.count("<svg") == len(tuned.space.ranges) + (3 if document["importances"] else 2)
+    assert "mathdefault" not in page
     assert tuned.headline in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(set(ids)) == len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from recpipe.report.plots.style import ACCENT, COLOURS, PHONE, SOFT, THIRD, drawn, grid, ticks
@@ -52,6 +53,13 @@ def _points(axes: Axes, points: Sequence[Point]) -> None:
 def _whole_ticks(low: float, high: float) -> list[float]:
     """Ticks of an axis that counts: no trial and no epoch lies between two whole numbers."""
     return [tick for tick in ticks(low, high) if tick.is_integer()]
+
+
+def _ticks_of_powers(low: float, high: float) -> list[float]:
+    """1 and 3 times each power of ten within `low` to `high`: about evenly apart on a log scale."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [float(f"{digit}e{power}") for power in powers for digit in (1, 3)]
+    return [tick for tick in found if low <= tick <= high]
 
 
 def course(
@@ -127,7 +135,12 @@ def against_setting(
             axes.set_xlim(low - room, high + room)
         if names:
             axes.set_xticks(range(len(names)), list(names))
-        elif not log:
+        elif log:
+            # matplotlib's own labels of powers are formulas, which stay unset in a page.
+            axes.minorticks_off()
+            found = _ticks_of_powers(low, high)
+            axes.set_xticks(found, [f"{tick:g}" for tick in found])
+        else:
             axes.set_xticks(ticks(low, high, wanted=4))
         _points(axes, points)
         axes.set_yticks(ticks(*axes.get_ylim()))
