@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe.errors import UsageError
 from recpipe.evaluation.confidence import differences, of_models, seen_from
 from recpipe.evaluation.metrics import label_of, metric_at
-from recpipe.evaluation.rows import rounded
+from recpipe.evaluation.rows import listed, rounded
 from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _verdict(choice: Choice, values: Mapping[str, float]) -> str:
     ahead = [p.other for p in choice.against if p.value < 0]
     if ahead:
         said += (
-            f"; {_and([f'{other} {values[other]:.4f}' for other in ahead])}"
+            f"; {listed([f'{other} {values[other]:.4f}' for other in ahead])}"
             f" {'is' if len(ahead) == 1 else 'are'} not shown to be better, and publish.prefer has"
             f" {choice.model} first"
         )
@@ -216,10 +216,6 @@ def _by_how_much(pair: Difference) -> str:
         ends = [-end for end in reversed(ends)]
     not_shown = "" if pair.excludes_zero else ", no difference shown"
     return f"{side} by {abs(pair.value):.4f} ({ends[0]:.4f} to {ends[1]:.4f}{not_shown})"
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
@@ -248,10 +244,11 @@ def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
             if SPECS[pair.other].baseline and not (pair.excludes_zero and pair.value > 0)
         ]
         if unbeaten:
-            yield f"{choice.model} is not shown to be better than the baseline {_and(unbeaten)}"
+            yield f"{choice.model} is not shown to be better than the baseline {listed(unbeaten)}"
     better = [p.other for p in choice.against if p.excludes_zero and p.value < 0]
     if not choice.automatic and better:
         are = "is" if len(better) == 1 else "are"
         yield (
-            f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be better"
+            f"{choice.model} is named in publish.model, but {listed(better)} {are} shown to be"
+            " better"
         )

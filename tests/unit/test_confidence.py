@@ -210,9 +210,9 @@ def test_of_one_user_or_none_nothing_is_sure(users: int) -> None:
         rows
     )
     pairs = differences(rows, metric="ndcg@10", split="test", seed=1)
-    assert [(pair.ci_low, pair.p, pair.excludes_zero) for pair in pairs] == [(None, None, False)] * (
-        len(rows) // 2
-    )
+    assert [(pair.ci_low, pair.p, pair.excludes_zero) for pair in pairs] == [
+        (None, None, False)
+    ] * (len(rows) // 2)
 
 
 def test_with_folds_a_user_is_drawn_with_all_of_them() -> None:
