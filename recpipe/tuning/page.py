@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CHAPTERS = (
     ("best-settings", "The best settings"),
     ("search-course", "The course of the search"),
-    ("what-mattered", "What mattered"),
+    ("what-mattered", "Which settings mattered"),
     ("trials-learned", "How trials learned"),
     ("trials", "Every trial"),
 )
@@ -55,7 +55,7 @@ def render(tuned: Tuned) -> str:
 
 def _verdict(tuned: Tuned) -> Verdict:
     return Verdict(
-        "good" if tuned.difference is not None and tuned.difference.shown else "open",
+        "good" if tuned.difference is not None and tuned.difference.excludes_zero else "open",
         f"{tuned.headline}.",
         [
             tuned.against_given,
@@ -208,7 +208,7 @@ def _text(value: Value) -> str:
 def _range(each: Range) -> str:
     if isinstance(each, Choices):
         return ", ".join(_text(value) for value in each.values)
-    return f"{_text(each.low)} to {_text(each.high)}" + (", by powers" if each.log else "")
+    return f"{_text(each.low)} to {_text(each.high)}" + (", log scale" if each.log else "")
 
 
 __all__ = ["render"]

@@ -88,7 +88,7 @@ class Tuned:
             if pair.ci_low is None or pair.ci_high is None
             else f" ({pair.ci_low:.4f} to {pair.ci_high:.4f})"
         )
-        shown = "" if pair.shown else "; no difference is shown"
+        shown = "" if pair.excludes_zero else "; no difference is shown"
         return (
             f"Better than the settings as they were given, {self.given_trial.value:.4f}, by"
             f" {pair.value:.4f}{between}{shown}."
@@ -128,7 +128,7 @@ class Tuned:
 
 
 def _of(pair: Difference) -> dict[str, Any]:
-    names = ("other", "value", "ci_low", "ci_high", "shown", "users")
+    names = ("other", "value", "ci_low", "ci_high", "excludes_zero", "users")
     return {name: getattr(pair, name) for name in names}
 
 

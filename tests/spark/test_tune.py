@@ -202,7 +202,7 @@ def test_a_bad_trial_of_sgd_is_given_up_and_kept_as_such(root: Root) -> None:
     assert again.given_trial == again.trials[-1]
     assert len(again.trials[-1].curve) == 30
     assert again.difference is not None
-    assert again.difference.shown
+    assert again.difference.excludes_zero
 
 
 def test_by_a_metric_of_lists_no_trial_is_given_up(root: Root) -> None:

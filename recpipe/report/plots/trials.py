@@ -118,7 +118,7 @@ def against_setting(
     Args:
         points: the trials that have a value.
         ends: of the range that was searched.
-        log: whether it was searched by powers.
+        log: whether it was searched on a log scale.
         names: of its values, where it is a choice.
         label: of the metric.
         key: of the figure.
