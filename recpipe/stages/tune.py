@@ -19,10 +19,11 @@ from recpipe.evaluation.metrics.base import RatingMetric
 from recpipe.models import registry
 from recpipe.settings import reference
 from recpipe.split import VALIDATION
-from recpipe.stages.context import Context, folds_without_test, scale
+from recpipe.stages.context import Context, folds_without_test, has_split, scale
 from recpipe.stages.objective import objective_of
 from recpipe.stages.split import split
 from recpipe.stages.start import beside, start
+from recpipe.storage.runs import FINISHED, REFUSED
 from recpipe.tuning.search import search
 from recpipe.tuning.study import Study
 from recpipe.tuning.trials import best_of, with_settings
@@ -48,6 +49,8 @@ PROFILE, TRIALS, PAGE = "best.toml", "trials.json", "tuning.html"
 def tuning_run(context: Context, run_id: str | None) -> Run | None:
     """The run whose split is to be used: that of the id, or the newest unfinished one with a split.
 
+    A run that a check has refused is taken only by its id: what it refused may be the split.
+
     Raises:
         UsageError: if there is no run of the id, or it has no split.
     """
@@ -55,7 +58,8 @@ def tuning_run(context: Context, run_id: str | None) -> Run | None:
         run = context.runs.get(run_id)
         folds_without_test(run)
         return run
-    runs = [run for run in context.runs.all() if not run.finished and "split" in run.manifest]
+    over = {FINISHED, REFUSED}
+    runs = [r for r in context.runs.all() if r.manifest.get("status") not in over and has_split(r)]
     return runs[-1] if runs else None
 
 
