@@ -74,7 +74,7 @@ def tune(context: Context, run: Run, request: Request) -> Tuned:
     """Search the settings of a model, and write what was found below `tuning/<model>/`.
 
     Args:
-        context: with the settings of the run, and what was given on top of them.
+        context: with the settings of the run, and those of the command line on top of them.
         run: with a split; it stays as it is.
         request: what is asked for.
 
@@ -107,7 +107,7 @@ def tune(context: Context, run: Run, request: Request) -> Tuned:
             study,
             objective,
             request,
-            given=objective.given,
+            current=objective.current,
             # What is known of a fit before its end says something of errors, and nothing of lists.
             gives_up=metric.on_common_pairs and not metric.higher_is_better,
         )
@@ -200,11 +200,11 @@ def _tuned(
             + (f"; {failed.label}: {failed.reason}" if failed else ""),
             hint="the log says what became of each",
         )
-    given = with_settings(trials, objective.given)
-    if given is not None and given.value == best.value:
+    current = with_settings(trials, objective.current)
+    if current is not None and current.value == best.value:
         # As good as the best, and nothing needs to be changed for it.
-        best = given
-    compared = [best] if given is None or given is best else [best, given]
+        best = current
+    compared = [best] if current is None or current is best else [best, current]
     rows = [row for trial in compared for row in _rows_of(trial, objective)]
     seed = context.settings.seed
     of_best = evaluation.with_intervals(rows[: len(objective.folds)], seed=seed)
@@ -219,13 +219,13 @@ def _tuned(
         higher_is_better=metric.higher_is_better,
         run_id=run.id,
         space=request.space,
-        given=objective.given,
+        current=objective.current,
         trials=tuple(trials),
         best=best,
         ci_low=whole.ci_low if whole else None,
         ci_high=whole.ci_high if whole else None,
         users=max(row.users for row in of_best),
-        given_trial=given,
+        current_trial=current,
         difference=pairs[0] if pairs else None,
         importances=study.importances(),
     )
