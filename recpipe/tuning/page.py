@@ -55,10 +55,11 @@ def render(tuned: Tuned) -> str:
 
 def _verdict(tuned: Tuned) -> Verdict:
     return Verdict(
-        "good" if tuned.difference is not None and tuned.difference.excludes_zero else "open",
+        # Validation has chosen the settings, so it cannot confirm them.
+        "open",
         f"{tuned.headline}.",
         [
-            tuned.against_given,
+            tuned.against_current,
             f"{tuned.counts}. {_HOW}",
         ],
     )
@@ -66,10 +67,10 @@ def _verdict(tuned: Tuned) -> Verdict:
 
 def _settings(tuned: Tuned) -> Table:
     rows = [
-        (name, [_text(tuned.given[name]), _text(tuned.best.settings[name]), _range(each)])
+        (name, [_text(tuned.current[name]), _text(tuned.best.settings[name]), _range(each)])
         for name, each in tuned.space.ranges.items()
     ]
-    return plain(["as given", "best", "searched"], rows, head="setting", words=True)
+    return plain(["current", "best", "searched"], rows, head="setting", words=True)
 
 
 def _course(tuned: Tuned) -> Figure:
@@ -84,7 +85,7 @@ def _course(tuned: Tuned) -> Figure:
     )
     note = (
         f"{tuned.label} on validation. The line is the best so far, the filled dot the best of all,"
-        " the square the settings as given."
+        " the square the current settings."
     )
     return Figure(
         "search-course",
@@ -173,7 +174,7 @@ def _learned(tuned: Tuned) -> Figure | None:
 def _every_trial(tuned: Tuned) -> Table:
     rows = []
     for trial in tuned.trials:
-        name = f"{trial.number}, as given" if trial.given else str(trial.number)
+        name = f"{trial.number}, current" if trial.current else str(trial.number)
         texts = [
             decimal(trial.value),
             *(_text(trial.settings[setting]) for setting in tuned.space.ranges),
@@ -192,7 +193,7 @@ def _became(trial: Trial) -> str:
 
 
 def _point(tuned: Tuned, trial: Trial, x: float) -> plots.Point:
-    return plots.Point(x, trial.value or 0.0, trial.number == tuned.best.number, trial.given)
+    return plots.Point(x, trial.value or 0.0, trial.number == tuned.best.number, trial.current)
 
 
 def _place(each: Range, value: Value) -> float:

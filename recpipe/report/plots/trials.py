@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HEIGHT = 230
-_GIVEN = COLOURS[1]
+_CURRENT = COLOURS[1]
 
 
 class Point(NamedTuple):
@@ -24,23 +24,23 @@ class Point(NamedTuple):
         x: its number, or the value of a setting; of choices their place.
         value: of the metric.
         best: whether it is the best of all.
-        given: whether it has the settings as they are without a search.
+        current: whether it has the settings as they are without a search.
     """
 
     x: float
     value: float
     best: bool = False
-    given: bool = False
+    current: bool = False
 
 
 def _points(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw trials: a dot each, the best filled, a square for the settings as given."""
+    """Draw trials: a dot each, the best filled, a square for the current settings."""
     for point in points:
-        colour = ACCENT if point.best else _GIVEN if point.given else SOFT
+        colour = ACCENT if point.best else _CURRENT if point.current else SOFT
         axes.plot(
             [point.x],
             [point.value],
-            "s" if point.given else "o",
+            "s" if point.current else "o",
             color=colour,
             markersize=8 if point.best else 5,
             markerfacecolor=colour if point.best else "white",
