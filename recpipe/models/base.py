@@ -7,13 +7,13 @@ the one engine of `recpipe.ranking`, for all families alike.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import no_predictions, predict, top_n
-from recpipe.runtime.parallel import run_all
+from recpipe.runtime.parallel import once, run_all
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Stored
 
@@ -99,7 +99,8 @@ class FittedModel(ABC):
     @cached_property
     def scoring(self) -> Scoring:
         """What the engine needs. Kept with the model: it sends the items once."""
-        return self._scoring()
+        found = self._scoring()
+        return replace(found, items=once(found.items))
 
     @abstractmethod
     def _scoring(self) -> Scoring: ...

@@ -61,7 +61,7 @@ class Scoring:
 
     Args:
         items: sends the scorers of all items to the workers; asked while the rest is planned, and
-            may be asked again.
+            for every query anew.
         inputs: what the scorers need to know of users.
         everyone: whether users and items of whom the model knows nothing get scores as well.
         users: how many users the model knows, where it does not score everyone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from recpipe.runtime import signals
@@ -34,6 +35,23 @@ def run_all(work: Sequence[Callable[[], T]]) -> list[T]:
                 future.cancel()
 
 
+def once(make: Callable[[], T]) -> Callable[[], T]:
+    """`make`, called the first time and never again, whichever threads ask; what it made is kept.
+
+    Where it fails it is called again by whoever asks next.
+    """
+    lock = Lock()
+    made: list[T] = []
+
+    def kept() -> T:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return kept
+
+
 def _begun(work: Callable[[], T]) -> T:
     # The jobs of what is running were cancelled; nothing would cancel those of what follows.
     if signal := signals.received():
@@ -41,4 +59,4 @@ def _begun(work: Callable[[], T]) -> T:
     return work()
 
 
-__all__ = ["run_all"]
+__all__ = ["once", "run_all"]

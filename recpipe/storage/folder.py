@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recpipe.errors import InputError, UsageError
 from recpipe.storage.encoded import write_files
 from recpipe.storage.filesystem import file_system, walk
+from recpipe.storage.footers import schema_of
 from recpipe.storage.paths import absolute, literal
 from recpipe.storage.stored import Stored
 
@@ -203,8 +204,7 @@ class Folder:
         Args:
             name: the table.
             version: of a Delta table, the version to read; default the newest.
-            schema: of it, in Spark's DDL, where it is known: to look into Parquet files for it is
-                a job.
+            schema: of it, in Spark's DDL, where it is known: nobody then looks for it in files.
 
         Raises:
             UsageError: if there is none, its writer did not finish, or it is a Delta table and
@@ -222,8 +222,7 @@ class Folder:
             raise UsageError(
                 f"{path}: no complete table", hint="run the stage that writes it first"
             )
-        reader = self.spark.read
-        return (reader if schema is None else reader.schema(schema)).parquet(literal(path))
+        return self._parquet(path, schema)
 
     def stored(self, name: str, *, schema: str | None = None, version: int | None = None) -> Stored:
         """A complete table as a handle: its rows, or its files for tasks to decode.
@@ -237,7 +236,12 @@ class Folder:
 
     def read_parquet(self, name: str = "") -> DataFrame:
         """Parquet files that something else vouches for, such as a pointer to their folder."""
-        return self.spark.read.parquet(literal(self.path(name) if name else self.uri))
+        return self._parquet(self.path(name) if name else self.uri, None)
+
+    def _parquet(self, path: str, schema: str | None) -> DataFrame:
+        known = schema or schema_of(self.fs, path)
+        reader = self.spark.read
+        return (reader if known is None else reader.schema(known)).parquet(literal(path))
 
     def table_version(self, name: str) -> int:
         """The newest version of a Delta table."""
