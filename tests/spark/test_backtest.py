@@ -55,6 +55,7 @@ def test_windows_at_instants_are_put_in_order(spark: SparkSession) -> None:
     [
         ([1, 2, 3], Windows(at=(START,)), UsageError, "outside of the ratings, which are from"),
         ([1, 2, 3], Windows(count=3, every=timedelta(days=2)), UsageError, "outside of the"),
+        ([1, 2, 3], Windows(every=timedelta(weeks=99999)), UsageError, "outside of the"),
         ([1, 1, 1, 2], Windows(count=3), InputError, "begin at only 2 instants"),
         ([], Windows(), InputError, "no ratings have an instant"),
         ([1, 3], Windows(at=(START + timedelta(2),) * 2), UsageError, "given twice"),
@@ -74,12 +75,28 @@ def test_pooled_rows_weigh_every_user_of_every_window_alike(spark: SparkSession)
 
     ndcg, novelty = pooled_rows([one, two], users=3)
 
-    assert (ndcg.name, ndcg.value, ndcg.users, ndcg.rows) == ("ndcg@10", 0.5, 3, 4)
-    assert (novelty.name, novelty.value, novelty.users) == ("novelty@10", 4.0, 2)
+    # Three lists, two of them of user 1.
+    assert (ndcg.name, ndcg.value, ndcg.users, ndcg.rows) == ("ndcg@10", 0.5, 2, 3)
+    assert (novelty.name, novelty.value) == ("novelty@10", 4.0)
+    assert (novelty.users, novelty.rows) == (1, 2)
     assert ndcg.sample is not None
     # User 1 is drawn with both windows.
     assert ndcg.sample.groups.tolist() == [1, 2]
     assert ndcg.sample.sums.tolist() == [[1.5, 0.0], [2.0, 1.0]]
+
+
+def test_a_window_without_a_metric_counts_for_nothing_in_it(spark: SparkSession) -> None:
+    columns = "model string, user int, relevant int, `ndcg@10` double"
+    one = spark.createDataFrame([("a", 1, 2, 1.0), ("a", 2, 1, 0.0)], columns)
+    two = spark.createDataFrame(
+        [("a", 1, 1, 0.2, 3.0), ("b", 3, 1, 0.4, 4.0)], columns + ", `novelty@10` double"
+    )
+    for windows in ([one, two], [two, one]):
+        found = {(row.model, row.metric): row for row in pooled_rows(windows, users=5000)}
+        of_ndcg, of_novelty = found["a", "ndcg"], found["a", "novelty"]
+        assert (of_ndcg.value, of_ndcg.users, of_ndcg.rows) == (0.4, 2, 3)
+        assert (of_novelty.value, of_novelty.users, of_novelty.rows) == (3.0, 1, 1)
+        assert found["b", "novelty"].value == 4.0
 
 
 def test_stability_is_over_the_users_of_both_cutoffs(spark: SparkSession) -> None:
@@ -92,6 +109,8 @@ def test_stability_is_over_the_users_of_both_cutoffs(spark: SparkSession) -> Non
     assert same is not None
     assert (same.users, same.churn) == (1, 0.0)
     assert same.rbo == pytest.approx(1)
+    # Lists that are shorter than k are as equal.
+    assert list_stability(before, after, k=10) == same
     assert list_stability(before, after.where("user = 3"), k=2) is None
 
 
@@ -170,7 +189,8 @@ def test_windows_are_pooled_with_intervals_and_compared(result: dict[str, Any]) 
         if (row["model"], row["metric"], row["split"]) == ("popularity", "ndcg", "test")
     ]
     total = sum(users for users, _ in per_window)
-    assert ndcg["users"] == total
+    assert ndcg["rows"] == total
+    assert ndcg["users"] <= 24
     assert ndcg["value"] == pytest.approx(sum(u * v for u, v in per_window) / total)
     assert ndcg["ci_low"] < ndcg["value"] < ndcg["ci_high"]
     (pair,) = result["differences"]
@@ -231,7 +251,7 @@ def test_the_page_of_a_backtest_says_what_is_best_over_all_windows(
     assert "3 of 3 windows were evaluated." in page
     pooled = {row["model"]: row for row in result["pooled"] if row["metric"] == "ndcg"}
     best = max(pooled, key=lambda model: pooled[model]["value"])
-    assert f"Best over all windows by NDCG@5: {best} with {pooled[best]['value']:.4f}" in page
+    assert f"Highest pooled NDCG@5: {best} with {pooled[best]['value']:.4f}" in page
     for window in result["results"]:
         assert window["test_from"][:10] in page
     assert "How lists change" in page
