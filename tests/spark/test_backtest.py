@@ -14,7 +14,7 @@ from recpipe.backtest import Windows, list_stability, pooled_rows, windows_of
 from recpipe.errors import InputError, UsageError
 from recpipe.runtime.progress import Progress
 from recpipe.settings import Settings
-from recpipe.stages.backtest import backtest
+from recpipe.stages.backtest import _stabilities, backtest, check_settings
 from recpipe.stages.context import Context
 from recpipe.stages.ingest import ingest
 from recpipe.storage import Folder
@@ -222,8 +222,85 @@ def test_a_backtest_of_other_settings_does_not_go_on_under_the_same_id(
     with pytest.raises(UsageError, match="other windows"):
         backtest(context, "one", Windows(count=2))
     other = replace(context, settings=context.settings.model_copy(update={"seed": 7}))
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="other settings.*--run-id"):
         backtest(other, "one", Windows(count=3))
+
+
+def test_a_backtest_that_goes_on_does_not_ingest_its_source_anew(
+    context: Context, result: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    versions = context.tables.versions()
+    runs = context.root / "backtests" / "one" / "runs"
+    kept = [(runs / name).read_json("manifest.json")["started_at"] for name in runs.list()]
+
+    assert backtest(context, "one", Windows(count=3), source=str(source)) == result
+
+    assert context.tables.versions() == versions
+    assert kept == [(runs / name).read_json("manifest.json")["started_at"] for name in runs.list()]
+    longer = tmp_path / "longer.csv"
+    longer.write_text(source.read_text() + f"0,1,4,{int(START.timestamp())}\n")
+    with pytest.raises(UsageError, match="other tables"):
+        backtest(context, "one", Windows(count=3), source=str(longer))
+    assert context.tables.versions() == versions
+    assert (context.root / "backtests" / "one").exists("plan.json")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        (Windows(at=(START - timedelta(days=1),)), UsageError),
+        (Windows(count=900), InputError),
+        # Nobody who rates then is known to train.
+        (Windows(at=(START + timedelta(seconds=1),)), InputError),
+    ],
+)
+def test_a_backtest_that_is_refused_leaves_the_root_as_it_was(
+    context: Context, source: Path, tmp_path: Path, wanted: Windows, error: type[Exception]
+) -> None:
+    before = context.tables.current()
+    with pytest.raises(error):
+        backtest(context, "refused", wanted, source=str(source))
+    assert context.tables.current() == before
+    assert not (context.root / "backtests" / "refused").exists()
+
+    fresh = replace(context, root=Folder(context.root.spark, tmp_path / "fresh"))
+    with pytest.raises(error):
+        backtest(fresh, "refused", wanted, source=str(source))
+    assert not fresh.tables.exist()
+    assert not fresh.root.exists("backtests")
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        ({"strategy": "random"}, "not by split.strategy random"),
+        ({"test_from": START}, "split.test_from"),
+        ({"test_until": START}, "split.test_until"),
+        ({"test_from": START, "validation_from": START}, "split.test_from"),
+        ({"validation": "global_time"}, "split.validation global_time"),
+    ],
+)
+def test_settings_that_a_backtest_would_overrule_are_refused(
+    split: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        check_settings(Settings.model_validate({"split": split}))
+
+
+def test_lists_are_not_compared_across_a_window_without_a_result(
+    context: Context, result: dict[str, Any]
+) -> None:
+    folder = context.root / "backtests" / "one"
+    first, second, third = replace(context, runs_below=folder).runs.all()
+    pairs = [(entry["from"], entry["to"]) for entry in _stabilities(context, [first, None, third])]
+    assert pairs == []
+    pairs = [(entry["from"], entry["to"]) for entry in _stabilities(context, [None, second, third])]
+    assert pairs == [(second.id, third.id)] * 2
+    by_errors = context.settings.evaluate.model_copy(update={"metric": "rmse"})
+    other = context.settings.model_copy(update={"evaluate": by_errors})
+    found = _stabilities(replace(context, settings=other), [first, second])
+    assert {entry["k"] for entry in found} == {5}
+    assert result
 
 
 def test_a_window_without_a_result_is_a_gap_with_its_reason(context: Context) -> None:
