@@ -125,14 +125,14 @@ def _what_differs(differences: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
 
 
 def tuned_table(tuned: Tuned) -> Group:
-    """What a search has found: the best in two sentences, and its settings beside those given."""
+    """What a search has found: the best in two sentences, and its settings beside the current."""
     table = Table("setting")
-    for name in ("as given", "best"):
+    for name in ("current", "best"):
         table.add_column(name, justify="right")
-    for name, value in tuned.given.items():
+    for name, value in tuned.current.items():
         best = tuned.best.settings[name]
         table.add_row(name, str(value), str(best), style="bold" if best != value else "")
-    return Group(Text(tuned.headline), Text(tuned.against_given), table, Text(tuned.counts))
+    return Group(Text(tuned.headline), Text(tuned.against_current), table, Text(tuned.counts))
 
 
 def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe.errors import UsageError
 from recpipe.evaluation.confidence import differences, of_models, seen_from
 from recpipe.evaluation.metrics import label_of, metric_at
-from recpipe.evaluation.rows import rounded
+from recpipe.evaluation.rows import listed, rounded
 from recpipe.models.registry import SPECS
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Choice:
         runner_up: the best of the others, or None.
         lead: how much better `model` is than `runner_up`, in units of the metric; below 0 where
             the other is better; None without both values.
-        users: users that the value rests on; with k-fold those of the largest fold, since folds
-            may share users.
+        users: users that the value rests on; with k-fold those of the largest fold: at least so
+            many stand behind the number.
         automatic: False where the model was named by hand.
         against: how much better it is than each of the others that could be chosen.
         warnings: what a person should know before trusting the choice.
@@ -54,7 +54,7 @@ class Choice:
 
     def as_dict(self) -> dict[str, Any]:
         """The section `chosen` of the manifest."""
-        names = ("other", "value", "ci_low", "ci_high", "shown")
+        names = ("other", "value", "ci_low", "ci_high", "excludes_zero")
         against = [{name: getattr(pair, name) for name in names} for pair in self.against]
         return {**asdict(self), "against": against, "warnings": list(self.warnings)}
 
@@ -75,10 +75,13 @@ def choose(
 ) -> Choice:
     """The best model on validation as far as its users can tell, or the named one.
 
-    A difference of two models is shown where its 95 % interval over users leaves out 0. Among the
-    models that are not baselines, those of which the best is not shown to be better are as good as
-    it, and the first of them in `prefer` is taken. A baseline is taken only where it is shown to be
-    better than all of them; then it is chosen among baselines in the same way.
+    A choice calls a difference of two models shown where its 95 % interval over users leaves out 0,
+    without correction for the number of models. Models that the best is not shown to beat are
+    treated as ties; of these, and the best, the first in `prefer` is taken. A model that the best
+    baseline is shown to beat is not taken.
+
+    A baseline is taken only where its lead over the best other model is shown; of several such,
+    those that the best of them does not beat are treated as ties, and `prefer` decides.
 
     RMSE and MAE are compared over the pairs that all models predict. Where no list could be
     evaluated, since nothing was held out or nothing of it is relevant, the first of `prefer` and
@@ -159,24 +162,27 @@ class _Ranked:
         """The model that is chosen, by the rule of `choose`; None where there is none."""
         baselines = [model for model in self.ranking if SPECS[model].baseline]
         others = [model for model in self.ranking if not SPECS[model].baseline]
-        if others and not (baselines and self._better(baselines[0], others[0])):
-            of_these = [m for m in others if not baselines or not self._better(baselines[0], m)]
-        else:
+        if not others:
             of_these = baselines
-        as_good = [m for m in of_these if not self._better(of_these[0], m)]
-        return next((model for model in preferred if model in as_good), None)
+        elif baselines and self._better(baselines[0], others[0]):
+            of_these = [baseline for baseline in baselines if self._better(baseline, others[0])]
+        else:
+            of_these = [m for m in others if not baselines or not self._better(baselines[0], m)]
+        ties = [m for m in of_these if not self._better(of_these[0], m)]
+        return next((model for model in preferred if model in ties), None)
 
     def _better(self, one: str, other: str) -> bool:
         """Whether `one` is shown to be better."""
         pair = seen_from(one, self.pairs).get(other)
-        return pair is not None and pair.shown and pair.value > 0
+        return pair is not None and pair.excludes_zero and pair.value > 0
 
 
 def _verdict(choice: Choice, values: Mapping[str, float]) -> str:
     """The choice in a sentence.
 
     Such as "ease: NDCG@10 0.2240, popularity 0.1880; better by 0.0360 (0.0120 to 0.0610) on 540
-    users". Said against the best baseline, where the choice is none, or else against the runner-up.
+    users". Compared with the best baseline if the chosen model is not a baseline itself, else with
+    the runner-up.
     """
     said = f"{choice.model}: {label_of(choice.metric)}"
     if choice.value is None:
@@ -194,7 +200,7 @@ def _verdict(choice: Choice, values: Mapping[str, float]) -> str:
     ahead = [p.other for p in choice.against if p.value < 0]
     if ahead:
         said += (
-            f"; {_and([f'{other} {values[other]:.4f}' for other in ahead])}"
+            f"; {listed([f'{other} {values[other]:.4f}' for other in ahead])}"
             f" {'is' if len(ahead) == 1 else 'are'} not shown to be better, and publish.prefer has"
             f" {choice.model} first"
         )
@@ -208,12 +214,8 @@ def _by_how_much(pair: Difference) -> str:
     ends = sorted((pair.ci_low, pair.ci_high))
     if pair.value < 0:
         ends = [-end for end in reversed(ends)]
-    not_shown = "" if pair.shown else ", no difference shown"
+    not_shown = "" if pair.excludes_zero else ", no difference shown"
     return f"{side} by {abs(pair.value):.4f} ({ends[0]:.4f} to {ends[1]:.4f}{not_shown})"
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
@@ -233,19 +235,20 @@ def _warnings(choice: Choice, ranking: Sequence[str]) -> Iterator[str]:
     if choice.automatic and SPECS[choice.model].baseline and others:
         yield (
             f"the baseline {choice.model} is shown to be better by {choice.metric} than"
-            f" {_and(others)}"
+            f" {others[0]}, the best other model"
         )
     if not SPECS[choice.model].baseline and choice.value is not None:
         unbeaten = [
             pair.other
             for pair in choice.against
-            if SPECS[pair.other].baseline and not (pair.shown and pair.value > 0)
+            if SPECS[pair.other].baseline and not (pair.excludes_zero and pair.value > 0)
         ]
         if unbeaten:
-            yield f"{choice.model} is not shown to be better than the baseline {_and(unbeaten)}"
-    better = [p.other for p in choice.against if p.shown and p.value < 0]
+            yield f"{choice.model} is not shown to be better than the baseline {listed(unbeaten)}"
+    better = [p.other for p in choice.against if p.excludes_zero and p.value < 0]
     if not choice.automatic and better:
         are = "is" if len(better) == 1 else "are"
         yield (
-            f"{choice.model} is named in publish.model, but {_and(better)} {are} shown to be better"
+            f"{choice.model} is named in publish.model, but {listed(better)} {are} shown to be"
+            " better"
         )

@@ -9,8 +9,9 @@ users or groups, and each draw costs a product of matrices, not a pass over the 
   a / 2 becomes Phi(-sqrt(n / (n - 1)) t(a / 2, n - 1)). Both of a pair of models are drawn with
   the same users, so that what makes a user hard for both does not widen their difference.
 - Tests: Fisher's randomisation (Smucker, Allan and Carterette 2007). If two models are alike, which
-  of them made a user's value is chance: labels are swapped user by user, and p is the share of
-  swaps, with the one at hand, whose difference is at least as large.
+  of them made a user's value is chance: labels are swapped user by user, or group by group above
+  4,096 users, and p is the share of swaps, with the one at hand, whose difference is at least as
+  large.
 - Many pairs: Holm's correction (1979).
 """
 
@@ -28,7 +29,7 @@ from recpipe.evaluation.rows import COMMON, rounded
 from recpipe.kernels.groups import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,11 +37,17 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+    Key = tuple[str, int | None]
+    """A model and a fold."""
+
 LEVEL = 0.95
 """Of every interval; what differs at 1 - LEVEL is called different."""
 
 DRAWS = 2000
-"""Bootstraps of an interval, and swaps of a test."""
+"""Bootstrap resamples of an interval, and the least number of swaps of a test. A test draws 100
+swaps for each pair of models, or Holm's correction could never fall below 0.05."""
+
+_SWAPS_OF_A_PAIR = 100
 
 _AT_ONCE = 1 << 20
 """Numbers of a matrix of draws."""
@@ -70,7 +77,8 @@ class Difference:
         ci_high: upper end.
         p: of Fisher's randomisation, both sides; None where there is no interval.
         p_holm: `p` corrected for all pairs of models of the metric and the part.
-        users: that both are evaluated on.
+        users: that both are evaluated on; with folds those of the largest: at least so many stand
+            behind the number.
     """
 
     metric: str
@@ -86,7 +94,12 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the corrected p is at most 0.05: it is what tables of all pairs go by."""
+        return self.p_holm is not None and self.p_holm <= 1 - LEVEL
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval leaves out 0: it is what a choice goes by, and is not corrected."""
         return (
             self.ci_low is not None
             and self.ci_high is not None
@@ -106,16 +119,17 @@ class Difference:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As metrics.json has it; `shown` is by the corrected p."""
-        shown = self.p_holm is not None and self.p_holm <= 1 - LEVEL
-        return {**asdict(self), "shown": shown}
+        """As metrics.json has it."""
+        return {**asdict(self), "shown": self.shown}
 
 
 # -- draws ------------------------------------------------------------------------------------
 
 
 def bootstrapped(sums: Sequence[FloatArray], *, seed: int, draws: int = DRAWS) -> list[FloatArray]:
-    """Sums over groups that are drawn with replacement, as many as there are: (T, draws) of each.
+    """Bootstrap resamples of the groups: for each input (T, draws) sums.
+
+    Each is over G groups drawn with replacement.
 
     Args:
         sums: (T, G) each, of the same groups, which are drawn together.
@@ -133,30 +147,52 @@ def bootstrapped(sums: Sequence[FloatArray], *, seed: int, draws: int = DRAWS) -
     return _weighted(sums, counts, draws)
 
 
-def swapped(
-    pairs: Sequence[tuple[FloatArray, FloatArray]], *, seed: int, draws: int = DRAWS
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Sums of pairs of models whose groups are swapped by a coin: twice (T, draws) of each pair.
+@dataclass(frozen=True)
+class Swaps:
+    """Randomisation: in each draw every group's two models are exchanged with probability 1/2.
+
+    A draw exchanges the same groups in all pairs of models, so that what is drawn is kept for each
+    model and not for each pair, of which there are many more.
 
     Args:
-        pairs: (T, G) sums of a model and of another, of the same groups, which are swapped in all
-            pairs or in none.
+        signed: (T, draws) of each model and fold: the sums over groups, half of each group's added
+            where it stays and subtracted where it is exchanged.
+        totals: (T, 1) of each: the sums over all groups.
+    """
+
+    signed: Mapping[Key, FloatArray]
+    totals: Mapping[Key, FloatArray]
+
+    def of(self, one: Key, other: Key) -> tuple[FloatArray, FloatArray]:
+        """The two (T, draws) sums of a pair."""
+        middle = (self.totals[one] + self.totals[other]) / 2
+        half = self.signed[one] - self.signed[other]
+        return middle + half, middle - half
+
+
+def swapped(sums: Mapping[Key, FloatArray], *, seed: int, draws: int = DRAWS) -> Swaps:
+    """Exchange the groups of models by a coin.
+
+    Args:
+        sums: (T, G) of each model and fold, of the same groups.
         seed: of the coins.
         draws: how often.
     """
     random = np.random.default_rng(seed)
-    groups = pairs[0][0].shape[-1]
+    groups = next(iter(sums.values())).shape[-1]
 
     def signs(rows: int) -> FloatArray:
         return random.integers(0, 2, (rows, groups)).astype(np.float64) - 0.5
 
-    halves = _weighted([one - other for one, other in pairs], signs, draws)
-    middles = [(one + other).sum(axis=-1)[:, None] / 2 for one, other in pairs]
-    return [(middle + half, middle - half) for middle, half in zip(middles, halves, strict=True)]
+    signed = _weighted(list(sums.values()), signs, draws)
+    totals = {key: each.sum(axis=-1)[:, None] for key, each in sums.items()}
+    return Swaps(dict(zip(sums, signed, strict=True)), totals)
 
 
-def _weighted(sums: Sequence[FloatArray], weights: Any, draws: int) -> list[FloatArray]:
-    """Sums by `weights(rows)`, (rows, G), of which no more are held at once than need be."""
+def _weighted(
+    sums: Sequence[FloatArray], weights: Callable[[int], FloatArray], draws: int
+) -> list[FloatArray]:
+    """`sums` times the weights of each draw, made in batches to bound memory."""
     stacked = np.concatenate(sums)
     step = max(1, _AT_ONCE // max(1, stacked.shape[-1]))
     found = [stacked @ weights(min(step, draws - start)).T for start in range(0, draws, step)]
@@ -234,18 +270,20 @@ def differences(
     """
     by_model = of_models(rows, metric=metric, split=split)
     samples = {
-        model: [_sample(row) for row in found]
+        model: {row.fold: _sample(row) for row in found}
         for model, found in by_model.items()
         if all(row.sample is not None for row in found)
     }
     if len(samples) < 2:  # noqa: PLR2004
         return []
     sign = metric_at(metric)[0].sign
-    groups, sums = aligned([s.by_group for found in samples.values() for s in found])
-    waiting = iter(sums)
-    by_name = {model: [next(waiting) for _ in found] for model, found in samples.items()}
-    drawn = iter(bootstrapped(sums, seed=seed))
-    values = {m: _mean(found, [next(drawn) for _ in found]) for m, found in samples.items()}
+    groups, moved = aligned([sample.by_group for of in samples.values() for sample in of.values()])
+    keys = [(model, fold) for model, of in samples.items() for fold in of]
+    sums = dict(zip(keys, moved, strict=True))
+    drawn = dict(zip(keys, bootstrapped(moved, seed=seed), strict=True))
+    values = {
+        model: _mean(of, {fold: drawn[model, fold] for fold in of}) for model, of in samples.items()
+    }
     pairs = []
     for model, other in combinations(samples, 2):
         found, others = by_model[model], by_model[other]
@@ -263,7 +301,7 @@ def differences(
                 users=max(row.users for row in found),
             )
         )
-    return _tested(pairs, samples, by_name, seed=seed) if tested and len(groups) > 1 else pairs
+    return _tested(pairs, samples, sums, seed=seed) if tested and len(groups) > 1 else pairs
 
 
 def of_models(rows: Sequence[MetricRow], *, metric: str, split: str) -> dict[str, list[MetricRow]]:
@@ -283,17 +321,19 @@ def of_models(rows: Sequence[MetricRow], *, metric: str, split: str) -> dict[str
     return {m: found for m, found in by_model.items() if {row.fold for row in found} == folds}
 
 
-def _mean(samples: Sequence[Sample], sums: Sequence[FloatArray]) -> FloatArray:
-    """The metric, with folds the mean over them."""
+def _mean(
+    samples: Mapping[int | None, Sample], sums: Mapping[int | None, FloatArray]
+) -> FloatArray:
+    """The metric of sums by fold; with several folds the mean over them."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = [sample.value(each) for sample, each in zip(samples, sums, strict=True)]
+        values = [sample.value(sums[fold]) for fold, sample in samples.items()]
     return np.asarray(np.mean(values, axis=0))
 
 
 def _tested(
     pairs: Sequence[Difference],
-    samples: Mapping[str, Sequence[Sample]],
-    sums: Mapping[str, Sequence[FloatArray]],
+    samples: Mapping[str, Mapping[int | None, Sample]],
+    sums: Mapping[Key, FloatArray],
     *,
     seed: int,
 ) -> list[Difference]:
@@ -301,21 +341,18 @@ def _tested(
 
     Args:
         pairs: of models.
-        samples: of each model, one a fold.
-        sums: theirs, by the same groups.
+        samples: of each model, by fold.
+        sums: of each model and fold, by the same groups.
         seed: of the swaps.
     """
-    folds = [
-        both
-        for pair in pairs
-        for both in zip(sums[pair.model], sums[pair.other], strict=True)
-    ]  # fmt: skip
-    waiting = iter(swapped(folds, seed=seed))
+    swaps = swapped(sums, seed=seed, draws=max(DRAWS, _SWAPS_OF_A_PAIR * len(pairs)))
     found = []
     for pair in pairs:
-        of_folds = [next(waiting) for _ in sums[pair.model]]
+        folds = {
+            fold: swaps.of((pair.model, fold), (pair.other, fold)) for fold in samples[pair.model]
+        }
         one, other = (
-            _mean(samples[name], [both[side] for both in of_folds])
+            _mean(samples[name], {fold: both[side] for fold, both in folds.items()})
             for side, name in enumerate((pair.model, pair.other))
         )
         # As large to twelve digits: a difference that is met by another order of sums is met.
@@ -342,6 +379,6 @@ def seen_from(model: str, pairs: Sequence[Difference]) -> Mapping[str, Differenc
 
 
 __all__ = [
-    "DRAWS", "LEVEL", "Difference", "Interval", "bootstrapped", "differences", "interval",
+    "DRAWS", "LEVEL", "Difference", "Interval", "Swaps", "bootstrapped", "differences", "interval",
     "of_models", "seen_from", "swapped", "with_intervals",
 ]  # fmt: skip

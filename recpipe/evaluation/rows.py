@@ -142,6 +142,11 @@ def document(
     }
 
 
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`, of at least one name."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 def rounded(value: float) -> float:
     """The value rounded to 12 decimals: more digits depend on how users fall into buckets."""
     return round(value, 12)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe.evaluation.metrics import label_of, metric_at
 from recpipe.report.differences import Differences
 from recpipe.report.figures import Figure
-from recpipe.report.manifest import flat, section
+from recpipe.report.manifest import section
 from recpipe.report.models import estimate, in_words
 from recpipe.report.numbers import NONE, decimal, whole
 from recpipe.report.plots.lines import Line, over_time
@@ -17,6 +17,7 @@ from recpipe.report.rendering import chapters, page
 from recpipe.report.scores import Scores
 from recpipe.report.tables import Table, plain
 from recpipe.report.verdict import Verdict
+from recpipe.sections import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recpipe.evaluation.metrics import EXPOSURE, METRICS, RANKING, RATING, label_of
 from recpipe.report.differences import Difference, Differences
 from recpipe.report.figures import Figure
-from recpipe.report.manifest import fits_of, flat, section, splits_of
+from recpipe.report.manifest import fits_of, section, splits_of
 from recpipe.report.models import estimate, in_words
 from recpipe.report.numbers import NONE, decimal, instant, seconds, whole
 from recpipe.report.plots.models import Estimate, dots, limits
@@ -17,6 +17,7 @@ from recpipe.report.rendering import chapters, page
 from recpipe.report.scores import Scores
 from recpipe.report.tables import Table, plain
 from recpipe.report.verdict import Verdict
+from recpipe.sections import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

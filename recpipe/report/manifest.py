@@ -50,17 +50,6 @@ def liked_from_of(manifest: Mapping[str, Any]) -> float | None:
     return None
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """`section.key` and value, in the order of the settings."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple):
-            yield prefix + key, ", ".join(map(str, value))
-        else:
-            yield prefix + key, "" if value is None else str(value)
-
-
 def _short(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return "yes" if value else "no"

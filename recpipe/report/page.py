@@ -11,12 +11,13 @@ from recpipe.report.data import data_figures, data_table, tag_table
 from recpipe.report.differences import Differences
 from recpipe.report.items import NEIGHBOURS_AMONG, item_map, neighbours
 from recpipe.report.learning import learning_curves
-from recpipe.report.manifest import fits_of, flat, liked_from_of, section, splits_of
+from recpipe.report.manifest import fits_of, liked_from_of, section, splits_of
 from recpipe.report.models import at_lengths, compared
 from recpipe.report.rendering import chapters, page
 from recpipe.report.scores import Scores, lists_of, ratings_of
 from recpipe.report.subgroups import weaknesses
 from recpipe.report.verdict import verdict
+from recpipe.sections import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recpipe.evaluation.metrics import EXPOSURE, METRICS, RANKING, RATING, label_of
-from recpipe.evaluation.rows import COMMON
+from recpipe.evaluation.rows import COMMON, listed
 from recpipe.report.numbers import decimal, is_number, whole
 from recpipe.report.tables import Cell, Table
 
@@ -140,7 +140,7 @@ class Scores:
         if errors:
             common = all((split + COMMON, name, None) in self._rows for name in errors)
             whose = "all of these models predict" if common else "each model predicts"
-            yield f"{_and(errors)}: over the pairs that {whose}."
+            yield f"{listed([label_of(name) for name in errors])}: over the pairs that {whose}."
         for name in set(names) & {"prediction_coverage"}:
             yield f"{label_of(name).capitalize()}: the share of all pairs that a model predicts."
 
@@ -155,8 +155,3 @@ def _best(name: str, values: Mapping[str, float]) -> float | None:
     if metric is None or not metric.selectable or len(values) < 2:  # noqa: PLR2004
         return None
     return max(values.values(), key=lambda value: metric.sign * value)
-
-
-def _and(names: Sequence[str]) -> str:
-    labels = [label_of(name) for name in names]
-    return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))

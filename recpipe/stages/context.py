@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recpipe import split as splits
 from recpipe.errors import CheckError, UsageError
@@ -18,7 +18,7 @@ from recpipe.storage import Runs, Tables
 from recpipe.storage.runs import FAILED, REFUSED, RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
     from pyspark.sql import DataFrame
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recpipe.runtime.progress import Progress
     from recpipe.settings import Settings
     from recpipe.split.settings import Split
+    from recpipe.stages.table import Stage
     from recpipe.storage import Folder, Run, Stored
 
 
@@ -72,9 +73,9 @@ def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[N
 
     What this and later stages wrote before is forgotten: it rests on what is now done again.
     """
-    run.forget(*[section for later in stages_from(name) for section in later.writes])
     run.record(status=RUNNING, stage=name)
     try:
+        _forget(run, stages_from(name))
         with context.progress.stage(name, detail) as timer:
             yield
     except BaseException as error:
@@ -86,6 +87,18 @@ def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[N
         raise
     run.manifest.pop("error", None)
     run.add("timings", {name: timer.seconds})
+
+
+def _forget(run: Run, stages: Sequence[Stage]) -> None:
+    """Take what stages have made out of a run: sections of its manifest, then files.
+
+    The manifest first and the page and what it shows before tables, the latest stage first: whoever
+    follows the manifest meets nothing that is about to go, and a page is never made of the rest.
+    """
+    run.forget(*[section for stage in stages for section in stage.writes])
+    for stage in reversed(stages):
+        for name in stage.files:
+            run.folder.delete(name)
 
 
 def table(context: Context, run: Run, name: str) -> DataFrame:
@@ -147,11 +160,11 @@ def folds_of(context: Context, run: Run, *, check: bool = False) -> list[splits.
         UsageError: if there is no split yet.
         LeakError: if a part knows something of another that it must not.
     """
-    if "split" not in run.manifest:
-        raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
+    _need_split(run)
     if check or run.id not in context.folds:
         context.folds.pop(run.id, None)
-        folds, settings = written_folds(run), split_settings(context, run)
+        folds = written_folds(run, run.manifest["split"])
+        settings = split_settings(context, run)
         run_all([partial(splits.check_no_leak, parts, settings) for parts in folds])
         context.folds[run.id] = folds
     return context.folds[run.id]
@@ -165,10 +178,10 @@ def folds_without_test(run: Run) -> list[splits.SplitParts]:
     Raises:
         UsageError: if there is no split yet.
     """
-    if "split" not in run.manifest:
-        raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
+    _need_split(run)
+    recorded = run.manifest["split"]
     folds = []
-    for fold in run.manifest["split"]["folds"]:
+    for fold in recorded["folds"]:
         place = of_fold(run.folder / "split", fold)
         stored = {name: place.stored(name) for name in (splits.TRAIN, splits.VALIDATION)}
         train, validation = (part.frame for part in stored.values())
@@ -178,23 +191,37 @@ def folds_without_test(run: Run) -> list[splits.SplitParts]:
                 validation,
                 train.limit(0),
                 fold=fold,
-                cutoffs=_cutoffs(run),
+                cutoffs=_cutoffs(recorded),
                 stored=stored,
             )
         )
     return folds
 
 
-def _cutoffs(run: Run) -> dict[str, datetime]:
-    instants = run.manifest["split"]["cutoffs"].items()
-    return {name: datetime.fromisoformat(at) for name, at in instants}
+def has_split(run: Run) -> bool:
+    """Whether a run has a split that was written, checked and counted to its end."""
+    return "parts" in run.manifest.get("split", {})
 
 
-def written_folds(run: Run) -> list[splits.SplitParts]:
-    """The parts of every fold as they were written; not checked."""
-    cutoffs = _cutoffs(run)
+def _need_split(run: Run) -> None:
+    if not has_split(run):
+        raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")
+
+
+def _cutoffs(recorded: Mapping[str, Any]) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(at) for name, at in recorded["cutoffs"].items()}
+
+
+def written_folds(run: Run, recorded: Mapping[str, Any]) -> list[splits.SplitParts]:
+    """The parts of every fold as they were written; not checked.
+
+    Args:
+        run: below whose folder they are.
+        recorded: what the manifest says, or is about to say, of the split: its cutoffs and folds.
+    """
+    cutoffs = _cutoffs(recorded)
     folds = []
-    for fold in run.manifest["split"]["folds"]:
+    for fold in recorded["folds"]:
         place = of_fold(run.folder / "split", fold)
         stored = {name: place.stored(name) for name in splits.PARTS}
         train, validation, test = (part.frame for part in stored.values())

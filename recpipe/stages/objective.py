@@ -74,7 +74,7 @@ class Objective:
     rows: dict[int, list[MetricRow]]
 
     @property
-    def given(self) -> dict[str, Value]:
+    def current(self) -> dict[str, Value]:
         """The settings that are searched, as they are without a search."""
         section = self.context.settings.section(self.model)
         return {name: getattr(section, name) for name in self.names}

@@ -57,7 +57,7 @@ def simulate(
             "k-fold has no period in which a test could have been", hint="split by time"
         )
     folder = run.folder / "evaluation"
-    # Lists may lie there that an earlier `train` has made: the manifest knows.
+    # Lists on disk may be of models that `train` has replaced since; the manifest tells.
     if "metrics" not in run.manifest or not all(folder.has_table(model) for model in models):
         raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     with context.progress.stage("simulate", " against ".join(models)):

@@ -43,7 +43,6 @@ def _split(context: Context, run: Run) -> None:
     with stage(context, run, "split", context.settings.split.strategy):
         run.folder.write_json("settings.json", run.manifest["settings"])
         source = stored(context, run, "ratings")
-        run.folder.delete("split")
         with splits.split(
             source,
             context.settings.split,
@@ -63,16 +62,14 @@ def _split(context: Context, run: Run) -> None:
                 ]
             )
             cutoffs, ratings = folds[0].cutoffs, outcome.ratings
-        run.record(
-            split={
-                "strategy": settings.strategy,
-                "reason": outcome.reason,
-                "validation": "user_time" if settings.validates_by_user else None,
-                "cutoffs": {name: at.isoformat() for name, at in cutoffs.items()},
-                "folds": [parts.fold for parts in folds],
-            }
-        )
-        written = written_folds(run)
+        told = {
+            "strategy": settings.strategy,
+            "reason": outcome.reason,
+            "validation": "user_time" if settings.validates_by_user else None,
+            "cutoffs": {name: at.isoformat() for name, at in cutoffs.items()},
+            "folds": [parts.fold for parts in folds],
+        }
+        written = written_folds(run, told)
         context.folds.pop(run.id, None)
         checks = [partial(splits.check_no_leak, parts, settings) for parts in written]
         counting = [partial(splits.count_parts, ratings, parts, settings) for parts in written]
@@ -81,4 +78,5 @@ def _split(context: Context, run: Run) -> None:
         context.folds[run.id] = written
         counts = [found.as_json() for found in counted]
         later = run.manifest["input"]["ratings"]["kept"] - counts[0]["rows_in"]
-        run.add("split", {"parts": counts, "later": later})
+        # Not before: nobody may go on with a split that leaks, or that nobody has looked at.
+        run.record(split={**told, "parts": counts, "later": later})

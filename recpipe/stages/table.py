@@ -33,6 +33,8 @@ class Stage:
             the specs of the models name (`models.registry`).
         writes: the sections of the run's manifest that it is the first to write. They are void as
             soon as it, or a stage before it, runs again.
+        files: what rests on it and on no later stage in the folder of the run, files before
+            folders, whoever writes it. It is removed together with what `writes` names.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     fits_models: bool = False
     writes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     @property
     def run(self) -> Callable[..., Any]:
@@ -66,6 +69,7 @@ STAGES = (
         subject="new run",
         reads=("seed", "split"),
         writes=("split",),
+        files=("data.json", "split"),
     ),
     Stage(
         "train",
@@ -73,18 +77,21 @@ STAGES = (
         reads=("train",),
         fits_models=True,
         writes=("models", "fallbacks", "failed"),
+        files=("models",),
     ),
     Stage(
         "evaluate",
         "Evaluate the fitted models and choose one of them.",
         reads=("evaluate", "publish.model", "publish.prefer"),
         writes=("metrics", "chosen"),
+        files=("metrics.json", "subgroups.json", "simulation", "user_metrics", "evaluation"),
     ),
     Stage(
         "recommend",
         "Fit the chosen model on all ratings and make the list of every user.",
         reads=("recommend",),
         writes=("final", "recommended"),
+        files=("recommendations", "final"),
     ),
     Stage(
         "publish",
@@ -92,7 +99,12 @@ STAGES = (
         reads=("publish",),
         writes=("gates", "output"),
     ),
-    Stage("report", "Write the page about a run, finished or not.", subject="any run"),
+    Stage(
+        "report",
+        "Write the page about a run, finished or not.",
+        subject="any run",
+        files=("report.html",),
+    ),
 )
 """Every stage, in order."""
 

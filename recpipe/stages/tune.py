@@ -19,10 +19,11 @@ from recpipe.evaluation.metrics.base import RatingMetric
 from recpipe.models import registry
 from recpipe.settings import reference
 from recpipe.split import VALIDATION
-from recpipe.stages.context import Context, folds_without_test, scale
+from recpipe.stages.context import Context, folds_without_test, has_split, scale
 from recpipe.stages.objective import objective_of
 from recpipe.stages.split import split
 from recpipe.stages.start import beside, start
+from recpipe.storage.runs import FINISHED, REFUSED
 from recpipe.tuning.search import search
 from recpipe.tuning.study import Study
 from recpipe.tuning.trials import best_of, with_settings
@@ -48,6 +49,8 @@ PROFILE, TRIALS, PAGE = "best.toml", "trials.json", "tuning.html"
 def tuning_run(context: Context, run_id: str | None) -> Run | None:
     """The run whose split is to be used: that of the id, or the newest unfinished one with a split.
 
+    A run that a check has refused is taken only by its id: what it refused may be the split.
+
     Raises:
         UsageError: if there is no run of the id, or it has no split.
     """
@@ -55,7 +58,8 @@ def tuning_run(context: Context, run_id: str | None) -> Run | None:
         run = context.runs.get(run_id)
         folds_without_test(run)
         return run
-    runs = [run for run in context.runs.all() if not run.finished and "split" in run.manifest]
+    over = {FINISHED, REFUSED}
+    runs = [r for r in context.runs.all() if r.manifest.get("status") not in over and has_split(r)]
     return runs[-1] if runs else None
 
 
@@ -70,7 +74,7 @@ def tune(context: Context, run: Run, request: Request) -> Tuned:
     """Search the settings of a model, and write what was found below `tuning/<model>/`.
 
     Args:
-        context: with the settings of the run, and what was given on top of them.
+        context: with the settings of the run, and those of the command line on top of them.
         run: with a split; it stays as it is.
         request: what is asked for.
 
@@ -103,7 +107,7 @@ def tune(context: Context, run: Run, request: Request) -> Tuned:
             study,
             objective,
             request,
-            given=objective.given,
+            current=objective.current,
             # What is known of a fit before its end says something of errors, and nothing of lists.
             gives_up=metric.on_common_pairs and not metric.higher_is_better,
         )
@@ -196,11 +200,11 @@ def _tuned(
             + (f"; {failed.label}: {failed.reason}" if failed else ""),
             hint="the log says what became of each",
         )
-    given = with_settings(trials, objective.given)
-    if given is not None and given.value == best.value:
+    current = with_settings(trials, objective.current)
+    if current is not None and current.value == best.value:
         # As good as the best, and nothing needs to be changed for it.
-        best = given
-    compared = [best] if given is None or given is best else [best, given]
+        best = current
+    compared = [best] if current is None or current is best else [best, current]
     rows = [row for trial in compared for row in _rows_of(trial, objective)]
     seed = context.settings.seed
     of_best = evaluation.with_intervals(rows[: len(objective.folds)], seed=seed)
@@ -215,13 +219,13 @@ def _tuned(
         higher_is_better=metric.higher_is_better,
         run_id=run.id,
         space=request.space,
-        given=objective.given,
+        current=objective.current,
         trials=tuple(trials),
         best=best,
         ci_low=whole.ci_low if whole else None,
         ci_high=whole.ci_high if whole else None,
         users=max(row.users for row in of_best),
-        given_trial=given,
+        current_trial=current,
         difference=pairs[0] if pairs else None,
         importances=study.importances(),
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import MissingError
+from recpipe.sections import flat
+from recpipe.storage.runs import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from mlflow import MlflowClient
+    from mlflow.entities import RunInfo
 
     from recpipe.tracking.settings import Tracking
 
@@ -18,6 +25,10 @@ _MAX_BATCH = 100
 _MAX_METRICS = 1000
 _MAX_VALUE = 6000
 """Characters of a parameter."""
+
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""How often and how many seconds the client tries: by its own defaults a server that is not there
+would hold the session of Spark for minutes."""
 
 
 def check_available(settings: Tracking) -> None:
@@ -40,6 +51,9 @@ def log_run(
     Metrics are called `<model>/<part>/<metric>`, with `-<k>` for metrics of lists, such as
     `ease/test/ndcg-10`: MLflow allows no `@`. With folds each is a step.
 
+    There it is FINISHED where the run is, and FAILED where a check has refused it, it has failed,
+    it is not at its end, or not all of it could be logged.
+
     Args:
         settings: where.
         manifest: of the run.
@@ -51,9 +65,18 @@ def log_run(
     """
     # Only whoever wants it has it installed.
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
 
-    client = MlflowClient(tracking_uri=settings.mlflow)
+    with _patient():
+        return _log(MlflowClient(tracking_uri=settings.mlflow), settings, manifest, metrics, page)
+
+
+def _log(
+    client: MlflowClient,
+    settings: Tracking,
+    manifest: Mapping[str, Any],
+    metrics: Iterable[Mapping[str, Any]],
+    page: str,
+) -> str:
     found = client.get_experiment_by_name(settings.experiment)
     experiment = found.experiment_id if found else client.create_experiment(settings.experiment)
     run_id = str(manifest.get("run_id", ""))
@@ -64,7 +87,28 @@ def log_run(
         "recpipe.verdict": str((manifest.get("chosen") or {}).get("verdict", "")),
     }
     logged = client.create_run(experiment, run_name=run_id, tags=tags).info
-    params = [Param(k, v[:_MAX_VALUE]) for k, v in _flat(manifest.get("settings") or {})]
+    status = "FINISHED" if manifest.get("status") == FINISHED else "FAILED"
+    try:
+        _fill(client, logged, manifest, metrics, page)
+    except BaseException:
+        # Else it would be RUNNING there for ever. What is wrong is said by the first error.
+        with suppress(Exception):
+            client.set_terminated(logged.run_id, "FAILED")
+        raise
+    client.set_terminated(logged.run_id, status)
+    return str(logged.run_id)
+
+
+def _fill(
+    client: MlflowClient,
+    logged: RunInfo,
+    manifest: Mapping[str, Any],
+    metrics: Iterable[Mapping[str, Any]],
+    page: str,
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    params = [Param(k, v[:_MAX_VALUE]) for k, v in flat(manifest.get("settings") or {})]
     for some in _batches(params, _MAX_BATCH):
         client.log_batch(logged.run_id, params=some)
     values = [
@@ -74,22 +118,24 @@ def log_run(
     for some in _batches(values, _MAX_METRICS):
         client.log_batch(logged.run_id, metrics=some)
     client.log_text(logged.run_id, page, "report.html")
-    client.set_terminated(logged.run_id)
-    return str(logged.run_id)
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """While the `with` lasts, the client is as patient as the environment says, or else we."""
+    own = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            os.environ.pop(name, None)
 
 
 def name_of(row: Mapping[str, Any]) -> str:
     """The name in MLflow of a row of metrics.json."""
     k = row.get("k")
     return f"{row['model']}/{row['split']}/{row['metric']}" + ("" if k is None else f"-{k}")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, str(value)
 
 
 def _batches(values: list[Any], size: int) -> Iterator[list[Any]]:

@@ -1,8 +1,9 @@
-"""When a trial is given up: the median rule (Golovin et al. 2017, Google Vizier, section 3.5.2).
+"""When a trial is given up: a variant of the median stopping rule (Golovin et al. 2017).
 
-A trial whose best value so far is worse than the median of what earlier trials had reached by the
-same epoch ends. The limits are known before a trial begins, so that its fit needs to ask nobody, on
-whichever machine it runs.
+They take the median of running averages of completed trials; here it is of the best values so far,
+and trials that were given up count for the epochs that they had. A trial whose best value so far is
+worse than the median of what earlier trials had reached by the same epoch ends. The limits are
+known before a trial begins, so that its fit needs to ask nobody, on whichever machine it runs.
 """
 
 from __future__ import annotations

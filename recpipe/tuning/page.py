@@ -10,6 +10,7 @@ from recpipe.models.search import Choices
 from recpipe.report.figures import Figure
 from recpipe.report.numbers import decimal, seconds
 from recpipe.report.plots import trials as plots
+from recpipe.report.plots.data import rows as rows_of_bars
 from recpipe.report.rendering import chapters, page
 from recpipe.report.tables import Cell, Table, plain
 from recpipe.report.verdict import Verdict
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _CHAPTERS = (
     ("best-settings", "The best settings"),
     ("search-course", "The course of the search"),
-    ("what-mattered", "What mattered"),
+    ("what-mattered", "Which settings mattered"),
     ("trials-learned", "How trials learned"),
     ("trials", "Every trial"),
 )
@@ -54,10 +55,11 @@ def render(tuned: Tuned) -> str:
 
 def _verdict(tuned: Tuned) -> Verdict:
     return Verdict(
-        "good" if tuned.difference is not None and tuned.difference.shown else "open",
+        # Validation has chosen the settings, so it cannot confirm them.
+        "open",
         f"{tuned.headline}.",
         [
-            tuned.against_given,
+            tuned.against_current,
             f"{tuned.counts}. {_HOW}",
         ],
     )
@@ -65,10 +67,10 @@ def _verdict(tuned: Tuned) -> Verdict:
 
 def _settings(tuned: Tuned) -> Table:
     rows = [
-        (name, [_text(tuned.given[name]), _text(tuned.best.settings[name]), _range(each)])
+        (name, [_text(tuned.current[name]), _text(tuned.best.settings[name]), _range(each)])
         for name, each in tuned.space.ranges.items()
     ]
-    return plain(["as given", "best", "searched"], rows, head="setting", words=True)
+    return plain(["current", "best", "searched"], rows, head="setting", words=True)
 
 
 def _course(tuned: Tuned) -> Figure:
@@ -83,7 +85,7 @@ def _course(tuned: Tuned) -> Figure:
     )
     note = (
         f"{tuned.label} on validation. The line is the best so far, the filled dot the best of all,"
-        " the square the settings as given."
+        " the square the current settings."
     )
     return Figure(
         "search-course",
@@ -99,14 +101,24 @@ def _course(tuned: Tuned) -> Figure:
 def _mattered(tuned: Tuned) -> Figure | None:
     if not tuned.importances:
         return None
-    shares = list(tuned.importances.items())
-    first = shares[0]
-    alt = f"share of importance of each setting; {first[0]} comes first with {first[1]:.2f}"
+    names, shares = list(tuned.importances), list(tuned.importances.values())
+    alt = f"share of importance of each setting; {names[0]} comes first with {shares[0]:.2f}"
     return Figure(
         "what-mattered",
         "How much each setting mattered",
-        partial(plots.bars, shares, label="share of importance", key="what-mattered", alt=alt),
-        plain(["share"], [(name, [decimal(share, 2)]) for name, share in shares], head="setting"),
+        partial(
+            rows_of_bars,
+            names,
+            shares,
+            key="what-mattered",
+            alt=alt,
+            said=partial(decimal, places=2),
+        ),
+        plain(
+            ["share"],
+            [(name, [decimal(share, 2)]) for name, share in tuned.importances.items()],
+            head="setting",
+        ),
         note="How much each setting decides whether a trial is among the best quarter (PED-ANOVA);"
         " the sum is 1.",
     )
@@ -115,13 +127,19 @@ def _mattered(tuned: Tuned) -> Figure | None:
 def _against_settings(tuned: Tuned) -> Iterator[Figure]:
     for name, each in tuned.space.ranges.items():
         known = [trial for trial in completed(tuned.trials) if trial.settings[name] in each]
+        ends: tuple[float, float]
+        names: list[str]
+        if isinstance(each, Choices):
+            ends, log, names = (0, len(each.values) - 1), False, [_text(v) for v in each.values]
+        else:
+            ends, log, names = (each.low, each.high), each.log, []
         key = f"setting-{name.replace('_', '-')}"
         draw = partial(
             plots.against_setting,
             [_point(tuned, trial, _place(each, trial.settings[name])) for trial in known],
-            ends=(0, len(each.values) - 1) if isinstance(each, Choices) else (each.low, each.high),
-            log=not isinstance(each, Choices) and each.log,
-            names=[_text(value) for value in each.values] if isinstance(each, Choices) else (),
+            ends=ends,
+            log=log,
+            names=names,
             label=tuned.label,
             key=key,
             alt=f"{tuned.label} of {len(known)} trials against {name}; the best has"
@@ -156,7 +174,7 @@ def _learned(tuned: Tuned) -> Figure | None:
 def _every_trial(tuned: Tuned) -> Table:
     rows = []
     for trial in tuned.trials:
-        name = f"{trial.number}, as given" if trial.given else str(trial.number)
+        name = f"{trial.number}, current" if trial.current else str(trial.number)
         texts = [
             decimal(trial.value),
             *(_text(trial.settings[setting]) for setting in tuned.space.ranges),
@@ -175,7 +193,7 @@ def _became(trial: Trial) -> str:
 
 
 def _point(tuned: Tuned, trial: Trial, x: float) -> plots.Point:
-    return plots.Point(x, trial.value or 0.0, trial.number == tuned.best.number, trial.given)
+    return plots.Point(x, trial.value or 0.0, trial.number == tuned.best.number, trial.current)
 
 
 def _place(each: Range, value: Value) -> float:
@@ -191,7 +209,7 @@ def _text(value: Value) -> str:
 def _range(each: Range) -> str:
     if isinstance(each, Choices):
         return ", ".join(_text(value) for value in each.values)
-    return f"{_text(each.low)} to {_text(each.high)}" + (", by powers" if each.log else "")
+    return f"{_text(each.low)} to {_text(each.high)}" + (", log scale" if each.log else "")
 
 
 __all__ = ["render"]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from recpipe.errors import GivenUpError, UsageError
 from recpipe.runtime import signals
 from recpipe.tuning import median_rule
-from recpipe.tuning.study import INTERRUPTED
 from recpipe.tuning.trials import completed
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def search(
     measure: Callable[[Asked, tuple[float, ...]], Measured],
     request: Request,
     *,
-    given: Mapping[str, Value],
+    current: Mapping[str, Value],
     gives_up: bool,
 ) -> None:
     """Make trials until their number or their time is used up.
@@ -53,7 +52,7 @@ def search(
         measure: fits and evaluates a trial; it is handed the trial and the limits of
             `TrainingData.give_up_above`.
         request: how many, how long, how many at a time.
-        given: the settings that are searched, as they are without a search.
+        current: the settings that are searched, as they are without a search.
         gives_up: whether a trial that falls behind may be given up.
 
     Raises:
@@ -64,9 +63,9 @@ def search(
     def work() -> None:
         while turns.next():
             try:
-                asked = study.ask(given)
-                # The others are to be compared with what was given, however bad that is.
-                limits = _limits(study) if gives_up and not asked.given else ()
+                asked = study.ask(current)
+                # The others are to be compared with the current settings, however bad these are.
+                limits = _limits(study) if gives_up and not asked.current else ()
                 _one(study, measure, asked, limits)
             except BaseException:
                 turns.end()
@@ -99,7 +98,7 @@ def _one(
     asked: Asked,
     limits: tuple[float, ...],
 ) -> None:
-    """One trial, noted however it ends."""
+    """One trial, noted however it ends, unless a signal cuts it short: it is then made again."""
     shown = ", ".join(f"{name} {value}" for name, value in asked.settings.items())
     try:
         found = measure(asked, limits)
@@ -107,16 +106,15 @@ def _one(
         study.prune(asked, curve=error.curve)
         logger.info("trial %d: %s; %s", asked.number, error.message, shown)
     except Exception as error:
+        if signals.received() is not None:
+            # A job that the signal has cancelled fails: that says nothing of the settings.
+            raise
         said = f"{type(error).__name__}: {error}".splitlines()[0]
-        ended = signals.received() is not None
-        study.fail(asked, INTERRUPTED if ended else said)
-        if ended or isinstance(error, UsageError):
+        study.fail(asked, said)
+        if isinstance(error, UsageError):
             raise
         logger.warning("trial %d failed: %s; %s", asked.number, said, shown)
         logger.debug("trial %d failed", asked.number, exc_info=error)
-    except BaseException:
-        study.fail(asked, INTERRUPTED)
-        raise
     else:
         study.complete(asked, found.value, curve=found.curve)
         logger.info("trial %d: %.4f; %s", asked.number, found.value, shown)

@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 JOURNAL = "study.log"
 """The journal below the root."""
 
-INTERRUPTED = "interrupted"
+_INTERRUPTED = "interrupted"
 """The reason of a trial that was cut short, and not its own fault."""
 
-FEWEST_TO_WEIGH = 8
-"""Complete trials below which nothing is said of which setting mattered."""
+FEWEST_TO_WEIGH = 20
+"""Complete trials below which nothing is said of which setting mattered: the best quarter of fewer
+is too few to have settings in common but by chance."""
 
 _TOP = 0.25
 """The share of trials that count as good where settings are weighed."""
@@ -57,13 +58,13 @@ class Asked:
     Args:
         number: of it.
         settings: to be tried.
-        given: whether they are those that were given.
+        current: whether they are the settings as they are without a search.
         handle: Optuna's.
     """
 
     number: int
     settings: Mapping[str, Value]
-    given: bool
+    current: bool
     handle: Any
 
 
@@ -71,8 +72,10 @@ class Study:
     """The trials of one search; every method may be called from several threads.
 
     What is proposed depends on the seed, on the trials that are there and on the number of the new
-    one. So a search that is interrupted and goes on proposes what it would have proposed without
-    the interruption, as long as trials are made one at a time.
+    one. A trial that was cut short is not below the root, since only trials that have ended are
+    copied there. So a search that is interrupted and goes on makes the trials that it would have
+    made without the interruption, as long as they are made one at a time. With several at a time
+    the copy may have trials that were running: these are noted as interrupted and made again.
 
     Args:
         folder: of the search, below the root.
@@ -119,6 +122,9 @@ class Study:
         # Whoever made them is gone.
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
+            if not trial.user_attrs.get("current"):
+                # `ask` sees to the current settings, which may be others by now.
+                self._enqueue(trial.user_attrs["settings"], current=False)
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -136,18 +142,19 @@ class Study:
         found = self._study.get_trials(deepcopy=False)
         return [_trial(each) for each in found if each.state != TrialState.WAITING]
 
-    def ask(self, given: Mapping[str, Value]) -> Asked:
-        """What to try next: the settings that are given, where they were not tried yet.
+    def ask(self, current: Mapping[str, Value]) -> Asked:
+        """What to try next: the current settings, where they were not tried yet.
 
         Args:
-            given: the settings that are searched, as they are without a search.
+            current: the settings that are searched, as they are without a search.
         """
         with self._lock:
             trials = self._study.get_trials(deepcopy=False)
             waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
-            if not waiting and not any(_has_tried(trial, given) for trial in trials):
-                self._enqueue(given)
+            if not waiting and not any(_has_tried(trial, current) for trial in trials):
+                self._enqueue(current, current=True)
                 waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            is_current = bool(waiting) and waiting[0].user_attrs["current"]
             if waiting:
                 settings = waiting[0].user_attrs["settings"]
                 known = self._searchable(settings)
@@ -161,15 +168,16 @@ class Study:
                     for name, value in trial.params.items()
                 }
                 trial.set_user_attr("settings", settings)
-            return Asked(trial.number, settings, bool(waiting), trial)
+            return Asked(trial.number, settings, is_current, trial)
 
-    def _enqueue(self, given: Mapping[str, Value]) -> None:
+    def _enqueue(self, settings: Mapping[str, Value], *, current: bool) -> None:
         self._study.enqueue_trial(
-            self._searchable(given), user_attrs={"given": True, "settings": dict(given)}
+            self._searchable(settings),
+            user_attrs={"current": current, "settings": dict(settings)},
         )
 
     def _searchable(self, settings: Mapping[str, Value]) -> dict[str, Value]:
-        """Those that lie in their range: what is given may have `auto`, or lie elsewhere."""
+        """Those that lie in their range: current settings may be `auto`, or lie elsewhere."""
         ranges = self._space.ranges
         return {name: value for name, value in settings.items() if value in ranges[name]}
 
@@ -227,17 +235,17 @@ def _distribution(each: Range) -> Any:
     return FloatDistribution(each.low, each.high, log=each.log)
 
 
-def _has_tried(trial: optuna.trial.FrozenTrial, given: Mapping[str, Value]) -> bool:
-    """Whether it is, or was, a trial of the settings that are given; an interrupted one was not."""
+def _has_tried(trial: optuna.trial.FrozenTrial, current: Mapping[str, Value]) -> bool:
+    """Whether it is, or was, a trial of the current settings; one that was interrupted was not."""
     attributes = trial.user_attrs
-    if not attributes.get("given") or attributes["settings"] != dict(given):
+    if not attributes.get("current") or attributes["settings"] != dict(current):
         return False
-    return trial.state != TrialState.FAIL or _reason(trial) != INTERRUPTED
+    return trial.state != TrialState.FAIL or _reason(trial) != _INTERRUPTED
 
 
 def _reason(trial: optuna.trial.FrozenTrial) -> str:
     """Why a trial has failed."""
-    reason: str = trial.user_attrs.get("reason", INTERRUPTED)
+    reason: str = trial.user_attrs.get("reason", _INTERRUPTED)
     return reason
 
 
@@ -250,11 +258,11 @@ def _trial(found: optuna.trial.FrozenTrial) -> Trial:
         state=state,
         settings=attributes.get("settings", found.params),
         value=found.value if state == "complete" else None,
-        given=bool(attributes.get("given")),
+        current=bool(attributes.get("current")),
         seconds=None if found.duration is None else round(found.duration.total_seconds(), 3),
         reason=_reason(found) if state == "failed" else "",
         curve=tuple(steps[step] for step in sorted(steps)),
     )
 
 
-__all__ = ["FEWEST_TO_WEIGH", "INTERRUPTED", "JOURNAL", "Asked", "Study"]
+__all__ = ["FEWEST_TO_WEIGH", "JOURNAL", "Asked", "Study"]

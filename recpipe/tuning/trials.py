@@ -23,7 +23,7 @@ class Trial:
         state: what became of it.
         settings: those that are searched, as they were.
         value: of the metric on validation; None unless it is complete.
-        given: whether it has the settings as they were given, rather than ones that were searched.
+        current: whether it has the current settings, rather than ones that were proposed.
         seconds: how long it took; None where nobody knows.
         reason: why it failed.
         curve: the RMSE on validation after each epoch, of a model that learns by epochs.
@@ -33,7 +33,7 @@ class Trial:
     state: State
     settings: Mapping[str, Value]
     value: float | None = None
-    given: bool = False
+    current: bool = False
     seconds: float | None = None
     reason: str = ""
     curve: Sequence[float] = field(default=())
@@ -60,8 +60,8 @@ def best_of(trials: Iterable[Trial], *, higher_is_better: bool) -> Trial | None:
 
 
 def with_settings(trials: Iterable[Trial], settings: Mapping[str, Value]) -> Trial | None:
-    """The last complete trial of the settings as they were given, if they were these."""
-    found = [t for t in completed(trials) if t.given and dict(t.settings) == dict(settings)]
+    """The last complete trial of the current settings, if they were these."""
+    found = [t for t in completed(trials) if t.current and dict(t.settings) == dict(settings)]
     return found[-1] if found else None
 
 

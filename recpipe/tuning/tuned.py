@@ -25,13 +25,13 @@ class Tuned:
         higher_is_better: its direction.
         run_id: the run whose split all trials share.
         space: what was searched.
-        given: the settings that are searched, as they are without a search.
+        current: the settings that are searched, as they are without a search.
         trials: all of them, by number.
         best: the best of them.
         ci_low: lower end of the 95 % interval of its value over users; None with folds.
         ci_high: upper end.
         users: that it rests on.
-        given_trial: the trial of the settings as they are; None where that failed.
+        current_trial: the trial of the current settings; None where that failed.
         difference: by how much the best is better than it; None where it is that trial itself.
         importances: how much each setting mattered, the most important first; may be empty.
     """
@@ -41,13 +41,13 @@ class Tuned:
     higher_is_better: bool
     run_id: str
     space: SearchSpace
-    given: Mapping[str, Value]
+    current: Mapping[str, Value]
     trials: tuple[Trial, ...]
     best: Trial
     ci_low: float | None
     ci_high: float | None
     users: int
-    given_trial: Trial | None
+    current_trial: Trial | None
     difference: Difference | None
     importances: Mapping[str, float]
 
@@ -76,22 +76,24 @@ class Tuned:
         )
 
     @property
-    def against_given(self) -> str:
-        """How it compares with the settings as they were given, in a sentence."""
-        if self.given_trial is None:
-            return "The settings as they were given have no value to compare with."
+    def against_current(self) -> str:
+        """How it compares with the current settings, in a sentence or two."""
+        if self.current_trial is None:
+            return "The current settings have no value to compare with."
         if self.difference is None:
-            return "No trial is better than the settings as they were given."
+            return "No trial is better than the current settings."
         pair = self.difference
-        between = (
-            ""
-            if pair.ci_low is None or pair.ci_high is None
-            else f" ({pair.ci_low:.4f} to {pair.ci_high:.4f})"
-        )
-        shown = "" if pair.shown else "; no difference is shown"
+        lead = f"{pair.value:.4f} {'above' if self.higher_is_better else 'below'}"
+        chosen = f"choosing the best of {len(self.trials)} trials, so confirm on test"
+        if pair.ci_low is None or pair.ci_high is None:
+            return (
+                f"On validation {lead} the current settings (without an interval, and that does not"
+                f" account for {chosen})."
+            )
         return (
-            f"Better than the settings as they were given, {self.given_trial.value:.4f}, by"
-            f" {pair.value:.4f}{between}{shown}."
+            f"On validation {lead} the current settings ({pair.ci_low:.4f} to {pair.ci_high:.4f};"
+            f" the interval does not account for {chosen})."
+            + ("" if pair.excludes_zero else " The interval includes 0: no difference is shown.")
         )
 
     @property
@@ -112,7 +114,7 @@ class Tuned:
             "higher_is_better": self.higher_is_better,
             "run_id": self.run_id,
             "space": self.space.as_json(),
-            "given": dict(self.given),
+            "current": dict(self.current),
             "best": {
                 "trial": self.best.number,
                 "settings": dict(self.best.settings),
@@ -128,7 +130,7 @@ class Tuned:
 
 
 def _of(pair: Difference) -> dict[str, Any]:
-    names = ("other", "value", "ci_low", "ci_high", "shown", "users")
+    names = ("other", "value", "ci_low", "ci_high", "excludes_zero", "users")
     return {name: getattr(pair, name) for name in names}
 
 

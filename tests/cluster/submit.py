@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from recpipe.runtime.cache import cache_folder
 from tests.java import QUICK
 
@@ -29,6 +31,14 @@ spark.executor.extraJavaOptions {QUICK}
 spark.yarn.am.extraJavaOptions {QUICK}
 """
 TIMEOUT_SECONDS = 280
+
+SUBMITTED = [
+    pytest.mark.cluster,
+    pytest.mark.usefixtures("packed"),
+    # A test's time includes the start of its cluster, and two of them start beside each other.
+    pytest.mark.timeout(1200),
+]
+"""What marks the tests of a file that submits the pack."""
 
 
 @dataclass(frozen=True)

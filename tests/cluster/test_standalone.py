@@ -9,7 +9,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from recpipe.kernels import latest
-from tests.cluster.submit import submit
+from tests.cluster.submit import SUBMITTED, submit
 from tests.roots import RUN, metrics, published
 
 if TYPE_CHECKING:
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
     from tests.standalone import Standalone
 
-# Two clusters start beside each other on two cores, and their time counts for the first test.
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.usefixtures("packed"),
-    pytest.mark.timeout(1200),
-]
+pytestmark = SUBMITTED
 
 
 def test_executors_import_our_code_and_its_dependencies_from_what_was_shipped(

@@ -8,7 +8,7 @@ import pyspark
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.cluster.submit import PACK, submit
+from tests.cluster.submit import PACK, SUBMITTED, submit
 from tests.roots import DATE, RUN, metrics, published
 
 if TYPE_CHECKING:
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
     from tests.hadoop import Hadoop
 
-# Two clusters start beside each other on two cores, and their time counts for the first test.
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.usefixtures("packed"),
-    pytest.mark.timeout(1200),
-]
+pytestmark = SUBMITTED
 
 PROPERTIES = f"""
 spark.yarn.jars local:{pyspark.__path__[0]}/jars/*

@@ -114,6 +114,8 @@ def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
     assert manifest(root, "steps")["recommended"] == "als_explicit"
     succeed("train", "--root", root, "--models", "als_explicit")
     assert not {"chosen", "metrics", "recommended"} & manifest(root, "steps").keys()
+    left = {path.name for path in (root / "runs" / "steps").iterdir()}
+    assert left & {"metrics.json", "subgroups.json", "evaluation", "final", "report.html"} == set()
     ended = recpipe("recommend", "--root", root)
     assert ended.code == 2, ended.err
     assert "has not been evaluated" in ended.complaint

@@ -93,7 +93,7 @@ def test_a_search_never_reads_a_row_of_test_and_leaves_the_run_as_it_was(root: R
     assert cached(root.spark) <= held
 
 
-def test_the_value_of_the_settings_as_given_is_that_of_evaluate(root: Root) -> None:
+def test_the_value_of_the_current_settings_is_that_of_evaluate(root: Root) -> None:
     from recpipe.stages.evaluate import evaluate
     from recpipe.stages.start import resume
     from recpipe.stages.train import train
@@ -117,7 +117,7 @@ def test_the_value_of_the_settings_as_given_is_that_of_evaluate(root: Root) -> N
     )  # fmt: skip
     assert by_rmse.value == found["sgd", "rmse", None]["value"]
     assert tuned.difference is None
-    assert "No trial is better" in tuned.against_given
+    assert "No trial is better" in tuned.against_current
 
 
 def test_what_is_found_is_a_profile_the_trials_and_a_page(root: Root) -> None:
@@ -135,7 +135,7 @@ def test_what_is_found_is_a_profile_the_trials_and_a_page(root: Root) -> None:
     assert document["best"]["ci_low"] < document["best"]["value"] < document["best"]["ci_high"]
     values = [trial["value"] for trial in document["trials"] if trial["value"] is not None]
     assert document["best"]["value"] == min(values) == tuned.value
-    assert document["trials"][0]["given"]
+    assert document["trials"][0]["current"]
     if tuned.difference is not None:
         gain = document["trials"][0]["value"] - tuned.value
         assert document["difference"]["value"] == pytest.approx(gain, abs=2e-6)
@@ -144,6 +144,7 @@ def test_what_is_found_is_a_profile_the_trials_and_a_page(root: Root) -> None:
     assert "<script" not in page
     assert not re.search(r'(src|href)="(?!#)', page.replace("xlink:href", "href"))
     assert page.count("<svg") == len(tuned.space.ranges) + (3 if document["importances"] else 2)
+    assert "mathdefault" not in page
     assert tuned.headline in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
@@ -195,13 +196,22 @@ def test_a_bad_trial_of_sgd_is_given_up_and_kept_as_such(root: Root) -> None:
         assert FIRST_EPOCHS <= len(trial.curve) < 30
         assert min(trial.curve) > tuned.value
     assert "pruned after epoch" in (root.found("sgd") / PAGE).read_text()
-    # What is given is to be compared with, and runs to its end, however bad.
+    # The current settings are to be compared with, and run to their end, however bad.
     bad = {**by_rmse["sgd"], "learning_rate": 1e-4}
     again = root.tune("sgd", 1, tree={**by_rmse, "sgd": bad})
-    assert again.given_trial == again.trials[-1]
+    assert again.current_trial == again.trials[-1]
     assert len(again.trials[-1].curve) == 30
     assert again.difference is not None
-    assert again.difference.shown
+    assert again.difference.excludes_zero
+    # Validation has chosen the best, so it does not speak for it: neither in words nor by colour.
+    ends = f"{again.difference.ci_low:.4f} to {again.difference.ci_high:.4f}"
+    assert again.against_current == (
+        f"On validation {again.difference.value:.4f} below the current settings ({ends}; the"
+        " interval does not account for choosing the best of 10 trials, so confirm on test)."
+    )
+    page = (root.found("sgd") / PAGE).read_text()
+    assert again.against_current in page
+    assert 'class="verdict open"' in page
 
 
 def test_by_a_metric_of_lists_no_trial_is_given_up(root: Root) -> None:
@@ -229,7 +239,7 @@ def test_trials_run_side_by_side_in_one_session(root: Root) -> None:
     tuned = root.tune("block_als_implicit", 5, parallel=2, restart=True)
     assert [trial.number for trial in tuned.trials] == list(range(5))
     assert all(trial.state == "complete" for trial in tuned.trials)
-    assert [trial.value for trial in tuned.trials if trial.given] == [alone.value]
+    assert [trial.value for trial in tuned.trials if trial.current] == [alone.value]
 
 
 def test_what_cannot_be_right_in_any_trial_is_refused_at_once(root: Root) -> None:

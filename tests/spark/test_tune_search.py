@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from recpipe.errors import FitError, GivenUpError, InputError, UsageError
 from recpipe.models.search import Choices, FloatRange, IntRange, SearchSpace
+from recpipe.runtime import signals
 from recpipe.runtime.signals import Stopped
 from recpipe.storage import Folder
 from recpipe.tuning.median_rule import FIRST_EPOCHS
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 SPACE = SearchSpace(
     {"x": FloatRange(0.01, 100.0, log=True), "n": IntRange(1, 9), "kind": Choices(("a", "b"))}
 )
-GIVEN: dict[str, Any] = {"x": 50.0, "n": 9, "kind": "b"}
+CURRENT: dict[str, Any] = {"x": 50.0, "n": 9, "kind": "b"}
 
 
 def distance(settings: Any) -> float:
@@ -60,12 +63,17 @@ class Searches:
         )
 
     def run(
-        self, trials: int | None, objective: Objective = measure, *, given: Any = GIVEN, **rest: Any
+        self,
+        trials: int | None,
+        objective: Objective = measure,
+        *,
+        current: Any = CURRENT,
+        **rest: Any,
     ) -> list[Trial]:
         study = self.study(seed=rest.pop("seed", 7))
         gives_up = rest.pop("gives_up", False)
         request = Request("model", trials, **rest)
-        search(study, objective, request, given=given, gives_up=gives_up)
+        search(study, objective, request, current=current, gives_up=gives_up)
         return study.trials
 
 
@@ -74,12 +82,12 @@ def searches(spark: SparkSession, tmp_path: Path) -> Searches:
     return Searches(spark, tmp_path)
 
 
-def test_the_settings_as_given_come_first_and_then_what_is_searched(searches: Searches) -> None:
+def test_the_current_settings_come_first_and_then_what_is_searched(searches: Searches) -> None:
     first, *others = searches.run(6)
-    assert (first.number, first.given, first.settings) == (0, True, GIVEN)
+    assert (first.number, first.current, first.settings) == (0, True, CURRENT)
     assert [trial.number for trial in others] == [1, 2, 3, 4, 5]
     for trial in others:
-        assert not trial.given
+        assert not trial.current
         assert trial.state == "complete"
         assert trial.value == distance(trial.settings)
         assert all(value in SPACE.ranges[name] for name, value in trial.settings.items())
@@ -90,7 +98,7 @@ def test_a_search_finds_what_is_good(searches: Searches) -> None:
     trials = searches.run(40)
     best = best_of(trials, higher_is_better=False)
     assert best is not None
-    assert distance(best.settings) < 0.15 < distance(GIVEN)
+    assert distance(best.settings) < 0.15 < distance(CURRENT)
     late = sorted(trial.value or 0.0 for trial in trials[-10:])
     assert late[5] < sorted(trial.value or 0.0 for trial in trials[1:11])[5]
 
@@ -124,23 +132,53 @@ def test_a_trial_that_fails_is_marked_with_its_reason_and_the_search_goes_on(
     assert trials[2].reason == "FitError: model: no answer (try another)"
     assert trials[2].value is None
     assert set(trials[2].settings) == set(SPACE.ranges)
-    assert with_settings(trials, GIVEN) is None
-    assert not searches.run(1)[-1].given
+    assert with_settings(trials, CURRENT) is None
+    assert not searches.run(1)[-1].current
 
 
-def test_where_the_settings_as_given_were_interrupted_they_are_tried_again(
-    searches: Searches,
+@pytest.mark.parametrize("cut", [0, 1, 5, 12])
+def test_a_search_whose_trial_was_cut_short_makes_the_trials_of_one_that_was_not(
+    searches: Searches, spark: SparkSession, tmp_path: Path, cut: int
 ) -> None:
-    def stopped(_asked: Asked, _limits: tuple[float, ...]) -> Measured:
-        raise Stopped("SIGTERM")
+    def stopped(asked: Asked, _limits: tuple[float, ...]) -> Measured:
+        if asked.number == cut:
+            raise Stopped("SIGTERM")
+        return measure(asked, ())
 
     with pytest.raises(Stopped):
-        searches.run(3, stopped)
-    trials = searches.run(2)
-    assert [(trial.given, trial.state) for trial in trials] == [
-        (True, "failed"), (True, "complete"), (False, "complete"),
-    ]  # fmt: skip
-    assert with_settings(trials, GIVEN) == trials[1]
+        searches.run(15, stopped)
+    assert len(searches.study().trials) == cut
+    found = searches.run(15 - cut)
+
+    (tmp_path / "whole").mkdir()
+    whole = Searches(spark, tmp_path / "whole").run(15)
+    assert [(t.number, t.state, t.settings) for t in found] == [
+        (t.number, t.state, t.settings) for t in whole
+    ]
+    assert with_settings(found, CURRENT) == found[0]
+
+
+def test_a_trial_that_fails_since_a_signal_cancels_its_job_is_made_again(
+    searches: Searches,
+) -> None:
+    def cancelled(asked: Asked, _limits: tuple[float, ...]) -> Measured:
+        if asked.number == 2:
+            with suppress(Stopped):
+                signal.raise_signal(signal.SIGTERM)
+            raise FitError("job was cancelled")
+        return measure(asked, ())
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals.install()
+    try:
+        with pytest.raises(FitError, match="cancelled"):
+            searches.run(9, cancelled)
+    finally:
+        signals.install()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert [trial.state for trial in searches.study().trials] == ["complete"] * 2
+    assert [trial.state for trial in searches.run(2)] == ["complete"] * 4
 
 
 def test_what_would_be_wrong_in_every_trial_ends_the_search(searches: Searches) -> None:
@@ -161,21 +199,25 @@ def test_a_signal_ends_the_search_and_what_was_found_is_kept(searches: Searches)
 
     with pytest.raises(Stopped):
         searches.run(9, stopped)
-    trials = searches.study().trials
-    assert [trial.state for trial in trials] == ["complete", "complete", "failed"]
-    assert trials[2].reason == "interrupted"
-    assert [trial.number for trial in searches.run(2)] == [0, 1, 2, 3, 4]
+    assert [trial.state for trial in searches.study().trials] == ["complete", "complete"]
+    assert [trial.number for trial in searches.run(2)] == [0, 1, 2, 3]
 
 
-def test_a_trial_that_a_killed_search_left_behind_counts_as_interrupted(
+def test_trials_that_ran_beside_one_that_ended_are_made_again_after_a_kill(
     searches: Searches,
 ) -> None:
-    searches.run(1)
     study = searches.study()
-    study.ask(GIVEN)
-    # Copied as it lies there, as if the process had ended now.
-    searches.folder.write_text(JOURNAL, study._file.read_text())  # noqa: SLF001
-    assert [trial.state for trial in searches.study().trials] == ["complete", "failed"]
+    left = [study.ask(CURRENT), study.ask(CURRENT)]
+    ended = study.ask(CURRENT)
+    study.complete(ended, distance(ended.settings))
+
+    trials = searches.run(2)
+
+    assert [trial.state for trial in trials] == ["failed", "failed", *["complete"] * 3]
+    assert [trial.reason for trial in trials[:2]] == ["interrupted"] * 2
+    again = {trial.current: trial.settings for trial in trials[3:]}
+    assert again == {asked.current: asked.settings for asked in left}
+    assert [trial.settings for trial in searches.run(1)[:5]] == [t.settings for t in trials]
 
 
 def test_trials_run_at_the_same_time_where_that_is_asked_for(searches: Searches) -> None:
@@ -188,7 +230,7 @@ def test_trials_run_at_the_same_time_where_that_is_asked_for(searches: Searches)
     trials = searches.run(6, together, parallel=2)
     assert [trial.number for trial in trials] == list(range(6))
     assert all(trial.state == "complete" for trial in trials)
-    assert sum(trial.given for trial in trials) == 1
+    assert sum(trial.current for trial in trials) == 1
 
 
 def test_no_trial_begins_after_the_time_is_over(searches: Searches) -> None:
@@ -217,25 +259,25 @@ def test_a_trial_that_is_given_up_is_kept_with_its_curve(searches: Searches) -> 
     assert trials[4].curve == (2.0, 1.9)
     assert trials[4].value is None
     assert trials[0].curve[-1] == 1.0
-    searches.run(1, by_epochs, gives_up=True, given={**GIVEN, "n": 1})
+    searches.run(1, by_epochs, gives_up=True, current={**CURRENT, "n": 1})
     assert met[-1] == ()
 
 
-def test_what_is_given_may_lie_outside_of_the_space(searches: Searches) -> None:
-    given = {"x": "auto", "n": 12, "kind": "a"}
+def test_current_settings_may_lie_outside_of_the_space(searches: Searches) -> None:
+    current = {"x": "auto", "n": 12, "kind": "a"}
 
     def any_value(asked: Asked, _limits: tuple[float, ...]) -> Measured:
         return Measured(0.5 if asked.settings["x"] == "auto" else distance(asked.settings))
 
-    first, *others = searches.run(14, any_value, given=given)
-    assert first.settings == given
+    first, *others = searches.run(14, any_value, current=current)
+    assert first.settings == current
     assert all(trial.settings["x"] in SPACE.ranges["x"] for trial in others)
 
 
-def test_other_settings_as_given_are_tried_before_the_search_goes_on(searches: Searches) -> None:
+def test_other_current_settings_are_tried_before_the_search_goes_on(searches: Searches) -> None:
     searches.run(2)
-    trials = searches.run(2, given={**GIVEN, "x": 2.0})
-    assert [trial.given for trial in trials] == [True, False, True, False]
+    trials = searches.run(2, current={**CURRENT, "x": 2.0})
+    assert [trial.current for trial in trials] == [True, False, True, False]
     assert trials[2].settings["x"] == 2.0
 
 
@@ -255,7 +297,7 @@ def test_the_setting_that_decides_matters_most(searches: Searches) -> None:
 def test_notes_are_kept_with_the_search(searches: Searches) -> None:
     study = searches.study()
     study.note(basis={"a": [1, 2]})
-    search(study, measure, Request("model", 1), given=GIVEN, gives_up=False)
+    search(study, measure, Request("model", 1), current=CURRENT, gives_up=False)
     assert searches.study().notes == {"basis": {"a": [1, 2]}}
 
 

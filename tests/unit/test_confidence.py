@@ -79,9 +79,9 @@ def test_a_model_is_called_different_from_itself_5_times_in_100(
         assert low is not None
         assert high is not None
         by_interval += not low <= 0 <= high
-        ((first, second),) = swapped([(one[None], other[None])], seed=seed, draws=499)
-        swaps = (first - second)[0]
-        met = np.count_nonzero(np.abs(swaps) >= abs(one.sum() - other.sum()) - 1e-9)
+        swaps = swapped({("a", None): one[None], ("b", None): other[None]}, seed=seed, draws=499)
+        first, second = swaps.of(("a", None), ("b", None))
+        met = np.count_nonzero(np.abs(first - second) >= abs(one.sum() - other.sum()) - 1e-9)
         by_swaps += int((1 + met) / 500 <= 0.05)
     assert 35 <= by_interval <= 65
     assert 35 <= by_swaps <= 65
@@ -128,7 +128,7 @@ def test_what_users_have_in_common_does_not_hide_a_difference() -> None:
     assert ends[0] is not None
     assert ends[1] is not None
     assert ends[0] < ends[1]  # the intervals of the two overlap
-    assert pair.shown
+    assert pair.excludes_zero
     assert pair.value == pytest.approx(0.01, abs=0.002)
     assert pair.p is not None
     assert pair.p < 0.01
@@ -167,6 +167,30 @@ def test_p_is_corrected_for_all_pairs_and_never_falls_in_their_order() -> None:
     assert order[-1].p_holm == pytest.approx(max(corrected[-2] or 0, order[-1].p or 0))
 
 
+def test_of_105_pairs_a_clear_difference_can_still_be_shown() -> None:
+    """2,000 swaps would leave every corrected p above 105 / 2001."""
+    random = np.random.default_rng(7)
+    rows = [row(f"model {place}", random.random(80) + place) for place in range(15)]
+
+    pairs = differences(rows, metric="ndcg@10", split="test", seed=1)
+
+    assert len(pairs) == 105
+    assert all(pair.shown for pair in pairs)
+
+
+def test_an_interval_may_leave_out_0_where_the_corrected_test_shows_nothing() -> None:
+    """Of twenty models that are alike, two differ by chance as one pair alone would rarely do."""
+    random = np.random.default_rng(9)
+    rows = [row(f"model {place}", random.random(100)) for place in range(20)]
+
+    pairs = differences(rows, metric="ndcg@10", split="test", seed=1)
+
+    (first,) = [pair for pair in pairs if pair.p == min(p.p or 1 for p in pairs)][:1]
+    assert first.excludes_zero
+    assert not first.shown
+    assert first.as_dict()["shown"] is False
+
+
 def test_a_model_and_itself_have_no_difference() -> None:
     values = population(1)[:100]
 
@@ -174,7 +198,7 @@ def test_a_model_and_itself_have_no_difference() -> None:
                           seed=1)  # fmt: skip
 
     assert (pair.value, pair.ci_low, pair.ci_high, pair.p) == (0.0, 0.0, 0.0, 1.0)
-    assert not pair.shown
+    assert not pair.excludes_zero
     assert pair.as_dict()["shown"] is False
 
 
@@ -186,9 +210,9 @@ def test_of_one_user_or_none_nothing_is_sure(users: int) -> None:
         rows
     )
     pairs = differences(rows, metric="ndcg@10", split="test", seed=1)
-    assert [(pair.ci_low, pair.p, pair.shown) for pair in pairs] == [(None, None, False)] * (
-        len(rows) // 2
-    )
+    assert [(pair.ci_low, pair.p, pair.excludes_zero) for pair in pairs] == [
+        (None, None, False)
+    ] * (len(rows) // 2)
 
 
 def test_with_folds_a_user_is_drawn_with_all_of_them() -> None:

@@ -62,7 +62,7 @@ def test_the_best_on_validation_is_chosen_and_said_how_surely() -> None:
         "als_implicit: NDCG@10 0.2500, popularity 0.1000; better by 0.1500 (0.1500 to 0.1500) on"
         " 200 users"
     )
-    assert [(pair.other, pair.value, pair.shown) for pair in choice.against] == [
+    assert [(pair.other, pair.value, pair.excludes_zero) for pair in choice.against] == [
         ("sgd", near(0.05), True),
         ("popularity", near(0.15), True),
     ]
@@ -105,7 +105,45 @@ def test_a_baseline_is_taken_only_where_it_is_shown_to_be_better() -> None:
 
     choice = choose(sure, metric="ndcg@10", models=MODELS)
     assert choice.model == "popularity"
-    assert choice.warnings == ("the baseline popularity is shown to be better by ndcg@10 than sgd",)
+    assert choice.warnings == (
+        "the baseline popularity is shown to be better by ndcg@10 than sgd, the best other model",
+    )
+
+
+def test_of_baselines_only_those_that_are_shown_to_beat_the_best_other_model_are_taken() -> None:
+    """Biases tie with popularity, and are not shown to be better than sgd."""
+    rows = [
+        ndcg("popularity", 0.30, spread=0.05),
+        ndcg("biases", 0.28, spread=0.6),
+        ndcg("sgd", 0.20, spread=0.05),
+        ndcg("als_implicit", 0.05),
+    ]
+
+    choice = choose(rows, metric="ndcg@10", models=MODELS, prefer=["biases", "popularity"])
+
+    assert choice.model == "popularity"
+    assert choice.warnings == (
+        "the baseline popularity is shown to be better by ndcg@10 than sgd, the best other model",
+    )
+
+
+def test_of_baselines_that_tie_the_preferred_is_taken() -> None:
+    rows = [
+        ndcg("popularity", 0.30, spread=0.1),
+        ndcg("biases", 0.29, spread=0.1),
+        ndcg("sgd", 0.20, spread=0.01),
+    ]
+
+    assert choose(rows, metric="ndcg@10", models=MODELS, prefer=["biases"]).model == "biases"
+
+
+def test_the_manifest_says_whether_intervals_exclude_zero_and_not_what_a_table_shows() -> None:
+    rows = [ndcg("popularity", 0.10), ndcg("sgd", 0.20)]
+
+    (pair,) = choose(rows, metric="ndcg@10", models=MODELS).as_dict()["against"]
+
+    assert pair.keys() == {"other", "value", "ci_low", "ci_high", "excludes_zero"}
+    assert pair["excludes_zero"] is True
 
 
 def test_a_model_that_is_as_good_as_the_best_but_worse_than_a_baseline_is_not_taken() -> None:

@@ -552,6 +552,13 @@ def test_the_chosen_model_is_compared_with_each_other_in_words() -> None:
     assert pairs.seen_from("ease", ["sgd"]) is None
 
 
+def test_the_page_says_that_its_table_is_corrected_and_the_choice_is_not() -> None:
+    """Else a verdict of "better" beside "no difference shown" of one pair would contradict it."""
+    text = page().text
+    assert "corrected by Holm for all pairs of the part, is at most 0.05" in text
+    assert "The choice goes by intervals, which are not corrected" in text
+
+
 def test_every_pair_is_told_from_the_better_side_with_its_p() -> None:
     table = Differences(METRICS["differences"]).of_all("validation", ["popularity", "biases"])
     assert table is not None

@@ -181,7 +181,7 @@ class RankedLists:
         )
         return means
 
-    def diversity_of(self, vectors: NDArray[Any], ks: IntArray) -> FloatArray:
+    def diversity_of(self, vectors: NDArray[Any], ks: IntArray, *, highest: float) -> FloatArray:
         """(K, U) the mean of 1 - cosine over all pairs of items in the first k places.
 
         Items whose vector is zero are left out; NaN where there are fewer than two others.
@@ -189,6 +189,8 @@ class RankedLists:
         Args:
             vectors: (I, F)
             ks: (K,)
+            highest: the largest value that these vectors allow: 1 where none has a number below 0,
+                else 2.
         """
         lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors, dtype=np.float64))
         has = lengths > 0
@@ -207,8 +209,8 @@ class RankedLists:
                 pairs = number * (number - 1) / 2
                 cosines = (np.einsum("uf,uf->u", total, total) - number) / 2
                 np.divide(cosines, pairs, out=found[wanted[rank]], where=pairs > 0)
-        # Of rounding alone a mean of cosines may be a little beyond 1.
-        diversity: FloatArray = np.clip(1 - found, 0, 2)
+        # Of rounding alone a mean may lie a little outside of its range.
+        diversity: FloatArray = np.clip(1 - found, 0, highest)
         return diversity
 
 

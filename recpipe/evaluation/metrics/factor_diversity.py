@@ -19,7 +19,7 @@ def _values(lists: RankedLists, ks: IntArray) -> FloatArray:
     vectors = lists.facts.vectors
     if vectors is None:
         raise ValueError("there are no vectors")
-    return lists.diversity_of(vectors, ks)
+    return lists.diversity_of(vectors, ks, highest=2)
 
 
 METRIC = RankingMetric(

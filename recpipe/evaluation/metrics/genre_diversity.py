@@ -20,8 +20,7 @@ def _values(lists: RankedLists, ks: IntArray) -> FloatArray:
     genres = lists.facts.genres
     if genres is None:
         raise ValueError("there are no genres")
-    # No genre counts below 0, so no cosine does, but for rounding.
-    return np.minimum(lists.diversity_of(genres.astype(np.float32), ks), 1.0)
+    return lists.diversity_of(genres.astype(np.float32), ks, highest=1)
 
 
 METRIC = RankingMetric(

@@ -19,7 +19,7 @@ from recpipe.report.plots.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from markupsafe import Markup
     from matplotlib.axes import Axes
@@ -29,6 +29,18 @@ _MAX_LABELS = 12
 _ROW = 19
 _THOUSAND, _MILLION = 1_000, 1_000_000
 _CLOSE, _LABEL_LETTERS = 0.8, 48
+
+
+def short(count: float) -> str:
+    """`950`, `12k`, `1.2M`: a number that has little room."""
+    for unit, letter in ((_MILLION, "M"), (_THOUSAND, "k")):
+        if count >= unit:
+            return (
+                f"{count / unit:.2g}{letter}"
+                if count < 100 * unit
+                else f"{count / unit:.0f}{letter}"
+            )
+    return f"{count:g}"
 
 
 class Names(NamedTuple):
@@ -73,16 +85,31 @@ def bars(
     return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT)
 
 
-def rows(labels: Sequence[str], counts: Sequence[int], *, key: str, alt: str) -> Markup:
-    """A bar for each label, from top to bottom, with its number at the end."""
+def rows(
+    labels: Sequence[str],
+    values: Sequence[float],
+    *,
+    key: str,
+    alt: str,
+    said: Callable[[float], str] = short,
+) -> Markup:
+    """A bar for each label, from top to bottom, with its number at the end.
+
+    Args:
+        labels: of the bars.
+        values: their lengths.
+        key: of the figure.
+        alt: what it shows, in words.
+        said: the number as it is written.
+    """
 
     def draw(axes: Axes) -> None:
         places = range(len(labels), 0, -1)
-        axes.barh(places, counts, color=ACCENT, height=_CLOSE)
-        for place, count in zip(places, counts, strict=True):
+        axes.barh(places, values, color=ACCENT, height=_CLOSE)
+        for place, value in zip(places, values, strict=True):
             axes.annotate(
-                short(count),
-                (count, place),
+                said(value),
+                (value, place),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
@@ -91,7 +118,7 @@ def rows(labels: Sequence[str], counts: Sequence[int], *, key: str, alt: str) ->
             )
         axes.set_yticks(list(places), labels)
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_xlim(0, 1.12 * max(counts))
+        axes.set_xlim(0, 1.12 * max(values))
         axes.set_ylim(0.4, len(labels) + 0.6)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
@@ -166,18 +193,6 @@ def shares_by_year(series: Sequence[Series], *, key: str, alt: str) -> Markup:
         label_ends(axes, ends, height=height)
 
     return drawn(draw, key=key, alt=alt, width=THIRD, height=height)
-
-
-def short(count: float) -> str:
-    """`950`, `12k`, `1.2M`: a number that has little room."""
-    for unit, letter in ((_MILLION, "M"), (_THOUSAND, "k")):
-        if count >= unit:
-            return (
-                f"{count / unit:.2g}{letter}"
-                if count < 100 * unit
-                else f"{count / unit:.0f}{letter}"
-            )
-    return f"{count:g}"
 
 
 def _count_axis(axes: Axes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from recpipe.report.plots.style import ACCENT, COLOURS, PHONE, SOFT, THIRD, drawn, grid, ticks
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HEIGHT = 230
-_GIVEN = COLOURS[1]
-_ROW, _MARGIN = 24, 48
+_CURRENT = COLOURS[1]
 
 
 class Point(NamedTuple):
@@ -24,23 +24,23 @@ class Point(NamedTuple):
         x: its number, or the value of a setting; of choices their place.
         value: of the metric.
         best: whether it is the best of all.
-        given: whether it has the settings as they are without a search.
+        current: whether it has the settings as they are without a search.
     """
 
     x: float
     value: float
     best: bool = False
-    given: bool = False
+    current: bool = False
 
 
 def _points(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw trials: a dot each, the best filled, a square for the settings as given."""
+    """Draw trials: a dot each, the best filled, a square for the current settings."""
     for point in points:
-        colour = ACCENT if point.best else _GIVEN if point.given else SOFT
+        colour = ACCENT if point.best else _CURRENT if point.current else SOFT
         axes.plot(
             [point.x],
             [point.value],
-            "s" if point.given else "o",
+            "s" if point.current else "o",
             color=colour,
             markersize=8 if point.best else 5,
             markerfacecolor=colour if point.best else "white",
@@ -48,6 +48,18 @@ def _points(axes: Axes, points: Sequence[Point]) -> None:
             clip_on=False,
             zorder=4 if point.best else 3,
         )
+
+
+def _whole_ticks(low: float, high: float) -> list[float]:
+    """Ticks of an axis that counts: no trial and no epoch lies between two whole numbers."""
+    return [tick for tick in ticks(low, high) if tick.is_integer()]
+
+
+def _ticks_of_powers(low: float, high: float) -> list[float]:
+    """1 and 3 times each power of ten within `low` to `high`: about evenly apart on a log scale."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [float(f"{digit}e{power}") for power in powers for digit in (1, 3)]
+    return [tick for tick in found if low <= tick <= high]
 
 
 def course(
@@ -83,7 +95,7 @@ def course(
             low = axes.get_ylim()[0]
             axes.plot(gone, [low] * len(gone), "x", color=SOFT, markersize=5, clip_on=False)
         axes.set_yticks(ticks(*axes.get_ylim()))
-        axes.set_xticks([tick for tick in ticks(0, last) if tick == int(tick)])
+        axes.set_xticks(_whole_ticks(0, last))
         axes.set_xlabel("trial")
         axes.set_ylabel(label)
         grid(axes)
@@ -106,7 +118,7 @@ def against_setting(
     Args:
         points: the trials that have a value.
         ends: of the range that was searched.
-        log: whether it was searched by powers.
+        log: whether it was searched on a log scale.
         names: of its values, where it is a choice.
         label: of the metric.
         key: of the figure.
@@ -123,7 +135,12 @@ def against_setting(
             axes.set_xlim(low - room, high + room)
         if names:
             axes.set_xticks(range(len(names)), list(names))
-        elif not log:
+        elif log:
+            # matplotlib's own labels of powers are formulas, which stay unset in a page.
+            axes.minorticks_off()
+            found = _ticks_of_powers(low, high)
+            axes.set_xticks(found, [f"{tick:g}" for tick in found])
+        else:
             axes.set_xticks(ticks(low, high, wanted=4))
         _points(axes, points)
         axes.set_yticks(ticks(*axes.get_ylim()))
@@ -131,25 +148,6 @@ def against_setting(
         grid(axes)
 
     return drawn(draw, key=key, alt=alt, width=THIRD, height=_HEIGHT)
-
-
-def bars(shares: Sequence[tuple[str, float]], *, label: str, key: str, alt: str) -> Markup:
-    """A bar for each name, the first on top.
-
-    Args:
-        shares: name and length.
-        label: of the axis.
-        key: of the figure.
-        alt: what it shows, in words.
-    """
-
-    def draw(axes: Axes) -> None:
-        names, lengths = zip(*reversed(shares), strict=True)
-        axes.barh(names, lengths, color=ACCENT, height=0.6)
-        axes.set_xlabel(label)
-        grid(axes, axis="x")
-
-    return drawn(draw, key=key, alt=alt, height=_MARGIN + _ROW * len(shares))
 
 
 class Learned(NamedTuple):
@@ -191,7 +189,7 @@ def learned(curves: Sequence[Learned], *, key: str, alt: str) -> Markup:
         axes.set_ylim(lowest - 0.02, starts[len(starts) // 2] + (starts[0] - lowest) / 2 + 0.05)
         last = max(len(curve.errors) for curve in curves)
         axes.set_xlim(1, last)
-        axes.set_xticks([tick for tick in ticks(1, last) if tick == int(tick)])
+        axes.set_xticks(_whole_ticks(1, last))
         axes.set_yticks(ticks(*axes.get_ylim()))
         axes.set_xlabel("epoch")
         axes.set_ylabel("RMSE on validation")
