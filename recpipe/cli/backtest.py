@@ -12,7 +12,7 @@ from recpipe.cli.options import Options, fresh_id, session, stage_options
 from recpipe.storage.runs import check_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -33,6 +33,22 @@ def _instants(_context: click.Context, _option: click.Parameter, values: Sequenc
         return tuple(datetime.fromisoformat(value) for value in values)
     except ValueError as error:
         raise click.BadParameter(f"{error}; write an instant as 2016-03-22T08:00:00Z") from error
+
+
+def _in_parts(_context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            f"a backtest cuts the ratings itself, and {option.opts[0]} gives them already split;"
+            " give all of them by --input"
+        )
+
+
+def _refuse_parts(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the options of ratings in parts, which people know from `run`, refused with a reason."""
+    for name in ("--train", "--validation", "--test"):
+        option = click.option(name, callback=_in_parts, expose_value=False, hidden=True)
+        command = option(command)
+    return command
 
 
 @click.command("backtest")
@@ -57,6 +73,7 @@ def _instants(_context: click.Context, _option: click.Parameter, values: Sequenc
     parts=False,
     run_id="Of the backtest; one that was stopped goes on. Default: new.",
 )
+@_refuse_parts
 def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
     """Fit and evaluate at several cutoffs, each model as it would have been then.
 

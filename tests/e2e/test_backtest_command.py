@@ -36,7 +36,7 @@ def test_the_same_command_again_goes_on_with_the_same_tables(source: Path, tmp_p
         (["--run-id", "a/b"], "'a/b' is no run id"),
         (["--set", "split.strategy=random"], "not by split.strategy random"),
         (["--set", "split.test_from=2020-01-01"], "split.test_from"),
-        (["--train", "a", "--test", "b"], "--train"),
+        (["--train", "a", "--test", "b"], "a backtest cuts the ratings itself, and --train gives"),
         (["--at", "2020-01-01", "--every", "30d"], "exclude each other"),
     ],
 )
