@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recpipe.cli.options import Options, fresh_id, session, stage_options
-from recpipe.storage.runs import check_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,6 +83,7 @@ def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
     from recpipe.cli import display
     from recpipe.cli.inspection import fetched
     from recpipe.stages.backtest import PAGE, backtest, check_settings
+    from recpipe.storage.runs import check_run_id
 
     if at and every is not None:
         raise click.UsageError("--at and --every exclude each other")
