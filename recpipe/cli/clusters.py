@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -65,6 +66,7 @@ def submit(job: str, options: tuple[str, ...]) -> None:
         )
     found = submission.from_environment(str(Path(__file__).with_name("job.py")))
     submission.require_pack(found)
+    found = replace(found, name=f"recpipe {job}")
     submission.submit(found, [str(known[job].name), *options])
 
 

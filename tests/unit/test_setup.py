@@ -209,6 +209,7 @@ def test_a_submitted_command_is_that_of_the_job(job: str, command: str, tmp_path
     words = (sys.executable, "-m", "recpipe", "submit", job, "--root", "/a b")
     ended = run(*words, SPARK_HOME=str(tmp_path), RECPIPE_DELTA_JARS=str(tmp_path))
     assert ended.returncode == 4, ended.stderr
+    assert f"--name recpipe {job}" in ended.stdout
     assert ended.stdout.endswith(f"job.py {command} --root /a b\n")
 
 
