@@ -50,9 +50,10 @@ def submit(job: str, options: tuple[str, ...]) -> None:
     """Run a JOB on a cluster with Spark's spark-submit.
 
     A job is a stage, `pipeline` for all of them, or another command that computes by Spark, such as
-    `backtest`. The OPTIONS are those of `recpipe JOB`, of `pipeline` those of `run`. Variables say where it runs: SPARK_MASTER,
-    SPARK_DEPLOY_MODE (client or cluster), SPARK_CONF_FILE (Spark's properties), RECPIPE_PACK (what
-    `recpipe pack` wrote) and SPARK_HOME (another Spark of the same version).
+    `backtest`. The OPTIONS are those of `recpipe JOB`, of `pipeline` those of `run`. Variables say
+    where it runs: SPARK_MASTER, SPARK_DEPLOY_MODE (client or cluster), SPARK_CONF_FILE (Spark's
+    properties), RECPIPE_PACK (what `recpipe pack` wrote) and SPARK_HOME (another Spark of the same
+    version).
     """
     from recpipe.cli import jobs
     from recpipe.runtime import submit as submission

@@ -222,7 +222,7 @@ def test_a_backtest_of_other_settings_does_not_go_on_under_the_same_id(
     with pytest.raises(UsageError, match="other windows"):
         backtest(context, "one", Windows(count=2))
     other = replace(context, settings=context.settings.model_copy(update={"seed": 7}))
-    with pytest.raises(UsageError, match="other settings.*--run-id"):
+    with pytest.raises(UsageError, match=r"other settings.*--run-id"):
         backtest(other, "one", Windows(count=3))
 
 
