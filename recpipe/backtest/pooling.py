@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,20 +22,27 @@ POOLED = "pooled"
 def pooled_rows(user_metrics: Sequence[DataFrame], *, users: int) -> list[MetricRow]:
     """Every metric of users' lists over all windows: the mean over (user, window).
 
-    A row's sample has the sums of a user over all windows: a bootstrap draws users with all that
-    is known of them, since what they do in one window is like what they do in the next.
+    A window that has no column of a metric, such as where a model could not be fitted, counts for
+    nothing in that metric. `users` of a row are distinct, `rows` the pairs of a user and a window
+    that its mean is over. A row's sample has the sums of a user over all windows: a bootstrap draws
+    users with all that is known of them, since what they do in one window is like what they do in
+    the next.
 
     Args:
         user_metrics: (model, user, relevant, ndcg@10, ...) of each window.
         users: how many there are at most.
     """
-    every = reduce(DataFrame.unionByName, user_metrics)
+    every = reduce(partial(DataFrame.unionByName, allowMissingColumns=True), user_metrics)
     names = [name for name in every.columns if "@" in name]
-    group = F.col("user") if users <= EACH else F.col("user") % GROUPS
-    summed = every.groupBy("model", group.cast("long").alias("group")).agg(
-        F.sum("relevant").alias("relevant"),
-        *(F.coalesce(F.sum(f"`{name}`"), F.lit(0.0)).alias(f"sum {name}") for name in names),
+    of_user = every.groupBy("model", "user").agg(
+        *(F.sum(f"`{name}`").alias(f"sum {name}") for name in names),
         *(F.count(f"`{name}`").alias(f"count {name}") for name in names),
+    )
+    group = F.col("user") if users <= EACH else F.col("user") % GROUPS
+    summed = of_user.groupBy("model", group.cast("long").alias("group")).agg(
+        *(F.coalesce(F.sum(f"`sum {name}`"), F.lit(0.0)).alias(f"sum {name}") for name in names),
+        *(F.sum(f"`count {name}`").alias(f"count {name}") for name in names),
+        *(F.count_if(F.col(f"`count {name}`") > 0).alias(f"users {name}") for name in names),
     )
     found = summed.toArrow().to_pandas().sort_values(["model", "group"])
     rows: list[MetricRow] = []
@@ -54,8 +61,8 @@ def pooled_rows(user_metrics: Sequence[DataFrame], *, users: int) -> list[Metric
                         metric,
                         int(k),
                         rounded(float(total / count)),
-                        users=int(count),
-                        rows=int(part["relevant"].sum()),
+                        users=int(part[f"users {name}"].sum()),
+                        rows=int(count),
                         split=POOLED,
                         sample=Sample(GroupSums(groups, sums), mean_of),
                     )

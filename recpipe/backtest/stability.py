@@ -26,9 +26,10 @@ class Stability(NamedTuple):
 
     Args:
         users: how many there are.
-        rbo: rank-biased overlap, extrapolated: 1 for equal lists, 0 for lists with nothing in
-            common (Webber, Moffat and Zobel, A similarity measure for indefinite rankings, 2010).
-        churn: the share of the first k places whose item was not there before.
+        rbo: rank-biased overlap, extrapolated from the depth of the longer list: 1 for equal lists,
+            0 for lists with nothing in common (Webber, Moffat and Zobel, A similarity measure for
+            indefinite rankings, 2010).
+        churn: the share of the places of the longer list whose item is not in the other.
     """
 
     users: int
@@ -44,7 +45,7 @@ def list_stability(before: DataFrame, after: DataFrame, *, k: int) -> Stability 
     Args:
         before: (user, item, rank, ...) of one model at the earlier cutoff.
         after: the same at the later one.
-        k: the places that count.
+        k: the places that count, where a list has as many.
     """
     both = _lists(before, k, "before").join(_lists(after, k, "after"), "user")
     parts = both.select("before", "after").mapInArrow(partial(_overlaps, k=k), _OVERLAPS).collect()
@@ -73,13 +74,17 @@ def _overlaps(batches: Iterator[pa.RecordBatch], *, k: int) -> Iterator[pa.Recor
             shared = overlaps(one, other, k=k)
             users += 1
             rbo += extrapolated(shared)
-            kept += shared[-1] / k
+            kept += shared[-1] / len(shared)
     yield batch_of(_OVERLAPS, [users], [rbo], [kept])
 
 
 def overlaps(one: list[int], other: list[int], *, k: int) -> NDArray[np.int64]:
-    """(k,) how many items the first 1, 2, ..., k places of two lists have in common."""
-    first = dict.fromkeys(range(k), 0)
+    """(D,) how many items the first 1, 2, ..., D places of two lists have in common.
+
+    D is the length of the longer list, up to k: nothing is known of places that neither has.
+    """
+    depth = min(k, max(len(one), len(other)))
+    first = dict.fromkeys(range(depth), 0)
     place_in_other = {item: place for place, item in enumerate(other[:k])}
     for place, item in enumerate(one[:k]):
         if item in place_in_other:
@@ -90,7 +95,8 @@ def overlaps(one: list[int], other: list[int], *, k: int) -> NDArray[np.int64]:
 def extrapolated(shared: NDArray[np.int64]) -> float:
     """Rank-biased overlap, from how many items the first d places have in common.
 
-    A(k) p^k + (1 - p) / p * sum over d of A(d) p^d, with A(d) the share of the first d places.
+    A(D) p^D + (1 - p) / p * sum over d of A(d) p^d, with A(d) the share of the first d places:
+    beyond the last place D lists go on agreeing as they do there.
     """
     depth = np.arange(1, len(shared) + 1)
     agreement = shared / depth

@@ -44,8 +44,9 @@ class Window:
 
     @property
     def name(self) -> str:
-        """An id for its run, in the order of time."""
-        return f"{self.start:%Y-%m-%dT%H%M%SZ}"
+        """An id for its run, another one for every cutoff."""
+        within = f".{self.start.microsecond:06d}" if self.start.microsecond else ""
+        return f"{self.start:%Y-%m-%dT%H%M%S}{within}Z"
 
     def as_json(self) -> dict[str, Any]:
         return {"test_from": self.start.isoformat(), "test_until": self.end.isoformat()}
@@ -66,16 +67,25 @@ def windows_of(ratings: DataFrame, wanted: Windows) -> list[Window]:
     if not column.rows:
         raise InputError("backtest: no ratings have an instant", hint="ingest some that do")
     first, last = instant_of(column.lowest), instant_of(column.highest)
-    cutoffs = _cutoffs(column, wanted, last)
+    try:
+        cutoffs = _cutoffs(column, wanted, last)
+    except OverflowError as error:
+        # Before the year 1.
+        earliest = f"{wanted.count} times {wanted.every} before the last rating"
+        raise _outside(earliest, first, last) from error
     for cutoff in cutoffs:
         if not first < cutoff <= last:
-            raise UsageError(
-                f"backtest: the cutoff {cutoff.isoformat()} is outside of the ratings, which are"
-                f" from {first.isoformat()} to {last.isoformat()}",
-                hint="give other instants, fewer windows or a shorter period",
-            )
+            raise _outside(cutoff.isoformat(), first, last)
     ends = [*cutoffs, last + timedelta(microseconds=1)]
     return [Window(start, end) for start, end in pairwise(ends)]
+
+
+def _outside(cutoff: str, first: datetime, last: datetime) -> UsageError:
+    return UsageError(
+        f"backtest: the cutoff {cutoff} is outside of the ratings, which are from"
+        f" {first.isoformat()} to {last.isoformat()}",
+        hint="give other instants, fewer windows or a shorter period",
+    )
 
 
 def _cutoffs(column: SortedColumn, wanted: Windows, last: datetime) -> list[datetime]:

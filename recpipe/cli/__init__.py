@@ -48,11 +48,25 @@ def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-_MODULES = (
-    stages, backtest, tuning, simulation, description, comparison, inspection, clusters,
-)  # fmt: skip
-for _command in (command for module in _MODULES for command in module.COMMANDS):
+_ON_SPARK = (stages, backtest, tuning, simulation, description)
+"""Whose commands open a session of Spark, whatever its master."""
+_HERE = (comparison, inspection, clusters)
+"""Whose commands are for the machine that they are given on."""
+
+for _command in (command for module in (*_ON_SPARK, *_HERE) for command in module.COMMANDS):
     cli.add_command(_command)
+
+_JOB_OF_ALL = "pipeline"
+"""What jobs/ calls the command `run`, which runs all stages."""
+
+
+def jobs() -> dict[str, click.Command]:
+    """The commands that can be submitted to a cluster, by the names of their jobs in jobs/."""
+    commands = [command for module in _ON_SPARK for command in module.COMMANDS]
+    return {
+        _JOB_OF_ALL if command is stages.run_command else str(command.name): command
+        for command in commands
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def job(stage: str, arguments: Sequence[str] | None = None) -> int:
-    """What jobs/ runs under spark-submit: `recpipe <stage>` with the same options."""
-    return main([stage, *(sys.argv[1:] if arguments is None else arguments)])
+def job(command: str, arguments: Sequence[str] | None = None) -> int:
+    """What jobs/ runs under spark-submit: `recpipe <command>` with the same options."""
+    return main([command, *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def _ended_by(error: BaseException) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from recpipe.publish import Profile, Rated, Recommended
     from recpipe.report import Comparison
+    from recpipe.report.scores import Scores
     from recpipe.report.tables import Table as Grid
     from recpipe.tuning.tuned import Tuned
 
@@ -58,52 +59,69 @@ def metrics_table(
 
 def backtest_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     """A backtest: the metric that models are chosen by in every window, and over all of them."""
-    from recpipe.evaluation.metrics import label_of, metric_at
-    from recpipe.report.numbers import decimal
+    from recpipe.report.backtest import not_pooled
+    from recpipe.report.scores import Scores
 
-    metric, k = metric_at(result["metric"])
-    part = "test_common" if metric.on_common_pairs else "test"
-
-    def values(rows: Iterable[Mapping[str, Any]], split: str) -> dict[str, Mapping[str, Any]]:
-        wanted = (metric.name, k, split)
-        return {r["model"]: r for r in rows if (r["metric"], r["k"], r["split"]) == wanted}
-
-    windows = [(window, values(window["rows"], part)) for window in result["results"]]
-    models = list(dict.fromkeys(model for _, found in windows for model in found))
-    table = Table("window from", "users", *models, title=label_of(result["metric"]))
-    for window, found in windows:
-        users = max((row["users"] for row in found.values()), default=0)
-        cells = [
-            f"{decimal(found[model]['value'])} ({window['ranks'][model]})"
-            if model in found
-            else "-"
-            for model in models
-        ]
-        table.add_row(window["test_from"][:16].replace("T", " "), f"{users:,}", *cells)
-    pooled = values(result["pooled"], "pooled")
-    if pooled:
-        users = max(row["users"] for row in pooled.values())
-        cells = [decimal(pooled[m]["value"]) if m in pooled else "-" for m in models]
-        table.add_row("all windows", f"{users:,}", *cells, style="bold")
-    yield table
+    metric = result["metric"]
+    windows = [(window, Scores(window["rows"])) for window in result["results"]]
+    pooled = Scores(result["pooled"])
+    yield _windows_table(windows, pooled, metric)
     for window, _ in windows:
         if window["error"]:
             yield Text(f"{window['window']} has no result: {window['error']}")
-    for pair in result["differences"]:
-        if pair["shown"]:
-            pairs = pair["model"], pair["other"]
-            better, worse = pairs if pair["value"] > 0 else reversed(pairs)
-            low, high = sorted(abs(pair[end]) for end in ("ci_low", "ci_high"))
-            yield Text(
-                f"{better} is better than {worse} by {decimal(abs(pair['value']))}"
-                f" ({decimal(low)} to {decimal(high)})"
-            )
+    if not_pooled(metric):
+        yield Text(not_pooled(metric))
+    yield from _what_differs(result["differences"])
     changed: dict[str, list[float]] = {}
     for entry in result["stability"]:
         changed.setdefault(entry["model"], []).append(entry["churn"])
     if changed:
         said = ", ".join(f"{m} {sum(c) / len(c):.0%}" for m, c in changed.items())
         yield Text(f"Places that change from one cutoff to the next: {said}")
+
+
+def _windows_table(
+    windows: Sequence[tuple[Mapping[str, Any], Scores]], pooled: Scores, metric: str
+) -> Table:
+    """A line a window, the last over all of them; below it what that one rests on."""
+    from recpipe.evaluation.metrics import label_of
+    from recpipe.report.backtest import POOLED, basis_of
+    from recpipe.report.numbers import decimal, whole
+
+    named = dict.fromkeys(model for _, scores in windows for model in scores.models)
+    models = [m for m in named if any(s.value(m, metric, "test") is not None for _, s in windows)]
+
+    def cells(scores: Scores, split: str, ranks: Mapping[str, int]) -> Iterator[str]:
+        for model in models:
+            value = scores.value(model, metric, split)
+            place = f" ({ranks[model]})" if model in ranks else ""
+            yield "-" if value is None else f"{decimal(value)}{place}"
+
+    table = Table("window from", "users", *models, title=label_of(metric))
+    for window, scores in windows:
+        users = whole(scores.users("test", ranking="@" in metric) or 0)
+        at = window["test_from"][:16].replace("T", " ")
+        table.add_row(at, users, *cells(scores, "test", window["ranks"]))
+    of_all = {m: found for m in models if (found := pooled.rests_on(m, metric, POOLED))}
+    if of_all:
+        users = whole(pooled.users(POOLED))
+        table.add_row("all windows", users, *cells(pooled, POOLED, {}), style="bold")
+        widest = max(of_all, key=lambda model: of_all[model])
+        table.caption = f"All windows: over {basis_of(pooled, widest, metric)}."
+    return table
+
+
+def _what_differs(differences: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """The pairs of models whose difference over all windows is shown, the better one first."""
+    from recpipe.report.backtest import POOLED
+    from recpipe.report.differences import Differences
+
+    pairs = Differences(differences)
+    for pair in differences:
+        seen = pairs.of(pair["model"], pair["other"], POOLED)
+        if seen is not None and seen.shown:
+            better = seen if seen.value > 0 else seen.turned()
+            yield Text(f"{better.model} compared with {better.other}: {better}")
 
 
 def tuned_table(tuned: Tuned) -> Group:

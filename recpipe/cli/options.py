@@ -54,9 +54,12 @@ def logging_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-_SOURCE_OPTIONS = (
+_WHOLE = (
     click.option("--input", "source", metavar="PATH", help="Folder, zip or file of ratings."),
     click.option("--dataset", metavar="NAME", help="A known release; see `recpipe data list`."),
+)
+
+_IN_PARTS = (
     click.option(
         "--train", metavar="PATH", help="Ratings that others have split: those to learn from."
     ),
@@ -108,13 +111,14 @@ _OPTIONS = (
 
 
 def stage_options(
-    *, source: bool, run_id: str, models: bool = True, run_date: bool = True
+    *, source: bool, run_id: str, parts: bool = True, models: bool = True, run_date: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What adds the options of a stage to its command.
 
     Args:
         source: whether the stage reads raw files.
         run_id: what `--help` says of `--run-id`.
+        parts: whether these may be split already.
         models: whether it fits the models of `train.models`, and may keep them.
         run_date: whether it stands for a day of its own.
     """
@@ -122,7 +126,7 @@ def stage_options(
     options = [option for option in _OPTIONS if option not in left_out]
     options.append(click.option("--run-id", metavar="ID", help=run_id))
     if source:
-        options[:0] = _SOURCE_OPTIONS
+        options[:0] = (*_WHOLE, *(_IN_PARTS if parts else ()))
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from recpipe.feedback import Meaning, Scale, Times
 
@@ -89,6 +89,12 @@ class IdCounts:
     total: int
 
 
+def fingerprint_of(files: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over the kinds and digests of the files: the same bytes, the same input."""
+    lines = sorted(f"{kind} {sha256}\n" for kind, sha256 in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class PartReport:
     """One of the sources of ratings that come in parts.
@@ -153,12 +159,11 @@ class IngestReport:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the kinds and digests of the files: the same bytes, the same input.
+        """See `fingerprint_of`.
 
         A part is a kind, so that train and test in each other's place are another input.
         """
-        lines = sorted(f"{file.kind} {file.sha256}\n" for file in self.files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return fingerprint_of((file.kind, file.sha256) for file in self.files)
 
     def as_dict(self) -> dict[str, Any]:
         """What CURRENT.json and the manifest keep, without the versions that they have anyway."""

@@ -20,7 +20,7 @@ from recpipe.report.verdict import Verdict
 from recpipe.sections import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _CHAPTERS = (
     ("over-time", "Over time"),
@@ -39,20 +39,20 @@ def render_backtest(result: Mapping[str, Any]) -> str:
     """
     metric = str(result["metric"])
     pooled = Scores(result["pooled"])
-    pairs = Differences({**pair, "split": "test"} for pair in result["differences"])
+    pairs = Differences(result["differences"])
     by_window = [(window, Scores(window["rows"])) for window in result["results"]]
     models = list(dict.fromkeys(m for _, scores in by_window for m in scores.models))
     best = _best(pooled, metric)
     windows = _windows(by_window, models, metric)
     context = {
         "title": f"recpipe backtest {result['backtest_id']}",
-        "verdict": _verdict(result, pooled, metric, best),
+        "verdict": _verdict(result, pooled, pairs, best),
         "metric": label_of(metric),
         "figure": _figure(by_window, models, metric, best, windows),
         "windows": windows,
         "gaps": [(w["window"], w["error"]) for w in result["results"] if w["error"]],
         "pooled": _pooled(pooled, metric),
-        "pairs": pairs.of_all("test", pooled.models),
+        "pairs": pairs.of_all(POOLED, pooled.models),
         "stability": _stability(result["stability"], models),
         "settings": plain(
             ["value"],
@@ -72,7 +72,20 @@ def _best(pooled: Scores, metric: str) -> str:
     return max(known, key=lambda m: known[m]) if known else ""
 
 
-def _verdict(result: Mapping[str, Any], pooled: Scores, metric: str, best: str) -> Verdict:
+def basis_of(pooled: Scores, model: str, metric: str) -> str:
+    """What the value of a model over all windows rests on: `3 user-windows of 2 users`."""
+    users, rows = pooled.rests_on(model, metric, POOLED) or (None, None)
+    return f"{whole(rows)} user-windows of {whole(users)} users"
+
+
+def not_pooled(metric: str) -> str:
+    """Why there is no value over all windows, where the metric has none; else empty."""
+    of_lists = "@" in metric
+    return "" if of_lists else "Metrics of predicted ratings are not pooled."
+
+
+def _verdict(result: Mapping[str, Any], pooled: Scores, pairs: Differences, best: str) -> Verdict:
+    metric = str(result["metric"])
     windows = result["results"]
     failed = [window for window in windows if window["error"]]
     sentences = []
@@ -80,11 +93,13 @@ def _verdict(result: Mapping[str, Any], pooled: Scores, metric: str, best: str) 
         found = estimate(pooled, best, metric, POOLED, chosen=best)
         places = [w["ranks"][best] for w in windows if best in w["ranks"]]
         first = sum(place == 1 for place in places)
-        users = pooled.users(POOLED)
+        side = "Highest" if metric_at(metric)[0].sign > 0 else "Lowest"
         sentences.append(
-            f"Best over all windows by {label_of(metric)}: {best} with {in_words(found)}, over"
-            f" {whole(users)} users of windows; first in {first} of {len(places)} windows."
+            f"{side} pooled {label_of(metric)}: {best} with {in_words(found)}, over"
+            f" {basis_of(pooled, best, metric)}; first in {first} of {len(places)} windows."
         )
+        sentences += _significance(best, [m for m in pooled.models if m != best], pairs)
+    sentences += filter(None, [not_pooled(metric)])
     warnings = [f"window {window['window']} has no result" for window in failed]
     return Verdict(
         "warned" if failed else "good",
@@ -92,6 +107,17 @@ def _verdict(result: Mapping[str, Any], pooled: Scores, metric: str, best: str) 
         sentences,
         warnings,
     )
+
+
+def _significance(best: str, others: Sequence[str], pairs: Differences) -> Iterator[str]:
+    """Than which models the best is shown to be better, and than which it is not."""
+    found = {other: pairs.of(best, other, POOLED) for other in others}
+    shown = [other for other, pair in found.items() if pair is not None and pair.shown]
+    rest = [other for other in others if other not in shown]
+    if shown:
+        yield f"It is shown to be better than {', '.join(shown)}."
+    if rest:
+        yield f"No difference is shown between it and {', '.join(rest)}."
 
 
 def _figure(
@@ -128,7 +154,8 @@ def _windows(
 ) -> Table:
     rows = []
     for window, scores in by_window:
-        cells = [whole(window["train_rows"]), whole(scores.users("test"))]
+        users = scores.users("test", ranking="@" in metric)
+        cells = [whole(window["train_rows"]), whole(users)]
         for model in models:
             value = scores.value(model, metric, "test")
             place = window["ranks"].get(model)
@@ -158,4 +185,4 @@ def _stability(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> T
     return plain(columns, rows) if rows else None
 
 
-__all__ = ["render_backtest"]
+__all__ = ["POOLED", "basis_of", "not_pooled", "render_backtest"]

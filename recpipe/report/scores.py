@@ -89,6 +89,11 @@ class Scores:
         ]
         return max(found, default=None)
 
+    def rests_on(self, model: str, name: str, split: str) -> tuple[int, int] | None:
+        """The users and the rows of `value`; None where there is none, as of a mean over folds."""
+        found = self._rows_of(name, split).get(model, [])
+        return (found[0]["users"], found[0]["rows"]) if len(found) == 1 else None
+
     def table(
         self, split: str, names: Iterable[str], *, models: Sequence[str] = ()
     ) -> Table | None:

@@ -22,11 +22,11 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import TYPE_CHECKING
 
-from recpipe.errors import MissingError
+from recpipe.errors import MissingError, UsageError, did_you_mean
 from recpipe.runtime.cache import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 CODE, ENVIRONMENT = "recpipe.zip", "environment.tar.gz"
 _PACKAGE = Path(__file__).parents[1]
@@ -40,24 +40,28 @@ def pack_folder() -> Path:
     return cache_folder() / "pack"
 
 
-def pack(folder: Path, *, python_prefix: Path | None = None) -> tuple[Path, Path]:
+def pack(
+    folder: Path, *, python_prefix: Path | None = None, extras: Collection[str] = ()
+) -> tuple[Path, Path]:
     """Write the pack; the dependencies only where they have changed since the last time.
 
     Args:
         folder: where to.
         python_prefix: on the executors' hosts, the folder whose `bin` has the interpreter; None: as
             here.
+        extras: of recpipe, whose dependencies are packed as well.
 
     Returns:
         The zip of our code, and the archive of the dependencies.
 
     Raises:
+        UsageError: if recpipe has no such extra.
         MissingError: if a dependency is not installed, or was installed without a list of files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     code, environment = folder / CODE, folder / ENVIRONMENT
     _zip_code(code)
-    packages = dependencies()
+    packages = dependencies(extras)
     interpreter = _interpreter(python_prefix)
     stamp, wanted = folder / "stamp", _stamp(packages, interpreter)
     if not environment.exists() or not stamp.exists() or stamp.read_text() != wanted:
@@ -69,14 +73,24 @@ def pack(folder: Path, *, python_prefix: Path | None = None) -> tuple[Path, Path
     return code, environment
 
 
-def dependencies() -> Mapping[str, Distribution]:
-    """What recpipe needs beside Spark, directly or not, by name.
+def dependencies(extras: Collection[str] = ()) -> Mapping[str, Distribution]:
+    """What recpipe, with these extras, needs beside Spark, directly or not, by name.
 
     Raises:
+        UsageError: if recpipe has no such extra.
         MissingError: if one is not installed.
     """
+    own = _installed("recpipe")
+    known = own.metadata.get_all("Provides-Extra") or []
+    for extra in extras:
+        if extra not in known:
+            near = did_you_mean(extra, known)
+            raise UsageError(
+                f"pack: recpipe has no extra {extra!r}" + (f"; {near}" if near else ""),
+                hint=f"its extras are {', '.join(known)}",
+            )
     found: dict[str, Distribution] = {}
-    waiting = list(_required(_installed("recpipe")))
+    waiting = list(_required(own, extras))
     while waiting:
         name = waiting.pop()
         if name not in found and name not in _BROUGHT_BY_SPARK:
@@ -92,19 +106,20 @@ def _installed(name: str) -> Distribution:
         raise MissingError(f"{name} is not installed here", hint=f"pip install {name}") from error
 
 
-def _required(package: Distribution) -> Iterator[str]:
-    """The names of what a package requires here, without what its extras require."""
+def _required(package: Distribution, extras: Collection[str] = ()) -> Iterator[str]:
+    """The names of what a package requires here, of its extras only what these require."""
     for requirement in package.requires or ():
         name, _, marker = requirement.partition(";")
         word = re.match(r"[A-Za-z0-9._-]+", name)
-        if word is None or "extra" in marker:
+        extra = re.search(r"\bextra\s*==\s*[\"']([^\"']+)", marker)
+        if word is None or (extra is not None and extra[1] not in extras):
             continue
         canonical = re.sub(r"[-_.]+", "-", word[0]).lower()
         try:
             distribution(canonical)
         except PackageNotFoundError:
             # What another system or version of Python would need is not installed on this one.
-            if marker:
+            if marker and (extra is None or " and " in marker):
                 continue
         yield canonical
 

@@ -11,9 +11,11 @@ from recpipe import backtest as backtests
 from recpipe import evaluation
 from recpipe.errors import FitError, InputError, UsageError
 from recpipe.evaluation.metrics import metric_at
+from recpipe.ingest import is_ingested
 from recpipe.report import render_backtest
 from recpipe.split.splitter import need_instants
 from recpipe.stages import evaluate, split, train
+from recpipe.stages.ingest import ingest
 from recpipe.stages.start import start
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ logger = logging.getLogger(__name__)
 PLAN, RESULT, PAGE = "plan.json", "backtest.json", "backtest.html"
 
 
-def backtest(context: Context, backtest_id: str, wanted: Windows) -> dict[str, Any]:
+def backtest(
+    context: Context, backtest_id: str, wanted: Windows, *, source: str | None = None
+) -> dict[str, Any]:
     """Fit and evaluate at every cutoff; what backtest.json says in the end.
 
     Each window is a run of its own below `backtests/<id>/runs/`, split at its cutoff, trained and
@@ -42,13 +46,82 @@ def backtest(context: Context, backtest_id: str, wanted: Windows) -> dict[str, A
         context: of the command.
         backtest_id: names the folder.
         wanted: the cutoffs.
+        source: ingested first, as of `ingest`, unless the backtest goes on; None: the tables that
+            are there.
 
     Raises:
-        UsageError: if a backtest of that id has other settings, tables or cutoffs; or the ratings
-            have no instants.
-        InputError: if no window has a result: the reason of the first.
+        UsageError: if the settings say how to split, a backtest of that id has other settings,
+            tables or cutoffs, or the ratings have no instants. The root is as it was before.
+        InputError: if the source cannot be used, or has too few instants; then, too.
+        InputError or FitError: the error of the first window, if no window has a result.
     """
+    check_settings(context.settings)
     folder = context.root / "backtests" / backtest_id
+    goes_on = folder.exists(PLAN)
+    with context.tables.provisional(UsageError):
+        try:
+            if goes_on:
+                _check_goes_on(context, folder, source)
+            elif source is not None:
+                ingest(context, source)
+            return _backtest(context, folder, wanted)
+        except (InputError, UsageError):
+            if not goes_on:
+                folder.delete()
+                context.root.fs.delete_empty(context.root.path("backtests"))
+            raise
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise UsageError if the settings say something of the split that a backtest says itself."""
+    split = settings.split
+    if split.strategy not in {"auto", "global_time"}:
+        raise UsageError(
+            f"a backtest cuts at instants, not by split.strategy {split.strategy}",
+            hint="leave split.strategy as it is",
+        )
+    for name in ("test_from", "test_until", "validation_from"):
+        if getattr(split, name) is not None:
+            raise UsageError(
+                f"a backtest says where its windows begin and end, and so does split.{name}",
+                hint="leave it out, and give instants by --at",
+            )
+    if split.validation != "user_time":
+        raise UsageError(
+            f"a backtest validates by the latest of each user, not by split.validation"
+            f" {split.validation}",
+            hint="leave split.validation as it is",
+        )
+
+
+def _check_goes_on(context: Context, folder: Folder, source: str | None) -> None:
+    """Raise UsageError unless the backtest that is there is of these settings and this source.
+
+    Ingested anew the same source would make other versions of the tables, and what was evaluated
+    on the old ones would be lost.
+    """
+    _check_same(folder, {"settings_hash": context.settings.hash()})
+    ingested = context.settings.ingest
+    if source is None or is_ingested(source, tables=context.tables, settings=ingested):
+        return
+    raise _other(folder, "tables")
+
+
+def _check_same(folder: Folder, plan: dict[str, Any]) -> None:
+    before = folder.read_json(PLAN)
+    for what, now in plan.items():
+        if what in {"settings_hash", "tables", "windows"} and before[what] != now:
+            raise _other(folder, what.replace("_hash", ""))
+
+
+def _other(folder: Folder, what: str) -> UsageError:
+    return UsageError(
+        f"{folder.uri}: a backtest of this id has other {what}",
+        hint="give another --run-id, or the options that it was started with",
+    )
+
+
+def _backtest(context: Context, folder: Folder, wanted: Windows) -> dict[str, Any]:
     plan, windows = _planned(context, folder, wanted)
     gaps: dict[str, Exception] = {}
     runs: dict[str, Run] = {}
@@ -60,6 +133,8 @@ def backtest(context: Context, backtest_id: str, wanted: Windows) -> dict[str, A
                 logger.warning("window %s has no result: %s", window.name, error)
                 gaps[window.name] = error
     if not runs:
+        # Nothing is there to go on with, and the id is free for another plan.
+        folder.delete(PLAN)
         raise next(iter(gaps.values()))
     with context.progress.stage("pool"):
         result = plan | _result(context, windows, runs, gaps)
@@ -77,11 +152,6 @@ def _planned(
         _source(context).get("times", "some"),
         hint="compare models by `recpipe run` with split.strategy k_fold",
     )
-    if context.settings.split.strategy not in {"auto", "global_time"}:
-        raise UsageError(
-            f"a backtest cuts at instants, not by split.strategy {context.settings.split.strategy}",
-            hint="leave split.strategy as it is",
-        )
     windows = backtests.windows_of(context.tables.read("ratings"), wanted)
     plan = {
         "backtest_id": folder.uri.rpartition("/")[2],
@@ -91,13 +161,7 @@ def _planned(
         "windows": [window.as_json() for window in windows],
     }
     if folder.exists(PLAN):
-        before = folder.read_json(PLAN)
-        for what in ("settings_hash", "tables", "windows"):
-            if before[what] != plan[what]:
-                raise UsageError(
-                    f"{folder.uri}: a backtest of this id has other {what.replace('_hash', '')}",
-                    hint="give another --id, or the options that it was started with",
-                )
+        _check_same(folder, plan)
     else:
         folder.write_json(PLAN, plan)
     return plan, windows
@@ -177,7 +241,7 @@ def _result(
         ],
         "pooled": [row.as_dict() for row in pooled],
         "differences": [pair.as_dict() for pair in pairs],
-        "stability": list(_stabilities(list(runs.values()), metric)),
+        "stability": list(_stabilities(context, [runs.get(each.name) for each in windows])),
     }
 
 
@@ -201,10 +265,19 @@ def ranks(rows: Sequence[dict[str, Any]], metric: str) -> dict[str, int]:
     return {model: place for place, model in enumerate(order, start=1)}
 
 
-def _stabilities(runs: Sequence[Run], metric: str) -> Iterator[dict[str, Any]]:
-    """How lists change from each window to the next, model by model."""
-    k = metric_at(metric)[1] or 10
+def _stabilities(context: Context, runs: Sequence[Run | None]) -> Iterator[dict[str, Any]]:
+    """How lists change from each window to the next, model by model.
+
+    Args:
+        context: of the command.
+        runs: of all windows, in their order; None for one without a result, across which no lists
+            are compared.
+    """
+    settings = context.settings.evaluate
+    k = metric_at(settings.metric)[1] or settings.ks[0]
     for before, after in itertools.pairwise(runs):
+        if before is None or after is None:
+            continue
         for model in before.manifest["models"]:
             lists = [run.folder / "evaluation" for run in (before, after)]
             if not all(place.has_table(model) for place in lists):
@@ -216,4 +289,4 @@ def _stabilities(runs: Sequence[Run], metric: str) -> Iterator[dict[str, Any]]:
                 }  # fmt: skip
 
 
-__all__ = ["PAGE", "PLAN", "RESULT", "backtest", "ranks"]
+__all__ = ["PAGE", "PLAN", "RESULT", "backtest", "check_settings", "ranks"]

@@ -21,6 +21,12 @@ _MANIFEST = "manifest.json"
 RUNNING, REFUSED, FAILED, FINISHED = "running", "refused", "failed", "finished"
 
 
+def check_run_id(run_id: str) -> None:
+    """Raise UsageError if no run, and no backtest, can have that id."""
+    if not RUN_ID.fullmatch(run_id) or run_id in {".", ".."}:
+        raise UsageError(f"{run_id!r} is no run id", hint=f"it must match {RUN_ID.pattern}")
+
+
 class Run:
     """One run: its folder and its manifest, replaced whole at every change.
 
@@ -74,8 +80,7 @@ class Runs:
 
     def refuse_finished(self, run_id: str) -> None:
         """Raise UsageError if no run of that id may start: malformed, or finished."""
-        if not RUN_ID.fullmatch(run_id) or run_id in {".", ".."}:
-            raise UsageError(f"{run_id!r} is no run id", hint=f"it must match {RUN_ID.pattern}")
+        check_run_id(run_id)
         if self._exists(run_id) and self._load(run_id).finished:
             raise UsageError(f"run {run_id} is finished", hint="give another --run-id")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
     from recpipe.contracts import Table
+    from recpipe.errors import RecpipeError
     from recpipe.storage.folder import Folder
     from recpipe.storage.stored import Stored
 
@@ -154,16 +155,20 @@ class Tables:
         replacement.sweep()
 
     @contextmanager
-    def provisional(self) -> Iterator[None]:
+    def provisional(self, *others: type[RecpipeError]) -> Iterator[None]:
         """Take back what an ingest in the `with` has made current if its input proves unusable.
 
         For what shows only later than the ingest itself, such as an empty split: an InputError
         that leaves the `with` leaves the tables as they were before it.
+
+        Args:
+            others: errors that do so as well.
         """
+        undone_by: tuple[type[RecpipeError], ...] = (InputError, *others)
         before = self.current() if self.exist() else None
         try:
             yield
-        except InputError:
+        except undone_by:
             self._revert(before)
             raise
 

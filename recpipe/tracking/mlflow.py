@@ -36,7 +36,8 @@ def check_available(settings: Tracking) -> None:
     if settings.mlflow and find_spec("mlflow") is None:
         raise MissingError(
             "tracking.mlflow is set, and MLflow's client is not installed",
-            hint='pip install "recpipe[mlflow]"',
+            hint='pip install "recpipe[mlflow]"; for a driver on a cluster,'
+            " recpipe pack --extra mlflow",
         )
 
 

@@ -55,7 +55,9 @@ def require_optuna() -> None:
         import optuna  # noqa: F401
     except ImportError as error:
         raise MissingError(
-            "tune: Optuna is not installed", hint='install it by pip install "recpipe[tune]"'
+            "tune: Optuna is not installed",
+            hint='install it by pip install "recpipe[tune]"; for a driver on a cluster, by'
+            " recpipe pack --extra tune",
         ) from error
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from recpipe.cli.display import description_tables, metrics_table
+from recpipe.cli.display import backtest_tables, description_tables, metrics_table
 from recpipe.evaluation import MetricRow
+from recpipe.report import render_backtest
 
 
 def _text(rows: list[MetricRow], *, models: list[str], chosen: str) -> list[list[str]]:
@@ -97,3 +98,69 @@ def test_a_description_has_numbers_bars_and_what_was_refused() -> None:
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
     assert ["1", "1", "█" * 20] in rows
     assert ["5", "2", "█" * 40] in rows
+
+
+def _backtest(metric: str = "ndcg", k: int | None = 10) -> dict[str, Any]:
+    """Two windows, the second without a result; ease is better than popularity, sgd is not."""
+    values = {"popularity": 0.1, "sgd": 0.12, "ease": 0.13}
+    rows = [_row(model, metric, k, value).as_dict() for model, value in values.items()]
+    pooled = [
+        _row(model, metric, k, value, users=5, rows=8, split="pooled").as_dict()
+        for model, value in values.items()
+        if k is not None
+    ]
+    pair = {"metric": f"{metric}@{k}", "split": "pooled", "model": "popularity", "p_holm": 0.01}
+    differences = [
+        pair | {"other": "ease", "value": -0.03, "ci_low": -0.05, "ci_high": 0.001, "shown": True},
+        pair | {"other": "sgd", "value": -0.02, "ci_low": -0.05, "ci_high": 0.01, "shown": False},
+    ]
+    ranks = {"ease": 1, "sgd": 2, "popularity": 3}
+    window = {"window": "a", "test_from": "2020-01-01T00:00:00+00:00", "train_rows": 9}
+    return {
+        "backtest_id": "b1",
+        "metric": metric if k is None else f"{metric}@{k}",
+        "results": [
+            window | {"error": None, "rows": rows, "ranks": ranks},
+            window | {"window": "b", "error": "no rows in test", "rows": [], "ranks": {}},
+        ],
+        "pooled": pooled,
+        "differences": differences if pooled else [],
+        "stability": [],
+        "settings": {"seed": 42},
+    }
+
+
+def _said(result: dict[str, Any]) -> str:
+    out = StringIO()
+    for table in backtest_tables(result):
+        Console(file=out, width=140).print(table)
+    return out.getvalue()
+
+
+def test_a_backtest_says_what_its_numbers_rest_on_and_an_interval_keeps_its_sign() -> None:
+    said = _said(_backtest())
+    assert "All windows: over 8 user-windows of 5 users." in said
+    assert "ease compared with popularity: better by 0.0300 (-0.0010 to 0.0500)" in said
+    assert "sgd compared" not in said
+    assert "b has no result: no rows in test" in said
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
+    assert ["2020-01-01 00:00", "7", "0.1000 (3)", "0.1200 (2)", "0.1300 (1)"] in rows
+    assert ["all windows", "5", "0.1000", "0.1200", "0.1300"] in rows
+
+
+def test_the_page_of_a_backtest_says_what_is_highest_and_what_is_significant() -> None:
+    page = render_backtest(_backtest())
+    assert (
+        "Highest pooled NDCG@10: ease with 0.1300, over 8 user-windows of 5 users;"
+        " first in 1 of 1 windows." in page
+    )
+    assert "It is shown to be better than popularity." in page
+    assert "No difference is shown between it and sgd." in page
+
+
+def test_of_errors_of_predicted_ratings_nothing_is_pooled_and_both_say_so() -> None:
+    result = _backtest("rmse", None)
+    for said in (_said(result), render_backtest(result)):
+        assert "Metrics of predicted ratings are not pooled." in said
+        assert "all windows" not in said
+        assert "Highest" not in said

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import tarfile
 import zipfile
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from recpipe.errors import MissingError
+from recpipe.errors import MissingError, UsageError
 from recpipe.runtime import pack
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SITE = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packag
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two real packages in place of all that recpipe needs, which take a minute to pack."""
     chosen: Mapping[str, Distribution] = {n: distribution(n) for n in ("click", "psutil")}
-    monkeypatch.setattr(pack, "dependencies", lambda: chosen)
+    monkeypatch.setattr(pack, "dependencies", lambda _extras: chosen)
 
 
 @pytest.mark.usefixtures("small")
@@ -78,7 +78,7 @@ def test_dependencies_are_packed_again_only_when_they_have_changed(
     first = environment.stat().st_mtime_ns
     pack.pack(tmp_path)
     assert environment.stat().st_mtime_ns == first
-    monkeypatch.setattr(pack, "dependencies", lambda: {"click": distribution("click")})
+    monkeypatch.setattr(pack, "dependencies", lambda _extras: {"click": distribution("click")})
     pack.pack(tmp_path)
     assert environment.stat().st_mtime_ns != first
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -95,6 +95,31 @@ def test_dependencies_are_those_of_the_project_and_theirs_but_for_spark() -> Non
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack, "_required", lambda _package: iter(("no-such-package",)))
+    monkeypatch.setattr(pack, "_required", lambda *_: iter(("no-such-package",)))
     with pytest.raises(MissingError, match="no-such-package is not installed"):
         pack.dependencies()
+
+
+def test_what_an_extra_needs_is_packed_where_it_is_asked_for() -> None:
+    without, with_both = pack.dependencies(), pack.dependencies(("tune", "mlflow"))
+    assert not {"optuna", "sqlalchemy", "mlflow-skinny"} & without.keys()
+    assert {"optuna", "sqlalchemy", "mlflow-skinny", "protobuf"} <= with_both.keys()
+    assert without.keys() <= with_both.keys()
+    assert not {"pytest", "ruff"} & with_both.keys()
+
+
+def test_an_extra_that_is_none_is_refused_with_the_one_that_is_near() -> None:
+    with pytest.raises(UsageError, match=r"no extra 'tuen'; did you mean tune\?"):
+        pack.dependencies(("tuen",))
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> Distribution:
+        if name == "optuna":
+            raise PackageNotFoundError(name)
+        return distribution(name)
+
+    monkeypatch.setattr(pack, "distribution", absent)
+    with pytest.raises(MissingError, match="optuna is not installed"):
+        pack.dependencies(("tune",))
+    assert "numpy" in pack.dependencies()

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from recpipe import settings
-from recpipe.cli import cli
+from recpipe import cli, settings
 from recpipe.runtime import jars
 from recpipe.stages.table import STAGES
 
@@ -176,9 +175,14 @@ def test_missing_java_ends_set_up_with_5(clone: Path) -> None:
 # -- jobs, scripts, settings --------------------------------------------------------------------
 
 
-def test_every_stage_is_a_command_and_a_job_of_ten_lines_that_says_the_same() -> None:
-    wanted = {stage.name: (stage.name, stage.summary) for stage in STAGES}
-    wanted["pipeline"] = ("run", cli.commands["run"].help or "")
+def test_every_command_that_computes_by_spark_is_a_job_of_ten_lines_that_says_the_same() -> None:
+    wanted = {
+        name: (command.name, (command.help or "").splitlines()[0])
+        for name, command in cli.jobs().items()
+    }
+    stages = {stage.name: (stage.name, stage.summary) for stage in STAGES}
+    assert stages.items() <= wanted.items()
+    assert {"pipeline", "backtest", "tune", "simulate", "describe"} == wanted.keys() - stages.keys()
     jobs = {}
     for path in (REPOSITORY / "jobs").glob("*.py"):
         text = path.read_text()
@@ -187,8 +191,6 @@ def test_every_stage_is_a_command_and_a_job_of_ten_lines_that_says_the_same() ->
         assert len(text.splitlines()) <= 12, path
         jobs[path.stem] = (called[1], text.splitlines()[0].removeprefix('"""'))
     assert jobs == wanted
-    for name, summary in jobs.values():
-        assert cli.commands[name].help == summary
 
 
 def test_an_unknown_job_is_wrong_usage_and_the_known_ones_are_named() -> None:
@@ -196,6 +198,26 @@ def test_an_unknown_job_is_wrong_usage_and_the_known_ones_are_named() -> None:
     assert ended.returncode == 2
     assert "no job 'trian'" in ended.stderr
     assert "pipeline" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("job", "command"),
+    [("pipeline", "run"), ("describe", "describe"), ("backtest", "backtest"), ("tune", "tune")],
+)
+def test_a_submitted_command_is_that_of_the_job(job: str, command: str, tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "spark-submit", 'echo "$@"; exit 4')
+    words = (sys.executable, "-m", "recpipe", "submit", job, "--root", "/a b")
+    ended = run(*words, SPARK_HOME=str(tmp_path), RECPIPE_DELTA_JARS=str(tmp_path))
+    assert ended.returncode == 4, ended.stderr
+    assert f"--name recpipe {job}" in ended.stdout
+    assert ended.stdout.endswith(f"job.py {command} --root /a b\n")
+
+
+def test_what_reads_pages_and_not_ratings_is_no_job() -> None:
+    ended = run(sys.executable, "-m", "recpipe", "submit", "compare", "a", "b")
+    assert ended.returncode == 2
+    assert "there is no job 'compare'" in ended.stderr
+    assert "the jobs are pipeline, ingest" in ended.stderr
 
 
 @pytest.mark.parametrize(
