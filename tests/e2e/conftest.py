@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import release
-from tests.e2e.commands import MODEL, succeed
+from tests.e2e.commands import MODEL, Submitted, succeed, warm_jvm
 from tests.once import made_once
 from tests.roots import DATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -26,6 +27,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a published run `one`: named as people name folders, its input since gone."""
     return made_once(tmp_path_factory, "finished", _finish) / _ROOT
+
+
+@pytest.fixture(scope="session")
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submitted]:
+    """Commands as spark-submit runs them, before one JVM for all tests of this worker."""
+    with warm_jvm(tmp_path_factory.mktemp("jvm") / "spark.log") as commands:
+        yield commands
 
 
 _ROOT = "my röot 100%"

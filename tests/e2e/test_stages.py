@@ -11,86 +11,88 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.e2e.commands import MODEL, recpipe, succeed
+from tests.e2e.commands import MODEL
 from tests.roots import DATE, manifest, published
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.commands import Submitted
+
 SETTINGS = (*DATE, *MODEL)
 
 
 @pytest.fixture(scope="module")
-def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(submitted: Submitted, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root whose run `steps` has come as far as `train`."""
     root = tmp_path_factory.mktemp("stages") / "trained"
-    succeed("ingest", "--input", source, "--root", root, *DATE)
+    submitted.succeed("ingest", "--input", source, "--root", root, *DATE)
     assert not (root / "runs").exists()
-    succeed("split", "--root", root, "--run-id", "steps", *SETTINGS)
+    submitted.succeed("split", "--root", root, "--run-id", "steps", *SETTINGS)
     # The later stages find the run and its settings by themselves.
-    succeed("train", "--root", root)
+    submitted.succeed("train", "--root", root)
     return root
 
 
 @pytest.fixture(scope="module")
-def recommended(trained: Path) -> Path:
+def recommended(submitted: Submitted, trained: Path) -> Path:
     """The same root some stages later; `trained` as it was is a copy that tests made before."""
     root = trained.with_name("recommended")
     shutil.copytree(trained, root)
-    assert "ndcg" in succeed("evaluate", "--root", root).out.lower()
-    succeed("recommend", "--root", root)
+    assert "ndcg" in submitted.succeed("evaluate", "--root", root).out.lower()
+    submitted.succeed("recommend", "--root", root)
     return root
 
 
 def test_stage_by_stage_publishes_what_a_run_does(
-    recommended: Path, finished: Path, tmp_path: Path
+    submitted: Submitted, recommended: Path, finished: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
     assert not (root / "published").exists()
-    succeed("publish", "--root", root)
-    page = succeed("report", "--root", root).out.strip().splitlines()[-1]
+    submitted.succeed("publish", "--root", root)
+    page = submitted.succeed("report", "--root", root).out.strip().splitlines()[-1]
     assert page.endswith("runs/steps/report.html")
     assert_frame_equal(published(root), published(finished), check_exact=False, atol=1e-3)
     assert manifest(root, "steps")["status"] == "finished"
     assert manifest(root, "steps")["settings"] == manifest(finished, "one")["settings"]
-    refused = recpipe("train", "--root", root, "--run-id", "steps")
+    refused = submitted.recpipe("train", "--root", root, "--run-id", "steps")
     assert refused.code == 2
     assert "steps is finished" in refused.complaint
 
 
 def test_settings_of_a_later_stage_are_held_against_those_of_the_run(
-    trained: Path, tmp_path: Path
+    submitted: Submitted, trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(trained, root)
     # The default models have no als_explicit; the run has.
-    succeed("evaluate", "--root", root, "--set", "publish.model=als_explicit")
-    refused = recpipe("evaluate", "--root", root, "--set", "publish.model=sgd")
+    submitted.succeed("evaluate", "--root", root, "--set", "publish.model=als_explicit")
+    refused = submitted.recpipe("evaluate", "--root", root, "--set", "publish.model=sgd")
     assert refused.code == 2
     assert "publish.model = sgd" in refused.complaint
 
 
 def test_a_page_is_made_without_people_once_the_ratings_of_its_run_are_gone(
-    recommended: Path, source: Path, tmp_path: Path
+    submitted: Submitted, recommended: Path, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
     for _ in range(2):
-        succeed("ingest", "--input", source, "--root", root, *DATE)
-    ended = succeed("report", "--root", root, "--run-id", "steps")
+        submitted.succeed("ingest", "--input", source, "--root", root, *DATE)
+    ended = submitted.succeed("report", "--root", root, "--run-id", "steps")
     assert "no lists of people" in ended.err
     assert (root / "runs" / "steps" / "report.html").exists()
 
 
 def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_evaluated(
-    trained: Path, tmp_path: Path
+    submitted: Submitted, trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(trained, root)
     split = root / "runs" / "steps" / "split"
     add_rows(split / "train", from_=split / "test")
-    ended = recpipe("evaluate", "--root", root)
+    ended = submitted.recpipe("evaluate", "--root", root)
     assert ended.code == 4, ended.err
     assert "train" in ended.complaint
     told = manifest(root, "steps")
@@ -101,39 +103,39 @@ def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_evaluated(
 
 
 def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
-    recommended: Path, tmp_path: Path
+    submitted: Submitted, recommended: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
-    ended = recpipe("recommend", "--root", root, "--set", "als_explicit.rank=5")
+    ended = submitted.recpipe("recommend", "--root", root, "--set", "als_explicit.rank=5")
     assert ended.code == 2, ended.err
     assert "other settings of `als_explicit`" in ended.complaint
-    ended = recpipe("recommend", "--root", root, "--set", "seed=7")
+    ended = submitted.recpipe("recommend", "--root", root, "--set", "seed=7")
     assert ended.code == 2, ended.err
     assert "was started with other settings of `seed`" in ended.complaint
     assert manifest(root, "steps")["recommended"] == "als_explicit"
-    succeed("train", "--root", root, "--models", "als_explicit")
+    submitted.succeed("train", "--root", root, "--models", "als_explicit")
     assert not {"chosen", "metrics", "recommended"} & manifest(root, "steps").keys()
     left = {path.name for path in (root / "runs" / "steps").iterdir()}
     assert left & {"metrics.json", "subgroups.json", "evaluation", "final", "report.html"} == set()
-    ended = recpipe("recommend", "--root", root)
+    ended = submitted.recpipe("recommend", "--root", root)
     assert ended.code == 2, ended.err
     assert "has not been evaluated" in ended.complaint
-    ended = recpipe("publish", "--root", root)
+    ended = submitted.recpipe("publish", "--root", root)
     assert ended.code == 2, ended.err
     assert "has no lists" in ended.complaint
     assert not (root / "published").exists()
 
 
 def test_lists_with_a_seen_item_are_not_published(
-    recommended: Path, source: Path, tmp_path: Path
+    submitted: Submitted, recommended: Path, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
     rated = pd.read_csv(source / "ratings.csv").iloc[0]
     lists = root / "runs" / "steps" / "recommendations" / "als_explicit"
     rewrite_item(lists, user=int(rated.userId), item=int(rated.movieId))
-    ended = recpipe("publish", "--root", root)
+    ended = submitted.recpipe("publish", "--root", root)
     assert ended.code == 4, ended.err
     assert "have rated" in ended.complaint
     assert manifest(root, "steps")["status"] == "refused"
@@ -141,14 +143,14 @@ def test_lists_with_a_seen_item_are_not_published(
 
 
 def test_a_table_that_is_damaged_is_a_fault_in_one_line_with_the_rest_in_the_log(
-    trained: Path, tmp_path: Path
+    submitted: Submitted, trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(trained, root)
     for file in (root / "runs" / "steps" / "split" / "train").glob("*.parquet"):
         file.write_bytes(file.read_bytes()[:-100])
         file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
-    ended = recpipe("evaluate", "--root", root)
+    ended = submitted.recpipe("evaluate", "--root", root)
     assert ended.code == 1, ended.err
     assert "a fault in Spark" in ended.complaint
     assert "runs/steps/error.log" in ended.complaint
