@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from recpipe.errors import InputError
-from recpipe.storage.folder import parsed_json
+from recpipe.storage.folder import PARQUET_DONE, parsed_json
 from recpipe.storage.paths import absolute, local_path
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class ArrowFolder:
 
         found = self._files.get_file_info(f"{self._path}/{name}")
         return bool(found.type != fs.FileType.NotFound)
+
+    def has_table(self, name: str) -> bool:
+        """Whether a complete Parquet table of that name is here."""
+        return self.exists(f"{name}/{PARQUET_DONE}")
 
     def list(self) -> list[str]:
         """Names directly below, sorted; empty where the folder is not there."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from recpipe.feedback import LikedFrom
     from recpipe.models.base import FittedModel
     from recpipe.ranking.pairs import PackedPairs
     from recpipe.spark.interactions import Mapped
@@ -115,9 +116,14 @@ def held_out(
 
 def relevance_threshold(context: Context, run: Run) -> float | None:
     """The lowest rating of a relevant item; None where every held-out item is relevant."""
+    return relevant_from(run, context.settings.evaluate.relevance_threshold)
+
+
+def relevant_from(run: Run, setting: LikedFrom) -> float | None:
+    """`relevance_threshold`, where the setting is `setting`."""
     if run.manifest["split"]["strategy"] in _EVERY_HELD_OUT_ITEM_IS_RELEVANT:
         return None
-    return liked_from(context.settings.evaluate.relevance_threshold, scale(run))
+    return liked_from(setting, scale(run))
 
 
 def _seen(
@@ -155,4 +161,4 @@ def _seen(
     return reduce(DataFrame.unionByName, frames)
 
 
-__all__ = ["HeldOut", "held_out", "relevance_threshold"]
+__all__ = ["HeldOut", "held_out", "relevance_threshold", "relevant_from"]

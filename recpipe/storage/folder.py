@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Format = Literal["parquet", "delta"]
 
 _NAME = re.compile(r"[A-Za-z0-9._=-]+")
-_PARQUET_DONE = "_SUCCESS"
+PARQUET_DONE = "_SUCCESS"
+"""The file that a Parquet table has once it is complete."""
 _DELTA_LOG = "_delta_log"
 
 
@@ -144,7 +145,7 @@ class Folder:
         if partition_by:
             writer = writer.partitionBy(*partition_by)
         if self.format == "delta":
-            if self.fs.exists(f"{path}/{_PARQUET_DONE}"):
+            if self.fs.exists(f"{path}/{PARQUET_DONE}"):
                 self.fs.delete(path)
             writer = writer.option("overwriteSchema", "true").option("userMetadata", self.tag)
             writer.format("delta").mode("overwrite").save(path)
@@ -193,7 +194,7 @@ class Folder:
     def has_table(self, name: str) -> bool:
         """Whether a complete table of that name is here, in either format."""
         path = self.path(name)
-        return self.fs.exists(f"{path}/{_PARQUET_DONE}") or self.fs.exists(f"{path}/{_DELTA_LOG}")
+        return self.fs.exists(f"{path}/{PARQUET_DONE}") or self.fs.exists(f"{path}/{_DELTA_LOG}")
 
     def read_table(
         self, name: str, *, version: int | None = None, schema: str | None = None
@@ -218,7 +219,7 @@ class Folder:
             return (reader if version is None else reader.option("versionAsOf", str(version))).load(
                 path
             )
-        if not self.fs.exists(f"{path}/{_PARQUET_DONE}"):
+        if not self.fs.exists(f"{path}/{PARQUET_DONE}"):
             raise UsageError(
                 f"{path}: no complete table", hint="run the stage that writes it first"
             )

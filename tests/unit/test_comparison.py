@@ -40,25 +40,51 @@ def write_run(root: Path, name: str, values: list[float], **changed: Any) -> Non
         "started_at": name,
         "seed": 42,
         "code_version": "0.1.0+abc",
-        "settings": {"sgd": {"rank": changed.get("rank", 8)}, "split": {"folds": 5}},
-        "input": {"format": "MovieLens", "fingerprint": "f" * 64, "ratings": {"kept": 1000}},
-        "split": {"strategy": "global_time", "folds": changed.get("folds", [None]), "parts": []},
+        "settings": {
+            "sgd": {"rank": changed.get("rank", 8)},
+            "split": {"folds": 5},
+            "evaluate": {
+                "relevance_threshold": changed.get("threshold", "auto"),
+                "exclude": changed.get("exclude", "train+validation"),
+            },
+        },
+        "input": {
+            "format": "MovieLens",
+            "fingerprint": "f" * 64,
+            "ratings": {"kept": 1000},
+            "rating_scale": {"min": 1, "max": 5, "step": 1},
+        },
+        "split": {
+            "strategy": "global_time",
+            "folds": changed.get("folds", [None]),
+            "parts": [{"parts": {"test": {"rows": changed.get("rows", USERS)}}}],
+        },
+        "metrics": "metrics.json",
         "chosen": {"model": changed.get("model", "sgd"), "metric": "ndcg@10"},
         "timings": {"train": 12.0},
     }
+    for section in changed.get("forgotten", ()):
+        del manifest[section]
     row = {
         "model": "sgd", "metric": "ndcg", "k": 10, "value": float(np.mean(values)),
         "ci_low": 0.1, "ci_high": 0.3, "users": USERS, "rows": 90, "split": "test", "fold": None,
     }  # fmt: skip
     for table in ("split/test", "user_metrics/test"):
         (folder / table).mkdir(parents=True)
+        if table != changed.get("unfinished"):
+            (folder / table / "_SUCCESS").touch()
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "metrics.json").write_text(json.dumps({"rows": [row]}))
     pq.write_table(pa.table({"user": users, "item": np.asarray(items, np.int32)}),
                    folder / "split/test/part-0.parquet")  # fmt: skip
-    metrics = {"model": ["sgd"] * USERS, "user": users[::-1], "relevant": np.ones(USERS, np.int32),
-               "ndcg@10": values[::-1]}  # fmt: skip
-    pq.write_table(pa.table(metrics), folder / "user_metrics/test/part-0.parquet")
+    relevant = np.full(USERS, 1, np.int32)
+    relevant[: changed.get("more_relevant", 0)] += 1
+    metrics = {"model": ["sgd"] * USERS, "user": users[::-1] + changed.get("later_users", 0),
+               "relevant": relevant, "ndcg@10": values[::-1]}  # fmt: skip
+    # Of another model as well, whose values are of no use.
+    useless = metrics | {"model": ["other"] * USERS, "ndcg@10": [9.0] * USERS}
+    both = pa.concat_tables([pa.table(metrics), pa.table(useless)])
+    pq.write_table(both, folder / "user_metrics/test/part-0.parquet")
 
 
 def compared(root: Path) -> Comparison:
@@ -101,9 +127,18 @@ def test_a_difference_of_chance_is_not_shown(tmp_path: Path) -> None:
     ("changed", "why"),
     [
         ({"items": np.arange(USERS) % 7 + (np.arange(USERS) < 3)},
-         "they hold out other ratings for test, 40 and 40, of which 37 are the same"),
+         "their test parts differ: 40 and 40 pairs, 37 in common"),
+        ({"rows": 1234, "unfinished": "split/test"},
+         "their test parts differ: 40 and 1,234 pairs"),
         ({"folds": [0, 1]}, "new has folds"),
-        ({"model": "ease"}, "new has kept no values of each user by ease"),
+        ({"model": "ease"}, "new has kept no per-user values of ease"),
+        ({"unfinished": "split/test"}, "new has no complete table split/test"),
+        ({"unfinished": "user_metrics/test"}, "new has no complete table user_metrics/test"),
+        ({"threshold": 3.5},
+         "relevance differs: 4 and more is relevant in old, 3.5 and more in new"),
+        ({"exclude": "train"}, "evaluate.exclude differs: train+validation and train"),
+        ({"more_relevant": 2}, "the number of relevant items differs for some users"),
+        ({"later_users": 1}, "the evaluated users differ"),
     ],
 )  # fmt: skip
 def test_where_it_cannot_be_told_the_page_says_why(
@@ -122,15 +157,31 @@ def test_an_older_run_without_values_of_each_user_is_compared_by_its_numbers(
 ) -> None:
     for name in ("old", "new"):
         write_run(tmp_path, name, values_of(1))
-    (tmp_path / "runs/old/user_metrics/test/part-0.parquet").unlink()
-    (tmp_path / "runs/old/user_metrics/test").rmdir()
+    place = tmp_path / "runs/old/user_metrics/test/part-0.parquet"
+    pq.write_table(pq.read_table(place).drop_columns(["ndcg@10"]), place)
     found = compared(tmp_path)
-    assert found.why_not == "old has kept no values of each user by ndcg@10"
+    assert found.why_not == "old has kept no per-user values of ndcg@10"
     table = side_by_side(found)
     assert table is not None
     assert [(name, [c.text for c in cells]) for name, cells in table.rows] == [
         ("NDCG@10", [f"{np.mean(values_of(1)):.4f} (0.1000 to 0.3000)"] * 2)
     ]
+
+
+def test_metrics_of_models_that_train_has_since_replaced_are_not_shown(tmp_path: Path) -> None:
+    write_run(tmp_path, "old", values_of(1))
+    write_run(tmp_path, "new", values_of(1), forgotten=["metrics", "chosen"])
+    found = compared(tmp_path)
+    assert found.why_not == "new has not been evaluated"
+    assert found.other.metrics == {}
+    assert found.one.metrics != {}
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    write_run(tmp_path, "old", values_of(1))
+    folder = arrow_root(str(tmp_path))
+    assert folder is not None
+    assert compare_runs(folder, "old", "old").why_not == "both ids name the same run"
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -141,7 +192,7 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_runs_that_have_not_come_far_have_a_page_too() -> None:
     nothing = RunRecord({"run_id": "<a>", "status": "failed"}, {})
-    html = render_comparison(Comparison(nothing, nothing, None, "it is one run"))
+    html = render_comparison(Comparison(nothing, nothing, None, "both ids name the same run"))
     assert "&lt;a&gt;" in html
     assert "<a>" not in html
     assert "Run &lt;a&gt; is failed." in html
