@@ -85,7 +85,9 @@ def measure(
         counts = ~np.isnan(values)
         counted = np.where(counts, values, 0.0)
         high, low = kernel.totals(counted)
-        groups, sums = grouping.by_group(group, np.concatenate([counted, counts]))
+        groups, sums, _ = grouping.by_group(
+            group, np.concatenate([counted, counts]), each=wanted.each
+        )
         shown, times_shown = _shown(found.items[model][:, evaluated], wanted.ks)
         row: dict[str, Any] = {"model": model, "users": len(users), "rows": relevant.sum()}
         arrays: dict[str, NDArray[Any]] = {

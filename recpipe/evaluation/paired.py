@@ -61,8 +61,9 @@ def _row(of: UserValues, *, metric: str, split: str) -> MetricRow:
     name, _, k = metric.partition("@")
     counts = ~np.isnan(of.values)
     counted = np.where(counts, of.values, 0.0)
-    group = grouping.groups_of(of.users, each=len(of.users) <= grouping.EACH)
-    sums = grouping.by_group(group, np.stack([counted, counts.astype(np.float64)]))
+    each = len(of.users) <= grouping.EACH
+    group = grouping.groups_of(of.users, each=each)
+    sums = grouping.by_group(group, np.stack([counted, counts.astype(np.float64)]), each=each)
     users = int(counts.sum())
     value = rounded(float(counted.sum() / users)) if users else 0.0
     return MetricRow(

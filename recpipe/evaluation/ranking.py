@@ -183,8 +183,9 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
     )
     relevant = sum(found["rows"] for found in totals)
     numbers = len(high)
-    groups, sums = grouping.added(_sums(found, 2 * numbers) for found in totals if found["users"])
-    summed, counted = sums[:numbers], sums[numbers:]
+    parts = [_sums(found, 2 * numbers, each=wanted.each) for found in totals if found["users"]]
+    by_group = grouping.added(parts)
+    summed, counted = by_group.sums[:numbers], by_group.sums[numbers:]
     for place, (name, k) in enumerate(wanted.named()):
         users = round(counted[place].sum())
         if users:
@@ -196,15 +197,15 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
                 users=users,
                 rows=relevant,
                 sample=Sample(
-                    grouping.GroupSums(groups, np.stack([summed[place], counted[place]])), mean_of
+                    by_group._replace(sums=np.stack([summed[place], counted[place]])), mean_of
                 ),
             )
 
 
-def _sums(found: Row, width: int) -> grouping.GroupSums:
+def _sums(found: Row, width: int, *, each: bool) -> grouping.GroupSums:
     groups = np.frombuffer(found["groups"], np.int64)
     sums = np.frombuffer(found["sums"], np.float64).reshape(width, len(groups))
-    return grouping.GroupSums(groups, sums)
+    return grouping.GroupSums(groups, sums, each)
 
 
 def _of_exposure(

@@ -81,10 +81,10 @@ def rating_metrics(
     _refuse_faults(found, models, split=split)
     if found.by_group is None:
         return []
-    spoken = found.by_group.sums[_OWN, 0].any(axis=-1)
-    if not spoken.all():
-        heard = {m: predictions[m] for m, some in zip(models, spoken, strict=True) if some}
-        return rating_metrics(heard, held_out, split=split, fold=fold, users=users, metrics=metrics)
+    predicts = found.by_group.sums[_OWN, 0].any(axis=-1)
+    if not predicts.all():
+        rest = {m: predictions[m] for m, some in zip(models, predicts, strict=True) if some}
+        return rating_metrics(rest, held_out, split=split, fold=fold, users=users, metrics=metrics)
     own: list[MetricRow] = []
     common: list[MetricRow] = []
     for place, model in enumerate(models):
@@ -137,7 +137,7 @@ def _rows(
         with np.errstate(invalid="ignore", divide="ignore"):
             value = float(metric.value(sums.sum(axis=-1)))
         if np.isfinite(value):
-            sample = Sample(grouping.GroupSums(by_group.groups, sums), metric.value)
+            sample = Sample(by_group._replace(sums=sums), metric.value)
             yield replace(row, metric=metric.name, value=rounded(value), sample=sample)
 
 
@@ -177,7 +177,7 @@ def _compared(
     with narrow_rows(together.sparkSession):
         # In the order of the partitions, so that sums are always the same.
         rows = together.mapInArrow(compare, _COMPARED).collect()
-    read = [_read(row, models=len(predicted)) for row in rows if row["groups"]]
+    read = [_read(row, models=len(predicted), each=each) for row in rows if row["groups"]]
     none = np.zeros(len(predicted), np.int64)
     return _Found(
         grouping.added(read) if read else None,
@@ -199,7 +199,8 @@ def _compare(
     held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
     found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
     values = np.stack([_terms(found.pairs, sums, metrics) for sums in (found.own, found.common)])
-    groups, sums = grouping.by_group(grouping.groups_of(found.users, each=each), values)
+    users = grouping.groups_of(found.users, each=each)
+    groups, sums, _ = grouping.by_group(users, values, each=each)
     faults = found.faults, found.worst
     yield arrow_row(_COMPARED, groups, sums, found.repeated, found.infinite, *faults)
 
@@ -217,7 +218,7 @@ def _terms(
     )
 
 
-def _read(row: Row, *, models: int) -> GroupSums:
+def _read(row: Row, *, models: int, each: bool) -> GroupSums:
     groups = np.frombuffer(row["groups"], np.int64)
     sums = np.frombuffer(row["sums"], np.float64)
-    return grouping.GroupSums(groups, sums.reshape(2, -1, models, len(groups)))
+    return grouping.GroupSums(groups, sums.reshape(2, -1, models, len(groups)), each)
