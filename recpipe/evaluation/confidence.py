@@ -243,7 +243,7 @@ def with_intervals(rows: Sequence[MetricRow], *, seed: int) -> list[MetricRow]:
 
 
 def _by_part(rows: Sequence[MetricRow]) -> dict[int, GroupSums]:
-    """By the place of a row with a sample, its sums, in the same groups as the others' of its part."""
+    """By the place of each row with a sample, its sums, in the groups of its whole part."""
     parts: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         if row.sample is not None:

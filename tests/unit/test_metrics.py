@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import tracemalloc
 from itertools import combinations
 from math import isinf, isnan, log2, nan, sqrt
 from typing import TYPE_CHECKING
@@ -168,6 +169,29 @@ def test_facts_know_the_head_and_the_catalogue() -> None:
     assert np.flatnonzero(~FACTS.tail).tolist() == [0, 1, 2, 3, 4]
     assert FACTS.known == {"raters", "genres", "vectors"}
     assert ItemFacts(FACTS.raters, 10).known == {"raters"}
+
+
+@pytest.mark.parametrize("name", ["genre_diversity", "factor_diversity"])
+def test_diversity_reads_the_vectors_of_listed_items_alone(name: str) -> None:
+    """A second look at the facts copies as much as the lists hold, not as the catalogue does."""
+    items, width = 200_000, 50
+    vectors = np.zeros((items, width), np.float32)
+    vectors[:, 0] = 1
+    known = ItemFacts(np.ones(items, np.int64), 10, vectors > 0, vectors)
+    lists = RankedLists(
+        np.zeros((2, 1)), np.array([1], np.int32), np.array([[0], [items - 1]], np.int32), known
+    )
+    metric = METRICS[name]
+    assert isinstance(metric, RankingMetric)
+    metric.values(lists, np.array([2]))
+
+    tracemalloc.start()
+    found = metric.values(lists, np.array([2]))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found.tolist() == [[pytest.approx(0)]]
+    assert most < 100_000
 
 
 def test_a_metric_that_has_not_said_what_it_needs_is_a_fault() -> None:

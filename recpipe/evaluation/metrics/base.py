@@ -89,6 +89,18 @@ class ItemFacts:
         return frozenset(name for name, value in found.items() if value is not None)
 
     @cached_property
+    def genre_lengths(self) -> FloatArray | None:
+        """(I,) the Euclidean length of each row of `genres`."""
+        return None if self.genres is None else np.sqrt(np.count_nonzero(self.genres, axis=1))
+
+    @cached_property
+    def vector_lengths(self) -> FloatArray | None:
+        """(I,) the Euclidean length of each row of `vectors`."""
+        if self.vectors is None:
+            return None
+        return np.sqrt(np.einsum("if,if->i", self.vectors, self.vectors, dtype=np.float64))
+
+    @cached_property
     def catalogue(self) -> int:
         """How many items train knows: the candidates of lists."""
         return int(np.count_nonzero(self.raters))
@@ -181,29 +193,30 @@ class RankedLists:
         )
         return means
 
-    def diversity_of(self, vectors: NDArray[Any], ks: IntArray, *, highest: float) -> FloatArray:
+    def diversity_of(
+        self, vectors: NDArray[Any], lengths: FloatArray, ks: IntArray, *, highest: float
+    ) -> FloatArray:
         """(K, U) the mean of 1 - cosine over all pairs of items in the first k places.
 
-        Items whose vector is zero are left out; NaN where there are fewer than two others.
+        Items whose vector is zero are left out; NaN where there are fewer than two others. Only the
+        vectors of the listed items are read: the catalogue may be far larger than these lists.
 
         Args:
             vectors: (I, F)
+            lengths: (I,) of the vectors.
             ks: (K,)
             highest: the largest value that these vectors allow: 1 where none has a number below 0,
                 else 2.
         """
-        lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors, dtype=np.float64))
-        has = lengths > 0
-        units = np.divide(vectors, lengths[:, None], where=has[:, None], out=np.zeros(
-            vectors.shape, np.float64))  # fmt: skip
-        counted = self.filled & has[np.maximum(self.items, 0)]
+        counted = self.filled & (lengths[np.maximum(self.items, 0)] > 0)
         # Of unit vectors the squared length of the sum is n + 2 * the sum of the cosines of pairs.
         total = np.zeros((self.items.shape[1], vectors.shape[1]))
         number = np.zeros(self.items.shape[1])
         found = np.full((len(ks), self.items.shape[1]), np.nan)
         wanted = {int(k): place for place, k in enumerate(ks)}
         for rank, (items, counts) in enumerate(zip(self.items, counted, strict=True), start=1):
-            total[counts] += units[items[counts]]
+            some = items[counts]
+            total[counts] += vectors[some] / lengths[some, None]
             number += counts
             if rank in wanted:
                 pairs = number * (number - 1) / 2
