@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from recpipe.evaluation.exposure import SHOWN, shown_in
 from recpipe.evaluation.metrics.base import RankedLists
 from recpipe.kernels import groups as grouping
 from recpipe.spark.columns import arrow_schema
@@ -22,19 +23,17 @@ if TYPE_CHECKING:
 
 TOTALS = (
     "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
-    " misranked_user int, high binary, low binary, groups binary, sums binary, shown binary,"
-    " times_shown binary"
+    " misranked_user int, high binary, low binary, groups binary, sums binary"
 )
 """Of one model in one bucket, T numbers (metrics x ks) of each user. `high` and `low` are (T,) sums
 of `kernels.ranking.totals`, as int64. `sums` is (2 T, G): sums over the users of a group, then how
-many of them count. `shown` are the n items in any list, and `times_shown` is (ks, n) in how many
-lists each is within k places, as int64."""
+many of them count."""
 
 OF_USERS = "model int, numbers binary, relevant binary, values binary"
 """Beside TOTALS, where the values of each user are wanted: the users' numbers, how many items are
 relevant to each, and (T, U)."""
 
-MEASURED = TOTALS + OF_USERS.removeprefix("model int")
+MEASURED = TOTALS + "".join(part.removeprefix("model int") for part in (SHOWN, OF_USERS))
 
 _PLACES = 1 << 16
 """Places of lists that metrics work on at once: their arrays stay in a core's own cache."""
@@ -49,6 +48,7 @@ class Wanted(NamedTuple):
         facts: what is known of items.
         each: whether each user is a group (`kernels.groups`).
         of_users: whether the values of each user are wanted.
+        exposure: whether it is wanted how often items are shown.
     """
 
     metrics: tuple[RankingMetric, ...]
@@ -56,6 +56,7 @@ class Wanted(NamedTuple):
     facts: ItemFacts | None
     each: bool
     of_users: bool
+    exposure: bool
 
     def named(self) -> Iterator[tuple[str, int]]:
         """Each number by metric and k, in their order."""
@@ -88,12 +89,13 @@ def measure(
         groups, sums, _ = grouping.by_group(
             group, np.concatenate([counted, counts]), each=wanted.each
         )
-        shown, times_shown = _shown(found.items[model][:, evaluated], wanted.ks)
         row: dict[str, Any] = {"model": model, "users": len(users), "rows": relevant.sum()}
         arrays: dict[str, NDArray[Any]] = {
-            "high": high, "low": low, "groups": groups, "sums": sums, "shown": shown,
-            "times_shown": times_shown,
+            "high": high, "low": low, "groups": groups, "sums": sums,
         }  # fmt: skip
+        if wanted.exposure:
+            shown, times_shown = shown_in(found.items[model][:, evaluated], wanted.ks)
+            arrays |= {"shown": shown, "times_shown": times_shown}
         if wanted.of_users:
             arrays |= {"numbers": users, "relevant": relevant, "values": values}
         row |= {name: array.tobytes() for name, array in arrays.items()}
@@ -126,22 +128,6 @@ def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.floa
             if not (within | np.isnan(values[place])).all():
                 raise ValueError(f"metric {metric.name}: a value is not in {metric.range}")
         yield values[:, order]
-
-
-def _shown(
-    items: NDArray[np.int32], ks: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The n items in any list, and (ks, n) in how many lists each is within k places.
-
-    Args:
-        items: (R, U) of `RankedLists`.
-        ks: the places that count.
-    """
-    shown, place = np.unique(items, return_inverse=True)
-    place = place.reshape(items.shape)
-    times = np.stack([np.bincount(place[:k].ravel(), minlength=len(shown)) for k in ks])
-    filled = shown >= 0
-    return shown[filled].astype(np.int64), times[:, filled].astype(np.int64)
 
 
 def user_values(

@@ -37,10 +37,15 @@ def bucketed(sources: Sequence[PairSource], *, users: int | None = None) -> Data
         sources: at least one.
         users: how many there are at most, where that is known.
     """
-    wanted = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
-    buckets = min(GROUPS, 1 << (wanted - 1).bit_length())
+    buckets = bucket_count(sources, users=users)
     frames = [packed(source.rows, buckets=buckets, value=source.value) for source in sources]
     return together(frames, buckets=buckets)
 
 
-__all__ = ["PairSource", "bucketed"]
+def bucket_count(sources: Sequence[PairSource], *, users: int | None = None) -> int:
+    """How many partitions `bucketed` makes; the arguments are the same."""
+    wanted = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
+    return min(GROUPS, 1 << (wanted - 1).bit_length())
+
+
+__all__ = ["PairSource", "bucket_count", "bucketed"]
