@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recpipe.evaluation.exposure import SHOWN, shown_in
-from recpipe.evaluation.metrics.base import RankedLists
+from recpipe.evaluation.metrics.base import Candidates, RankedLists
 from recpipe.kernels import groups as grouping
+from recpipe.kernels import ids
+from recpipe.ranking.pairs import runs_of
 from recpipe.spark.columns import arrow_schema
-from recpipe.spark.interactions import Kinds, arrays_of
+from recpipe.spark.interactions import Arrays, Kinds, arrays_of, pieces, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,22 +68,32 @@ class Wanted(NamedTuple):
 def measure(
     batches: Iterator[pa.RecordBatch], *, models: int, wanted: Wanted
 ) -> Iterator[pa.RecordBatch]:
-    """MEASURED of one bucket, one row a model."""
+    """MEASURED of one bucket, one row a model.
+
+    Args:
+        batches: of the relevant pairs, of the lists of each model, and of `seen_of_users`.
+        models: how many there are.
+        wanted: of each.
+    """
     import pyarrow as pa
 
     from recpipe.kernels import ranking as kernel
 
-    held_out, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + models))
+    pairs = [Kinds(np.int64, np.int32)] * (1 + models)
+    held_out, *lists, seen = arrays_of(batches, [*pairs, Kinds(np.int32, np.int32)])
     places = [kernel.Places(*arrays) for arrays in lists]
     found = kernel.find_hits(held_out.keys, places, depth=max(wanted.ks))
     if not len(found.users):
         return
     evaluated = found.relevant > 0
     users, relevant = found.users[evaluated], found.relevant[evaluated]
+    candidates = None
+    if wanted.facts is not None:
+        candidates = _candidates(found.users, held_out.keys, seen, wanted.facts)
     group = grouping.groups_of(users, each=wanted.each)
     rows: list[dict[str, Any]] = []
     for model in range(models):
-        values = np.concatenate(list(_values(found, model, wanted)), axis=-1)
+        values = np.concatenate(list(_values(found, model, wanted, candidates)), axis=-1)
         values = values.reshape(len(list(wanted.named())), len(users))
         counts = ~np.isnan(values)
         counted = np.where(counts, values, 0.0)
@@ -106,7 +118,9 @@ def measure(
     yield pa.RecordBatch.from_pylist(rows, arrow_schema(MEASURED))
 
 
-def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.float64]]:
+def _values(
+    found: Hits, model: int, wanted: Wanted, candidates: Candidates | None
+) -> Iterator[NDArray[np.float64]]:
     """(metrics, ks, users) of one model, some users with relevant items at a time.
 
     Raises:
@@ -119,7 +133,10 @@ def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.floa
         evaluated = found.relevant[some] > 0
         hits = found.hits[model][:, some][:, evaluated].astype(np.float64)
         items = found.items[model][:, some][:, evaluated]
-        lists = RankedLists(hits, found.relevant[some][evaluated], items, wanted.facts)
+        could_hold = None
+        if candidates is not None:
+            could_hold = Candidates(*(numbers[some][evaluated] for numbers in candidates))
+        lists = RankedLists(hits, found.relevant[some][evaluated], items, wanted.facts, could_hold)
         values = np.empty((len(wanted.metrics), len(ks), len(lists.relevant)))
         for place, metric in enumerate(wanted.metrics):
             values[place] = metric.values(lists, ks)
@@ -128,6 +145,59 @@ def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.floa
             if not (within | np.isnan(values[place])).all():
                 raise ValueError(f"metric {metric.name}: a value is not in {metric.range}")
         yield values[:, order]
+
+
+def _candidates(
+    users: NDArray[np.int32], relevant: NDArray[np.int64], seen: Arrays, facts: ItemFacts
+) -> Candidates:
+    """What the lists of `users` could hold.
+
+    Args:
+        users: (U,) ascending.
+        relevant: pairs, none of which the user has seen.
+        seen: users, and how many items of train each has seen; more than one number may be of the
+            same user.
+        facts: what is known of items.
+    """
+    of, items = unpaired(np.unique(relevant))
+    in_train = _in_train(items, facts.raters > 0)
+    wanted = np.bincount(ids.positions(users, of[in_train]), minlength=len(users))
+    places = ids.positions(users, seen.keys)
+    there = places >= 0
+    left_out = np.bincount(places[there], seen.values[there], minlength=len(users))
+    reachable = wanted.astype(np.float64)
+    return Candidates(reachable, facts.catalogue - left_out - reachable)
+
+
+def _in_train(items: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each item is known to train; items beyond the end of `known` are not."""
+    within = items < len(known)
+    within[within] = known[items[within]]
+    return within
+
+
+def seen_of_users(
+    batches: Iterator[pa.RecordBatch], *, buckets: int, known: NDArray[np.bool_]
+) -> Iterator[pa.RecordBatch]:
+    """`interactions.PACKED`: users, and how many items of train each has seen.
+
+    Args:
+        batches: of `ranking.pairs.PackedPairs`, in buckets of any number.
+        buckets: how many there shall be.
+        known: (I,) whether an item is one of train.
+    """
+    for batch in batches:
+        keys, values = (batch.column(name).to_pylist() for name in ("keys", "values"))
+        runs = runs_of(keys, values)
+        ends = np.append(0, np.cumsum(_in_train(runs.items, known), dtype=np.int64))
+        stops = np.cumsum(runs.sizes, dtype=np.int64)
+        counts = (ends[stops] - ends[stops - runs.sizes]).astype(np.int32)
+        bucket = runs.users % buckets
+        order = np.argsort(bucket, kind="stable")
+        numbers, starts = np.unique(bucket[order], return_index=True)
+        parts = zip(numbers, np.split(order, starts[1:]), strict=True) if len(order) else ()
+        # Of a key or a value as many bytes as of the other.
+        yield pieces(((int(n), runs.users[some], counts[some]) for n, some in parts), width=4)
 
 
 def user_values(
@@ -150,4 +220,4 @@ def user_values(
             )
 
 
-__all__ = ["MEASURED", "OF_USERS", "TOTALS", "Wanted", "measure", "user_values"]
+__all__ = ["MEASURED", "OF_USERS", "TOTALS", "Wanted", "measure", "seen_of_users", "user_values"]

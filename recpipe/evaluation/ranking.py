@@ -17,7 +17,15 @@ from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, 
 
 from recpipe.errors import ContractError
 from recpipe.evaluation.exposure import SHOWN, added_up, exposure_rows, fits_driver
-from recpipe.evaluation.measuring import MEASURED, OF_USERS, TOTALS, Wanted, measure, user_values
+from recpipe.evaluation.measuring import (
+    MEASURED,
+    OF_USERS,
+    TOTALS,
+    Wanted,
+    measure,
+    seen_of_users,
+    user_values,
+)
 from recpipe.evaluation.metrics import EXPOSURE, RANKING
 from recpipe.evaluation.metrics.base import ExposureMetric, RankingMetric
 from recpipe.evaluation.packing import PairSource, bucket_count, bucketed
@@ -25,7 +33,7 @@ from recpipe.evaluation.rows import MetricRow, Sample, mean_of, rounded
 from recpipe.kernels import groups as grouping
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import cached, narrow_rows
-from recpipe.spark.interactions import Value, frame_of, is_liked
+from recpipe.spark.interactions import PACKED, Value, frame_of, is_liked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
     from recpipe.evaluation.metrics.base import ItemFacts
+    from recpipe.ranking.pairs import PackedPairs
     from recpipe.spark.interactions import Interactions
 
 
@@ -45,6 +54,7 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
     split: str,
     fold: int | None = None,
     users: int | None = None,
+    seen: PackedPairs | None = None,
     metrics: Sequence[RankingMetric | ExposureMetric] = (*RANKING, *EXPOSURE),
     facts: ItemFacts | None = None,
     keep: Callable[[DataFrame], object] | None = None,
@@ -63,6 +73,8 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
         split: name of the part, for the rows.
         fold: of k-fold, for the rows.
         users: how many there are in `lists` and `held_out` at most, where that is known.
+        seen: the pairs that were left out of the lists, each once and none of them in `held_out`;
+            None: none were.
         metrics: those that are wanted; what needs facts that are not there is left out.
         facts: what is known of items; None: nothing is.
         keep: called with the values of each user, which are there until it returns: (model, user,
@@ -89,7 +101,8 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
         of_users=keep is not None,
         exposure=bool(exposures) and facts is not None,
     )
-    totals, shown = _totals(lists, held_out, relevance_threshold, wanted, users=users, keep=keep)
+    relevant = relevant_pairs(held_out, relevance_threshold)
+    totals, shown = _totals(lists, relevant, seen, wanted, users=users, keep=keep)
     rows: list[MetricRow] = []
     for place, model in enumerate(lists):
         of_model = [row for row in totals if row["model"] == place]
@@ -135,8 +148,8 @@ def relevant_pairs(held_out: Interactions, threshold: float | None) -> Interacti
 
 def _totals(
     lists: Mapping[str, Interactions],
-    held_out: Interactions,
-    threshold: float | None,
+    relevant: Interactions,
+    seen: PackedPairs | None,
     wanted: Wanted,
     *,
     users: int | None,
@@ -145,12 +158,16 @@ def _totals(
     """TOTALS of all buckets and models, and SHOWN of all models."""
     # A rank that is missing is as wrong as one below 1.
     places = [PairSource(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    sources = [PairSource(relevant_pairs(held_out, threshold)), *places]
-    together = bucketed(sources, users=users)
+    sources = [PairSource(relevant), *places]
+    buckets = bucket_count(sources, users=users)
+    asks = any(metric.asks_candidates for metric in wanted.metrics)
+    left_out = []
+    if asks and seen is not None and wanted.facts is not None:
+        count = partial(seen_of_users, buckets=buckets, known=wanted.facts.raters > 0)
+        left_out = [seen.rows.mapInArrow(count, PACKED)]
+    together = bucketed(sources, users=users, packed_already=left_out)
     facts = wanted.facts if wanted.exposure else None
-    add_up = facts is not None and not fits_driver(
-        bucket_count(sources, users=users), len(lists), facts.catalogue, wanted.ks
-    )
+    add_up = facts is not None and not fits_driver(buckets, len(lists), facts.catalogue, wanted.ks)
     measured = together.mapInArrow(partial(measure, models=len(lists), wanted=wanted), MEASURED)
     with narrow_rows(together.sparkSession):
         if keep is None and not add_up:

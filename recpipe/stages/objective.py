@@ -142,6 +142,7 @@ class Objective:
                 ks=(self.k,),
                 relevance_threshold=held.relevance_threshold,
                 users=held.count,
+                seen=held.seen,
                 split=VALIDATION,
                 fold=held.fold,
                 metrics=(self.metric,),

@@ -12,6 +12,7 @@ from recpipe.errors import ContractError
 from recpipe.evaluation import MetricRow, evaluated_users, exposure, ranking_metrics
 from recpipe.evaluation.metrics import EXPOSURE, RANKING
 from recpipe.evaluation.metrics.base import ItemFacts, RankedLists, RankingMetric
+from recpipe.ranking.pairs import packed_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -331,6 +332,20 @@ def test_how_often_items_are_shown_is_summed_over_all_lists_of_evaluated_users(
     assert found["coverage@2"] == (3 / 4, 2, 4)
     assert found["entropy@2"] == (1.5, 2, 4)
     assert all(row.sample is None for row in rows)
+
+
+def test_what_was_left_out_of_the_lists_is_no_candidate(spark: SparkSession) -> None:
+    """Of items 0 to 4 user 1 has seen 3 and 4, so that 0 stands behind 1 of 2 others."""
+    seen = spark.createDataFrame([(1, 3), (1, 4), (2, 0), (9, 1)], "user int, item int")
+    lists = {"sgd": top(spark, {1: [1, 0, 2]}), "mute": top(spark, {})}
+
+    rows = ranking_metrics(
+        lists, held(spark, [(1, 0, 5.0)]), ks=[3], relevance_threshold=4.0, split="test",
+        facts=ItemFacts(np.ones(5, np.int64), users=9), seen=packed_pairs(seen),
+        metrics=[metric for metric in RANKING if metric.name == "auc"],
+    )  # fmt: skip
+
+    assert [(row.model, row.value) for row in rows] == [("sgd", 0.5), ("mute", 0.5)]
 
 
 def test_counts_of_shown_items_that_spark_adds_up_are_those_that_the_driver_adds_up(

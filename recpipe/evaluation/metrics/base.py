@@ -98,7 +98,9 @@ class ItemFacts:
         """(I,) the Euclidean length of each row of `vectors`."""
         if self.vectors is None:
             return None
-        return np.sqrt(np.einsum("if,if->i", self.vectors, self.vectors, dtype=np.float64))
+        squared = np.einsum("if,if->i", self.vectors, self.vectors, dtype=np.float64)
+        lengths: FloatArray = np.sqrt(squared)
+        return lengths
 
     @cached_property
     def catalogue(self) -> int:
@@ -128,6 +130,18 @@ HEAD = 0.8
 """The share of all ratings that the items of the head have together."""
 
 
+class Candidates(NamedTuple):
+    """What the lists of U users could hold: the items of train that each of them had not seen.
+
+    Args:
+        relevant: (U,) how many of them are relevant to the user.
+        others: (U,) how many are not.
+    """
+
+    relevant: FloatArray
+    others: FloatArray
+
+
 @dataclass(frozen=True)
 class RankedLists:
     """The lists of U users as ranking metrics see them: which places hold a relevant item.
@@ -140,12 +154,15 @@ class RankedLists:
         relevant: (U,) how many items are relevant to the user, at least 1.
         items: (R, U) the item at rank r + 1; -1 at the places that a shorter list does not have.
         known: what is known of items; None where no metric at hand needs it.
+        could_hold: how many candidates the users have; None: every item of train is one, the
+            relevant among them.
     """
 
     hits: FloatArray
     relevant: NDArray[np.int32]
     items: NDArray[np.int32]
     known: ItemFacts | None = None
+    could_hold: Candidates | None = None
 
     @property
     def facts(self) -> ItemFacts:
@@ -157,6 +174,18 @@ class RankedLists:
         if self.known is None:
             raise ValueError("these lists come without facts of items")
         return self.known
+
+    @property
+    def candidates(self) -> Candidates:
+        """How many items the lists could hold.
+
+        Raises:
+            ValueError: if nothing is known of items.
+        """
+        if self.could_hold is not None:
+            return self.could_hold
+        relevant = self.relevant.astype(np.float64)
+        return Candidates(relevant, self.facts.catalogue - relevant)
 
     @cached_property
     def ranks(self) -> FloatArray:
@@ -235,10 +264,12 @@ class RankingMetric(Metric):
         values: given lists and (K,) distinct, ascending cut-offs from 1 to R, the (K, U) values of
             each user's first k places; NaN for a user who does not count.
         needs: what it needs to know of items; without it there is no such metric.
+        asks_candidates: whether it asks how many items each list could hold.
     """
 
     values: Callable[[RankedLists, IntArray], FloatArray]
     needs: frozenset[Fact] = frozenset()
+    asks_candidates: bool = False
 
     def __post_init__(self) -> None:
         if not max(map(abs, self.range)) <= LARGEST:
