@@ -59,10 +59,11 @@ def metrics_table(
 def backtest_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     """A backtest: the metric that models are chosen by in every window, and over all of them."""
     from recpipe.evaluation.metrics import label_of, metric_at
+    from recpipe.evaluation.rows import COMMON
     from recpipe.report.numbers import decimal
 
     metric, k = metric_at(result["metric"])
-    part = "test_common" if metric.on_common_pairs else "test"
+    part = f"test{COMMON}" if metric.on_common_pairs else "test"
 
     def values(rows: Iterable[Mapping[str, Any]], split: str) -> dict[str, Mapping[str, Any]]:
         wanted = (metric.name, k, split)

@@ -40,7 +40,8 @@ _FAULTS = {
 _COMPARED = "groups binary, sums binary, repeated long, infinite long, faults binary, worst binary"
 """Of one bucket. `sums` is (2, T, M, G): over a model's own and over common pairs, by `_terms`."""
 
-_OWN, _COMMON = 0, 1
+_OWN, _SHARED = 0, 1
+"""Places in `sums`: over the pairs that a model predicts, and over those that all predict."""
 
 
 def rating_metrics(
@@ -91,7 +92,7 @@ def rating_metrics(
         row = MetricRow(model, "", None, 0.0, users=0, rows=0, split=split, fold=fold)
         own += _rows(found.by_group, metrics, place, _OWN, row)
         row = replace(row, split=split + COMMON)
-        common += _rows(found.by_group, metrics, place, _COMMON, row)
+        common += _rows(found.by_group, metrics, place, _SHARED, row)
     return own + common
 
 
@@ -126,7 +127,7 @@ def _rows(
         by_group: of `_Found`.
         metrics: those that are wanted.
         place: of the model.
-        pairs: _OWN or _COMMON.
+        pairs: _OWN or _SHARED.
         row: with all but the metric and what it comes to.
     """
     predicted, reached, *terms = by_group.sums[pairs, :, place]
