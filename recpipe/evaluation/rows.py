@@ -28,7 +28,8 @@ DEFINITIONS: dict[str, str] = {
     "users": (
         "How many users the value rests on. Metrics of lists: the users of the split with at least"
         " one relevant item; one without a list scores 0 (0.5 in AUC), or is left out of metrics"
-        " that are means over the places of a list. Rating metrics: the users of the pairs in `rows`."
+        " that are means over the places of a list. Rating metrics: the users of the pairs in"
+        " `rows`."
     ),
     "rows": (
         "How many rows the value rests on. Metrics of each user's list: the relevant held-out"

@@ -78,6 +78,6 @@ class Split(Section):
 
     @property
     def validates_by_user(self) -> bool:
-        """Whether test begins at one instant, and validation is the latest of each user before it."""
+        """Whether test begins at one instant and validation is each user's latest before it."""
         by_instant = self.strategy == "global_time"
         return by_instant and self.validation == "user_time" and self.validation_from is None
