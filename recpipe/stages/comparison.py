@@ -40,6 +40,7 @@ class _Unknown(Exception):  # noqa: N818 - an answer, not a fault: why there is 
 
 
 _ALIKE = "compare runs of the same tables, with the same settings of split, and the same seed"
+_SAME_VERSION = "compare runs that the same version of recpipe has evaluated"
 
 
 class _Pairs(NamedTuple):
@@ -95,20 +96,14 @@ def _difference(one: Run, other: Run) -> dict[str, Any]:
     _check_same_pairs(one, other)
     mine, theirs = _of_users(other, metric), _of_users(one, metric)
     if (mine.users, mine.of_users) != (theirs.users, theirs.of_users):
-        raise _Unknown("the evaluated users differ", f"evaluate both by {_code()}")
+        raise _Unknown("the evaluated users differ", _SAME_VERSION)
     if mine.of_relevant != theirs.of_relevant:
-        raise _Unknown(
-            "the number of relevant items differs for some users", f"evaluate both by {_code()}"
-        )
+        raise _Unknown("the number of relevant items differs for some users", _SAME_VERSION)
     seed = int(one.manifest.get("seed") or 0)
     found = paired(mine, theirs, metric=metric, split=_PART, seed=seed)
     if found is None:
         raise _Unknown(f"no user has a value of {metric} in both")
     return found.as_dict()
-
-
-def _code() -> str:
-    return "the same version of recpipe"
 
 
 def _check_evaluated_alike(one: Run, other: Run) -> None:
