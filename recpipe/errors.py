@@ -39,7 +39,10 @@ def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 class RecpipeError(Exception):
-    """A failure that recpipe foresaw.
+    """A failure whose message says what happened and what to do, so that no traceback is shown.
+
+    It ends a command with exit code 1 where no class below it says another. Any other exception is
+    a fault in recpipe and ends it with 1, too.
 
     Args:
         message: what happened and where, in one line.
@@ -88,7 +91,7 @@ class CheckError(RecpipeError):
 
 
 class LeakError(CheckError):
-    """The parts of a split know something of each other that they must not."""
+    """A part of a split holds something that would leak from what is evaluated into train."""
 
 
 class ContractError(CheckError):
@@ -102,17 +105,21 @@ class MissingError(RecpipeError):
 
 
 class LeaseError(RecpipeError):
-    """Another run holds the lease on this root."""
+    """Another run holds the lease on this root. Nothing raises it yet (docs/contracts.md)."""
 
     exit_code = 6
 
 
 class FitError(RecpipeError):
-    """A model could not be fitted; `train.fallback_for` decides whether the run goes on."""
+    """A model could not be fitted, or no trial of a search has a value.
+
+    A run goes on without the model unless it needs it or `train.on_failure` is `stop`; then, and
+    where a search ends with it, the exit code is 1.
+    """
 
 
 class GivenUpError(FitError):
-    """A fit that fell behind `TrainingData.give_up_above`, and ended before its epochs did.
+    """A fit that was ended early because its RMSE was above `TrainingData.give_up_above`.
 
     Args:
         message: what happened and where, in one line.
@@ -132,7 +139,7 @@ class GivenUpError(FitError):
 
 
 def nothing_to_fit(model: str) -> FitError:
-    """What is raised where the training part has no rating, or no liking, that the model fits."""
+    """The error for a train part without any rating that the model can be fitted to."""
     return FitError(
         f"{model}: no rating to fit",
         hint="look at the train part of the split, and at preference_from where the model has it",

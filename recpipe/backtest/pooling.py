@@ -38,7 +38,8 @@ def pooled_rows(user_metrics: Sequence[DataFrame], *, users: int) -> list[Metric
         *(F.sum(f"`{name}`").alias(f"sum {name}") for name in names),
         *(F.count(f"`{name}`").alias(f"count {name}") for name in names),
     )
-    group = F.col("user") if users <= EACH else F.col("user") % GROUPS
+    each = users <= EACH
+    group = F.col("user") if each else F.col("user") % GROUPS
     summed = of_user.groupBy("model", group.cast("long").alias("group")).agg(
         *(F.coalesce(F.sum(f"`sum {name}`"), F.lit(0.0)).alias(f"sum {name}") for name in names),
         *(F.sum(f"`count {name}`").alias(f"count {name}") for name in names),
@@ -64,7 +65,7 @@ def pooled_rows(user_metrics: Sequence[DataFrame], *, users: int) -> list[Metric
                         users=int(part[f"users {name}"].sum()),
                         rows=int(count),
                         split=POOLED,
-                        sample=Sample(GroupSums(groups, sums), mean_of),
+                        sample=Sample(GroupSums(groups, sums, each), mean_of),
                     )
                 )
     return rows

@@ -32,11 +32,13 @@ def compare(
     """Put two runs beside each other: the second compared with the first.
 
     Prints how their chosen models do on test, and writes a page with the rest: settings that
-    differ, data, split and times. Where both have held out the same ratings, their difference is
-    that over the same users, with its interval. Spark starts only where the tables are Delta
-    tables, or on a store that pyarrow cannot open.
+    differ, data, split and times. Where both hold out the same pairs of users and items, and the
+    same of them are relevant, it also says how much better the second is over the same users, with
+    an interval. Spark starts only where the tables are Delta tables, or on a store that pyarrow
+    cannot open.
     """
     from recpipe.cli import display
+    from recpipe.errors import UsageError
     from recpipe.report import render_comparison
     from recpipe.runtime import logs
     from recpipe.stages.comparison import compare_runs
@@ -45,7 +47,12 @@ def compare(
     with readable_root(root, "compare", verbose=verbose) as folder:
         found = compare_runs(folder, one, other)
     place = out or Path(f"compare-{one}-{other}.html")
-    place.write_text(render_comparison(found), encoding="utf-8")
+    try:
+        place.write_text(render_comparison(found), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{place}: the page cannot be written: {error.strerror}", hint="give another --out"
+        ) from error
     console = display.console()
     for table in display.comparison_tables(found):
         console.print(table)

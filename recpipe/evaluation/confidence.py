@@ -26,7 +26,7 @@ import numpy as np
 
 from recpipe.evaluation.metrics import metric_at
 from recpipe.evaluation.rows import COMMON, rounded
-from recpipe.kernels.groups import aligned
+from recpipe.kernels.groups import aligned, in_same_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recpipe.evaluation.rows import MetricRow, Sample
+    from recpipe.kernels.groups import GroupSums
 
     FloatArray = NDArray[np.float64]
 
@@ -223,27 +224,42 @@ def interval(draws: FloatArray, groups: int, *, level: float = LEVEL) -> Interva
 
 
 def with_intervals(rows: Sequence[MetricRow], *, seed: int) -> list[MetricRow]:
-    """The rows, each with its interval; those without sums over users stay as they are."""
+    """The rows, each with its interval; those without sums over users stay as they are.
+
+    All rows of a part are drawn by user, or all by groups of users, whatever their fold.
+    """
     found: dict[int, Interval] = {}
-    for places in _of_the_same_groups(rows):
-        samples = [_sample(rows[place]) for place in places]
-        drawn = bootstrapped([sample.sums for sample in samples], seed=seed)
-        for place, sample, sums in zip(places, samples, drawn, strict=True):
+    by_place = _by_part(rows)
+    for places in _of_the_same_groups(by_place):
+        drawn = bootstrapped([by_place[place].sums for place in places], seed=seed)
+        for place, sums in zip(places, drawn, strict=True):
             with np.errstate(invalid="ignore", divide="ignore"):
-                values = sample.value(sums)
-            found[place] = interval(values, len(sample.groups))
+                values = _sample(rows[place]).value(sums)
+            found[place] = interval(values, len(by_place[place].groups))
     return [
         replace(row, ci_low=found[place].low, ci_high=found[place].high) if place in found else row
         for place, row in enumerate(rows)
     ]
 
 
-def _of_the_same_groups(rows: Sequence[MetricRow]) -> Iterator[list[int]]:
-    """Places of rows whose samples have the same groups: their draws are made once."""
-    found: dict[bytes, list[int]] = defaultdict(list)
+def _by_part(rows: Sequence[MetricRow]) -> dict[int, GroupSums]:
+    """By the place of each row with a sample, its sums, in the groups of its whole part."""
+    parts: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         if row.sample is not None:
-            found[row.sample.groups.tobytes()].append(place)
+            parts[row.split.removesuffix(COMMON)].append(place)
+    found: dict[int, GroupSums] = {}
+    for places in parts.values():
+        sums = in_same_groups(_sample(rows[place]).by_group for place in places)
+        found |= zip(places, sums, strict=True)
+    return found
+
+
+def _of_the_same_groups(sums: Mapping[int, GroupSums]) -> Iterator[list[int]]:
+    """Places of rows whose sums have the same groups: their draws are made once."""
+    found: dict[bytes, list[int]] = defaultdict(list)
+    for place, each in sums.items():
+        found[each.groups.tobytes()].append(place)
     yield from found.values()
 
 
@@ -277,7 +293,8 @@ def differences(
     if len(samples) < 2:  # noqa: PLR2004
         return []
     sign = metric_at(metric)[0].sign
-    groups, moved = aligned([sample.by_group for of in samples.values() for sample in of.values()])
+    sums_of_folds = [sample.by_group for of in samples.values() for sample in of.values()]
+    groups, moved = aligned(in_same_groups(sums_of_folds))
     keys = [(model, fold) for model, of in samples.items() for fold in of]
     sums = dict(zip(keys, moved, strict=True))
     drawn = dict(zip(keys, bootstrapped(moved, seed=seed), strict=True))

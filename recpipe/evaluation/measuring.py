@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recpipe.evaluation.metrics.base import RankedLists
+from recpipe.evaluation.exposure import SHOWN, shown_in
+from recpipe.evaluation.metrics.base import Candidates, RankedLists
 from recpipe.kernels import groups as grouping
+from recpipe.kernels import ids
+from recpipe.ranking.pairs import runs_of
 from recpipe.spark.columns import arrow_schema
-from recpipe.spark.interactions import Kinds, arrays_of
+from recpipe.spark.interactions import Arrays, Kinds, arrays_of, pieces, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,19 +25,17 @@ if TYPE_CHECKING:
 
 TOTALS = (
     "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
-    " misranked_user int, high binary, low binary, groups binary, sums binary, shown binary,"
-    " times_shown binary"
+    " misranked_user int, high binary, low binary, groups binary, sums binary"
 )
 """Of one model in one bucket, T numbers (metrics x ks) of each user. `high` and `low` are (T,) sums
 of `kernels.ranking.totals`, as int64. `sums` is (2 T, G): sums over the users of a group, then how
-many of them count. `shown` are the n items in any list, and `times_shown` is (ks, n) in how many
-lists each is within k places, as int64."""
+many of them count."""
 
 OF_USERS = "model int, numbers binary, relevant binary, values binary"
 """Beside TOTALS, where the values of each user are wanted: the users' numbers, how many items are
 relevant to each, and (T, U)."""
 
-MEASURED = TOTALS + OF_USERS.removeprefix("model int")
+MEASURED = TOTALS + "".join(part.removeprefix("model int") for part in (SHOWN, OF_USERS))
 
 _PLACES = 1 << 16
 """Places of lists that metrics work on at once: their arrays stay in a core's own cache."""
@@ -49,6 +50,7 @@ class Wanted(NamedTuple):
         facts: what is known of items.
         each: whether each user is a group (`kernels.groups`).
         of_users: whether the values of each user are wanted.
+        exposure: whether it is wanted how often items are shown.
     """
 
     metrics: tuple[RankingMetric, ...]
@@ -56,6 +58,7 @@ class Wanted(NamedTuple):
     facts: ItemFacts | None
     each: bool
     of_users: bool
+    exposure: bool
 
     def named(self) -> Iterator[tuple[str, int]]:
         """Each number by metric and k, in their order."""
@@ -65,33 +68,46 @@ class Wanted(NamedTuple):
 def measure(
     batches: Iterator[pa.RecordBatch], *, models: int, wanted: Wanted
 ) -> Iterator[pa.RecordBatch]:
-    """MEASURED of one bucket, one row a model."""
+    """MEASURED of one bucket, one row a model.
+
+    Args:
+        batches: of the relevant pairs, of the lists of each model, and of `seen_of_users`.
+        models: how many there are.
+        wanted: of each.
+    """
     import pyarrow as pa
 
     from recpipe.kernels import ranking as kernel
 
-    held_out, *lists = arrays_of(batches, [Kinds(np.int64, np.int32)] * (1 + models))
+    pairs = [Kinds(np.int64, np.int32)] * (1 + models)
+    held_out, *lists, seen = arrays_of(batches, [*pairs, Kinds(np.int32, np.int32)])
     places = [kernel.Places(*arrays) for arrays in lists]
     found = kernel.find_hits(held_out.keys, places, depth=max(wanted.ks))
     if not len(found.users):
         return
     evaluated = found.relevant > 0
     users, relevant = found.users[evaluated], found.relevant[evaluated]
+    candidates = None
+    if wanted.facts is not None:
+        candidates = _candidates(found.users, held_out.keys, seen, wanted.facts)
     group = grouping.groups_of(users, each=wanted.each)
     rows: list[dict[str, Any]] = []
     for model in range(models):
-        values = np.concatenate(list(_values(found, model, wanted)), axis=-1)
+        values = np.concatenate(list(_values(found, model, wanted, candidates)), axis=-1)
         values = values.reshape(len(list(wanted.named())), len(users))
         counts = ~np.isnan(values)
         counted = np.where(counts, values, 0.0)
         high, low = kernel.totals(counted)
-        groups, sums = grouping.by_group(group, np.concatenate([counted, counts]))
-        shown, times_shown = _shown(found.items[model][:, evaluated], wanted.ks)
+        groups, sums, _ = grouping.by_group(
+            group, np.concatenate([counted, counts]), each=wanted.each
+        )
         row: dict[str, Any] = {"model": model, "users": len(users), "rows": relevant.sum()}
         arrays: dict[str, NDArray[Any]] = {
-            "high": high, "low": low, "groups": groups, "sums": sums, "shown": shown,
-            "times_shown": times_shown,
+            "high": high, "low": low, "groups": groups, "sums": sums,
         }  # fmt: skip
+        if wanted.exposure:
+            shown, times_shown = shown_in(found.items[model][:, evaluated], wanted.ks)
+            arrays |= {"shown": shown, "times_shown": times_shown}
         if wanted.of_users:
             arrays |= {"numbers": users, "relevant": relevant, "values": values}
         row |= {name: array.tobytes() for name, array in arrays.items()}
@@ -102,7 +118,9 @@ def measure(
     yield pa.RecordBatch.from_pylist(rows, arrow_schema(MEASURED))
 
 
-def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.float64]]:
+def _values(
+    found: Hits, model: int, wanted: Wanted, candidates: Candidates | None
+) -> Iterator[NDArray[np.float64]]:
     """(metrics, ks, users) of one model, some users with relevant items at a time.
 
     Raises:
@@ -115,7 +133,10 @@ def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.floa
         evaluated = found.relevant[some] > 0
         hits = found.hits[model][:, some][:, evaluated].astype(np.float64)
         items = found.items[model][:, some][:, evaluated]
-        lists = RankedLists(hits, found.relevant[some][evaluated], items, wanted.facts)
+        could_hold = None
+        if candidates is not None:
+            could_hold = Candidates(*(numbers[some][evaluated] for numbers in candidates))
+        lists = RankedLists(hits, found.relevant[some][evaluated], items, wanted.facts, could_hold)
         values = np.empty((len(wanted.metrics), len(ks), len(lists.relevant)))
         for place, metric in enumerate(wanted.metrics):
             values[place] = metric.values(lists, ks)
@@ -126,20 +147,57 @@ def _values(found: Hits, model: int, wanted: Wanted) -> Iterator[NDArray[np.floa
         yield values[:, order]
 
 
-def _shown(
-    items: NDArray[np.int32], ks: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The n items in any list, and (ks, n) in how many lists each is within k places.
+def _candidates(
+    users: NDArray[np.int32], relevant: NDArray[np.int64], seen: Arrays, facts: ItemFacts
+) -> Candidates:
+    """What the lists of `users` could hold.
 
     Args:
-        items: (R, U) of `RankedLists`.
-        ks: the places that count.
+        users: (U,) ascending.
+        relevant: pairs, none of which the user has seen.
+        seen: users, and how many items of train each has seen; more than one number may be of the
+            same user.
+        facts: what is known of items.
     """
-    shown, place = np.unique(items, return_inverse=True)
-    place = place.reshape(items.shape)
-    times = np.stack([np.bincount(place[:k].ravel(), minlength=len(shown)) for k in ks])
-    filled = shown >= 0
-    return shown[filled].astype(np.int64), times[:, filled].astype(np.int64)
+    of, items = unpaired(np.unique(relevant))
+    in_train = _in_train(items, facts.raters > 0)
+    wanted = np.bincount(ids.positions(users, of[in_train]), minlength=len(users))
+    places = ids.positions(users, seen.keys)
+    there = places >= 0
+    left_out = np.bincount(places[there], seen.values[there], minlength=len(users))
+    reachable = wanted.astype(np.float64)
+    return Candidates(reachable, facts.catalogue - left_out - reachable)
+
+
+def _in_train(items: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each item is known to train; items beyond the end of `known` are not."""
+    within = items < len(known)
+    within[within] = known[items[within]]
+    return within
+
+
+def seen_of_users(
+    batches: Iterator[pa.RecordBatch], *, buckets: int, known: NDArray[np.bool_]
+) -> Iterator[pa.RecordBatch]:
+    """`interactions.PACKED`: users, and how many items of train each has seen.
+
+    Args:
+        batches: of `ranking.pairs.PackedPairs`, in buckets of any number.
+        buckets: how many there shall be.
+        known: (I,) whether an item is one of train.
+    """
+    for batch in batches:
+        keys, values = (batch.column(name).to_pylist() for name in ("keys", "values"))
+        runs = runs_of(keys, values)
+        ends = np.append(0, np.cumsum(_in_train(runs.items, known), dtype=np.int64))
+        stops = np.cumsum(runs.sizes, dtype=np.int64)
+        counts = (ends[stops] - ends[stops - runs.sizes]).astype(np.int32)
+        bucket = runs.users % buckets
+        order = np.argsort(bucket, kind="stable")
+        numbers, starts = np.unique(bucket[order], return_index=True)
+        parts = zip(numbers, np.split(order, starts[1:]), strict=True) if len(order) else ()
+        # Of a key or a value as many bytes as of the other.
+        yield pieces(((int(n), runs.users[some], counts[some]) for n, some in parts), width=4)
 
 
 def user_values(
@@ -162,4 +220,4 @@ def user_values(
             )
 
 
-__all__ = ["MEASURED", "OF_USERS", "TOTALS", "Wanted", "measure", "user_values"]
+__all__ = ["MEASURED", "OF_USERS", "TOTALS", "Wanted", "measure", "seen_of_users", "user_values"]

@@ -27,7 +27,12 @@ class PairSource(NamedTuple):
     value: Value | None = None
 
 
-def bucketed(sources: Sequence[PairSource], *, users: int | None = None) -> DataFrame:
+def bucketed(
+    sources: Sequence[PairSource],
+    *,
+    users: int | None = None,
+    packed_already: Sequence[DataFrame] = (),
+) -> DataFrame:
     """All that is known of a user in one partition, as arrays: see `interactions.together`.
 
     So is all that is known of a group of users (`kernels.groups`), since the number of buckets
@@ -36,11 +41,17 @@ def bucketed(sources: Sequence[PairSource], *, users: int | None = None) -> Data
     Args:
         sources: at least one.
         users: how many there are at most, where that is known.
+        packed_already: `interactions.PACKED` by `bucket_count` buckets, for the last places.
     """
-    wanted = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
-    buckets = min(GROUPS, 1 << (wanted - 1).bit_length())
+    buckets = bucket_count(sources, users=users)
     frames = [packed(source.rows, buckets=buckets, value=source.value) for source in sources]
-    return together(frames, buckets=buckets)
+    return together([*frames, *packed_already], buckets=buckets)
 
 
-__all__ = ["PairSource", "bucketed"]
+def bucket_count(sources: Sequence[PairSource], *, users: int | None = None) -> int:
+    """How many partitions `bucketed` makes; the arguments are the same."""
+    wanted = buckets_for(frame_of(sources[0].rows).sparkSession, users=users)
+    return min(GROUPS, 1 << (wanted - 1).bit_length())
+
+
+__all__ = ["PairSource", "bucket_count", "bucketed"]

@@ -16,15 +16,24 @@ import numpy as np
 from pyspark.sql.types import DoubleType, IntegerType, StringType, StructField, StructType
 
 from recpipe.errors import ContractError
-from recpipe.evaluation.measuring import MEASURED, OF_USERS, TOTALS, Wanted, measure, user_values
+from recpipe.evaluation.exposure import SHOWN, added_up, exposure_rows, fits_driver
+from recpipe.evaluation.measuring import (
+    MEASURED,
+    OF_USERS,
+    TOTALS,
+    Wanted,
+    measure,
+    seen_of_users,
+    user_values,
+)
 from recpipe.evaluation.metrics import EXPOSURE, RANKING
 from recpipe.evaluation.metrics.base import ExposureMetric, RankingMetric
-from recpipe.evaluation.packing import PairSource, bucketed
+from recpipe.evaluation.packing import PairSource, bucket_count, bucketed
 from recpipe.evaluation.rows import MetricRow, Sample, mean_of, rounded
 from recpipe.kernels import groups as grouping
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import cached, narrow_rows
-from recpipe.spark.interactions import Value, frame_of, is_liked
+from recpipe.spark.interactions import PACKED, Value, frame_of, is_liked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
     from recpipe.evaluation.metrics.base import ItemFacts
+    from recpipe.ranking.pairs import PackedPairs
     from recpipe.spark.interactions import Interactions
 
 
@@ -44,6 +54,7 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
     split: str,
     fold: int | None = None,
     users: int | None = None,
+    seen: PackedPairs | None = None,
     metrics: Sequence[RankingMetric | ExposureMetric] = (*RANKING, *EXPOSURE),
     facts: ItemFacts | None = None,
     keep: Callable[[DataFrame], object] | None = None,
@@ -62,6 +73,8 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
         split: name of the part, for the rows.
         fold: of k-fold, for the rows.
         users: how many there are in `lists` and `held_out` at most, where that is known.
+        seen: the pairs that were left out of the lists, each once and none of them in `held_out`;
+            None: none were.
         metrics: those that are wanted; what needs facts that are not there is left out.
         facts: what is known of items; None: nothing is.
         keep: called with the values of each user, which are there until it returns: (model, user,
@@ -79,15 +92,17 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
         raise ValueError(f"ks must be distinct numbers from 1, not {list(ks)}")
     known = frozenset() if facts is None else facts.known
     possible = [metric for metric in metrics if metric.needs <= known]
+    exposures = [metric for metric in possible if isinstance(metric, ExposureMetric)]
     wanted = Wanted(
         tuple(metric for metric in possible if isinstance(metric, RankingMetric)),
         tuple(ks),
         facts,
         each=users is not None and users <= grouping.EACH,
         of_users=keep is not None,
+        exposure=bool(exposures) and facts is not None,
     )
-    exposures = [metric for metric in possible if isinstance(metric, ExposureMetric)]
-    totals = _totals(lists, held_out, relevance_threshold, wanted, users=users, keep=keep)
+    relevant = relevant_pairs(held_out, relevance_threshold)
+    totals, shown = _totals(lists, relevant, seen, wanted, users=users, keep=keep)
     rows: list[MetricRow] = []
     for place, model in enumerate(lists):
         of_model = [row for row in totals if row["model"] == place]
@@ -97,7 +112,14 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
             continue
         row = MetricRow(model, "", None, 0.0, users=evaluated, rows=0, split=split, fold=fold)
         rows += _of_users(of_model, row, wanted)
-        rows += _of_exposure(of_model, row, wanted, exposures)
+        if wanted.exposure and facts is not None:
+            rows += exposure_rows(
+                [found for found in shown if found["model"] == place],
+                row,
+                ks=ks,
+                metrics=exposures,
+                facts=facts,
+            )
     return rows
 
 
@@ -126,28 +148,47 @@ def relevant_pairs(held_out: Interactions, threshold: float | None) -> Interacti
 
 def _totals(
     lists: Mapping[str, Interactions],
-    held_out: Interactions,
-    threshold: float | None,
+    relevant: Interactions,
+    seen: PackedPairs | None,
     wanted: Wanted,
     *,
     users: int | None,
     keep: Callable[[DataFrame], object] | None,
-) -> list[Row]:
-    """TOTALS of all buckets and models."""
+) -> tuple[list[Row], list[Row]]:
+    """TOTALS of all buckets and models, and SHOWN of all models."""
     # A rank that is missing is as wrong as one below 1.
     places = [PairSource(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    together = bucketed([PairSource(relevant_pairs(held_out, threshold)), *places], users=users)
+    sources = [PairSource(relevant), *places]
+    buckets = bucket_count(sources, users=users)
+    asks = any(metric.asks_candidates for metric in wanted.metrics)
+    left_out = []
+    if asks and seen is not None and wanted.facts is not None:
+        count = partial(seen_of_users, buckets=buckets, known=wanted.facts.raters > 0)
+        left_out = [seen.rows.mapInArrow(count, PACKED)]
+    together = bucketed(sources, users=users, packed_already=left_out)
+    facts = wanted.facts if wanted.exposure else None
+    add_up = facts is not None and not fits_driver(buckets, len(lists), facts.catalogue, wanted.ks)
     measured = together.mapInArrow(partial(measure, models=len(lists), wanted=wanted), MEASURED)
     with narrow_rows(together.sparkSession):
-        if keep is None:
-            return measured.collect()
+        if keep is None and not add_up:
+            totals = measured.collect()
+            return totals, totals
+        # What is asked twice is measured once.
         measured = cached(measured)
         try:
-            totals = measured.select(*arrow_schema(TOTALS).names).collect()
-            keep(_user_values(measured, list(lists), wanted))
+            both = dict.fromkeys([*_names(TOTALS), *([] if add_up else _names(SHOWN))])
+            totals = shown = measured.select(*both).collect()
+            if add_up:
+                shown = added_up(measured.select(*_names(SHOWN)), wanted.ks).collect()
+            if keep is not None:
+                keep(_user_values(measured, list(lists), wanted))
         finally:
             measured.unpersist()
-        return totals
+        return totals, shown
+
+
+def _names(schema: str) -> list[str]:
+    return list(arrow_schema(schema).names)
 
 
 def _user_values(measured: DataFrame, models: Sequence[str], wanted: Wanted) -> DataFrame:
@@ -156,7 +197,7 @@ def _user_values(measured: DataFrame, models: Sequence[str], wanted: Wanted) -> 
     fields = [("model", StringType()), ("user", IntegerType()), ("relevant", IntegerType())]
     fields += [(name, DoubleType()) for name in columns]
     schema = StructType([StructField(name, kind) for name, kind in fields])
-    packed = measured.select(*arrow_schema(OF_USERS).names)
+    packed = measured.select(*_names(OF_USERS))
     return packed.mapInArrow(partial(user_values, models=models, columns=columns), schema)
 
 
@@ -183,8 +224,9 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
     )
     relevant = sum(found["rows"] for found in totals)
     numbers = len(high)
-    groups, sums = grouping.added(_sums(found, 2 * numbers) for found in totals if found["users"])
-    summed, counted = sums[:numbers], sums[numbers:]
+    parts = [_sums(found, 2 * numbers, each=wanted.each) for found in totals if found["users"]]
+    by_group = grouping.added(parts)
+    summed, counted = by_group.sums[:numbers], by_group.sums[numbers:]
     for place, (name, k) in enumerate(wanted.named()):
         users = round(counted[place].sum())
         if users:
@@ -196,33 +238,12 @@ def _of_users(totals: Sequence[Row], row: MetricRow, wanted: Wanted) -> Iterator
                 users=users,
                 rows=relevant,
                 sample=Sample(
-                    grouping.GroupSums(groups, np.stack([summed[place], counted[place]])), mean_of
+                    by_group._replace(sums=np.stack([summed[place], counted[place]])), mean_of
                 ),
             )
 
 
-def _sums(found: Row, width: int) -> grouping.GroupSums:
+def _sums(found: Row, width: int, *, each: bool) -> grouping.GroupSums:
     groups = np.frombuffer(found["groups"], np.int64)
     sums = np.frombuffer(found["sums"], np.float64).reshape(width, len(groups))
-    return grouping.GroupSums(groups, sums)
-
-
-def _of_exposure(
-    totals: Sequence[Row], row: MetricRow, wanted: Wanted, metrics: Sequence[ExposureMetric]
-) -> Iterator[MetricRow]:
-    """The metrics of all lists of one model together; none where they show nothing."""
-    if not metrics or wanted.facts is None:
-        return
-    known = len(wanted.facts.raters)
-    shown = np.zeros((len(wanted.ks), known))
-    for found in totals:
-        items = np.frombuffer(found["shown"], np.int64)
-        times = np.frombuffer(found["times_shown"], np.int64).reshape(len(wanted.ks), -1)
-        # A place with an item that train does not know is no place of the catalogue.
-        shown[:, items[items < known]] += times[:, items < known]
-    shown = shown[:, wanted.facts.raters > 0]
-    for metric in metrics:
-        for k, each in zip(wanted.ks, shown, strict=True):
-            if each.any():
-                value = rounded(metric.value(each))
-                yield replace(row, metric=metric.name, k=k, value=value, rows=int(each.sum()))
+    return grouping.GroupSums(groups, sums, each)

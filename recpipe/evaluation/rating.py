@@ -40,7 +40,8 @@ _FAULTS = {
 _COMPARED = "groups binary, sums binary, repeated long, infinite long, faults binary, worst binary"
 """Of one bucket. `sums` is (2, T, M, G): over a model's own and over common pairs, by `_terms`."""
 
-_OWN, _COMMON = 0, 1
+_OWN, _SHARED = 0, 1
+"""Places in `sums`: over the pairs that a model predicts, and over those that all predict."""
 
 
 def rating_metrics(
@@ -81,17 +82,17 @@ def rating_metrics(
     _refuse_faults(found, models, split=split)
     if found.by_group is None:
         return []
-    spoken = found.by_group.sums[_OWN, 0].any(axis=-1)
-    if not spoken.all():
-        heard = {m: predictions[m] for m, some in zip(models, spoken, strict=True) if some}
-        return rating_metrics(heard, held_out, split=split, fold=fold, users=users, metrics=metrics)
+    predicts = found.by_group.sums[_OWN, 0].any(axis=-1)
+    if not predicts.all():
+        rest = {m: predictions[m] for m, some in zip(models, predicts, strict=True) if some}
+        return rating_metrics(rest, held_out, split=split, fold=fold, users=users, metrics=metrics)
     own: list[MetricRow] = []
     common: list[MetricRow] = []
     for place, model in enumerate(models):
         row = MetricRow(model, "", None, 0.0, users=0, rows=0, split=split, fold=fold)
         own += _rows(found.by_group, metrics, place, _OWN, row)
         row = replace(row, split=split + COMMON)
-        common += _rows(found.by_group, metrics, place, _COMMON, row)
+        common += _rows(found.by_group, metrics, place, _SHARED, row)
     return own + common
 
 
@@ -126,7 +127,7 @@ def _rows(
         by_group: of `_Found`.
         metrics: those that are wanted.
         place: of the model.
-        pairs: _OWN or _COMMON.
+        pairs: _OWN or _SHARED.
         row: with all but the metric and what it comes to.
     """
     predicted, reached, *terms = by_group.sums[pairs, :, place]
@@ -137,7 +138,7 @@ def _rows(
         with np.errstate(invalid="ignore", divide="ignore"):
             value = float(metric.value(sums.sum(axis=-1)))
         if np.isfinite(value):
-            sample = Sample(grouping.GroupSums(by_group.groups, sums), metric.value)
+            sample = Sample(by_group._replace(sums=sums), metric.value)
             yield replace(row, metric=metric.name, value=rounded(value), sample=sample)
 
 
@@ -177,7 +178,7 @@ def _compared(
     with narrow_rows(together.sparkSession):
         # In the order of the partitions, so that sums are always the same.
         rows = together.mapInArrow(compare, _COMPARED).collect()
-    read = [_read(row, models=len(predicted)) for row in rows if row["groups"]]
+    read = [_read(row, models=len(predicted), each=each) for row in rows if row["groups"]]
     none = np.zeros(len(predicted), np.int64)
     return _Found(
         grouping.added(read) if read else None,
@@ -199,7 +200,8 @@ def _compare(
     held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
     found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
     values = np.stack([_terms(found.pairs, sums, metrics) for sums in (found.own, found.common)])
-    groups, sums = grouping.by_group(grouping.groups_of(found.users, each=each), values)
+    users = grouping.groups_of(found.users, each=each)
+    groups, sums, _ = grouping.by_group(users, values, each=each)
     faults = found.faults, found.worst
     yield arrow_row(_COMPARED, groups, sums, found.repeated, found.infinite, *faults)
 
@@ -217,7 +219,7 @@ def _terms(
     )
 
 
-def _read(row: Row, *, models: int) -> GroupSums:
+def _read(row: Row, *, models: int, each: bool) -> GroupSums:
     groups = np.frombuffer(row["groups"], np.int64)
     sums = np.frombuffer(row["sums"], np.float64)
-    return grouping.GroupSums(groups, sums.reshape(2, -1, models, len(groups)))
+    return grouping.GroupSums(groups, sums.reshape(2, -1, models, len(groups)), each)

@@ -1,4 +1,4 @@
-"""The rows of metrics.json and the words that define them."""
+"""The rows of metrics.json, and the definitions that stand beside them there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 COMMON = "_common"
-"""Ends the name of a split that holds only the pairs that every rating model predicts."""
+"""The end of a split's name where only the pairs count that every model of ratings predicts."""
 
 DEFINITIONS: dict[str, str] = {
     "relevant": (
@@ -26,40 +26,43 @@ DEFINITIONS: dict[str, str] = {
         " last_n, and by default with implicit feedback, every held-out item."
     ),
     "users": (
-        "Metrics of lists: every user of the split with at least one relevant item; one with no"
-        " list scores 0, or does not count where there is nothing to average. Rating metrics: the"
-        " users of the pairs in `rows`."
+        "How many users the value rests on. Metrics of lists: the users of the split with at least"
+        " one relevant item; one without a list scores 0 (0.5 in AUC), or is left out of metrics"
+        " that are means over the places of a list. Rating metrics: the users of the pairs in"
+        " `rows`."
     ),
     "rows": (
-        "Metrics of each user's list: the relevant items. Coverage, Gini and entropy: the places."
-        " Rating metrics: the pairs predicted."
+        "How many rows the value rests on. Metrics of each user's list: the relevant held-out"
+        " pairs. Coverage, Gini and entropy: the places of all lists. Rating metrics: the predicted"
+        " pairs."
     ),
     "split": (
-        "The held-out part. A name that ends in _common is over the pairs that every model that"
-        " predicts ratings predicts, so that those models compare."
+        "The held-out part. Where the name ends in _common, only the pairs count that all models"
+        " of ratings predict, so that their errors compare."
     ),
     **{name: metric.definition for name, metric in METRICS.items()},
-    "mean": "The value of a metric of lists is its mean over users, each with the same weight.",
+    "mean": "A metric of each user's list is the mean over users, who all weigh the same.",
     "ci_low, ci_high": (
-        "A 95 % interval: the percentile bootstrap over users, widened for few of them; null where"
-        " fewer than two users are there, and of coverage, Gini and entropy, which have none."
+        "A 95 % interval by the percentile bootstrap over users, widened where there are few of"
+        " them. Null with fewer than two users, and for coverage, Gini and entropy."
     ),
     "differences": (
-        "Pairs of models by evaluate.metric: value is by how much model is better than other, with"
-        " an interval over users of which both are drawn together; p is of Fisher's randomisation,"
-        " p_holm corrected for all pairs of the part; shown: p_holm is at most 0.05."
+        "Pairs of models by evaluate.metric. value: by how much model is better than other. ci_low"
+        " and ci_high: its interval; every bootstrap draws the same users for both. p: of Fisher's"
+        " randomisation test. p_holm: p corrected for all pairs of the part. shown: whether p_holm"
+        " is at most 0.05."
     ),
 }
-"""What metrics.json says of its numbers."""
+"""The section `definitions` of metrics.json."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What an interval of a number is made from.
+    """What the interval of a metric is computed from.
 
     Args:
-        by_group: (T, G) sums over the users of each group.
-        value: the number, of sums (T, ...); not finite where there is none.
+        by_group: (T, G) the T sums that the metric needs, over the users of each of G groups.
+        value: computes the metric from such sums (T, ...); not finite where it has no value.
     """
 
     by_group: GroupSums
@@ -76,20 +79,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One number of metrics.json.
+    """One row of metrics.json.
 
     Args:
-        model: which one it is of.
+        model: the name of the model.
         metric: a key of `DEFINITIONS`.
-        k: places of the list; None for a rating metric.
-        value: the number; always finite.
-        users: the users that it rests on.
-        rows: the pairs that it rests on (see `DEFINITIONS["rows"]`).
+        k: the length of lists; None for a rating metric.
+        value: of the metric; always finite.
+        users: how many users it rests on (see `DEFINITIONS["users"]`).
+        rows: how many rows it rests on (see `DEFINITIONS["rows"]`).
         split: the held-out part: `validation`, `test`, or either with `_common`.
         fold: of k-fold, else None.
         ci_low: lower end of the confidence interval, where there is one.
         ci_high: upper end.
-        sample: what the interval is made from; not a part of metrics.json.
+        sample: what the interval is computed from; metrics.json does not have it.
     """
 
     model: str
@@ -106,7 +109,7 @@ class MetricRow:
 
     @property
     def name(self) -> str:
-        """`metric@k`, or the metric alone: what `evaluate.metric` writes."""
+        """`metric@k`, or the metric alone, as `evaluate.metric` is written."""
         return self.metric if self.k is None else f"{self.metric}@{self.k}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,7 +119,7 @@ class MetricRow:
 
 
 def mean_of(sums: FloatArray) -> FloatArray:
-    """Of the sums of values and of how many there are, the mean: `Sample.value` of many metrics."""
+    """The mean, from the sum of values and their number: `Sample.value` of ranking metrics."""
     mean: FloatArray = sums[0] / sums[1]
     return mean
 
@@ -130,9 +133,9 @@ def document(
     """The whole of metrics.json.
 
     Args:
-        rows: the numbers.
-        differences: what is to be said of pairs of models.
-        failed: models that could not be fitted, and so have none: model and error of each.
+        rows: of all models and parts.
+        differences: of pairs of models, as `Difference.as_dict` has them.
+        failed: the model and the error of each model that could not be fitted.
     """
     return {
         "definitions": dict(DEFINITIONS),
@@ -148,5 +151,5 @@ def listed(names: Sequence[str]) -> str:
 
 
 def rounded(value: float) -> float:
-    """The value rounded to 12 decimals: more digits depend on how users fall into buckets."""
+    """The value to 12 decimals; further digits depend on the order in which sums were added."""
     return round(value, 12)

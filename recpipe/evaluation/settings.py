@@ -15,16 +15,16 @@ class Evaluate(Section):
     """How models are evaluated."""
 
     ks: Many[int] = (5, 10, 20)
-    """Lengths of lists at which their metrics are computed."""
+    """The cut-offs k of metrics of lists: each is computed from the first k places."""
     relevance_threshold: LikedFrom = "auto"
-    """The lowest rating that counts as relevant; auto: the top quarter of the scale, such as 4 of 1
-    to 5 or 8 of 1 to 10, or every row of implicit feedback."""
+    """The lowest rating that makes a held-out item relevant. auto: the top quarter of the scale,
+    such as 4 of 1 to 5 or 8 of 1 to 10; with implicit feedback every held-out item is relevant."""
     exclude: Literal["train+validation", "train"] = "train+validation"
-    """Whose items are no candidates in the lists that are evaluated on test: those that the user
-    rated in train and in validation, or in train alone, as some papers have it. Lists that are
-    evaluated on validation leave out train."""
+    """Which items the lists that are evaluated on test leave out: what the user rated in train and
+    validation, or in train alone, as some papers do. Lists that are evaluated on validation leave
+    out what the user rated in train."""
     metric: str = "ndcg@10"
-    """What `publish.model = auto` chooses by, on validation: a metric of lists at one
+    """The metric by which `publish.model = auto` chooses a model on validation: one of lists at one
     of `ks`, such as ndcg@10, or one of predicted ratings, such as rmse."""
 
     @model_validator(mode="after")

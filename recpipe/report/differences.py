@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recpipe.evaluation.rows import COMMON
 from recpipe.report.numbers import NONE, decimal, is_number
 from recpipe.report.tables import Cell, Table, plain
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _PARTS = ("validation", "test")
-_COMMON = "_common"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Differences:
             one = Difference(
                 model=pair["model"],
                 other=pair["other"],
-                split=str(pair.get("split", "")).removesuffix(_COMMON),
+                split=str(pair.get("split", "")).removesuffix(COMMON),
                 value=float(pair["value"]),
                 interval=(low, high) if is_number(low) and is_number(high) else None,
                 p=p if is_number(p) else None,

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 _CHAPTERS = (
     ("models", "How good the models are"),
     ("learning", "How models learned"),
-    ("lengths", "At each length of lists"),
+    ("lengths", "By cut-off k"),
     ("subgroups", "Where the model is weak"),
     ("data", "The data"),
     ("people", "What people get"),
     ("items", "What the model knows of items"),
-    ("output", "What came out"),
+    ("output", "Published output"),
     ("timings", "How long it took"),
-    ("origin", "How to get it again"),
+    ("origin", "How to reproduce it"),
 )
 """The chapters of a page in their order, by template and heading; one that is empty is left out."""
 

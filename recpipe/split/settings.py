@@ -25,35 +25,39 @@ class Split(Section):
         "k_fold_users",
         "given",
     ] = "auto"
-    """auto: given where the ratings came in parts, else global_time where they have instants that
-    allow it, else random. global_time: two instants cut all ratings. user_fraction, last_n,
-    leave_one_out: the latest of each user are held out. random, k_fold: by row. k_fold_users: by
-    user, a part held out. given: the parts are those of --train, --validation and --test."""
+    """How ratings are divided. auto: given where they came in parts, else global_time where their
+    instants allow it, else random. global_time: test begins at one instant for all users.
+    user_fraction, last_n, leave_one_out: the latest ratings of each user are held out. random: rows
+    are drawn at random. k_fold: rows fall into folds at random, each of which is held out once.
+    k_fold_users: users fall into folds at random, and the latest ratings of a fold's users are
+    held out. given: the parts are those of --train, --validation and --test."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of train, validation and test (auto, global_time, user_fraction, random). given,
-    without --validation: the second is taken from train."""
+    """Shares of train, validation and test, for auto, global_time, user_fraction and random. For
+    given without --validation the second is the share of train that becomes validation."""
     validation: Literal["user_time", "global_time"] = "user_time"
-    """global_time: what validation is of the ratings before test. user_time: the latest of each
-    user, the share of validation in fractions; so every user has a say in choices. global_time: all
-    from an instant on; so no model learns from what is later than what it is chosen by."""
+    """Which of the ratings before test are validation, for global_time. user_time: the latest of
+    each user, so that nearly every user counts where a model is chosen. global_time: all ratings
+    from one instant on, so that no model learns from ratings that are later than those by which it
+    is chosen. Either way as many as fractions says."""
     validation_from: datetime | None = None
-    """global_time: the first instant of validation (UTC), in place of fractions; without one
-    validation is as `validation` says."""
+    """The instant (UTC) at which validation begins, for global_time; it needs test_from. Unset:
+    what `validation` and fractions say."""
     test_from: datetime | None = None
-    """global_time: the first instant of test (UTC), in place of fractions."""
+    """The instant (UTC) at which test begins, for global_time. Unset: what fractions says."""
     test_until: datetime | None = None
-    """global_time: the end of test (UTC): ratings from this instant on are left out altogether, as
-    if they had not been made yet, and counted; none: test goes on to the last rating."""
+    """The instant (UTC) at which test ends, for global_time: ratings from then on belong to no
+    part; the manifest counts them. Unset: test goes on to the last rating."""
     last_n: int = Field(5, ge=1)
-    """last_n: latest ratings of each user in test; as many before them in validation."""
+    """How many of the latest ratings of each user are test, for last_n; as many before them are
+    validation."""
     folds: int = Field(5, ge=2)
-    """k_fold, k_fold_users: number of folds."""
+    """The number of folds, for k_fold and k_fold_users."""
     held_out_fraction: float = Field(0.2, gt=0, lt=1)
-    """k_fold_users: share of a held-out user's latest ratings that are the target."""
+    """The share of a fold's users' ratings, the latest, that are held out, for k_fold_users."""
     cold_users: Literal["drop", "keep"] = "drop"
-    """What becomes of validation and test rows of users that train does not know."""
+    """Whether validation and test keep rows of users who have none in train."""
     cold_items: Literal["drop", "keep"] = "keep"
-    """What becomes of validation and test rows of items that train does not know."""
+    """Whether validation and test keep rows of items that have none in train."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Split:
@@ -74,6 +78,6 @@ class Split(Section):
 
     @property
     def validates_by_user(self) -> bool:
-        """Whether one instant begins test, and validation is the latest of each user before it."""
+        """Whether test begins at one instant and validation is each user's latest before it."""
         by_instant = self.strategy == "global_time"
         return by_instant and self.validation == "user_time" and self.validation_from is None

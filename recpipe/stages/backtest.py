@@ -11,6 +11,7 @@ from recpipe import backtest as backtests
 from recpipe import evaluation
 from recpipe.errors import FitError, InputError, UsageError
 from recpipe.evaluation.metrics import metric_at
+from recpipe.evaluation.rows import COMMON
 from recpipe.ingest import is_ingested
 from recpipe.report import render_backtest
 from recpipe.split.splitter import need_instants
@@ -255,7 +256,7 @@ def ranks(rows: Sequence[dict[str, Any]], metric: str) -> dict[str, int]:
     Errors of predicted ratings are those over the pairs that all models predict.
     """
     found, k = metric_at(metric)
-    part = "test_common" if found.on_common_pairs else "test"
+    part = f"test{COMMON}" if found.on_common_pairs else "test"
     values = {
         row["model"]: row["value"]
         for row in rows

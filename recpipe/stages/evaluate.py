@@ -156,6 +156,7 @@ def _metrics_of(
                 ks=settings.ks,
                 relevance_threshold=held.relevance_threshold,
                 users=held.count,
+                seen=held.seen,
                 split=part,
                 fold=parts.fold,
                 facts=facts,

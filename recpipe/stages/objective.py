@@ -13,7 +13,7 @@ from recpipe.evaluation.metrics import metric_at
 from recpipe.evaluation.metrics.base import RankingMetric, RatingMetric
 from recpipe.evaluation.rows import rounded
 from recpipe.models import registry
-from recpipe.split import VALIDATION
+from recpipe.split import TRAIN, VALIDATION
 from recpipe.stages.context import Context, folds_without_test
 from recpipe.stages.fit import training_data
 from recpipe.stages.held_out import held_out
@@ -41,11 +41,13 @@ class _Fold:
     Args:
         parts: train and validation.
         held: validation, as it is asked about.
+        users: of validation.
         facts: what the metric needs to know of items; None: nothing.
     """
 
     parts: SplitParts
     held: HeldOut
+    users: int
     facts: ItemFacts | None
 
 
@@ -106,7 +108,7 @@ class Objective:
             data = training_data(
                 self.context,
                 self.run,
-                fold.parts.stored["train"],
+                fold.parts.stored[TRAIN],
                 as_of=fold.held.instant,
                 validation=fold.parts.stored[VALIDATION],
             )
@@ -129,6 +131,7 @@ class Objective:
                 held.rows,
                 split=VALIDATION,
                 fold=held.fold,
+                users=fold.users,
                 metrics=(self.metric,),
             )
         else:
@@ -139,6 +142,7 @@ class Objective:
                 ks=(self.k,),
                 relevance_threshold=held.relevance_threshold,
                 users=held.count,
+                seen=held.seen,
                 split=VALIDATION,
                 fold=held.fold,
                 metrics=(self.metric,),
@@ -179,7 +183,8 @@ def objective_of(
                     " to evaluate",
                     hint="lower evaluate.relevance_threshold, or tune by rmse",
                 )
-            folds.append(_Fold(parts, held, _facts(run, parts, metric)))
+            users = _counts(run, parts, VALIDATION)["users"]
+            folds.append(_Fold(parts, held, users, _facts(run, parts, metric)))
         yield Objective(
             context, run, request.model, tuple(request.space.ranges), metric, k, folds, {}
         )
@@ -188,9 +193,15 @@ def objective_of(
 def _facts(run: Run, parts: SplitParts, metric: Metric) -> ItemFacts | None:
     if not (isinstance(metric, RankingMetric) and metric.needs):
         return None
-    counts = run.manifest["split"]["parts"][parts.fold or 0]["parts"]["train"]
+    users = _counts(run, parts, TRAIN)["users"]
     total = run.manifest["input"]["items"]["total"]
-    return evaluation.item_facts(parts.stored["train"], items=total, users=counts["users"])
+    return evaluation.item_facts(parts.stored[TRAIN], items=total, users=users)
+
+
+def _counts(run: Run, parts: SplitParts, part: str) -> dict[str, int]:
+    """Rows, users and items of a part of a fold, as its split has counted them."""
+    counts: dict[str, int] = run.manifest["split"]["parts"][parts.fold or 0]["parts"][part]
+    return counts
 
 
 __all__ = ["Objective", "objective_of"]

@@ -107,7 +107,7 @@ def warm_jvm(log: Path) -> Iterator[Submitted]:
     before = os.environ.get("JAVA_HOME")
     os.environ["JAVA_HOME"] = str(find_java())
     with log.open("w") as stream:
-        gateway: Any = launch_gateway(conf, {"stdout": stream, "stderr": stream})
+        gateway: Any = launch_gateway(conf, {"stdout": stream, "stderr": stream})  # type: ignore[no-untyped-call]
         try:
             at = gateway.gateway_parameters
             yield Submitted(

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recpipe.errors import ContractError
-from recpipe.evaluation import MetricRow, evaluated_users, ranking_metrics
+from recpipe.evaluation import MetricRow, evaluated_users, exposure, ranking_metrics
 from recpipe.evaluation.metrics import EXPOSURE, RANKING
 from recpipe.evaluation.metrics.base import ItemFacts, RankedLists, RankingMetric
+from recpipe.ranking.pairs import packed_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -331,6 +332,45 @@ def test_how_often_items_are_shown_is_summed_over_all_lists_of_evaluated_users(
     assert found["coverage@2"] == (3 / 4, 2, 4)
     assert found["entropy@2"] == (1.5, 2, 4)
     assert all(row.sample is None for row in rows)
+
+
+def test_what_was_left_out_of_the_lists_is_no_candidate(spark: SparkSession) -> None:
+    """Of items 0 to 4 user 1 has seen 3 and 4, so that 0 stands behind 1 of 2 others."""
+    seen = spark.createDataFrame([(1, 3), (1, 4), (2, 0), (9, 1)], "user int, item int")
+    lists = {"sgd": top(spark, {1: [1, 0, 2]}), "mute": top(spark, {})}
+
+    rows = ranking_metrics(
+        lists, held(spark, [(1, 0, 5.0)]), ks=[3], relevance_threshold=4.0, split="test",
+        facts=ItemFacts(np.ones(5, np.int64), users=9), seen=packed_pairs(seen),
+        metrics=[metric for metric in RANKING if metric.name == "auc"],
+    )  # fmt: skip
+
+    assert [(row.model, row.value) for row in rows] == [("sgd", 0.5), ("mute", 0.5)]
+
+
+def test_counts_of_shown_items_that_spark_adds_up_are_those_that_the_driver_adds_up(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users 0 to 59 in two buckets; two models; items far apart, some not in train."""
+    items = [0, 7, 9_000, 20_000, 50_000]
+    raters = np.zeros(30_000, np.int64)
+    raters[items[:4]] = 1
+    lists = {
+        "many": top(spark, {user: [items[user % 5], items[(user + 1) % 5]] for user in range(60)}),
+        "one": top(spark, {user: [7] for user in range(60)}),
+    }
+    held_out = held(spark, [(user, 7, 5.0) for user in range(60)])
+
+    def found() -> list[MetricRow]:
+        return ranking_metrics(
+            lists, held_out, ks=[1, 2], relevance_threshold=4.0, split="test",
+            facts=ItemFacts(raters, users=60), metrics=EXPOSURE,
+        )  # fmt: skip
+
+    by_driver = found()
+    monkeypatch.setattr(exposure, "_DRIVER_BYTES", 0)
+    assert found() == by_driver
+    assert {row.model for row in by_driver} == {"many", "one"}
 
 
 def test_the_values_of_each_user_are_handed_on_while_they_are_there(spark: SparkSession) -> None:

@@ -115,7 +115,9 @@ def test_the_value_of_the_current_settings_is_that_of_evaluate(root: Root) -> No
     assert (tuned.ci_low, tuned.ci_high, tuned.users) == (
         row["ci_low"], row["ci_high"], row["users"],
     )  # fmt: skip
-    assert by_rmse.value == found["sgd", "rmse", None]["value"]
+    row = found["sgd", "rmse", None]
+    assert by_rmse.value == row["value"]
+    assert (by_rmse.ci_low, by_rmse.ci_high) == (row["ci_low"], row["ci_high"])
     assert tuned.difference is None
     assert "No trial is better" in tuned.against_current
 

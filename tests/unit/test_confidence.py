@@ -14,7 +14,16 @@ from recpipe.evaluation.confidence import bootstrapped, interval, seen_from, swa
 from recpipe.evaluation.metrics import METRICS
 from recpipe.evaluation.metrics.base import RatingMetric
 from recpipe.evaluation.rows import Sample
-from recpipe.kernels.groups import GroupSums, added, by_group, groups_of
+from recpipe.kernels.groups import (
+    EACH,
+    GROUPS,
+    GroupSums,
+    added,
+    aligned,
+    by_group,
+    groups_of,
+    in_same_groups,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +116,7 @@ def test_groups_of_users_give_nearly_the_interval_of_users() -> None:
     found = []
     for each in (True, False):
         groups = groups_of(users, each=each)
-        sums = by_group(groups, np.stack([values, np.ones(len(values))])).sums
+        sums = by_group(groups, np.stack([values, np.ones(len(values))]), each=each).sums
         (drawn,) = bootstrapped([sums], seed=1, draws=1000)
         low, high = interval(mean(drawn), sums.shape[-1])
         assert low is not None
@@ -234,11 +243,75 @@ def test_with_folds_a_user_is_drawn_with_all_of_them() -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-9, 9)), max_size=30), st.integers(1, 4))
 def test_sums_of_groups_add_up_whatever_the_parts(users: list[tuple[int, int]], parts: int) -> None:
     found = [
-        by_group(np.array([g for g, _ in some], np.int64), np.array([[v for _, v in some]], float))
+        by_group(
+            np.array([g for g, _ in some], np.int64), np.array([[v for _, v in some]], float),
+            each=True,
+        )
         for some in (users[at::parts] for at in range(parts))
-    ]
+    ]  # fmt: skip
 
     whole = added(found)
 
     expected = {group: sum(v for g, v in users if g == group) for group, _ in users}
     assert dict(zip(whole.groups.tolist(), whole.sums[0].tolist(), strict=True)) == expected
+
+
+def of_users(users: Sequence[int] | range, *, each: bool) -> GroupSums:
+    numbers = np.array(users, np.int32)
+    values = np.stack([numbers.astype(float), np.ones(len(numbers))])
+    return by_group(groups_of(numbers, each=each), values, each=each)
+
+
+def test_sums_by_user_and_by_group_are_not_put_together() -> None:
+    """User 1 is not the group of users 1, 1025, 2049 and so on, though both are number 1."""
+    mixed = [of_users([1, 2], each=True), of_users([1, 2], each=False)]
+    for together in (aligned, added):
+        with pytest.raises(ValueError, match="cannot be put together"):
+            together(mixed)
+
+
+@pytest.mark.parametrize(
+    ("folds", "by_user"),
+    [
+        ([range(EACH), range(EACH)], True),
+        ([range(EACH), range(1, EACH + 1)], False),  # more users than either has
+        ([range(10), range(EACH + 1)], False),
+    ],
+)
+def test_all_folds_of_a_part_are_resampled_by_user_or_all_by_group(
+    folds: list[range], *, by_user: bool
+) -> None:
+    parts = [of_users(users, each=len(users) <= EACH) for users in folds]
+
+    moved = in_same_groups(parts)
+
+    assert [part.each for part in moved] == [by_user] * len(folds)
+    groups, sums = aligned(moved)
+    assert len(groups) == (EACH if by_user else GROUPS)
+    assert [part.sum(axis=-1).tolist() for part in sums] == [
+        [sum(users), len(users)] for users in folds
+    ]
+
+
+def test_a_difference_over_folds_of_unlike_size_draws_a_user_with_all_folds() -> None:
+    """The same lead for everybody: however users are drawn, the interval is that lead."""
+    small, large = 10, EACH + 1
+
+    def fold_of(model: str, lead: float, users: int, fold: int) -> MetricRow:
+        sums = of_users(range(users), each=users <= EACH)
+        values = np.stack([sums.sums[1] * (0.1 + lead), sums.sums[1]])
+        return MetricRow(
+            model, "ndcg", 10, 0.1 + lead, users=users, rows=users, split="test", fold=fold,
+            sample=Sample(sums._replace(sums=values), mean),
+        )  # fmt: skip
+
+    rows = [
+        fold_of(model, lead, users, fold)
+        for model, lead in (("a", 0.05), ("b", 0.0))
+        for fold, users in enumerate((small, large))
+    ]
+    # A draw may leave out every group of the ten users of the small fold; it has no value then.
+    (pair,) = differences(rows, metric="ndcg@10", split="test", seed=1)
+
+    assert [pair.ci_low, pair.ci_high] == pytest.approx([0.05, 0.05])
+    assert len({row.ci_low is None for row in with_intervals(rows, seed=1)}) == 1

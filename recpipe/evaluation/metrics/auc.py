@@ -1,9 +1,14 @@
-"""Area under the ROC curve: the chance that a relevant item stands before one that is not.
+"""Area under the ROC curve: the chance that a relevant candidate stands before one that is not.
 
-A list shows k places only. What is not in it is taken as in random order behind it:
-AUC@k = (sum over the items of the first k places that are not relevant of the relevant ones before
-it + (N - those) * (h + R) / 2) / (R * N), with R relevant items, h of them in the first k places,
-and N the items of train but R. NaN, so that the user does not count, where N is not above 0.
+The candidates of a user are the items of train that the user had not seen: those of which the list
+is made. A relevant item that train does not know is none, nor is a place that holds such an item.
+Of the candidates R are relevant and N are not. A list shows k places only, and the candidates that
+it does not show are taken to be in random order behind it. With h relevant candidates and m others
+in the first k places:
+
+AUC@k = (sum over those m of the relevant ones before each + (N - m) * (h + R) / 2) / (R * N)
+
+NaN, so that the user does not count, where R or N is 0.
 """
 
 from __future__ import annotations
@@ -19,14 +24,15 @@ if TYPE_CHECKING:
 
 
 def _values(lists: RankedLists, ks: IntArray) -> FloatArray:
-    others = float(lists.facts.catalogue) - lists.relevant
-    missed = lists.filled & (lists.hits == 0)
-    before = np.cumsum(missed * lists.hits_within, axis=0)[ks - 1]
+    relevant, others = lists.candidates
+    in_train = lists.filled & (lists.facts.raters > 0)[np.maximum(lists.items, 0)]
+    hit, missed = in_train & (lists.hits > 0), in_train & (lists.hits == 0)
+    hits_within = np.cumsum(hit, axis=0, dtype=np.float64)
+    before = np.cumsum(missed * hits_within, axis=0)[ks - 1]
     misses = np.cumsum(missed, axis=0)[ks - 1]
-    hits = lists.hits_within[ks - 1]
-    behind = np.maximum(others - misses, 0) * (hits + lists.relevant) / 2
-    pairs = np.where(others > 0, lists.relevant * others, np.nan)
-    values: FloatArray = np.minimum((before + behind) / pairs, 1)
+    behind = (others - misses) * (hits_within[ks - 1] + relevant) / 2
+    pairs = np.where((relevant > 0) & (others > 0), relevant * others, np.nan)
+    values: FloatArray = (before + behind) / pairs
     return values
 
 
@@ -34,11 +40,13 @@ METRIC = RankingMetric(
     name="auc",
     label="AUC",
     definition=(
-        "Share of the pairs of a relevant item and another item of train in which the relevant one"
-        " stands first; what is not in the first k places is in random order behind them."
+        "Share of the pairs of a relevant and another candidate in which the relevant one stands"
+        " first. Candidates are the items of train that the user had not seen; those that are not"
+        " in the first k places are taken to be in random order behind them."
     ),
     source="Rendle et al., BPR: Bayesian personalized ranking from implicit feedback, 2009",
     range=(0, 1),
     needs=frozenset({"raters"}),
+    asks_candidates=True,
     values=_values,
 )

@@ -89,6 +89,20 @@ class ItemFacts:
         return frozenset(name for name, value in found.items() if value is not None)
 
     @cached_property
+    def genre_lengths(self) -> FloatArray | None:
+        """(I,) the Euclidean length of each row of `genres`."""
+        return None if self.genres is None else np.sqrt(np.count_nonzero(self.genres, axis=1))
+
+    @cached_property
+    def vector_lengths(self) -> FloatArray | None:
+        """(I,) the Euclidean length of each row of `vectors`."""
+        if self.vectors is None:
+            return None
+        squared = np.einsum("if,if->i", self.vectors, self.vectors, dtype=np.float64)
+        lengths: FloatArray = np.sqrt(squared)
+        return lengths
+
+    @cached_property
     def catalogue(self) -> int:
         """How many items train knows: the candidates of lists."""
         return int(np.count_nonzero(self.raters))
@@ -116,6 +130,18 @@ HEAD = 0.8
 """The share of all ratings that the items of the head have together."""
 
 
+class Candidates(NamedTuple):
+    """What the lists of U users could hold: the items of train that each of them had not seen.
+
+    Args:
+        relevant: (U,) how many of them are relevant to the user.
+        others: (U,) how many are not.
+    """
+
+    relevant: FloatArray
+    others: FloatArray
+
+
 @dataclass(frozen=True)
 class RankedLists:
     """The lists of U users as ranking metrics see them: which places hold a relevant item.
@@ -128,12 +154,15 @@ class RankedLists:
         relevant: (U,) how many items are relevant to the user, at least 1.
         items: (R, U) the item at rank r + 1; -1 at the places that a shorter list does not have.
         known: what is known of items; None where no metric at hand needs it.
+        could_hold: how many candidates the users have; None: every item of train is one, the
+            relevant among them.
     """
 
     hits: FloatArray
     relevant: NDArray[np.int32]
     items: NDArray[np.int32]
     known: ItemFacts | None = None
+    could_hold: Candidates | None = None
 
     @property
     def facts(self) -> ItemFacts:
@@ -145,6 +174,18 @@ class RankedLists:
         if self.known is None:
             raise ValueError("these lists come without facts of items")
         return self.known
+
+    @property
+    def candidates(self) -> Candidates:
+        """How many items the lists could hold.
+
+        Raises:
+            ValueError: if nothing is known of items.
+        """
+        if self.could_hold is not None:
+            return self.could_hold
+        relevant = self.relevant.astype(np.float64)
+        return Candidates(relevant, self.facts.catalogue - relevant)
 
     @cached_property
     def ranks(self) -> FloatArray:
@@ -181,29 +222,30 @@ class RankedLists:
         )
         return means
 
-    def diversity_of(self, vectors: NDArray[Any], ks: IntArray, *, highest: float) -> FloatArray:
+    def diversity_of(
+        self, vectors: NDArray[Any], lengths: FloatArray, ks: IntArray, *, highest: float
+    ) -> FloatArray:
         """(K, U) the mean of 1 - cosine over all pairs of items in the first k places.
 
-        Items whose vector is zero are left out; NaN where there are fewer than two others.
+        Items whose vector is zero are left out; NaN where there are fewer than two others. Only the
+        vectors of the listed items are read: the catalogue may be far larger than these lists.
 
         Args:
             vectors: (I, F)
+            lengths: (I,) of the vectors.
             ks: (K,)
             highest: the largest value that these vectors allow: 1 where none has a number below 0,
                 else 2.
         """
-        lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors, dtype=np.float64))
-        has = lengths > 0
-        units = np.divide(vectors, lengths[:, None], where=has[:, None], out=np.zeros(
-            vectors.shape, np.float64))  # fmt: skip
-        counted = self.filled & has[np.maximum(self.items, 0)]
+        counted = self.filled & (lengths[np.maximum(self.items, 0)] > 0)
         # Of unit vectors the squared length of the sum is n + 2 * the sum of the cosines of pairs.
         total = np.zeros((self.items.shape[1], vectors.shape[1]))
         number = np.zeros(self.items.shape[1])
         found = np.full((len(ks), self.items.shape[1]), np.nan)
         wanted = {int(k): place for place, k in enumerate(ks)}
         for rank, (items, counts) in enumerate(zip(self.items, counted, strict=True), start=1):
-            total[counts] += units[items[counts]]
+            some = items[counts]
+            total[counts] += vectors[some] / lengths[some, None]
             number += counts
             if rank in wanted:
                 pairs = number * (number - 1) / 2
@@ -222,10 +264,12 @@ class RankingMetric(Metric):
         values: given lists and (K,) distinct, ascending cut-offs from 1 to R, the (K, U) values of
             each user's first k places; NaN for a user who does not count.
         needs: what it needs to know of items; without it there is no such metric.
+        asks_candidates: whether it asks how many items each list could hold.
     """
 
     values: Callable[[RankedLists, IntArray], FloatArray]
     needs: frozenset[Fact] = frozenset()
+    asks_candidates: bool = False
 
     def __post_init__(self) -> None:
         if not max(map(abs, self.range)) <= LARGEST:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def _values(lists: RankedLists, ks: IntArray) -> FloatArray:
-    vectors = lists.facts.vectors
-    if vectors is None:
+    vectors, lengths = lists.facts.vectors, lists.facts.vector_lengths
+    if vectors is None or lengths is None:
         raise ValueError("there are no vectors")
-    return lists.diversity_of(vectors, ks, highest=2)
+    return lists.diversity_of(vectors, lengths, ks, highest=2)
 
 
 METRIC = RankingMetric(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from recpipe.evaluation.metrics.base import RankedLists, RankingMetric
 
 if TYPE_CHECKING:
@@ -17,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def _values(lists: RankedLists, ks: IntArray) -> FloatArray:
-    genres = lists.facts.genres
-    if genres is None:
+    genres, lengths = lists.facts.genres, lists.facts.genre_lengths
+    if genres is None or lengths is None:
         raise ValueError("there are no genres")
-    return lists.diversity_of(genres.astype(np.float32), ks, highest=1)
+    return lists.diversity_of(genres, lengths, ks, highest=1)
 
 
 METRIC = RankingMetric(
