@@ -13,6 +13,8 @@ from tests.roots import DATE, snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.commands import Submitted
+
 
 @pytest.mark.parametrize(
     ("options", "says"),
@@ -59,17 +61,21 @@ def test_a_run_without_a_root_is_wrong_usage() -> None:
     assert "--root" in ended.complaint
 
 
-def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(tmp_path: Path) -> None:
-    ended = recpipe("run", "--root", tmp_path / "root")
+def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(
+    submitted: Submitted, tmp_path: Path
+) -> None:
+    ended = submitted.recpipe("run", "--root", tmp_path / "root")
     assert ended.code == 2, ended.err
     assert "no tables" in ended.complaint
     assert "--input" in ended.complaint
     assert not (tmp_path / "root").exists()
 
 
-def test_a_finished_run_id_ends_with_2_and_changes_nothing(finished: Path, source: Path) -> None:
+def test_a_finished_run_id_ends_with_2_and_changes_nothing(
+    submitted: Submitted, finished: Path, source: Path
+) -> None:
     before = snapshot(finished)
-    ended = recpipe("run", "--input", source, "--root", finished, "--run-id", "one")
+    ended = submitted.recpipe("run", "--input", source, "--root", finished, "--run-id", "one")
     assert ended.code == 2, ended.err
     assert "one is finished" in ended.complaint
     assert snapshot(finished) == before
@@ -81,27 +87,29 @@ def test_an_unknown_user_ends_with_2(finished: Path) -> None:
     assert "5" in ended.complaint
 
 
-def test_a_missing_input_ends_with_3_and_changes_nothing(finished: Path, tmp_path: Path) -> None:
+def test_a_missing_input_ends_with_3_and_changes_nothing(
+    submitted: Submitted, finished: Path, tmp_path: Path
+) -> None:
     before = snapshot(finished)
-    ended = recpipe("run", "--input", tmp_path / "nowhere.zip", "--root", finished)
+    ended = submitted.recpipe("run", "--input", tmp_path / "nowhere.zip", "--root", finished)
     assert ended.code == 3, ended.err
     assert "nowhere.zip" in ended.complaint
     assert snapshot(finished) == before
 
 
 def test_an_unrecognised_input_ends_with_3_and_changes_nothing(
-    finished: Path, tmp_path: Path
+    submitted: Submitted, finished: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "letter.txt").write_text("Dear all,\nno ratings here.\n")
     before = snapshot(finished)
-    ended = recpipe("run", "--input", tmp_path, "--root", finished)
+    ended = submitted.recpipe("run", "--input", tmp_path, "--root", finished)
     assert ended.code == 3, ended.err
     assert str(tmp_path) in ended.complaint
     assert snapshot(finished) == before
 
 
 def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
-    finished: Path, source: Path, tmp_path: Path
+    submitted: Submitted, finished: Path, source: Path, tmp_path: Path
 ) -> None:
     rows = list(csv.reader((source / "ratings.csv").open()))
     for number in range(3, 33):
@@ -110,7 +118,7 @@ def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
         csv.writer(stream).writerows(rows)
     before = snapshot(finished)
     stars = ("--set", "ingest.rating_scale={min=0.5, max=5.0, step=0.5}")
-    ended = recpipe("run", "--input", tmp_path, "--root", finished, *stars)
+    ended = submitted.recpipe("run", "--input", tmp_path, "--root", finished, *stars)
     assert ended.code == 3, ended.err
     assert "30" in ended.complaint
     after = ended.err.partition(ended.complaint)[2].strip().splitlines()
@@ -122,9 +130,9 @@ def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
 
 
 def test_an_empty_part_of_the_split_ends_with_3_and_leaves_the_root_as_it_was(
-    tmp_path: Path, source: Path
+    submitted: Submitted, tmp_path: Path, source: Path
 ) -> None:
-    ended = recpipe(
+    ended = submitted.recpipe(
         "run", "--input", source, "--root", tmp_path / "root", "--run-id", "empty", *DATE,
         "--set", "split.validation_from=1999-01-01T00:00:00Z",
         "--set", "split.test_from=1999-02-01T00:00:00Z",
@@ -147,18 +155,22 @@ def test_delta_without_its_jars_ends_with_5_and_the_way_to_get_them(
     assert not (tmp_path / "root").exists()
 
 
-def test_a_root_that_cannot_be_one_ends_with_5_and_its_name(tmp_path: Path, source: Path) -> None:
+def test_a_root_that_cannot_be_one_ends_with_5_and_its_name(
+    submitted: Submitted, tmp_path: Path, source: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    ended = recpipe("ingest", "--input", source, "--root", tmp_path / "file")
+    ended = submitted.recpipe("ingest", "--input", source, "--root", tmp_path / "file")
     assert ended.code == 5, ended.err
     assert f"{tmp_path}/file" in ended.complaint
 
 
-def test_a_damaged_pointer_to_the_tables_ends_with_3_and_its_name(tmp_path: Path) -> None:
+def test_a_damaged_pointer_to_the_tables_ends_with_3_and_its_name(
+    submitted: Submitted, tmp_path: Path
+) -> None:
     (tmp_path / "tables").mkdir()
     for text in ("", "[]", '{"format": "parquet", "tables": {}}', '{"format": "orc"}'):
         (tmp_path / "tables" / "CURRENT.json").write_text(text)
-        ended = recpipe("split", "--root", tmp_path)
+        ended = submitted.recpipe("split", "--root", tmp_path)
         assert ended.code == 3, ended.err
         assert "tables/CURRENT.json is damaged" in ended.complaint
 
@@ -172,7 +184,11 @@ def test_memory_that_the_jvm_cannot_have_ends_with_5(tmp_path: Path, source: Pat
     assert "Spark did not start" in ended.complaint
 
 
-def test_verbose_shows_the_traceback_and_otherwise_it_is_kept(tmp_path: Path, source: Path) -> None:
-    ended = recpipe("run", "--input", source / "none", "--root", tmp_path / "root", "--verbose")
+def test_verbose_shows_the_traceback_and_otherwise_it_is_kept(
+    submitted: Submitted, tmp_path: Path, source: Path
+) -> None:
+    ended = submitted.recpipe(
+        "run", "--input", source / "none", "--root", tmp_path / "root", "--verbose"
+    )
     assert ended.code == 3
     assert "Traceback" in ended.err

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.e2e.commands import recpipe, succeed
 from tests.roots import DATE, manifest, published
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.e2e.commands import Submitted
 
 # MLlib itself refuses to fit without storing its blocks: a failure of the fit, not of a setting.
 BREAKS_ALS = ("--set", "als.intermediate_storage_level=NONE")
@@ -19,9 +20,9 @@ QUICK = ("--set", "sgd.rank=4", "--set", "sgd.epochs=2")
 
 
 def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
-    source: Path, tmp_path: Path
+    submitted: Submitted, source: Path, tmp_path: Path
 ) -> None:
-    ended = succeed(
+    ended = submitted.succeed(
         "run", "--input", source, "--root", tmp_path / "root", "--run-id", "f", *DATE, *QUICK,
         "--models", "popularity,als_explicit", "--set", "publish.model=als_explicit", *BREAKS_ALS,
     )  # fmt: skip
@@ -37,9 +38,11 @@ def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
     assert "als_explicit" in (tmp_path / "root" / "runs" / "f" / "report.html").read_text()
 
 
-def test_where_sgd_fails_as_well_the_run_ends_with_its_error(source: Path, tmp_path: Path) -> None:
+def test_where_sgd_fails_as_well_the_run_ends_with_its_error(
+    submitted: Submitted, source: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "root"
-    ended = recpipe(
+    ended = submitted.recpipe(
         "run", "--input", source, "--root", root, "--run-id", "f", *DATE, *BREAKS_ALS,
         "--models", "popularity,als_explicit", "--set", "publish.model=als_explicit",
         "--set", "sgd.learning_rate=1e30",
@@ -52,10 +55,10 @@ def test_where_sgd_fails_as_well_the_run_ends_with_its_error(source: Path, tmp_p
 
 
 def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
-    source: Path, tmp_path: Path
+    submitted: Submitted, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
-    ended = recpipe(
+    ended = submitted.recpipe(
         "run", "--input", source, "--root", root, "--run-id", "f", *DATE, *BREAKS_ALS,
         "--models", "als_explicit", "--set", "train.fallback_for=[]",
     )  # fmt: skip

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.e2e.commands import succeed
 from tests.roots import DATE, manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.commands import Submitted
+
 MODEL = ("--models", "popularity", "--set", "publish.model=popularity")
 
 
 def test_a_published_split_is_run_and_later_splits_follow_its_parts(
-    source: Path, tmp_path: Path
+    submitted: Submitted, source: Path, tmp_path: Path
 ) -> None:
     table = pd.read_csv(source / "ratings.csv")
     held_out = table.groupby("userId").tail(2)
@@ -25,9 +26,9 @@ def test_a_published_split_is_run_and_later_splits_follow_its_parts(
         rows.to_csv(tmp_path / name, sep="\t", header=False, index=False)
     root = tmp_path / "root"
     parts = ("--train", tmp_path / "u1.base", "--test", tmp_path / "u1.test")
-    ended = succeed("run", *parts, "--root", root, "--run-id", "one", *DATE, *MODEL)
+    ended = submitted.succeed("run", *parts, "--root", root, "--run-id", "one", *DATE, *MODEL)
     assert "split: given, for the ratings came in parts" in ended.err
-    succeed("split", "--root", root, "--run-id", "two", *DATE)
+    submitted.succeed("split", "--root", root, "--run-id", "two", *DATE)
     for run_id in ("one", "two"):
         assert manifest(root, run_id)["split"]["strategy"] == "given"
         test = pq.read_table(root / "runs" / run_id / "split" / "test").to_pandas()
@@ -35,5 +36,7 @@ def test_a_published_split_is_run_and_later_splits_follow_its_parts(
             zip(held_out.userId, held_out.movieId, strict=True)
         )
     # The tables have all of the ratings, and may be split anew by another rule.
-    succeed("split", "--root", root, *DATE, "--run-id", "three", "--set", "split.strategy=random")
+    submitted.succeed(
+        "split", "--root", root, *DATE, "--run-id", "three", "--set", "split.strategy=random"
+    )
     assert manifest(root, "three")["split"]["parts"][0]["rows_in"] == len(table)

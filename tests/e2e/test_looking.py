@@ -6,28 +6,34 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-from tests.e2e.commands import environment, recpipe, succeed
+from tests.e2e.commands import environment, recpipe
 from tests.roots import manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.commands import Submitted
 
-def test_the_ratings_are_described_as_the_run_keeps_them(finished: Path) -> None:
-    data = json.loads(succeed("describe", "--root", finished, "--json").out)
+
+def test_the_ratings_are_described_as_the_run_keeps_them(
+    submitted: Submitted, finished: Path
+) -> None:
+    data = json.loads(submitted.succeed("describe", "--root", finished, "--json").out)
     kept = json.loads((finished / "runs" / "one" / "data.json").read_text())
     assert data == kept
     assert (data["ratings"], data["users"], data["items"]) == (1200, 80, 60)
     counts = manifest(finished, "one")["split"]["parts"][0]
     assert data["cold"]["items"] <= counts["cold_items"]
-    shown = succeed("describe", "--root", finished).out
+    shown = submitted.succeed("describe", "--root", finished).out
     assert "The ratings in numbers" in shown
     assert "1,200 rows of the source = 1,200 kept" in shown
     assert "Drama" in shown
 
 
-def test_tables_that_are_not_there_cannot_be_described(tmp_path: Path) -> None:
-    ended = recpipe("describe", "--root", tmp_path)
+def test_tables_that_are_not_there_cannot_be_described(
+    submitted: Submitted, tmp_path: Path
+) -> None:
+    ended = submitted.recpipe("describe", "--root", tmp_path)
     assert ended.code == 2
     assert "no tables" in ended.complaint
 

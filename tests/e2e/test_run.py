@@ -20,6 +20,8 @@ from tests.roots import DATE, current, manifest, metrics, published
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.commands import Submitted
+
 USERS, ITEMS, N = 80, 60, 10
 
 
@@ -103,11 +105,11 @@ def test_the_report_is_one_file_that_names_the_model(finished: Path) -> None:
 
 
 def test_a_second_run_by_folds_on_the_tables_there_publishes_a_model_of_all_ratings(
-    finished: Path, tmp_path: Path
+    submitted: Submitted, finished: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(finished, root)
-    ended = succeed(
+    ended = submitted.succeed(
         "run", "--root", root, "--run-id", "two", *DATE, "--log-format", "json",
         "--set", "split.strategy=k_fold", "--set", "split.folds=2",
         "--models", "popularity,sgd", "--set", "sgd.rank=4", "--set", "sgd.epochs=2",
@@ -127,8 +129,8 @@ def test_a_second_run_by_folds_on_the_tables_there_publishes_a_model_of_all_rati
     assert current(root)["run_id"] == "two"
     assert current(root)["previous"] == "one"
     # The newest published run is the one that is shown, and the earlier is still there.
-    assert "two" in succeed("show", "4", "--root", root).out
-    assert "one" in succeed("show", "4", "--root", root, "--run-id", "one").out
+    assert "two" in submitted.succeed("show", "4", "--root", root).out
+    assert "one" in submitted.succeed("show", "4", "--root", root, "--run-id", "one").out
 
 
 def test_show_prints_history_and_list_with_titles(finished: Path, source: Path) -> None:
@@ -140,17 +142,17 @@ def test_show_prints_history_and_list_with_titles(finished: Path, source: Path) 
 
 
 def test_a_delta_run_publishes_what_a_parquet_run_does(
-    finished: Path, source: Path, tmp_path: Path
+    submitted: Submitted, finished: Path, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "röot"
-    succeed(
+    submitted.succeed(
         "run", "--input", source, "--root", root, "--run-id", "one", "--format", "delta",
         *DATE, *MODEL,
     )  # fmt: skip
     assert (root / "tables" / "ratings" / "_delta_log").is_dir()
     assert_frame_equal(published(root), published(finished), check_exact=False, atol=1e-3)
     # A folder of Delta tables is known as one: nobody need say so again.
-    assert "Film" in succeed("show", "4", "--root", root).out
+    assert "Film" in submitted.succeed("show", "4", "--root", root).out
 
 
 @pytest.mark.movielens

@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import environment, recpipe, succeed
+from tests.e2e.commands import environment, recpipe
 from tests.roots import DATE, manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.commands import Submitted
+
 
 def test_a_search_starts_a_run_where_there_is_none_and_its_profile_runs(
-    source: Path, tmp_path: Path
+    submitted: Submitted, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
-    succeed("ingest", "--input", source, "--root", root)
+    submitted.succeed("ingest", "--input", source, "--root", root)
     small = ("--set", "block_als_implicit.rank=16", "--set", "block_als_implicit.iterations=5")
 
-    tuned = succeed(
+    tuned = submitted.succeed(
         "tune", "block_als_implicit", "--root", root, *DATE, *small,
         "--trials", "3", "--parallel", "2", "--metric", "recall@10",
     )  # fmt: skip
@@ -31,12 +33,12 @@ def test_a_search_starts_a_run_where_there_is_none_and_its_profile_runs(
     assert f"profile: file://{profile}" in tuned.out
     (searched,) = (place.name for place in (root / "runs").iterdir())
     assert manifest(root, searched)["status"] == "running"
-    again = succeed("tune", "block_als_implicit", "--root", root, *small, "--trials", "1",
+    again = submitted.succeed("tune", "block_als_implicit", "--root", root, *small, "--trials", "1",
                     "--metric", "recall@10")  # fmt: skip
     assert f"the split of run {searched}" in again.err
     assert "4 trials" in again.out
 
-    succeed("run", "--root", root, "--run-id", "tuned", *DATE, "--config", profile,
+    submitted.succeed("run", "--root", root, "--run-id", "tuned", *DATE, "--config", profile,
             "--models", "block_als_implicit")  # fmt: skip
     ran = manifest(root, "tuned")["settings"]["block_als_implicit"]
     assert f"rank = {ran['rank']}\n" in profile.read_text()
