@@ -103,6 +103,8 @@ def warm_jvm(log: Path) -> Iterator[Submitted]:
     conf.setMaster("local[2]").set("spark.driver.memory", "2g").set("spark.ui.enabled", "false")
     conf.set("spark.driver.host", "127.0.0.1").set("spark.driver.bindAddress", "127.0.0.1")
     conf.set("spark.buffer.pageSize", "2m").set("spark.sql.codegen.wholeStage", "false")
+    # Over rows so few it takes longer to compile an expression than to interpret it.
+    conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     conf.set("spark.jars", ",".join(map(str, delta_jars())))
     before = os.environ.get("JAVA_HOME")
     os.environ["JAVA_HOME"] = str(find_java())
