@@ -60,7 +60,7 @@ class AlsImplicitSettings(Section):
     """How often all users and then all items are solved."""
     regularization: float = Field(0.1, ge=0)
     """L2 penalty of the factors of a user or item, multiplied by the number of its likings."""
-    alpha: float = Field(3.0, ge=0)
+    alpha: float = Field(1.5, ge=0)
     """How fast confidence grows with the strength of a rating: it is 1 + alpha * strength."""
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked: preference 1. auto: the top quarter of the scale, such as 4
