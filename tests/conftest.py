@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         .config("spark.driver.memory", "2g")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.buffer.pageSize", "2m")
+        # Over rows so few, to compile plans and expressions takes longer than to interpret them;
+        # commands of processes of their own compile them.
+        .config("spark.sql.codegen.wholeStage", "false")
+        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
@@ -92,10 +97,23 @@ def real_shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local_root(real_shape: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a run of `real_shape` with the options `RUN`, in one process on this machine."""
 
-    def run(place: Path) -> None:
-        given = ["--input", str(real_shape), "--root", str(place / "root"), *RUN]
-        command = [sys.executable, "-m", "recpipe", "run", *given]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    return made_once(tmp_path_factory, "local", partial(_run, real_shape)) / "root"
 
-    return made_once(tmp_path_factory, "local", run) / "root"
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of 120 users, for what need not be real."""
+    return release.write(tmp_path_factory.mktemp("planted"), users=120, items=80)
+
+
+@pytest.fixture(scope="session")
+def planted_root(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `local_root`, of `planted`."""
+    return made_once(tmp_path_factory, "planted-local", partial(_run, planted)) / "root"
+
+
+def _run(source: Path, place: Path) -> None:
+    given = ["--input", str(source), "--root", str(place / "root"), *RUN]
+    command = [sys.executable, "-m", "recpipe", "run", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

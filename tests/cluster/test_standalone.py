@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pandas.testing import assert_frame_equal
@@ -43,20 +43,27 @@ def test_executors_import_our_code_and_its_dependencies_from_what_was_shipped(
 
 
 def test_a_standalone_cluster_publishes_what_one_machine_does(
-    standalone_cluster: Standalone, real_shape: Path, local_root: Path, tmp_path: Path
+    standalone_cluster: Standalone, planted: Path, planted_root: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "röot"
     ended = submit(
-        "pipeline", "--input", real_shape, "--root", root, *RUN,
+        "pipeline", "--input", planted, "--root", root, *RUN,
         master=standalone_cluster.master, folder=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.said
     assert "checkpoint directory must not be" not in ended.out + ended.err
     # By its own promise, sgd is the same to the bit wherever its blocks were computed.
-    assert_frame_equal(published(root), published(local_root))
-    assert metrics(root, "sgd") == pytest.approx(metrics(local_root, "sgd"), abs=1e-6)
-    theirs = metrics(local_root, "als_explicit")
-    assert metrics(root, "als_explicit") == pytest.approx(theirs, rel=0.02, abs=1e-3)
+    assert_frame_equal(published(root), published(planted_root))
+    assert metrics(root, "sgd") == pytest.approx(metrics(planted_root, "sgd"), abs=1e-6)
+    # MLlib's sums depend on where its blocks lie, and an item of a short list on the last digit.
+    ours, theirs = (errors_of(each) for each in (root, planted_root))
+    assert ours == pytest.approx(theirs, rel=0.02)
+
+
+def errors_of(root: Path) -> dict[tuple[Any, ...], float]:
+    """RMSE and MAE of als_explicit."""
+    found = metrics(root, "als_explicit")
+    return {key: value for key, value in found.items() if key[0] in {"rmse", "mae"}}
 
 
 def test_the_exit_code_of_a_job_is_that_of_the_command(

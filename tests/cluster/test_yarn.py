@@ -30,8 +30,8 @@ executors meet each other on the standalone cluster."""
 
 
 @pytest.fixture(scope="module")
-def source_on_hdfs(hadoop_cluster: Hadoop, real_shape: Path) -> str:
-    hadoop_cluster.put(real_shape, "/source")
+def source_on_hdfs(hadoop_cluster: Hadoop, planted: Path) -> str:
+    hadoop_cluster.put(planted, "/source")
     return f"{hadoop_cluster.uri}/source"
 
 
@@ -43,7 +43,11 @@ def pack_on_hdfs(hadoop_cluster: Hadoop) -> str:
 
 
 def test_yarn_publishes_on_hdfs_what_one_machine_does(
-    hadoop_cluster: Hadoop, source_on_hdfs: str, pack_on_hdfs: str, local_root: Path, tmp_path: Path
+    hadoop_cluster: Hadoop,
+    source_on_hdfs: str,
+    pack_on_hdfs: str,
+    planted_root: Path,
+    tmp_path: Path,
 ) -> None:
     """The driver here, then in the cluster."""
     ended = submit(
@@ -62,8 +66,8 @@ def test_yarn_publishes_on_hdfs_what_one_machine_does(
     root = tmp_path / "root"
     hadoop_cluster.get("/root", root)
     # By its own promise, sgd is the same to the bit wherever its blocks were computed.
-    assert_frame_equal(published(root), published(local_root))
-    found, due = (own_metrics(each) for each in (root, local_root))
+    assert_frame_equal(published(root), published(planted_root))
+    found, due = (own_metrics(each) for each in (root, planted_root))
     assert found == pytest.approx(due, abs=1e-6)
     assert not (root / ".scratch").exists()
 
