@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial, reduce
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recpipe.evaluation.confidence import LEVEL
+from recpipe.evaluation.metrics import metric_at
 from recpipe.evaluation.rows import rounded
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.interactions import frame_of
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from pyspark.sql import Column, SparkSession
+    from pyspark.sql import Column, Row, SparkSession
 
     from recpipe.evaluation.metrics.base import ItemFacts
     from recpipe.spark.interactions import Interactions
+
+PAIR_RECALL = "pair_recall"
+"""The share of all relevant pairs that lists hold; recall is a mean over users."""
 
 SMALL = 30
 """Groups of fewer users or pairs are marked: their values say little."""
@@ -49,8 +53,8 @@ class SubgroupRow:
         by: what tells groups apart: `activity` (ratings of the user in train), `age` (time from the
             user's first rating in train), `popularity` (of the item in train) or `genre`.
         group: which one.
-        metric: such as `ndcg@10` (a mean over users), `recall@10` (a share of relevant pairs) or
-            `rmse` (over predicted pairs).
+        metric: such as `ndcg@10` (a mean over users), `pair_recall@10` (the share of the relevant
+            pairs that lists hold within 10 places) or `rmse` (over predicted pairs).
         value: the number.
         ci_low: lower end of its 95 % interval; None where there is none.
         ci_high: upper end.
@@ -157,7 +161,7 @@ def subgroup_rows(
     k: int,
     split: str,
 ) -> list[SubgroupRow]:
-    """Every metric of lists at `k` by kinds of users, recall by kinds of items, errors by both.
+    """Metrics of lists at `k` by kinds of users, recall of pairs by kinds of items, errors by both.
 
     Args:
         user_metrics: (model, user, relevant, ndcg@10, ...): the values of each user.
@@ -202,7 +206,8 @@ def _of_users(
         for name in names:
             mean, spread, count = (row[f"{what} {name}"] for what in ("mean", "spread", "n"))
             if count:
-                low, high = _t_interval(mean, spread, count)
+                error = None if spread is None else spread / sqrt(count)
+                low, high = _t_interval(mean, error, count, metric_at(name)[0].range)
                 group = row["model"], split, row["by"], row["group"]
                 rows.append(SubgroupRow(*group, name, rounded(mean), low, high, count, "users"))
     return rows
@@ -222,72 +227,133 @@ def _of_items(
         for name, rows in lists.items()
     ]
     places = reduce(DataFrame.unionByName, placed)
-    totals = wanted.groupBy("by", "group").count().collect()
-    hits = wanted.join(places, ["user", "item"]).groupBy("model", "by", "group").count().collect()
-    hit = {(row["model"], row["by"], row["group"]): row["count"] for row in hits}
+    of_user = wanted.groupBy("by", "group", "user").agg(F.count("*").alias("pairs"))
+    hits = wanted.join(places, ["user", "item"]).groupBy("model", "by", "group", "user")
+    found = hits.agg(F.count("*").alias("hits")).join(of_user, ["by", "group", "user"])
+    totals, summed = run_all(
+        [
+            of_user.groupBy("by", "group").agg(*_of_pairs()).collect,
+            found.groupBy("model", "by", "group").agg(*_moments("hits")).collect,
+        ]
+    )
+    hit = {(row["model"], row["by"], row["group"]): row for row in summed}
     rows = []
     for model in lists:
         for row in totals:
-            group, count = (model, split, row["by"], row["group"]), row["count"]
-            found = hit.get((model, row["by"], row["group"]), 0)
-            low, high = _wilson(found, count)
-            value = rounded(found / count)
-            rows.append(SubgroupRow(*group, f"recall@{k}", value, low, high, count, "pairs"))
+            of_model = hit.get((model, row["by"], row["group"]))
+            share = _Ratio.of(row, of_model, "hits")
+            group = model, split, row["by"], row["group"]
+            low, high = share.wilson()
+            name = f"{PAIR_RECALL}@{k}"
+            rows.append(
+                SubgroupRow(*group, name, rounded(share.value), low, high, share.pairs, "pairs")
+            )
     return rows
 
 
 def _of_errors(errors: DataFrame, *, split: str) -> list[SubgroupRow]:
-    squared = F.col("error") * F.col("error")
-    found = (
-        errors.groupBy("model", "by", "group")
-        .agg(
-            F.count("*").alias("n"),
-            F.avg(squared).alias("rmse"),
-            F.stddev_samp(squared).alias("spread rmse"),
-            F.avg(F.abs("error")).alias("mae"),
-            F.stddev_samp(F.abs("error")).alias("spread mae"),
-        )
-        .collect()
+    of_user = errors.groupBy("model", "by", "group", "user").agg(
+        F.count("*").alias("pairs"),
+        F.sum(F.col("error") * F.col("error")).alias("squared"),
+        F.sum(F.abs("error")).alias("absolute"),
     )
+    sums = (*_of_pairs(), *_moments("squared"), *_moments("absolute"))
     rows = []
-    for row in found:
-        for metric in ("rmse", "mae"):
-            ends = _t_interval(row[metric], row[f"spread {metric}"], row["n"])
-            root = _root if metric == "rmse" else _same
-            value, low, high = (root(number) for number in (row[metric], *ends))
-            assert value is not None  # noqa: S101 - only ends may be missing
+    for row in of_user.groupBy("model", "by", "group").agg(*sums).collect():
+        for metric, of, root in (("rmse", "squared", sqrt), ("mae", "absolute", float)):
+            mean = _Ratio.of(row, row, of)
+            ends = _t_interval(mean.value, mean.error, mean.users, (0.0, inf))
+            low, high = (None if end is None else rounded(root(end)) for end in ends)
             group = row["model"], split, row["by"], row["group"]
-            rows.append(SubgroupRow(*group, metric, value, low, high, row["n"], "pairs"))
+            value = rounded(root(mean.value))
+            rows.append(SubgroupRow(*group, metric, value, low, high, mean.pairs, "pairs"))
     return rows
 
 
-def _root(square: float | None) -> float | None:
-    return None if square is None else rounded(sqrt(max(0.0, square)))
+# -- intervals over pairs, of which a user may have many ---------------------------------------
 
 
-def _same(value: float | None) -> float | None:
-    return None if value is None else rounded(value)
+def _of_pairs() -> tuple[Column, ...]:
+    """Of rows (user, pairs, ...): users, their pairs and the sum of the squares of these."""
+    return (
+        F.count("*").alias("users"),
+        F.sum("pairs").alias("pairs"),
+        F.sum(F.col("pairs") * F.col("pairs")).alias("pairs pairs"),
+    )
 
 
-def _t_interval(mean: float, spread: float | None, count: int) -> tuple[float | None, float | None]:
-    """Of a mean over independent users: mean -+ t * spread / sqrt(count)."""
+def _moments(name: str) -> tuple[Column, ...]:
+    """Of rows (user, pairs, `name`, ...): what `_Ratio` needs of a number summed over pairs."""
+    return (
+        F.sum(name).alias(name),
+        F.sum(F.col(name) * F.col(name)).alias(f"{name} {name}"),
+        F.sum(F.col(name) * F.col("pairs")).alias(f"{name} pairs"),
+    )
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """A mean over pairs, as the ratio of two sums over users, whose pairs go together.
+
+    Args:
+        users: how many there are.
+        pairs: theirs.
+        value: the sum over all pairs, divided by `pairs`.
+        error: its standard error, linearised: the root of
+            n / (n - 1) * sum over users of (sum - value * pairs)^2, divided by all pairs
+            (Cochran 1977, chapter 6); None of one user.
+    """
+
+    users: int
+    pairs: int
+    value: float
+    error: float | None
+
+    @classmethod
+    def of(cls, totals: Row, sums: Row | None, name: str) -> _Ratio:
+        """Of `_of_pairs` and `_moments`; without the second all sums are 0."""
+        users, pairs = totals["users"], totals["pairs"]
+        wanted = (name, f"{name} {name}", f"{name} pairs")
+        total, squares, products = (0.0 if sums is None else float(sums[key]) for key in wanted)
+        value = total / pairs
+        if users < 2:  # noqa: PLR2004 - of one there is no spread
+            return cls(users, pairs, value, None)
+        left = squares - 2 * value * products + value * value * totals["pairs pairs"]
+        error = sqrt(max(0.0, left) * users / (users - 1)) / pairs
+        return cls(users, pairs, value, error)
+
+    def wilson(self) -> tuple[float, float]:
+        """Of a share: Wilson's interval (1927) for as many independent pairs as say as much.
+
+        That is the pairs divided by the design effect, the error's square over that of independent
+        pairs (Kish 1965). Where there is none, since all pairs of all users are alike, each user
+        counts once.
+        """
+        from scipy.special import ndtri
+
+        share = self.value
+        independent = share * (1 - share) / self.pairs
+        count = float(self.users)
+        if self.error and independent:
+            count = min(float(self.pairs), self.pairs * independent / self.error**2)
+        z = float(ndtri((1 + LEVEL) / 2))
+        widened = 1 + z * z / count
+        middle = (share + z * z / (2 * count)) / widened
+        half = z / widened * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+        return rounded(max(0.0, middle - half)), rounded(min(1.0, middle + half))
+
+
+def _t_interval(
+    mean: float, error: float | None, count: int, within: tuple[float, float]
+) -> tuple[float | None, float | None]:
+    """Of a mean over independent users: mean -+ t * error, within the range of the metric."""
     from scipy.special import stdtrit
 
-    if count < 2 or spread is None:  # noqa: PLR2004 - of one there is no spread
+    if count < 2 or error is None:  # noqa: PLR2004 - of one there is no spread
         return None, None
-    half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * spread / sqrt(count)
-    return rounded(mean - half), rounded(mean + half)
+    half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
+    lowest, highest = map(float, within)
+    return rounded(max(lowest, mean - half)), rounded(min(highest, mean + half))
 
 
-def _wilson(hits: int, count: int) -> tuple[float, float]:
-    """Of a share (Wilson 1927). Pairs of one user are like each other: it is rather too narrow."""
-    from scipy.special import ndtri
-
-    z = float(ndtri((1 + LEVEL) / 2))
-    share, widened = hits / count, 1 + z * z / count
-    middle = (share + z * z / (2 * count)) / widened
-    half = z / widened * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return rounded(max(0.0, middle - half)), rounded(min(1.0, middle + half))
-
-
-__all__ = ["SMALL", "SubgroupRow", "item_groups", "subgroup_rows", "user_groups"]
+__all__ = ["PAIR_RECALL", "SMALL", "SubgroupRow", "item_groups", "subgroup_rows", "user_groups"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recpipe.evaluation.metrics import METRICS, label_of
+from recpipe.evaluation.subgroups import PAIR_RECALL
 from recpipe.report.numbers import NONE, decimal, is_number, whole
 from recpipe.report.tables import Table, plain
 
@@ -31,7 +32,7 @@ class Weakness(NamedTuple):
 
     Args:
         title: what is told apart, by what, on which part.
-        sentence: the weakest group that is not small; empty where there are fewer than two.
+        sentence: the worst group that is not small; empty where there are fewer than two.
         table: a row a group.
     """
 
@@ -63,7 +64,7 @@ def weaknesses(rows: Iterable[Mapping[str, Any]], *, model: str, metric: str) ->
             groups = {} if name is None else found[split, by, name]
             groups = {group: of for group, of in groups.items() if model in of}
             if name is not None and groups:
-                title_of = f"{title}: {label_of(name)} on {split}"
+                title_of = f"{title}: {_label(name)} on {split}"
                 yield Weakness(title_of, _weakest(groups, model, name), _table(groups, model))
 
 
@@ -71,7 +72,12 @@ def _shown(names: Sequence[str], metric: str) -> str | None:
     """The metric to tell groups apart by: that of the choice, or recall of pairs."""
     if metric in names:
         return metric
-    return next((name for name in names if name.startswith("recall@")), None)
+    return next((name for name in names if name.startswith(PAIR_RECALL)), None)
+
+
+def _label(name: str) -> str:
+    measured, _, k = name.partition("@")
+    return f"share of relevant pairs in lists of {k}" if measured == PAIR_RECALL else label_of(name)
 
 
 def _table(groups: Mapping[str, Mapping[str, Mapping[str, Any]]], model: str) -> Table:
@@ -102,7 +108,9 @@ def _weakest(groups: Mapping[str, Mapping[str, Mapping[str, Any]]], model: str, 
     metric = METRICS.get(name.partition("@")[0])
     sign = 1 if metric is None else metric.sign
     weakest = min(large, key=lambda group: (sign * large[group]["value"], group))
-    return f"Weakest: {weakest}, with {decimal(large[weakest]['value'])}."
+    value = decimal(large[weakest]["value"])
+    end = "Lowest" if sign > 0 else "Highest"
+    return f"{end}: {weakest}, with {value}; not tested against the other groups."
 
 
 __all__ = ["Weakness", "weaknesses"]

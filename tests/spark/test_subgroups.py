@@ -100,16 +100,60 @@ def test_what_a_model_comes_to_on_each_group(spark: SparkSession) -> None:
     few = found["activity", "few", "ndcg@2"]
     assert (few.count, few.of, few.small) == (3, "users", True)
     assert few.value == pytest.approx(0.2)
-    low, high = DescrStatsW([0.1, 0.2, 0.3]).tconfint_mean()
-    assert [few.ci_low, few.ci_high] == pytest.approx([low, high])
+    _, high = DescrStatsW([0.1, 0.2, 0.3]).tconfint_mean()
+    assert [few.ci_low, few.ci_high] == pytest.approx([0, high])
     many = found["activity", "many", "ndcg@2"]
     assert (many.ci_low, many.count) == (None, 1)
-    war = found["genre", "War", "recall@2"]
+    war = found["genre", "War", "pair_recall@2"]
     assert (war.count, war.of) == (3, "pairs")
     assert war.value == pytest.approx(1 / 3)
     low, high = proportion_confint(1, 3, method="wilson")
     assert [war.ci_low, war.ci_high] == pytest.approx([low, high])
-    assert found["genre", "Drama", "recall@2"].value == 1.0
+    assert found["genre", "Drama", "pair_recall@2"].value == 1.0
     assert found["genre", "War", "rmse"].value == pytest.approx(sqrt((1 + 4) / 2))
     assert found["activity", "few", "mae"].value == 0.75
     assert found["activity", "many", "rmse"].value == 2.0
+
+
+def test_pairs_of_one_user_are_no_independent_witnesses(spark: SparkSession) -> None:
+    """100 users of five pairs each, all within the list of every other user and none else."""
+    pairs = [(user, item) for user in range(100) for item in range(5)]
+    relevant = spark.createDataFrame(pairs, "user int, item int")
+    lists = spark.createDataFrame(
+        [(user, item, item + 1) for user, item in pairs if user % 2], "user int, item int, rank int"
+    )
+    items = spark.createDataFrame(
+        [(item, "genre", "Drama") for item in range(5)], "item int, by string, group string"
+    )
+    errors = spark.createDataFrame(
+        [("a", user, item, 1.0 + user % 2) for user, item in pairs],
+        "model string, user int, item int, error double",
+    )
+    nobody = spark.createDataFrame([], "user int, by string, group string")
+    nothing = spark.createDataFrame([], "model string, user int, relevant int, `ndcg@5` double")
+
+    rows = subgroup_rows(
+        nothing, {"a": lists}, relevant, errors, users=nobody, items=items, k=5, split="test"
+    )
+
+    found = {row.metric: row for row in rows}
+    share = found["pair_recall@5"]
+    assert (share.value, share.count) == (0.5, 500)
+    # By the sample's own spread they say as much as 99 independent pairs.
+    low, high = proportion_confint(49.5, 99, method="wilson")
+    assert [share.ci_low, share.ci_high] == pytest.approx([low, high])
+    low, high = DescrStatsW([1.0, 2.0] * 50).tconfint_mean()
+    assert [found["mae"].ci_low, found["mae"].ci_high] == pytest.approx([low, high])
+
+
+def test_an_interval_stays_within_the_range_of_its_metric(spark: SparkSession) -> None:
+    values = spark.createDataFrame(
+        [("a", 1, 1, 0.0), ("a", 2, 1, 0.9)],
+        "model string, user int, relevant int, `ndcg@5` double",
+    )
+    users = spark.createDataFrame(
+        [(user, "activity", "few") for user in (1, 2)], "user int, by string, group string"
+    )
+    none = spark.createDataFrame([], "user int, item int")
+    (row,) = subgroup_rows(values, {}, none, None, users=users, items=none, k=5, split="test")
+    assert (row.ci_low, row.ci_high) == (0.0, 1.0)

@@ -690,7 +690,7 @@ def test_where_the_chosen_model_is_weak_is_said_and_small_groups_are_marked() ->
     ]
     found = Page(render(MANIFEST, metrics=METRICS, people=[], subgroups=rows))
     assert "Users by how much they have rated: NDCG@10 on validation" in found.text
-    assert "Weakest: 300 and more, with 0.0200." in found.text
+    assert "Lowest: 300 and more, with 0.0200; not tested against the other groups." in found.text
     assert "7 (few)" in found.text
     assert "0.0100 to 0.0300" in found.text
     # In the order of activity, not of the alphabet.
