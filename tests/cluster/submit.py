@@ -30,7 +30,7 @@ spark.driver.extraJavaOptions {QUICK}
 spark.executor.extraJavaOptions {QUICK}
 spark.yarn.am.extraJavaOptions {QUICK}
 """
-TIMEOUT_SECONDS = 280
+TIMEOUT_SECONDS = 500
 
 SUBMITTED = [
     pytest.mark.cluster,
