@@ -163,10 +163,20 @@ def test_a_line_of_very_many_fields_is_malformed_and_stops_nothing(
     assert [tuple(row) for row in rows] == [(None, None), ("malformed line", 10_000)]
 
 
+COMPILED = "spark.sql.codegen.factoryMode"
+"""Of Spark: FALLBACK, its default, compiles plans; the session of the tests interprets them."""
+
+
 def test_the_code_that_parses_stays_small_enough_for_the_jvm_to_compile(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check(spark, tmp_path, f"userId,movieId,rating,timestamp\n1,2,3.5,{T}\n").explain("codegen")
+    interpreted = str(spark.conf.get(COMPILED))
+    spark.conf.set(COMPILED, "FALLBACK")
+    try:
+        plan = check(spark, tmp_path, f"userId,movieId,rating,timestamp\n1,2,3.5,{T}\n")
+        plan.explain("codegen")
+    finally:
+        spark.conf.set(COMPILED, interpreted)
     sizes = re.findall(r"maxMethodCodeSize:(\d+)", capsys.readouterr().out)
     # HotSpot's HugeMethodLimit: above it a method is interpreted for ever.
     assert sizes
