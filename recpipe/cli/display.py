@@ -69,8 +69,8 @@ def backtest_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     for window, _ in windows:
         if window["error"]:
             yield Text(f"{window['window']} has no result: {window['error']}")
-    if not_pooled(metric):
-        yield Text(not_pooled(metric))
+    if reason := not_pooled(metric):
+        yield Text(reason)
     yield from _what_differs(result["differences"])
     changed: dict[str, list[float]] = {}
     for entry in result["stability"]:

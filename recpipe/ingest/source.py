@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from recpipe.errors import InputError
 from recpipe.ingest.archive import MAGIC, Limits, open_archive
 from recpipe.ingest.dialect import is_wide
-from recpipe.ingest.formats import GivenColumns, delta, parquet
+from recpipe.ingest.formats import GivenColumns, delta
 from recpipe.ingest.layout import HEAD_BYTES, Sample
 from recpipe.ingest.listing import Listing
 from recpipe.ingest.packed import GZIP, narrow_head, plain_copy, unpacked_head
 from recpipe.ingest.ratings import Group
 from recpipe.ingest.recognition import RecognisedSource, recognise
+from recpipe.storage import footers
 from recpipe.storage.filesystem import file_system, walk
 from recpipe.storage.paths import absolute, local_path
 
@@ -193,9 +194,9 @@ def _looked_at(fs: FileSystem, name: str, uri: str, *, committed: bool = False) 
     """A file by its beginning, and whether it has to be copied before Spark can read it."""
     head = fs.read_head(uri, HEAD_BYTES)
     sample, copied = _sample(name, head)
-    if head.startswith(parquet.MAGIC):
-        tail = fs.read_tail(uri, parquet.FOOTER_BYTES)
-        size = min(parquet.footer_size(tail), fs.size(uri))
+    if head.startswith(footers.MAGIC):
+        tail = fs.read_tail(uri, footers.FOOTER_BYTES)
+        size = min(footers.footer_size(tail), fs.size(uri))
         sample = replace(sample, footer=fs.read_tail(uri, size))
     # Spark takes the name for what is in a file.
     copied = copied or uri.endswith(".gz") != head.startswith(GZIP)
@@ -211,8 +212,8 @@ def _sample(name: str, head: bytes, *, compressed: bool = False) -> tuple[Sample
             head = unpacked_head(head)
         except InputError as error:
             fault = error.message
-        copied = head.startswith(parquet.MAGIC)
-    if not fault and is_wide(head) and not head.startswith(parquet.MAGIC):
+        copied = head.startswith(footers.MAGIC)
+    if not fault and is_wide(head) and not head.startswith(footers.MAGIC):
         head, copied = narrow_head(head), True
     return Sample(name, head, fault=fault, compressed=compressed), copied
 
@@ -290,7 +291,7 @@ def _members(
             )
         heads = {name: archive.head(name, HEAD_BYTES) for name in listing.names}
         with tempfile.TemporaryDirectory(prefix="recpipe-", dir=own) as folder:
-            typed = [name for name, head in heads.items() if head.startswith(parquet.MAGIC)]
+            typed = [name for name, head in heads.items() if head.startswith(footers.MAGIC)]
             early = archive.unpack(typed, _new(Path(folder) / "typed"))
             samples, packed = [], set()
             for name, head in heads.items():
@@ -321,8 +322,8 @@ def _members(
 
 def _footer(path: Path) -> bytes:
     with path.open("rb") as stream:
-        stream.seek(max(path.stat().st_size - parquet.FOOTER_BYTES, 0))
-        size = parquet.footer_size(stream.read())
+        stream.seek(max(path.stat().st_size - footers.FOOTER_BYTES, 0))
+        size = footers.footer_size(stream.read())
         stream.seek(max(path.stat().st_size - size, 0))
         return stream.read()
 

@@ -60,8 +60,8 @@ class Scoring:
     """What the engine needs of a fitted model.
 
     Args:
-        items: sends the scorers of all items to the workers; asked while the rest is planned, and
-            for every query anew.
+        items: sends the scorers of all items to the workers; asked by every query, while the
+            rest of it is planned.
         inputs: what the scorers need to know of users.
         everyone: whether users and items of whom the model knows nothing get scores as well.
         users: how many users the model knows, where it does not score everyone.

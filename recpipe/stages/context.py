@@ -203,6 +203,12 @@ def has_split(run: Run) -> bool:
     return "parts" in run.manifest.get("split", {})
 
 
+def counts_of(run: Run, parts: splits.SplitParts) -> dict[str, dict[str, int]]:
+    """Rows, users and items of each part of a fold, as its split has counted them."""
+    counts: dict[str, dict[str, int]] = run.manifest["split"]["parts"][parts.fold or 0]["parts"]
+    return counts
+
+
 def _need_split(run: Run) -> None:
     if not has_split(run):
         raise UsageError(f"run {run.id} has no split", hint="run `recpipe split` first")

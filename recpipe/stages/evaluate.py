@@ -13,7 +13,7 @@ from recpipe.runtime.parallel import run_all
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import frame_of
 from recpipe.split.parts import TEST, VALIDATION
-from recpipe.stages.context import Context, folds_of, of_fold, stage
+from recpipe.stages.context import Context, counts_of, folds_of, of_fold, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
 from recpipe.stages.held_out import held_out
 from recpipe.stages.subgroups import subgroups
@@ -39,9 +39,6 @@ def evaluate(context: Context, run: Run) -> None:
         failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
         weak: list[dict[str, Any]] = []
-        run.folder.delete("evaluation")
-        run.folder.delete("user_metrics")
-        run.folder.delete("metrics.json")
         for number, parts in enumerate(folds_of(context, run)):
             models = {
                 name: load(context, run.manifest["models"][name]["folds"][number]["path"])
@@ -85,16 +82,10 @@ def _facts(
     return evaluation.item_facts(
         train,
         items=run.manifest["input"]["items"]["total"],
-        users=_counts(run, parts)["train"]["users"],
+        users=counts_of(run, parts)["train"]["users"],
         genres=item_features(context, run).genres(),
         vectors=next((found for found in vectors if found is not None), None),
     )
-
-
-def _counts(run: Run, parts: splits.SplitParts) -> dict[str, dict[str, int]]:
-    """Rows, users and items of each part of a fold, as its split has counted them."""
-    counts: dict[str, dict[str, int]] = run.manifest["split"]["parts"][parts.fold or 0]["parts"]
-    return counts
 
 
 def _differences(
@@ -147,7 +138,7 @@ def _metrics_of(
                 held.rows,
                 split=part,
                 fold=parts.fold,
-                users=_counts(run, parts)[part]["users"],
+                users=counts_of(run, parts)[part]["users"],
             )
             ranking = partial(
                 evaluation.ranking_metrics,

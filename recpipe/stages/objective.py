@@ -14,7 +14,7 @@ from recpipe.evaluation.metrics.base import RankingMetric, RatingMetric
 from recpipe.evaluation.rows import rounded
 from recpipe.models import registry
 from recpipe.split import TRAIN, VALIDATION
-from recpipe.stages.context import Context, folds_without_test
+from recpipe.stages.context import Context, counts_of, folds_without_test
 from recpipe.stages.fit import training_data
 from recpipe.stages.held_out import held_out
 from recpipe.tuning.search import Measured
@@ -183,7 +183,7 @@ def objective_of(
                     " to evaluate",
                     hint="lower evaluate.relevance_threshold, or tune by rmse",
                 )
-            users = _counts(run, parts, VALIDATION)["users"]
+            users = counts_of(run, parts)[VALIDATION]["users"]
             folds.append(_Fold(parts, held, users, _facts(run, parts, metric)))
         yield Objective(
             context, run, request.model, tuple(request.space.ranges), metric, k, folds, {}
@@ -193,15 +193,9 @@ def objective_of(
 def _facts(run: Run, parts: SplitParts, metric: Metric) -> ItemFacts | None:
     if not (isinstance(metric, RankingMetric) and metric.needs):
         return None
-    users = _counts(run, parts, TRAIN)["users"]
+    users = counts_of(run, parts)[TRAIN]["users"]
     total = run.manifest["input"]["items"]["total"]
     return evaluation.item_facts(parts.stored[TRAIN], items=total, users=users)
-
-
-def _counts(run: Run, parts: SplitParts, part: str) -> dict[str, int]:
-    """Rows, users and items of a part of a fold, as its split has counted them."""
-    counts: dict[str, int] = run.manifest["split"]["parts"][parts.fold or 0]["parts"][part]
-    return counts
 
 
 __all__ = ["Objective", "objective_of"]

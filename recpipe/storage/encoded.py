@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recpipe.storage.footers import MAGIC
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 WRITTEN_FILES = "content string"
 """One row a file: its bytes but for the last four. They are no text."""
 
-_MAGIC = "PAR1"
 _SINK_ENDING, _ENDING = ".txt", ".zstd.parquet"
 
 
@@ -51,7 +52,7 @@ def encode(
         for batch in row_groups:
             writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))
     content = sink.getvalue()
-    size = content.size - len(_MAGIC)
+    size = content.size - len(MAGIC)
     if size > np.iinfo(np.int32).max:
         raise ValueError(f"a file of {content.size} bytes: more partitions make smaller ones")
     offsets = pa.py_buffer(np.array([0, size], np.int32))
@@ -68,7 +69,7 @@ def write_files(files: DataFrame, path: str, fs: FileSystem) -> None:
         fs: of `path`.
     """
     # Else one file had all rows of a task, end to end.
-    writer = files.write.option("maxRecordsPerFile", "1").option("lineSep", _MAGIC)
+    writer = files.write.option("maxRecordsPerFile", "1").option("lineSep", MAGIC.decode())
     writer = writer.option("compression", "none")
     # Whatever the cluster's own settings say: the marker is how a table is complete, and it is
     # set when the files have their names.

@@ -1,4 +1,4 @@
-"""The schema of a Parquet table, told from the end of one of its files."""
+"""The end of a Parquet file: its footer, and the schema in it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,31 @@ from typing import TYPE_CHECKING
 from pyspark.sql.types import StructType
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from recpipe.storage.filesystem import FileSystem
 
 _TAIL = 64 << 10
 """Bytes that are read at first: a footer is nearly always within them."""
-_MAGIC = b"PAR1"
-_LENGTH = 8
-"""Bytes that end a file: how long its footer is, and the magic."""
+MAGIC = b"PAR1"
+"""The bytes with which a file begins and ends."""
+FOOTER_BYTES = 8
+"""Of the end of a file: the length of its footer, and the magic bytes."""
 _SPARKS = b"org.apache.spark.sql.parquet.row.metadata"
 """The key under which Spark keeps a table's schema in the footer of every file that it writes."""
+
+
+def footer_size(tail: bytes) -> int:
+    """How many bytes at the end of a file hold its schema, told from its last eight bytes."""
+    return int.from_bytes(tail[-FOOTER_BYTES : -len(MAGIC)], "little") + FOOTER_BYTES
+
+
+def footer_schema(footer: bytes) -> pa.Schema:
+    """The schema in the last `footer_size` bytes of a file."""
+    import pyarrow.parquet as pq
+
+    # A footer between two magics is a file without rows.
+    return pq.read_schema(io.BytesIO(MAGIC + footer))
 
 
 def schema_of(fs: FileSystem, path: str) -> StructType | None:
@@ -36,17 +52,13 @@ def schema_of(fs: FileSystem, path: str) -> StructType | None:
         return None
     first = f"{path}/{names[0]}"
     tail = fs.read_tail(first, _TAIL)
-    size = int.from_bytes(tail[-_LENGTH : -len(_MAGIC)], "little") + _LENGTH
-    if not tail.endswith(_MAGIC):
+    if not tail.endswith(MAGIC):
         return None
+    size = footer_size(tail)
     if size > len(tail):
         tail = fs.read_tail(first, size)
-    import pyarrow.parquet as pq
-
-    # A footer between two magics is a file without rows.
-    footer = pq.read_schema(io.BytesIO(_MAGIC + tail[-size:]))
-    written = (footer.metadata or {}).get(_SPARKS)
+    written = (footer_schema(tail[-size:]).metadata or {}).get(_SPARKS)
     return None if written is None else StructType.fromJson(json.loads(written))
 
 
-__all__ = ["schema_of"]
+__all__ = ["FOOTER_BYTES", "MAGIC", "footer_schema", "footer_size", "schema_of"]

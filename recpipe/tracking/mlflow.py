@@ -68,18 +68,24 @@ def log_run(
     from mlflow import MlflowClient
 
     with _patient():
-        return _log(MlflowClient(tracking_uri=settings.mlflow), settings, manifest, metrics, page)
+        client = MlflowClient(tracking_uri=settings.mlflow)
+        logged = _begun(client, settings.experiment, manifest)
+        try:
+            _fill(client, logged, manifest, metrics, page)
+        except BaseException:
+            # Else it would be RUNNING there for ever. What is wrong is said by the first error.
+            with suppress(Exception):
+                client.set_terminated(logged.run_id, "FAILED")
+            raise
+        finished = manifest.get("status") == FINISHED
+        client.set_terminated(logged.run_id, "FINISHED" if finished else "FAILED")
+        return str(logged.run_id)
 
 
-def _log(
-    client: MlflowClient,
-    settings: Tracking,
-    manifest: Mapping[str, Any],
-    metrics: Iterable[Mapping[str, Any]],
-    page: str,
-) -> str:
-    found = client.get_experiment_by_name(settings.experiment)
-    experiment = found.experiment_id if found else client.create_experiment(settings.experiment)
+def _begun(client: MlflowClient, experiment: str, manifest: Mapping[str, Any]) -> RunInfo:
+    """A run of the experiment, which is made where it is not there yet."""
+    found = client.get_experiment_by_name(experiment)
+    place = found.experiment_id if found else client.create_experiment(experiment)
     run_id = str(manifest.get("run_id", ""))
     tags = {
         "recpipe.run_id": run_id,
@@ -87,17 +93,7 @@ def _log(
         "recpipe.code_version": str(manifest.get("code_version", "")),
         "recpipe.verdict": str((manifest.get("chosen") or {}).get("verdict", "")),
     }
-    logged = client.create_run(experiment, run_name=run_id, tags=tags).info
-    status = "FINISHED" if manifest.get("status") == FINISHED else "FAILED"
-    try:
-        _fill(client, logged, manifest, metrics, page)
-    except BaseException:
-        # Else it would be RUNNING there for ever. What is wrong is said by the first error.
-        with suppress(Exception):
-            client.set_terminated(logged.run_id, "FAILED")
-        raise
-    client.set_terminated(logged.run_id, status)
-    return str(logged.run_id)
+    return client.create_run(place, run_name=run_id, tags=tags).info
 
 
 def _fill(

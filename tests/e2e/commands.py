@@ -64,12 +64,11 @@ def succeed(
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """Commands as spark-submit runs them: processes of their own, before a JVM that is there.
+class WarmJvm:
+    """Commands as spark-submit runs them: processes of their own, with a JVM that is there already.
 
-    The JVM stays when they end, so that the next finds it warm: a stage of a small run then takes
-    a third of the time. What a JVM of one's own decides (memory, Java's options, signals, how it
-    ends) is tested with `recpipe`.
+    The JVM stays when they end, so that the next command finds it warm and ends sooner. What a JVM
+    of one's own decides (memory, Java's options, signals, how it ends) is tested with `recpipe`.
 
     Args:
         gateway: the variables by which a process of Python finds the JVM.
@@ -87,7 +86,7 @@ class Submitted:
 
 
 @contextmanager
-def warm_jvm(log: Path) -> Iterator[Submitted]:
+def warm_jvm(log: Path) -> Iterator[WarmJvm]:
     """A JVM for commands that come one after the other, with two cores.
 
     Args:
@@ -96,23 +95,22 @@ def warm_jvm(log: Path) -> Iterator[Submitted]:
     from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
 
-    from recpipe.runtime.jars import delta_jars
     from recpipe.runtime.java import find_java
+    from recpipe.spark.configuration import local_configuration
+    from recpipe.spark.settings import Session
 
+    settings = Session(master="local[2]", driver_memory="2g")
     conf = SparkConf(loadDefaults=False)
-    conf.setMaster("local[2]").set("spark.driver.memory", "2g").set("spark.ui.enabled", "false")
-    conf.set("spark.driver.host", "127.0.0.1").set("spark.driver.bindAddress", "127.0.0.1")
-    conf.set("spark.buffer.pageSize", "2m").set("spark.sql.codegen.wholeStage", "false")
+    conf.setAll(list(local_configuration(settings, delta=True, input_bytes=0).items()))
     # Over rows so few it takes longer to compile an expression than to interpret it.
     conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
-    conf.set("spark.jars", ",".join(map(str, delta_jars())))
-    before = os.environ.get("JAVA_HOME")
+    # As the session of the fast tests has it.
     os.environ["JAVA_HOME"] = str(find_java())
     with log.open("w") as stream:
         gateway: Any = launch_gateway(conf, {"stdout": stream, "stderr": stream})  # type: ignore[no-untyped-call]
         try:
             at = gateway.gateway_parameters
-            yield Submitted(
+            yield WarmJvm(
                 {
                     "PYSPARK_GATEWAY_PORT": str(at.port),
                     "PYSPARK_GATEWAY_SECRET": at.auth_token,
@@ -124,5 +122,3 @@ def warm_jvm(log: Path) -> Iterator[Submitted]:
             # It ends when its standard input does.
             gateway.proc.stdin.close()
             gateway.proc.wait(30)
-            if before is None:
-                os.environ.pop("JAVA_HOME", None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import release
-from tests.e2e.commands import MODEL, Submitted, succeed, warm_jvm
+from tests.e2e.commands import MODEL, WarmJvm, succeed, warm_jvm
 from tests.once import made_once
 from tests.roots import DATE
 
@@ -30,8 +30,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def submitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submitted]:
-    """Commands as spark-submit runs them, before one JVM for all tests of this worker."""
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmJvm]:
+    """Commands as spark-submit runs them, with one JVM for all tests of this worker."""
     with warm_jvm(tmp_path_factory.mktemp("jvm") / "spark.log") as commands:
         yield commands
 

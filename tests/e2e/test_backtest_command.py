@@ -9,11 +9,11 @@ from tests.roots import DATE, snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 
 def test_the_same_command_again_goes_on_with_the_same_tables(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     command = ("backtest", "--input", source, "--root", root, "--run-id", "b1", *DATE,

@@ -13,7 +13,7 @@ from tests.roots import DATE, snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_run_without_a_root_is_wrong_usage() -> None:
 
 
 def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(
-    submitted: Submitted, tmp_path: Path
+    submitted: WarmJvm, tmp_path: Path
 ) -> None:
     ended = submitted.recpipe("run", "--root", tmp_path / "root")
     assert ended.code == 2, ended.err
@@ -72,7 +72,7 @@ def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(
 
 
 def test_a_finished_run_id_ends_with_2_and_changes_nothing(
-    submitted: Submitted, finished: Path, source: Path
+    submitted: WarmJvm, finished: Path, source: Path
 ) -> None:
     before = snapshot(finished)
     ended = submitted.recpipe("run", "--input", source, "--root", finished, "--run-id", "one")
@@ -88,7 +88,7 @@ def test_an_unknown_user_ends_with_2(finished: Path) -> None:
 
 
 def test_a_missing_input_ends_with_3_and_changes_nothing(
-    submitted: Submitted, finished: Path, tmp_path: Path
+    submitted: WarmJvm, finished: Path, tmp_path: Path
 ) -> None:
     before = snapshot(finished)
     ended = submitted.recpipe("run", "--input", tmp_path / "nowhere.zip", "--root", finished)
@@ -98,7 +98,7 @@ def test_a_missing_input_ends_with_3_and_changes_nothing(
 
 
 def test_an_unrecognised_input_ends_with_3_and_changes_nothing(
-    submitted: Submitted, finished: Path, tmp_path: Path
+    submitted: WarmJvm, finished: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "letter.txt").write_text("Dear all,\nno ratings here.\n")
     before = snapshot(finished)
@@ -109,7 +109,7 @@ def test_an_unrecognised_input_ends_with_3_and_changes_nothing(
 
 
 def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
-    submitted: Submitted, finished: Path, source: Path, tmp_path: Path
+    submitted: WarmJvm, finished: Path, source: Path, tmp_path: Path
 ) -> None:
     rows = list(csv.reader((source / "ratings.csv").open()))
     for number in range(3, 33):
@@ -130,7 +130,7 @@ def test_too_many_refused_rows_end_with_3_and_the_first_five_with_their_lines(
 
 
 def test_an_empty_part_of_the_split_ends_with_3_and_leaves_the_root_as_it_was(
-    submitted: Submitted, tmp_path: Path, source: Path
+    submitted: WarmJvm, tmp_path: Path, source: Path
 ) -> None:
     ended = submitted.recpipe(
         "run", "--input", source, "--root", tmp_path / "root", "--run-id", "empty", *DATE,
@@ -156,7 +156,7 @@ def test_delta_without_its_jars_ends_with_5_and_the_way_to_get_them(
 
 
 def test_a_root_that_cannot_be_one_ends_with_5_and_its_name(
-    submitted: Submitted, tmp_path: Path, source: Path
+    submitted: WarmJvm, tmp_path: Path, source: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     ended = submitted.recpipe("ingest", "--input", source, "--root", tmp_path / "file")
@@ -165,7 +165,7 @@ def test_a_root_that_cannot_be_one_ends_with_5_and_its_name(
 
 
 def test_a_damaged_pointer_to_the_tables_ends_with_3_and_its_name(
-    submitted: Submitted, tmp_path: Path
+    submitted: WarmJvm, tmp_path: Path
 ) -> None:
     (tmp_path / "tables").mkdir()
     for text in ("", "[]", '{"format": "parquet", "tables": {}}', '{"format": "orc"}'):
@@ -185,7 +185,7 @@ def test_memory_that_the_jvm_cannot_have_ends_with_5(tmp_path: Path, source: Pat
 
 
 def test_verbose_shows_the_traceback_and_otherwise_it_is_kept(
-    submitted: Submitted, tmp_path: Path, source: Path
+    submitted: WarmJvm, tmp_path: Path, source: Path
 ) -> None:
     ended = submitted.recpipe(
         "run", "--input", source / "none", "--root", tmp_path / "root", "--verbose"

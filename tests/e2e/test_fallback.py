@@ -12,7 +12,7 @@ from tests.roots import DATE, manifest, published
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 # MLlib itself refuses to fit without storing its blocks: a failure of the fit, not of a setting.
 BREAKS_ALS = ("--set", "als.intermediate_storage_level=NONE")
@@ -20,7 +20,7 @@ QUICK = ("--set", "sgd.rank=4", "--set", "sgd.epochs=2")
 
 
 def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     ended = submitted.succeed(
         "run", "--input", source, "--root", tmp_path / "root", "--run-id", "f", *DATE, *QUICK,
@@ -39,7 +39,7 @@ def test_sgd_takes_the_place_of_a_model_that_fails_and_everything_says_so(
 
 
 def test_where_sgd_fails_as_well_the_run_ends_with_its_error(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     ended = submitted.recpipe(
@@ -55,7 +55,7 @@ def test_where_sgd_fails_as_well_the_run_ends_with_its_error(
 
 
 def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     ended = submitted.recpipe(

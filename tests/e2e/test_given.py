@@ -12,13 +12,13 @@ from tests.roots import DATE, manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 MODEL = ("--models", "popularity", "--set", "publish.model=popularity")
 
 
 def test_a_published_split_is_run_and_later_splits_follow_its_parts(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     table = pd.read_csv(source / "ratings.csv")
     held_out = table.groupby("userId").tail(2)

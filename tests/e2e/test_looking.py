@@ -12,11 +12,11 @@ from tests.roots import manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 
 def test_the_ratings_are_described_as_the_run_keeps_them(
-    submitted: Submitted, finished: Path
+    submitted: WarmJvm, finished: Path
 ) -> None:
     data = json.loads(submitted.succeed("describe", "--root", finished, "--json").out)
     kept = json.loads((finished / "runs" / "one" / "data.json").read_text())
@@ -30,9 +30,7 @@ def test_the_ratings_are_described_as_the_run_keeps_them(
     assert "Drama" in shown
 
 
-def test_tables_that_are_not_there_cannot_be_described(
-    submitted: Submitted, tmp_path: Path
-) -> None:
+def test_tables_that_are_not_there_cannot_be_described(submitted: WarmJvm, tmp_path: Path) -> None:
     ended = submitted.recpipe("describe", "--root", tmp_path)
     assert ended.code == 2
     assert "no tables" in ended.complaint

@@ -20,7 +20,7 @@ from tests.roots import DATE, current, manifest, metrics, published
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 USERS, ITEMS, N = 80, 60, 10
 
@@ -105,7 +105,7 @@ def test_the_report_is_one_file_that_names_the_model(finished: Path) -> None:
 
 
 def test_a_second_run_by_folds_on_the_tables_there_publishes_a_model_of_all_ratings(
-    submitted: Submitted, finished: Path, tmp_path: Path
+    submitted: WarmJvm, finished: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(finished, root)
@@ -142,7 +142,7 @@ def test_show_prints_history_and_list_with_titles(finished: Path, source: Path) 
 
 
 def test_a_delta_run_publishes_what_a_parquet_run_does(
-    submitted: Submitted, finished: Path, source: Path, tmp_path: Path
+    submitted: WarmJvm, finished: Path, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "röot"
     submitted.succeed(

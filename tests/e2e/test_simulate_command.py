@@ -10,13 +10,13 @@ from tests.roots import DATE, manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 SMALL = ("--models", "popularity,biases", "--set", "publish.model=popularity")
 
 
 def test_a_test_is_replayed_by_the_settings_of_the_run(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     submitted.succeed("run", "--input", source, "--root", root, "--run-id", "one", *DATE, *SMALL,

@@ -17,13 +17,13 @@ from tests.roots import DATE, manifest, published
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 SETTINGS = (*DATE, *MODEL)
 
 
 @pytest.fixture(scope="module")
-def trained(submitted: Submitted, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(submitted: WarmJvm, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root whose run `steps` has come as far as `train`."""
     root = tmp_path_factory.mktemp("stages") / "trained"
     submitted.succeed("ingest", "--input", source, "--root", root, *DATE)
@@ -35,7 +35,7 @@ def trained(submitted: Submitted, source: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def recommended(submitted: Submitted, trained: Path) -> Path:
+def recommended(submitted: WarmJvm, trained: Path) -> Path:
     """The same root some stages later; `trained` as it was is a copy that tests made before."""
     root = trained.with_name("recommended")
     shutil.copytree(trained, root)
@@ -45,7 +45,7 @@ def recommended(submitted: Submitted, trained: Path) -> Path:
 
 
 def test_stage_by_stage_publishes_what_a_run_does(
-    submitted: Submitted, recommended: Path, finished: Path, tmp_path: Path
+    submitted: WarmJvm, recommended: Path, finished: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
@@ -62,7 +62,7 @@ def test_stage_by_stage_publishes_what_a_run_does(
 
 
 def test_settings_of_a_later_stage_are_held_against_those_of_the_run(
-    submitted: Submitted, trained: Path, tmp_path: Path
+    submitted: WarmJvm, trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(trained, root)
@@ -74,7 +74,7 @@ def test_settings_of_a_later_stage_are_held_against_those_of_the_run(
 
 
 def test_a_page_is_made_without_people_once_the_ratings_of_its_run_are_gone(
-    submitted: Submitted, recommended: Path, source: Path, tmp_path: Path
+    submitted: WarmJvm, recommended: Path, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
@@ -86,7 +86,7 @@ def test_a_page_is_made_without_people_once_the_ratings_of_its_run_are_gone(
 
 
 def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_evaluated(
-    submitted: Submitted, trained: Path, tmp_path: Path
+    submitted: WarmJvm, trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(trained, root)
@@ -103,7 +103,7 @@ def test_test_rows_that_get_into_train_are_a_leak_and_nothing_is_evaluated(
 
 
 def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
-    submitted: Submitted, recommended: Path, tmp_path: Path
+    submitted: WarmJvm, recommended: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
@@ -128,7 +128,7 @@ def test_what_rests_on_a_stage_is_void_when_the_stage_runs_again(
 
 
 def test_lists_with_a_seen_item_are_not_published(
-    submitted: Submitted, recommended: Path, source: Path, tmp_path: Path
+    submitted: WarmJvm, recommended: Path, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(recommended, root)
@@ -143,7 +143,7 @@ def test_lists_with_a_seen_item_are_not_published(
 
 
 def test_a_table_that_is_damaged_is_a_fault_in_one_line_with_the_rest_in_the_log(
-    submitted: Submitted, trained: Path, tmp_path: Path
+    submitted: WarmJvm, trained: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(trained, root)

@@ -12,11 +12,11 @@ from tests.roots import DATE, manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import Submitted
+    from tests.e2e.commands import WarmJvm
 
 
 def test_a_search_starts_a_run_where_there_is_none_and_its_profile_runs(
-    submitted: Submitted, source: Path, tmp_path: Path
+    submitted: WarmJvm, source: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     submitted.succeed("ingest", "--input", source, "--root", root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from recpipe.ingest.formats.base import (
 from recpipe.ingest.layout import Layout
 from recpipe.ingest.lines import read_rows
 from recpipe.ingest.times import TimeForm
+from recpipe.storage.footers import MAGIC, footer_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from recpipe.ingest.layout import Sample
-
-MAGIC = b"PAR1"
-FOOTER_BYTES = 8
-"""Of the end of a file: the length of its footer, and the magic bytes."""
 
 _TIMES = (TimestampType, TimestampNTZType, DateType)
 _FLOATS = (FloatType, DoubleType)
@@ -78,17 +74,10 @@ class ParquetFormat:
 FORMAT = ParquetFormat()
 
 
-def footer_size(tail: bytes) -> int:
-    """How many bytes at the end of a file hold its schema, told from its last eight bytes."""
-    return int.from_bytes(tail[-FOOTER_BYTES:-4], "little") + FOOTER_BYTES
-
-
 def _schema(footer: bytes) -> pa.Schema:
-    import pyarrow.parquet as pq
-
     if not footer.endswith(MAGIC):
         raise ValueError("its end is missing")
-    return pq.read_schema(io.BytesIO(MAGIC + footer))
+    return footer_schema(footer)
 
 
 def look_by_schema(name: str, schema: pa.Schema, sample: Sample, given: GivenColumns) -> Look:
