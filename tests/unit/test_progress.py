@@ -72,7 +72,7 @@ def test_a_stage_that_fails_is_said_and_timed(caplog: pytest.LogCaptureFixture) 
     shown = Progress(interactive=False)
     with pytest.raises(ValueError, match="boom"), shown.stage("train"):
         raise ValueError("boom")
-    assert "train: failed, 0.0 s" in caplog.messages
+    assert any(message.startswith("train: failed, ") for message in caplog.messages)
     assert "train" in shown.timings
 
 
@@ -80,7 +80,7 @@ def test_an_interrupted_stage_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with pytest.raises(KeyboardInterrupt), Progress(interactive=False).stage("train"):
         raise KeyboardInterrupt
-    assert "train: interrupted, 0.0 s" in caplog.messages
+    assert any(message.startswith("train: interrupted, ") for message in caplog.messages)
 
 
 @pytest.mark.parametrize(
