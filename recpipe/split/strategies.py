@@ -150,6 +150,8 @@ def first_of_test(ratings: DataFrame, settings: Split) -> datetime:
     Raises:
         InputError: if there are no ratings.
     """
+    if settings.test_until is not None:
+        ratings = ratings.where(F.col("rated_at") < F.lit(utc(settings.test_until)))
     _, boundary = _boundaries(settings.fractions)
     return utc(settings.test_from or _test_from(ratings, boundary))
 

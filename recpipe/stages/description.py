@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from recpipe import split as splits
+from recpipe.contracts import GIVEN_PARTS
 from recpipe.describe import Description, describe
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ def described(context: Context) -> Description:
         UsageError: if there are no tables yet.
     """
     source = cast("dict[str, Any]", context.tables.current()["source"])
+    versions = context.tables.versions()
     settings = context.settings.split
+    strategy = settings.strategy
+    if strategy == "auto":
+        in_parts = GIVEN_PARTS.name in versions and not (settings.test_from or settings.test_until)
+        strategy = "given" if in_parts else "global_time"
     cutoff = None
-    if settings.strategy in {"auto", "global_time"} and source.get("times", "some") == "some":
+    if strategy == "global_time" and source.get("times", "some") == "some":
         cutoff = splits.first_of_test(context.tables.read("ratings"), settings)
-    return _described(context, context.tables.versions(), source, cutoff)
+    return _described(context, versions, source, cutoff)
 
 
 def data_of(context: Context, run: Run) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ class Tables:
         if not self.exist():
             raise UsageError(
                 f"{self.folder.uri}: no tables",
-                hint="give --input or --dataset, or `recpipe ingest`",
+                hint="make them with `recpipe ingest`, or run with --input or --dataset",
             )
         value = self.folder.read_json(_CURRENT)
         if not isinstance(value, dict) or not {"format", "source", "tables"} <= value.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -35,6 +36,9 @@ def test_a_published_split_is_run_and_later_splits_follow_its_parts(
         assert set(zip(test.user_id, test.item_id, strict=True)) == set(
             zip(held_out.userId, held_out.movieId, strict=True)
         )
+    # No instant at which test begins: nobody is cold from one on.
+    described = json.loads(submitted.succeed("describe", "--root", root, "--json").out)
+    assert described["cold"] is None
     # The tables have all of the ratings, and may be split anew by another rule.
     submitted.succeed(
         "split", "--root", root, *DATE, "--run-id", "three", "--set", "split.strategy=random"
