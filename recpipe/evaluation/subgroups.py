@@ -107,9 +107,9 @@ def groups_of_items(facts: ItemFacts, *, k: int) -> Groups:
 
 
 def groups_of_users(train: DataFrame, *, asked_at: datetime | None) -> DataFrame:
-    """(user, item): each user of train with the places in USER_GROUPS of the groups that he is in.
+    """(user, item): users of train and, as `item`, the places in USER_GROUPS of their groups.
 
-    A place is called `item` since it goes to tasks as the items of users do.
+    Pairs of a user and a group travel to tasks as those of a user and an item do.
 
     Args:
         train: (user, rated_at, ...)

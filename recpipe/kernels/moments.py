@@ -37,8 +37,8 @@ def moments_of(
     user = users[pair]
     starts = np.flatnonzero(np.append(True, (np.diff(group) != 0) | (np.diff(user) != 0)))
     counts = ~np.isnan(values)
-    both = np.stack([counts, np.where(counts, values, 0.0)])[..., pair]
-    pairs, sums = np.add.reduceat(both, starts, axis=-1)
+    both = np.stack([counts, np.where(counts, values, 0.0)])
+    pairs, sums = np.add.reduceat(np.take(both, pair, axis=-1), starts, axis=-1)
     terms = np.stack([pairs > 0, pairs, pairs * pairs, sums, sums * sums, sums * pairs])
     there, starts = np.unique(group[starts], return_index=True)
     found[..., there] = np.add.reduceat(terms, starts, axis=-1)
