@@ -6,23 +6,24 @@ from recpipe.evaluation.facts import item_facts
 from recpipe.evaluation.ranking import evaluated_users, ranking_metrics, relevant_pairs
 from recpipe.evaluation.rating import rating_metrics
 from recpipe.evaluation.rows import DEFINITIONS, MetricRow, document
-from recpipe.evaluation.subgroups import item_groups, subgroup_rows, user_groups
+from recpipe.evaluation.subgroups import SubgroupRow, Subgroups, groups_of_items, groups_of_users
 
 __all__ = [
     "DEFINITIONS",
     "Choice",
     "Difference",
     "MetricRow",
+    "SubgroupRow",
+    "Subgroups",
     "choose",
     "differences",
     "document",
     "evaluated_users",
+    "groups_of_items",
+    "groups_of_users",
     "item_facts",
-    "item_groups",
     "ranking_metrics",
     "rating_metrics",
     "relevant_pairs",
-    "subgroup_rows",
-    "user_groups",
     "with_intervals",
 ]

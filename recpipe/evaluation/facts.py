@@ -51,8 +51,8 @@ def item_facts(
         partial(_genres, genres, items),
         partial(_vectors, vectors, items),
     ]
-    raters, of_genres, of_factors = run_all(work)
-    return ItemFacts(raters, users, of_genres, of_factors)
+    raters, (of_genres, names), of_factors = run_all(work)
+    return ItemFacts(raters, users, of_genres, of_factors, names)
 
 
 def _raters(train: DataFrame, items: int) -> NDArray[np.int64]:
@@ -62,16 +62,18 @@ def _raters(train: DataFrame, items: int) -> NDArray[np.int64]:
     return found
 
 
-def _genres(genres: DataFrame | None, items: int) -> NDArray[np.bool_] | None:
+def _genres(
+    genres: DataFrame | None, items: int
+) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
     if genres is None:
-        return None
+        return None, ()
     rows = genres.select("item", "genre").toArrow()
     if not len(rows):
-        return None
+        return None, ()
     encoded = rows["genre"].combine_chunks().dictionary_encode()
     found = np.zeros((items, len(encoded.dictionary)), bool)
     found[rows["item"].to_numpy(), encoded.indices.to_numpy()] = True
-    return found
+    return found, tuple(encoded.dictionary.to_pylist())
 
 
 def _vectors(vectors: ItemVectors | None, items: int) -> NDArray[np.float32] | None:

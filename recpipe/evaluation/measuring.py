@@ -8,11 +8,13 @@ import numpy as np
 
 from recpipe.evaluation.exposure import SHOWN, shown_in
 from recpipe.evaluation.metrics.base import Candidates, RankedLists
+from recpipe.evaluation.subgroups import in_groups
 from recpipe.kernels import groups as grouping
 from recpipe.kernels import ids
+from recpipe.kernels.moments import SUMS, moments_of
 from recpipe.ranking.pairs import runs_of
 from recpipe.spark.columns import arrow_schema
-from recpipe.spark.interactions import Arrays, Kinds, arrays_of, pieces, unpaired
+from recpipe.spark.interactions import Arrays, Kinds, arrays_of, paired, pieces, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,15 +23,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recpipe.evaluation.metrics.base import ItemFacts, RankingMetric
+    from recpipe.evaluation.subgroups import Groups
     from recpipe.kernels.ranking import Hits
 
 TOTALS = (
     "model int, users long, rows long, repeats long, repeats_user int, misranked long,"
-    " misranked_user int, high binary, low binary, groups binary, sums binary"
+    " misranked_user int, high binary, low binary, groups binary, sums binary, moments binary"
 )
 """Of one model in one bucket, T numbers (metrics x ks) of each user. `high` and `low` are (T,) sums
 of `kernels.ranking.totals`, as int64. `sums` is (2 T, G): sums over the users of a group, then how
-many of them count."""
+many of them count. `moments` is (SUMS, cells): of `kernels.moments`, by `Groups.cells_of_lists`."""
 
 OF_USERS = "model int, numbers binary, relevant binary, values binary"
 """Beside TOTALS, where the values of each user are wanted: the users' numbers, how many items are
@@ -51,6 +54,7 @@ class Wanted(NamedTuple):
         each: whether each user is a group (`kernels.groups`).
         of_users: whether the values of each user are wanted.
         exposure: whether it is wanted how often items are shown.
+        subgroups: those for which sums are wanted.
     """
 
     metrics: tuple[RankingMetric, ...]
@@ -59,6 +63,7 @@ class Wanted(NamedTuple):
     each: bool
     of_users: bool
     exposure: bool
+    subgroups: Groups | None = None
 
     def named(self) -> Iterator[tuple[str, int]]:
         """Each number by metric and k, in their order."""
@@ -71,7 +76,8 @@ def measure(
     """MEASURED of one bucket, one row a model.
 
     Args:
-        batches: of the relevant pairs, of the lists of each model, and of `seen_of_users`.
+        batches: of the relevant pairs, of the lists of each model, of `groups_of_users` where
+            subgroups are wanted, and of `seen_of_users`.
         models: how many there are.
         wanted: of each.
     """
@@ -79,9 +85,9 @@ def measure(
 
     from recpipe.kernels import ranking as kernel
 
-    pairs = [Kinds(np.int64, np.int32)] * (1 + models)
+    pairs = [Kinds(np.int64, np.int32)] * (1 + models + (wanted.subgroups is not None))
     held_out, *lists, seen = arrays_of(batches, [*pairs, Kinds(np.int32, np.int32)])
-    places = [kernel.Places(*arrays) for arrays in lists]
+    places = [kernel.Places(*arrays) for arrays in lists[:models]]
     found = kernel.find_hits(held_out.keys, places, depth=max(wanted.ks))
     if not len(found.users):
         return
@@ -92,6 +98,7 @@ def measure(
         candidates = _candidates(found.users, held_out.keys, seen, wanted.facts)
     group = grouping.groups_of(users, each=wanted.each)
     rows: list[dict[str, Any]] = []
+    of_models: list[NDArray[np.float64]] = []
     for model in range(models):
         values = np.concatenate(list(_values(found, model, wanted, candidates)), axis=-1)
         values = values.reshape(len(list(wanted.named())), len(users))
@@ -115,6 +122,13 @@ def measure(
             theirs = found.users[found.faults[model] & fault > 0]
             row |= {name: len(theirs), f"{name}_user": theirs[0] if len(theirs) else None}
         rows.append(row)
+        of_models.append(values)
+    if wanted.subgroups is not None:
+        at_k = [k == wanted.subgroups.k for _, k in wanted.named()]
+        by_model = [values[at_k] for values in of_models]
+        moments = _moments(found, by_model, held_out.keys, lists[models].keys, wanted.subgroups)
+        for row, of_model in zip(rows, moments, strict=True):
+            row["moments"] = of_model.tobytes()
     yield pa.RecordBatch.from_pylist(rows, arrow_schema(MEASURED))
 
 
@@ -145,6 +159,35 @@ def _values(
             if not (within | np.isnan(values[place])).all():
                 raise ValueError(f"metric {metric.name}: a value is not in {metric.range}")
         yield values[:, order]
+
+
+def _moments(
+    found: Hits,
+    values: Sequence[NDArray[np.float64]],
+    relevant: NDArray[np.int64],
+    grouped: NDArray[np.int64],
+    groups: Groups,
+) -> Iterator[NDArray[np.float64]]:
+    """`moments` of TOTALS, of each model.
+
+    Args:
+        found: where relevant items stand.
+        values: by model, (metrics, U) at the k of the groups.
+        relevant: pairs.
+        grouped: pairs of `groups_of_users`.
+        groups: of items.
+    """
+    users = found.users[found.relevant > 0]
+    of_users = in_groups(users, grouped)
+    pairs = np.unique(relevant)
+    of_pair, items = unpaired(pairs)
+    of_items = groups.items[:, items]
+    for mine, hits, placed in zip(values, found.hits, found.items, strict=True):
+        rank, user = np.nonzero(hits[: groups.k])
+        listed = paired(found.users[user], placed[rank, user])
+        share = np.isin(pairs, listed).astype(np.float64)
+        by_user = moments_of(mine, users, of_users).reshape(SUMS, -1)
+        yield np.concatenate([by_user, moments_of(share, of_pair, of_items)], axis=1)
 
 
 def _candidates(

@@ -30,7 +30,9 @@ from recpipe.evaluation.metrics import EXPOSURE, RANKING
 from recpipe.evaluation.metrics.base import ExposureMetric, RankingMetric
 from recpipe.evaluation.packing import PairSource, bucket_count, bucketed
 from recpipe.evaluation.rows import MetricRow, Sample, mean_of, rounded
+from recpipe.evaluation.subgroups import subgroup_rows
 from recpipe.kernels import groups as grouping
+from recpipe.kernels.moments import SUMS
 from recpipe.spark.columns import arrow_schema
 from recpipe.spark.held import cached, narrow_rows
 from recpipe.spark.interactions import PACKED, Value, frame_of, is_liked
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
     from recpipe.evaluation.metrics.base import ItemFacts
+    from recpipe.evaluation.subgroups import Subgroups
     from recpipe.ranking.pairs import PackedPairs
     from recpipe.spark.interactions import Interactions
 
@@ -58,6 +61,7 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
     metrics: Sequence[RankingMetric | ExposureMetric] = (*RANKING, *EXPOSURE),
     facts: ItemFacts | None = None,
     keep: Callable[[DataFrame], object] | None = None,
+    subgroups: Subgroups | None = None,
 ) -> list[MetricRow]:
     """Every metric of lists at every k of every model: one query, one pass over the lists.
 
@@ -80,6 +84,8 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
         keep: called with the values of each user, which are there until it returns: (model, user,
             relevant, ...) with how many items are relevant to the user, and a column for each
             metric and k, such as `ndcg@10`, null where the user does not count for it.
+        subgroups: is told the means over groups of users, and what lists hold of the relevant
+            pairs of groups of items.
 
     Returns:
         Rows in the order of `lists`, metrics, ks; none if no user has a relevant item.
@@ -100,9 +106,11 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
         each=users is not None and users <= grouping.EACH,
         of_users=keep is not None,
         exposure=bool(exposures) and facts is not None,
+        subgroups=None if subgroups is None else subgroups.groups,
     )
     relevant = relevant_pairs(held_out, relevance_threshold)
-    totals, shown = _totals(lists, relevant, seen, wanted, users=users, keep=keep)
+    of_groups = [] if subgroups is None else [PairSource(subgroups.users)]
+    totals, shown = _totals(lists, relevant, of_groups, seen, wanted, users=users, keep=keep)
     rows: list[MetricRow] = []
     for place, model in enumerate(lists):
         of_model = [row for row in totals if row["model"] == place]
@@ -112,6 +120,11 @@ def ranking_metrics(  # noqa: PLR0913 - what is evaluated, on what, and what is 
             continue
         row = MetricRow(model, "", None, 0.0, users=evaluated, rows=0, split=split, fold=fold)
         rows += _of_users(of_model, row, wanted)
+        if subgroups is not None:
+            cells = subgroups.groups.cells_of_lists(list(wanted.named()))
+            moments = np.sum([np.frombuffer(found["moments"]) for found in of_model], axis=0)
+            sums = moments.reshape(SUMS, len(cells))
+            subgroups.tell(subgroup_rows(sums, cells, model=model, split=split))
         if wanted.exposure and facts is not None:
             rows += exposure_rows(
                 [found for found in shown if found["model"] == place],
@@ -149,6 +162,7 @@ def relevant_pairs(held_out: Interactions, threshold: float | None) -> Interacti
 def _totals(
     lists: Mapping[str, Interactions],
     relevant: Interactions,
+    of_groups: Sequence[PairSource],
     seen: PackedPairs | None,
     wanted: Wanted,
     *,
@@ -158,7 +172,7 @@ def _totals(
     """TOTALS of all buckets and models, and SHOWN of all models."""
     # A rank that is missing is as wrong as one below 1.
     places = [PairSource(rows, Value("rank", "int", missing=0)) for rows in lists.values()]
-    sources = [PairSource(relevant), *places]
+    sources = [PairSource(relevant), *places, *of_groups]
     buckets = bucket_count(sources, users=users)
     asks = any(metric.asks_candidates for metric in wanted.metrics)
     left_out = []

@@ -13,11 +13,13 @@ from recpipe.evaluation.metrics import RATING
 from recpipe.evaluation.metrics.base import UserErrors
 from recpipe.evaluation.packing import PairSource, bucketed
 from recpipe.evaluation.rows import COMMON, MetricRow, Sample, rounded
+from recpipe.evaluation.subgroups import in_groups, subgroup_rows
 from recpipe.kernels import groups as grouping
 from recpipe.kernels import rating as kernel
+from recpipe.kernels.moments import SUMS, moments_of
 from recpipe.spark.columns import arrow_row
 from recpipe.spark.held import narrow_rows
-from recpipe.spark.interactions import Kinds, Value, arrays_of
+from recpipe.spark.interactions import Kinds, Value, arrays_of, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from pyspark.sql import Row
 
     from recpipe.evaluation.metrics.base import RatingMetric
+    from recpipe.evaluation.subgroups import Groups, Subgroups
     from recpipe.kernels.groups import GroupSums
-    from recpipe.kernels.rating import ErrorSums
+    from recpipe.kernels.rating import Compared, ErrorSums
     from recpipe.spark.interactions import Interactions
 
 _FAULTS = {
@@ -37,8 +40,13 @@ _FAULTS = {
     kernel.INFINITE: "a number that is not finite",
 }
 
-_COMPARED = "groups binary, sums binary, repeated long, infinite long, faults binary, worst binary"
-"""Of one bucket. `sums` is (2, T, M, G): over a model's own and over common pairs, by `_terms`."""
+_COMPARED = (
+    "groups binary, sums binary, repeated long, infinite long, faults binary, worst binary,"
+    " moments binary"
+)
+"""Of one bucket. `sums` is (2, T, M, G): over a model's own and over common pairs, by `_terms`.
+`moments` is (M, SUMS, cells): of `kernels.moments`, by `Groups.cells_of_errors`; empty where no
+subgroups are wanted."""
 
 _OWN, _SHARED = 0, 1
 """Places in `sums`: over the pairs that a model predicts, and over those that all predict."""
@@ -52,6 +60,7 @@ def rating_metrics(
     fold: int | None = None,
     users: int | None = None,
     metrics: Sequence[RatingMetric] = RATING,
+    subgroups: Subgroups | None = None,
 ) -> list[MetricRow]:
     """Every rating metric of every model: one query, one pass over the pairs.
 
@@ -67,6 +76,8 @@ def rating_metrics(
         fold: of k-fold, for the rows.
         users: how many there are in `held_out` at most, where that is known.
         metrics: those that are wanted.
+        subgroups: is told the errors of each model, over the pairs that it predicts, by groups of
+            users and of items.
 
     Returns:
         Rows in the order of `predictions` and metrics, those over common pairs after the others.
@@ -78,14 +89,27 @@ def rating_metrics(
     models = list(predictions)
     if not models:
         return []
-    found = _compared(predictions, held_out, metrics=metrics, users=users)
+    found = _compared(predictions, held_out, metrics=metrics, users=users, subgroups=subgroups)
     _refuse_faults(found, models, split=split)
     if found.by_group is None:
         return []
     predicts = found.by_group.sums[_OWN, 0].any(axis=-1)
     if not predicts.all():
         rest = {m: predictions[m] for m, some in zip(models, predicts, strict=True) if some}
-        return rating_metrics(rest, held_out, split=split, fold=fold, users=users, metrics=metrics)
+        return rating_metrics(
+            rest,
+            held_out,
+            split=split,
+            fold=fold,
+            users=users,
+            metrics=metrics,
+            subgroups=subgroups,
+        )
+    if subgroups is not None:
+        cells = subgroups.groups.cells_of_errors()
+        moments = found.moments.reshape(len(models), SUMS, len(cells))
+        for model, sums in zip(models, moments, strict=True):
+            subgroups.tell(subgroup_rows(sums, cells, model=model, split=split))
     own: list[MetricRow] = []
     common: list[MetricRow] = []
     for place, model in enumerate(models):
@@ -105,6 +129,7 @@ class _Found(NamedTuple):
         infinite: likewise.
         faults: likewise.
         worst: likewise.
+        moments: as _COMPARED has them, end to end.
     """
 
     by_group: GroupSums | None
@@ -112,6 +137,7 @@ class _Found(NamedTuple):
     infinite: int
     faults: NDArray[np.int64]
     worst: NDArray[np.int64]
+    moments: NDArray[np.float64]
 
 
 def _rows(
@@ -167,14 +193,23 @@ def _compared(
     *,
     metrics: Sequence[RatingMetric],
     users: int | None,
+    subgroups: Subgroups | None,
 ) -> _Found:
     predicted = [
         PairSource(rows, Value("prediction", "float", missing="skip"))
         for rows in predictions.values()
     ]
-    together = bucketed([PairSource(held_out, Value("rating", "float")), *predicted], users=users)
+    in_groups_of = [] if subgroups is None else [PairSource(subgroups.users)]
+    sources = [PairSource(held_out, Value("rating", "float")), *predicted, *in_groups_of]
+    together = bucketed(sources, users=users)
     each = users is not None and users <= grouping.EACH
-    compare = partial(_compare, models=len(predicted), metrics=tuple(metrics), each=each)
+    compare = partial(
+        _compare,
+        models=len(predicted),
+        metrics=tuple(metrics),
+        each=each,
+        subgroups=None if subgroups is None else subgroups.groups,
+    )
     with narrow_rows(together.sparkSession):
         # In the order of the partitions, so that sums are always the same.
         rows = together.mapInArrow(compare, _COMPARED).collect()
@@ -186,6 +221,7 @@ def _compared(
         infinite=sum(row["infinite"] for row in rows),
         faults=np.sum([none, *(np.frombuffer(row["faults"], np.int64) for row in rows)], axis=0),
         worst=np.max([none, *(np.frombuffer(row["worst"], np.int64) for row in rows)], axis=0),
+        moments=np.sum([np.frombuffer(row["moments"]) for row in rows], axis=0),
     )
 
 
@@ -195,15 +231,36 @@ def _compare(
     models: int,
     metrics: Sequence[RatingMetric],
     each: bool,
+    subgroups: Groups | None,
 ) -> Iterator[pa.RecordBatch]:
     """In a task: one row of _COMPARED."""
-    held, *predicted = arrays_of(batches, [Kinds(np.int64, np.float32)] * (1 + models))
+    held, *predicted, of_groups = arrays_of(batches, [Kinds(np.int64, np.float32)] * (2 + models))
     found = kernel.compare(kernel.Rated(*held), [kernel.Rated(*rows) for rows in predicted])
     values = np.stack([_terms(found.pairs, sums, metrics) for sums in (found.own, found.common)])
     users = grouping.groups_of(found.users, each=each)
     groups, sums, _ = grouping.by_group(users, values, each=each)
+    told = np.empty(0) if subgroups is None else _moments(found, of_groups.keys, subgroups)
     faults = found.faults, found.worst
-    yield arrow_row(_COMPARED, groups, sums, found.repeated, found.infinite, *faults)
+    yield arrow_row(_COMPARED, groups, sums, found.repeated, found.infinite, *faults, told)
+
+
+def _moments(found: Compared, users: NDArray[np.int64], groups: Groups) -> NDArray[np.float64]:
+    """`moments` of _COMPARED.
+
+    Args:
+        found: errors of pairs.
+        users: pairs of `groups_of_users`.
+        groups: of items.
+    """
+    of_pair, items = unpaired(found.held)
+    of_users = in_groups(found.users, users)[:, np.searchsorted(found.users, of_pair)]
+    both = np.concatenate([of_users, groups.items[:, items]])
+    return np.stack(
+        [
+            moments_of(np.stack([error * error, np.abs(error)]), of_pair, both).reshape(SUMS, -1)
+            for error in found.errors
+        ]
+    )
 
 
 def _terms(

@@ -51,6 +51,8 @@ class Compared(NamedTuple):
     """What is to be said of the held-out pairs of U users and the predictions of M models.
 
     Args:
+        held: (n,) the held-out pairs, ascending.
+        errors: (M, n) prediction - rating; NaN where a model predicts no rating.
         users: (U,) ascending.
         pairs: (U,) held-out pairs of each.
         own: over the pairs that a model predicts.
@@ -61,6 +63,8 @@ class Compared(NamedTuple):
         worst: (M,) the highest of what is wrong; 0 for nothing.
     """
 
+    held: NDArray[np.int64]
+    errors: NDArray[np.float64]
     users: NDArray[np.int32]
     pairs: NDArray[np.float64]
     own: ErrorSums
@@ -81,7 +85,7 @@ def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
     models = len(predicted)
     pairs, first = np.unique(held.pairs, return_index=True)
     ratings = held.values[first].astype(np.float64)
-    predictions = np.zeros((models, len(pairs)))
+    errors = np.full((models, len(pairs)), np.nan)
     known = np.zeros((models, len(pairs)), bool)
     faults, worst = np.zeros((2, models), np.int64)
     for model, (rows, values) in enumerate(predicted):
@@ -94,15 +98,18 @@ def compare(held: Rated, predicted: Sequence[Rated]) -> Compared:
             [~held_out, times > 1, ~np.isfinite(value)], [STRAY, REPEATED, INFINITE], default=0
         )
         faults[model], worst[model] = np.count_nonzero(wrong), wrong.max(initial=0)
-        predictions[model, at[held_out]] = value[held_out]
-        known[model, at[held_out]] = True
+        at = at[held_out]
+        errors[model, at] = value[held_out] - ratings[at]
+        known[model, at] = True
     users, row, counts = np.unique(pairs >> 32, return_inverse=True, return_counts=True)
     all_predict = np.broadcast_to(known.all(axis=0), known.shape)
     return Compared(
+        pairs,
+        errors,
         users.astype(np.int32),
         counts.astype(np.float64),
-        own=_sums(row, len(users), ratings, predictions, known),
-        common=_sums(row, len(users), ratings, predictions, all_predict),
+        own=_sums(row, len(users), ratings, errors, known),
+        common=_sums(row, len(users), ratings, errors, all_predict),
         repeated=len(held.pairs) - len(pairs),
         infinite=int(np.count_nonzero(~np.isfinite(ratings))),
         faults=faults,
@@ -114,7 +121,7 @@ def _sums(
     row: NDArray[np.int64],
     users: int,
     ratings: NDArray[np.float64],
-    predictions: NDArray[np.float64],
+    errors: NDArray[np.float64],
     counted: NDArray[np.bool_],
 ) -> ErrorSums:
     """Sums over the pairs that are counted.
@@ -123,13 +130,12 @@ def _sums(
         row: (pairs,) the place of each pair's user.
         users: how many there are.
         ratings: (pairs,)
-        predictions: (M, pairs)
+        errors: (M, pairs)
         counted: (M, pairs)
     """
-    found = np.zeros((len(ErrorSums._fields), len(predictions), users))
-    for model, (mine, chosen) in enumerate(zip(predictions, counted, strict=True)):
-        at, rating = row[chosen], ratings[chosen]
-        error = mine[chosen] - rating
+    found = np.zeros((len(ErrorSums._fields), len(errors), users))
+    for model, (mine, chosen) in enumerate(zip(errors, counted, strict=True)):
+        at, rating, error = row[chosen], ratings[chosen], mine[chosen]
         terms = (np.ones(len(at)), error, np.abs(error), error * error, rating, rating * rating)
         for place, term in enumerate(terms):
             found[place, model] = np.bincount(at, term, minlength=users)

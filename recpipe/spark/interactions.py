@@ -92,6 +92,11 @@ def _pair_of() -> Column:
     return F.shiftleft(user, 32).bitwiseOR(item).alias(PAIR)
 
 
+def paired(users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
+    """PAIR of users and items, none of which is negative."""
+    return users.astype(np.int64) << 32 | items
+
+
 def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(users, items) of PAIR."""
     return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
@@ -340,6 +345,6 @@ def _by_bucket(batches: list[pa.RecordBatch], buckets: int) -> pa.RecordBatch:
 
 __all__ = [
     "HELD", "PACKED", "PAIR", "Arrays", "Interactions", "Kinds", "Mapped", "Value", "arrays_of",
-    "buckets_for", "frame_of", "is_liked", "map_pairs", "mapped", "packed", "pieces", "rows_of",
-    "together", "unpaired",
+    "buckets_for", "frame_of", "is_liked", "map_pairs", "mapped", "packed", "paired", "pieces",
+    "rows_of", "together", "unpaired",
 ]  # fmt: skip

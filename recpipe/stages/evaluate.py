@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recpipe import evaluation
 from recpipe.contracts import EVALUATION
@@ -16,7 +16,7 @@ from recpipe.split.parts import TEST, VALIDATION
 from recpipe.stages.context import Context, counts_of, folds_of, of_fold, stage
 from recpipe.stages.fit import FALLBACK, fitted_models, item_features, load
 from recpipe.stages.held_out import held_out
-from recpipe.stages.subgroups import subgroups
+from recpipe.stages.subgroups import subgroup_document, subgroups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def evaluate(context: Context, run: Run) -> None:
         names = fitted_models(run)
         failed = run.manifest.get("failed") or ()
         rows: list[evaluation.MetricRow] = []
-        weak: list[dict[str, Any]] = []
+        weak: list[evaluation.SubgroupRow] = []
         for number, parts in enumerate(folds_of(context, run)):
             models = {
                 name: load(context, run.manifest["models"][name]["folds"][number]["path"])
@@ -49,21 +49,19 @@ def evaluate(context: Context, run: Run) -> None:
             if context.settings.evaluate.exclude == "train+validation":
                 before_test.append(parts.validation)
             measure = partial(_metrics_of, context, run, models, parts, facts=facts)
-            work = [
-                partial(measure, "validation", [parts.train]),
-                partial(measure, "test", before_test),
-            ]
-            rows += [row for found in run_all(work) for row in found]
-            if not number:
-                # Of k-fold one fold shows where models are weak.
-                with context.progress.stage("subgroups"):
-                    weak = subgroups(context, run, parts, models, facts=facts)
+            with subgroups(context, run, parts, facts, weak.extend) as asked:
+                of_users = asked and asked.without_items()
+                work = [
+                    partial(measure, "validation", [parts.train], subgroups=of_users),
+                    partial(measure, "test", before_test, subgroups=asked),
+                ]
+                rows += [row for found in run_all(work) for row in found]
         with context.progress.stage("intervals"):
             rows = evaluation.with_intervals(rows, seed=context.settings.seed)
             pairs = {part: _differences(context, rows, part) for part in (VALIDATION, TEST)}
         told = [pair.as_dict() for found in pairs.values() for pair in found]
         document = evaluation.document(rows, differences=told, failed=failed)
-        run.folder.write_json("subgroups.json", {"rows": weak})
+        run.folder.write_json("subgroups.json", subgroup_document(weak))
         run.folder.write_json("metrics.json", document)
         choice = _choice(context, run, rows, pairs[VALIDATION])
         run.record(metrics="metrics.json", chosen=choice.as_dict())
@@ -105,6 +103,7 @@ def _metrics_of(
     before: Sequence[DataFrame],
     *,
     facts: ItemFacts,
+    subgroups: evaluation.Subgroups | None,
 ) -> list[evaluation.MetricRow]:
     """Metrics of every model on one part of one fold.
 
@@ -116,6 +115,7 @@ def _metrics_of(
         part: the one that they are evaluated on.
         before: the parts whose items are no candidates.
         facts: what is known of items.
+        subgroups: are told how the models do on them; of validation kinds of users alone.
     """
     settings = context.settings.evaluate
     with held_out(context, run, parts, part, before) as held:
@@ -139,6 +139,7 @@ def _metrics_of(
                 split=part,
                 fold=parts.fold,
                 users=counts_of(run, parts)[part]["users"],
+                subgroups=subgroups if part == "test" else None,
             )
             ranking = partial(
                 evaluation.ranking_metrics,
@@ -152,6 +153,7 @@ def _metrics_of(
                 fold=parts.fold,
                 facts=facts,
                 keep=partial(of_fold(run.folder / "user_metrics", parts.fold).write_table, part),
+                subgroups=subgroups,
             )
             return [row for found in run_all([rating, ranking]) for row in found]
 

@@ -1,100 +1,64 @@
-"""Where the fitted models are weak: their metrics by kinds of users and items."""
+"""What `evaluate` asks of kinds of users and items, and subgroups.json, which has the answers."""
 
 from __future__ import annotations
 
-from functools import partial, reduce
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recpipe import evaluation
 from recpipe.evaluation.metrics import metric_at
-from recpipe.models.registry import spec_of
-from recpipe.runtime.parallel import run_all
-from recpipe.spark.interactions import frame_of
-from recpipe.stages.context import Context, of_fold, times
-from recpipe.stages.fit import item_features
-from recpipe.stages.held_out import relevance_threshold
+from recpipe.spark.held import cached
+from recpipe.split.parts import PARTS
+from recpipe.stages.context import Context, times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from recpipe import split as splits
+    from recpipe.evaluation import SubgroupRow, Subgroups
     from recpipe.evaluation.metrics.base import ItemFacts
-    from recpipe.models.base import FittedModel
-    from recpipe.storage import Run, Stored
+    from recpipe.storage import Run
 
 _USUAL_K = 10
 
 
+@contextmanager
 def subgroups(
     context: Context,
     run: Run,
     parts: splits.SplitParts,
-    models: Mapping[str, FittedModel],
-    *,
     facts: ItemFacts,
-) -> list[dict[str, Any]]:
-    """The rows of subgroups.json, of one fold that has been evaluated.
+    tell: Callable[[Iterable[SubgroupRow]], object],
+) -> Iterator[Subgroups | None]:
+    """What an evaluation of a fold needs to tell groups apart, while the `with` statement lasts.
 
-    On validation, whose lists no table keeps, kinds of users alone are told apart.
+    Of k-fold one fold shows where models are weak: None for others than the first.
 
     Args:
         context: of the stage.
-        run: whose tables of lists and of users' values are read.
+        run: that is evaluated.
         parts: of the fold.
-        models: by name, as fitted on the fold.
         facts: what is known of items.
+        tell: called with the rows of each model.
     """
+    if parts.fold:
+        yield None
+        return
     settings = context.settings.evaluate
     usual = _USUAL_K if _USUAL_K in settings.ks else settings.ks[0]
-    k = metric_at(settings.metric)[1] or usual
+    groups = evaluation.groups_of_items(facts, k=metric_at(settings.metric)[1] or usual)
     instant = parts.asked_at("test") if times(run) == "some" else None
-    train = parts.stored["train"].frame
-    items = evaluation.item_groups(train.sparkSession, facts, item_features(context, run).genres())
-    threshold = relevance_threshold(context, run)
-    values = of_fold(run.folder / "user_metrics", parts.fold)
-    lists = {name: _lists(run, name, parts.fold) for name in models}
-    rows = partial(
-        evaluation.subgroup_rows,
-        users=evaluation.user_groups(train, asked_at=instant),
-        items=items,
-        k=k,
-    )
-    work = [
-        partial(
-            rows,
-            values.read_table(part),
-            lists if part == "test" else {},
-            frame_of(evaluation.relevant_pairs(parts.stored[part], threshold)),
-            _errors(models, parts.stored[part]) if part == "test" else None,
-            split=part,
-        )
-        for part in ("validation", "test")
-        if values.has_table(part)
-    ]
-    return [row.as_dict() for found in run_all(work) for row in found]
+    users = cached(evaluation.groups_of_users(parts.stored["train"].frame, asked_at=instant))
+    try:
+        yield evaluation.Subgroups(users, groups, tell)
+    finally:
+        users.unpersist()
 
 
-def _lists(run: Run, name: str, fold: int | None) -> Stored:
-    folder = run.folder / "evaluation"
-    return folder.stored(name) if fold is None else (folder / name).stored(f"fold={fold}")
+def subgroup_document(rows: Iterable[SubgroupRow]) -> dict[str, Any]:
+    """The whole of subgroups.json, whatever the order in which the rows were told."""
 
+    def place(row: SubgroupRow) -> tuple[Any, ...]:
+        return PARTS.index(row.split), row.by, row.group, row.metric, row.model
 
-def _errors(models: Mapping[str, FittedModel], held_out: Stored) -> DataFrame | None:
-    """(model, user, item, error) of every predicted pair; None where no model predicts ratings."""
-    rated = held_out.frame.select("user", "item", "rating")
-    errors = [
-        frame_of(model.predict(held_out))
-        .join(rated, ["user", "item"])
-        .select(
-            F.lit(name).alias("model"),
-            "user",
-            "item",
-            (F.col("prediction") - F.col("rating")).cast("double").alias("error"),
-        )
-        for name, model in models.items()
-        if spec_of(name).predicts_ratings
-    ]
-    return reduce(DataFrame.unionByName, errors) if errors else None
+    return {"rows": [row.as_dict() for row in sorted(rows, key=place)]}

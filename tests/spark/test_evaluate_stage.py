@@ -14,7 +14,7 @@ from recpipe.settings import Settings
 from recpipe.stages.context import Context
 from recpipe.stages.pipeline import run_pipeline
 from recpipe.stages.simulate import shown_places, simulate, visitors_of
-from recpipe.storage import Folder
+from recpipe.storage import Folder, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,27 @@ def test_what_a_user_sees_after_his_held_out_rating_stays_a_candidate(
     assert (2, 9) in found
     assert (0, 9) in found
     assert (1, 9) not in found
+
+
+def check_subgroups(run: Run) -> None:
+    """Their values are means of what is kept of each user."""
+    weak = run.folder.read_json("subgroups.json")["rows"]
+    told = {(row["split"], row["by"]) for row in weak}
+    assert told == {
+        ("validation", "activity"), ("validation", "age"), ("test", "activity"), ("test", "age"),
+        ("test", "popularity"), ("test", "genre"),
+    }  # fmt: skip
+    assert weak == sorted(
+        weak, key=lambda row: (row["split"] == "test", row["by"], row["group"], row["metric"])
+    )
+    rated = (run.folder / "split").read_table("train").groupBy("user").count().toPandas()
+    kept = (run.folder / "user_metrics").read_table("test").toPandas()
+    kept = kept[kept["user"].isin(rated[rated["count"] < 10]["user"])]
+    few = [row for row in weak if (row["split"], row["group"]) == ("test", "fewer than 10")]
+    assert {row["metric"] for row in few} >= {"ndcg@10", "novelty@10", "genre_diversity@10"}
+    for row in few:
+        mine = kept[kept["model"] == row["model"]][row["metric"]].dropna()
+        assert (row["count"], row["value"]) == pytest.approx((len(mine), mine.mean()))
 
 
 def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
@@ -93,8 +114,7 @@ def test_the_values_of_each_user_are_kept_and_their_means_are_the_metrics(
     assert run.manifest["split"]["validation"] == "user_time"
     assert run.manifest["split"]["cutoffs"].keys() == {"test_from"}
 
-    weak = run.folder.read_json("subgroups.json")["rows"]
-    assert {row["by"] for row in weak} == {"activity", "age", "popularity", "genre"}
+    check_subgroups(run)
     both = ("popularity", "block_als_implicit")
     clicks = ClickModel()
     replayed = simulate(context, run, both, lift=0.1, clicks=clicks)

@@ -71,12 +71,14 @@ class ItemFacts:
         genres: (I, G) whether an item is of a genre; None where the source has no genres.
         vectors: (I, F) the factors of a fitted model, the same for the lists of all models; zeros
             for an item that it does not know. None where no model has factors.
+        genre_names: of the G genres.
     """
 
     raters: NDArray[np.int64]
     users: int
     genres: NDArray[np.bool_] | None = None
     vectors: NDArray[np.float32] | None = None
+    genre_names: tuple[str, ...] = ()
 
     @property
     def known(self) -> frozenset[Fact]:
