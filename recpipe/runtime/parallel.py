@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from recpipe.runtime import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-logger = logging.getLogger(__name__)
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -37,20 +33,6 @@ def run_all(work: Sequence[Callable[[], T]]) -> list[T]:
         finally:
             for future in futures:
                 future.cancel()
-
-
-@contextmanager
-def beside(work: Callable[[], object]) -> Iterator[None]:
-    """Do in a thread, while the block runs, what a later step would otherwise wait for.
-
-    The block ends when both have ended. An error of the work is only logged: the step that needs
-    its result does the work again and raises what is wrong.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(_begun, work)
-        yield
-        if error := future.exception():
-            logger.debug("work in the background failed and is left for later: %r", error)
 
 
 def once(make: Callable[[], T]) -> Callable[[], T]:
@@ -77,4 +59,4 @@ def _begun(work: Callable[[], T]) -> T:
     return work()
 
 
-__all__ = ["beside", "once", "run_all"]
+__all__ = ["once", "run_all"]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from recpipe.report import prepare
-from recpipe.runtime.parallel import beside
-from recpipe.stages.description import data_of
 from recpipe.stages.start import start
 from recpipe.stages.table import STAGES
 from recpipe.storage.runs import FINISHED, REFUSED
@@ -40,18 +36,11 @@ def run_pipeline(context: Context, run_id: str, *, source: str | Mapping[str, st
         run = start(context, run_id)
         _run_stages("new run", context, run)
     try:
-        with beside(partial(_what_the_page_needs, context, run)):
-            _run_stages("unfinished run", context, run)
+        _run_stages("unfinished run", context, run)
     finally:
         if run.manifest["status"] in {REFUSED, FINISHED}:
             _run_stages("any run", context, run)
     return run
-
-
-def _what_the_page_needs(context: Context, run: Run) -> None:
-    """What `report` would otherwise wait for, of which no model is part."""
-    data_of(context, run)
-    prepare()
 
 
 def _run_stages(on: Subject, context: Context, subject: str | Mapping[str, str] | Run) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from recpipe.runtime.parallel import beside, run_all
+from recpipe.runtime.parallel import run_all
 
 
 def test_results_come_in_the_order_of_the_work() -> None:
@@ -43,50 +43,11 @@ def test_a_failure_waits_for_what_has_begun_and_is_raised() -> None:
     assert ended.is_set()
 
 
-def test_the_block_ends_when_the_work_beside_it_has_ended() -> None:
-    met, ended = threading.Barrier(2), threading.Event()
-
-    def work() -> None:
-        met.wait(timeout=10)
-        time.sleep(0.3)
-        ended.set()
-
-    with beside(work):
-        met.wait(timeout=10)
-    assert ended.is_set()
-
-
-def test_work_that_fails_beside_a_block_does_not_end_it() -> None:
-    def fails() -> None:
-        raise KeyError("beside")
-
-    with beside(fails):
-        pass
-
-
-def test_a_block_that_fails_waits_for_the_work_beside_it() -> None:
-    begun, ended = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        begun.set()
-        time.sleep(0.3)
-        ended.set()
-
-    def block() -> None:
-        with beside(slow):
-            assert begun.wait(timeout=10)
-            raise KeyError("block")
-
-    with pytest.raises(KeyError, match="block"):
-        block()
-    assert ended.is_set()
-
-
 def test_nothing_begins_after_a_signal() -> None:
     code = """
 import os, signal, sys, threading, time
 from recpipe.runtime import signals
-from recpipe.runtime.parallel import beside, run_all
+from recpipe.runtime.parallel import run_all
 signals.install()
 ran, all_begun = [], threading.Barrier(3)
 def begun():
