@@ -51,7 +51,7 @@ ROWS = rated(60, 40)
 def fit(
     scratch: Folder, rows: Rows | DataFrame = ROWS, *, seed: int = 1, **own: Any
 ) -> FactorModel:
-    settings = SvdSettings.model_validate({"rank": 6, "tolerance": EXACT, **own})
+    settings = SvdSettings.model_validate({"rank": 6, "fill": "item", "tolerance": EXACT, **own})
     return Svd(settings).fit(given(scratch, rows), scratch=place(scratch), seed=seed)
 
 

@@ -13,7 +13,7 @@ from recpipe.sections import Section
 class Truncated(Section):
     """How many singular vectors are kept, and how they are found."""
 
-    rank: int = Field(32, ge=1)
+    rank: int = Field(16, ge=1)
     """Number of singular values that are kept, and so of factors."""
     oversampling: int = Field(10, ge=0)
     """Columns of a block beyond `rank`. More of them make fewer, wider passes over the ratings."""
@@ -32,9 +32,9 @@ class Truncated(Section):
 class SvdSettings(Truncated):
     """Truncated singular value decomposition of ratings, the unknown ones filled with a mean."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(12, ge=1)
     """Number of singular values that are kept, and so of factors."""
-    fill: Literal["mean", "item", "user"] = "item"
+    fill: Literal["mean", "item", "user"] = "user"
     """What stands for a rating that is not known. mean: the mean of all ratings. item: the mean of
     the item's ratings. user: the mean of the user's ratings."""
 
@@ -42,7 +42,7 @@ class SvdSettings(Truncated):
 class SvdImplicitSettings(Truncated):
     """Truncated singular value decomposition of likings (Cremonesi et al. 2010, PureSVD)."""
 
-    values: Literal["likings", "ratings"] = "likings"
+    values: Literal["likings", "ratings"] = "ratings"
     """What the matrix of users and items holds. likings: 1 for each rating from `preference_from`
     on, and nothing for the others. ratings: every rating, or strength of implicit feedback, as it
     is."""
