@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, njit, types, void
 
-from recpipe.kernels.best import INTS, VECTOR, insert
+from recpipe.kernels.best import INTS, VECTOR, constant, insert
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,14 +37,6 @@ class Links(NamedTuple):
 
 
 LINKS = types.NamedTuple((_LONGS, INTS, VECTOR), Links)
-
-
-def constant(links: Links) -> Links:
-    """The same arrays, read-only, as the kernels take them."""
-    views = [array.view() for array in links]
-    for view in views:
-        view.flags.writeable = False
-    return Links(*views)
 
 
 def weighted_sums(
@@ -75,15 +67,31 @@ def weighted_sums(
     return found
 
 
+class Mean(NamedTuple):
+    """How a mean of ratings is taken.
+
+    Args:
+        rated: as for `weighted_sums`.
+        most: how many sources count, those of the greatest weights; of equal ones the first.
+        weighted: whether the mean is weighted.
+    """
+
+    rated: bool
+    most: int
+    weighted: bool
+
+
+MEAN = types.NamedTuple((boolean, int64, boolean), Mean)
+
+
 def means(
     users: Links,
     sources: Links,
-    pairs: tuple[NDArray[np.int32], NDArray[np.int32]],
+    rows: NDArray[np.int32],
+    targets: NDArray[np.int32],
     source_means: NDArray[np.float64],
     *,
-    rated: bool,
-    most: int,
-    weighted: bool,
+    mean: Mean,
 ) -> NDArray[np.float64]:
     """(pairs,) the mean of rating - mean of the source, over the nearest sources of a pair.
 
@@ -93,15 +101,28 @@ def means(
     Args:
         users: as for `weighted_sums`.
         sources: the same.
-        pairs: the user and the target of each; a target below 0 has no source.
+        rows: (pairs,) the user of each.
+        targets: (pairs,) the target of each; one below 0 has no source.
         source_means: (sources,) subtracted from the rating.
-        rated: as for `weighted_sums`.
-        most: how many sources count, those of the greatest weights; of equal ones the first.
-        weighted: whether the mean is weighted.
+        mean: how it is taken.
     """
-    found = np.full(len(pairs[0]), np.nan)
-    _means(constant(users), constant(sources), *pairs, source_means, rated, most, weighted, found)
+    found = np.full(len(rows), np.nan)
+    _means(constant(users), constant(sources), rows, targets, source_means, mean, found)
     return found
+
+
+@njit(int64(LINKS, int32, int32), cache=True, nogil=True)
+def _link(sources: Links, source: int, target: int) -> int:
+    """The place of the link from a source to a target; -1 where there is none."""
+    low, end = sources.offsets[source], sources.offsets[source + 1]
+    high = end
+    while low < high:
+        middle = (low + high) // 2
+        if sources.places[middle] < target:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low) if low < end and sources.places[low] == target else -1
 
 
 @njit(void(LINKS, LINKS, boolean, float32, boolean, float32[:, ::1]), cache=True, nogil=True)
@@ -133,64 +154,40 @@ def _weighted_sums(
                     row[sources.places[link]] += number * (one if binary else rating)
 
 
-@njit(
-    void(
-        LINKS, LINKS, INTS, INTS, _DOUBLES, boolean, int64, boolean, float64[::1]
-    ),
-    cache=True, nogil=True,
-)  # fmt: skip
+@njit(void(LINKS, LINKS, INTS, INTS, _DOUBLES, MEAN, float64[::1]), cache=True, nogil=True)
 def _means(
     users: Links,
     sources: Links,
     rows: NDArray[np.int32],
     targets: NDArray[np.int32],
     source_means: NDArray[np.float64],
-    rated: bool,
-    most: int,
-    weighted: bool,
+    mean: Mean,
     found: NDArray[np.float64],
 ) -> None:
-    weights, links = np.empty(most, np.float32), np.empty(most, np.int32)
+    weights, places = np.empty(mean.most, np.float32), np.empty(mean.most, np.int32)
     for pair in range(len(rows)):
         size, target = 0, targets[pair]
         begin, end = users.offsets[rows[pair]], users.offsets[rows[pair] + 1]
         for at in range(begin, end):
-            source = users.places[at]
-            if source < 0 or target < 0:
+            if users.places[at] < 0 or target < 0:
                 continue
-            low, high = sources.offsets[source], sources.offsets[source + 1]
-            stop = high
-            while low < high:
-                middle = (low + high) // 2
-                if sources.places[middle] < target:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low == stop or sources.places[low] != target:
+            link = _link(sources, users.places[at], target)
+            if link < 0:
                 continue
-            weight = sources.numbers[low] if rated else users.numbers[at]
-            if size < most or weight > weights[size - 1]:
-                # Places of users' links are small enough for an int32 within a user.
-                size = insert(weights, links, size, weight, int32(at - begin))
+            weight = sources.numbers[link] if mean.rated else users.numbers[at]
+            if size < mean.most or weight > weights[size - 1]:
+                size = insert(weights, places, size, weight, int32(at - begin))
         total, norm = 0.0, 0.0
         for place in range(size):
-            at = begin + links[place]
+            at = begin + places[place]
             source = users.places[at]
-            rating = users.numbers[at]
-            if not rated:
-                low, high = sources.offsets[source], sources.offsets[source + 1]
-                while low < high:
-                    middle = (low + high) // 2
-                    if sources.places[middle] < target:
-                        low = middle + 1
-                    else:
-                        high = middle
-                rating = sources.numbers[low]
-            weight = float64(weights[place]) if weighted else 1.0
-            total += weight * (rating - source_means[source])
+            link = _link(sources, source, target)
+            rating = users.numbers[at] if mean.rated else sources.numbers[link]
+            weight = weights[place] if mean.weighted else float32(1)
+            total += float64(weight) * (rating - source_means[source])
             norm += weight
         if size:
             found[pair] = total / norm
 
 
-__all__ = ["Links", "means", "weighted_sums"]
+__all__ = ["Links", "Mean", "means", "weighted_sums"]

@@ -11,8 +11,8 @@ rows, entries x of one column and y of the other, and sums over these rows alone
     EUCLIDEAN        1 / (1 + sqrt(sum (x - y)^2))
     CHEBYSHEV        1 / (1 + max |x - y|)
 
-`left` is a number of the column whose neighbours are sought, and `right` one of the neighbour. Where
-a root is of 0, as of columns whose entries do not vary, the similarity is 0.
+`left` is a number of the column whose neighbours are sought, and `right` one of the neighbour.
+Where a root is of 0, as of columns whose entries do not vary, the similarity is 0.
 
 Order is total: similarity descending, then column ascending.
 """
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, njit, types, void
 
-from recpipe.kernels.best import INTS, TOP, VECTOR, Top, insert, least_of
+from recpipe.kernels.best import INTS, TOP, VECTOR, Top, constant, insert, least_of, read_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +38,8 @@ _DOUBLES = types.Array(float64, 1, "C", readonly=True)
 
 _CONSTANT = 1e-12
 """The share of n sum xx below which n sum xx - (sum x)^2 is a rounding error of 0."""
+_DENSE = 8
+"""From one product for so many columns on, all columns are gone through to find those met."""
 
 
 class Measure(NamedTuple):
@@ -72,6 +74,25 @@ class Rows(NamedTuple):
     values: NDArray[np.float32]
 
 
+class Index(NamedTuple):
+    """The entries of some columns, those of a column in the order of rows.
+
+    Args:
+        starts: (columns + 1,) where each column starts.
+        places: of each entry, among the entries of the rows.
+        owners: the row of each entry.
+    """
+
+    starts: NDArray[np.int64]
+    places: NDArray[np.int64]
+    owners: NDArray[np.int32]
+
+
+MEASURE = types.NamedTuple((int64, _DOUBLES, _DOUBLES, int64, float64), Measure)
+ROWS = types.NamedTuple((_LONGS, INTS, VECTOR), Rows)
+INDEX = types.NamedTuple((int64[::1], int64[::1], int32[::1]), Index)
+
+
 def nearest(
     rows: Rows,
     order: NDArray[np.int64],
@@ -97,17 +118,16 @@ def nearest(
         symmetric: look at each pair of columns once, from the left of the two, for both of them.
 
     Returns:
-        A row for each column of the block; where `symmetric` a row for each column from the first of
-        the block on: the best pairs that have their left column in the block. Items are columns.
+        A row for each column of the block; where `symmetric` a row for each column from the first
+        of the block on: the best pairs that have their left column in the block. Items are columns.
     """
     width = len(measure.left)
     last = width if symmetric else block.stop
     top = Top.empty(last - block.start, max(1, min(k, width - 1)))
-    _nearest(
-        rows.offsets, rows.columns, rows.values, order, block.start, block.stop, symmetric,
-        measure.kind, measure.left, measure.right, measure.overlap, measure.shrinkage,
-        _SUMS.get(measure.kind, 1), top,
-    )  # fmt: skip
+    given = constant(rows)
+    index = Index(*_by_column(given, order, block.start, block.stop))
+    scaled = measure._replace(left=read_only(measure.left), right=read_only(measure.right))
+    _nearest(given, index, block.start, symmetric, scaled, _SUMS.get(measure.kind, 1), top)
     return top
 
 
@@ -139,76 +159,90 @@ def merge(
             at += 1
 
 
-@njit(void(float64, INTS, VECTOR, int64, int64, int32[::1]), cache=True, nogil=True)
-def _count(
-    _x: float,
-    columns: NDArray[np.int32],
-    _values: NDArray[np.float32],
-    begin: int,
-    end: int,
-    counts: NDArray[np.int32],
-) -> None:
-    for at in range(begin, end):
-        counts[columns[at]] += 1
-
-
 @njit(
-    void(int64, float64, INTS, VECTOR, int64, int64, int32[::1], float64[:, ::1]),
+    types.Tuple((int64[::1], int64[::1], int32[::1]))(ROWS, _LONGS, int64, int64),
     cache=True, nogil=True,
 )  # fmt: skip
+def _by_column(
+    rows: Rows, order: NDArray[np.int64], first: int, last: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """`Index` of the columns of a block."""
+    starts = np.zeros(last - first + 1, np.int64)
+    for column in rows.columns:
+        if first <= column < last:
+            starts[column - first + 1] += 1
+    for place in range(last - first):
+        starts[place + 1] += starts[place]
+    ends = starts[:-1].copy()
+    places, owners = np.empty(starts[-1], np.int64), np.empty(starts[-1], np.int32)
+    for row in order:
+        for at in range(rows.offsets[row], rows.offsets[row + 1]):
+            column = rows.columns[at]
+            if column >= last:
+                break
+            if column >= first:
+                end = ends[column - first]
+                places[end], owners[end] = at, row
+                ends[column - first] = end + 1
+    return starts, places, owners
+
+
+@njit(void(int64, float64, ROWS, int64, int64, int32[::1], float64[:, ::1]), cache=True, nogil=True)
 def _add(
     kind: int,
     x: float,
-    columns: NDArray[np.int32],
-    values: NDArray[np.float32],
+    rows: Rows,
     begin: int,
     end: int,
     counts: NDArray[np.int32],
     sums: NDArray[np.float64],
 ) -> None:
-    """Add the products of an entry with the entries of its row from `begin` to `end`."""
+    """Add the products of an entry with the entries from `begin` to `end` of its row."""
     for at in range(begin, end):
-        column, y = columns[at], float64(values[at])
+        column, y = rows.columns[at], float64(rows.values[at])
         counts[column] += 1
+        own = sums[column]
         if kind == SCALED:
-            sums[column, 0] += x * y
-        elif kind == ADJUSTED_COSINE:
-            sums[column, 0] += x * y
-            sums[column, 1] += x * x
-            sums[column, 2] += y * y
-        elif kind == PEARSON:
-            sums[column, 0] += x * y
-            sums[column, 1] += x * x
-            sums[column, 2] += y * y
-            sums[column, 3] += x
-            sums[column, 4] += y
+            own[0] += x * y
+        elif kind in (ADJUSTED_COSINE, PEARSON):
+            own[0] += x * y
+            own[1] += x * x
+            own[2] += y * y
+            if kind == PEARSON:
+                own[3] += x
+                own[4] += y
         elif kind == MANHATTAN:
-            sums[column, 0] += abs(x - y)
+            own[0] += abs(x - y)
         elif kind == EUCLIDEAN:
-            sums[column, 0] += (x - y) * (x - y)
+            own[0] += (x - y) * (x - y)
         else:
-            sums[column, 0] = max(sums[column, 0], abs(x - y))
+            own[0] = max(own[0], abs(x - y))
 
 
 @njit(float64(int64, int64, float64[::1], float64, float64), cache=True, nogil=True)
 def _similarity(kind: int, n: int, sums: NDArray[np.float64], left: float, right: float) -> float:
+    """See the module."""
+    found = 0.0
     if kind == SCALED:
-        return sums[0] * left * right
-    if kind == JACCARD:
-        return n / (left + right - n)
-    if kind == ADJUSTED_COSINE:
+        found = sums[0] * left * right
+    elif kind == JACCARD:
+        found = n / (left + right - n)
+    elif kind == ADJUSTED_COSINE:
         squares = sums[1] * sums[2]
-        return sums[0] / math.sqrt(squares) if squares > 0 else 0.0
-    if kind == PEARSON:
+        if squares > 0:
+            found = sums[0] / math.sqrt(squares)
+    elif kind == PEARSON:
         own, other = n * sums[1] - sums[3] * sums[3], n * sums[2] - sums[4] * sums[4]
-        if own <= _CONSTANT * n * sums[1] or other <= _CONSTANT * n * sums[2]:
-            return 0.0
-        return (n * sums[0] - sums[3] * sums[4]) / math.sqrt(own * other)
-    return 1 / (1 + (math.sqrt(sums[0]) if kind == EUCLIDEAN else sums[0]))
+        if own > _CONSTANT * n * sums[1] and other > _CONSTANT * n * sums[2]:
+            found = (n * sums[0] - sums[3] * sums[4]) / math.sqrt(own * other)
+    else:
+        found = 1 / (1 + (math.sqrt(sums[0]) if kind == EUCLIDEAN else sums[0]))
+    return found
 
 
 @njit(void(TOP, int64, float64, int64), cache=True, nogil=True)
 def _take(top: Top, row: int, similarity: float, column: int) -> None:
+    """Put a column among the nearest of a row, if it belongs there."""
     score = float32(similarity)
     if score > 0 and score > least_of(top, row):
         top.sizes[row] = insert(
@@ -216,75 +250,60 @@ def _take(top: Top, row: int, similarity: float, column: int) -> None:
         )
 
 
-@njit(
-    void(
-        _LONGS, INTS, VECTOR, _LONGS, int64, int64, boolean,
-        int64, _DOUBLES, _DOUBLES, int64, float64, int64, TOP,
-    ),
-    cache=True, nogil=True,
-)  # fmt: skip
-def _nearest(
-    offsets: NDArray[np.int64],
-    columns: NDArray[np.int32],
-    values: NDArray[np.float32],
-    order: NDArray[np.int64],
-    first: int,
-    last: int,
+@njit(int64(ROWS, INDEX, int64, boolean, int32[::1], int32[::1]), cache=True, nogil=True)
+def _few(
+    rows: Rows,
+    index: Index,
+    place: int,
     symmetric: bool,
-    kind: int,
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
-    overlap: int,
-    shrinkage: float,
+    counts: NDArray[np.int32],
+    met: NDArray[np.int32],
+) -> int:
+    """Collect the columns with a count by going through the rows again; how many they are."""
+    size = 0
+    for entry in range(index.starts[place], index.starts[place + 1]):
+        at, row = index.places[entry], index.owners[entry]
+        begin = at + 1 if symmetric else rows.offsets[row]
+        for other in rows.columns[begin : rows.offsets[row + 1]]:
+            if counts[other] > 0:
+                met[size] = other
+                size += 1
+                counts[other] = -counts[other]
+    met[:size].sort()
+    for other in met[:size]:
+        counts[other] = -counts[other]
+    return size
+
+
+@njit(void(ROWS, INDEX, int64, boolean, MEASURE, int64, TOP), cache=True, nogil=True)
+def _nearest(  # noqa: C901, PLR0912 - compiled whole
+    rows: Rows,
+    index: Index,
+    first: int,
+    symmetric: bool,
+    measure: Measure,
     numbers: int,
     top: Top,
 ) -> None:
+    kind, left, right = measure.kind, measure.left, measure.right
     width = len(left)
-    counted = len(values) == 0 or kind == JACCARD
-    # The entries of the block by column, those of a column in the order of rows.
-    starts = np.zeros(last - first + 1, np.int64)
-    for at in range(len(columns)):
-        if first <= columns[at] < last:
-            starts[columns[at] - first + 1] += 1
-    for column in range(last - first):
-        starts[column + 1] += starts[column]
-    ends = starts[:-1].copy()
-    places = np.empty(starts[-1], np.int64)
-    owners = np.empty(starts[-1], np.int32)
-    for row in order:
-        for at in range(offsets[row], offsets[row + 1]):
-            if columns[at] >= last:
-                break
-            if columns[at] >= first:
-                end = ends[columns[at] - first]
-                places[end], owners[end] = at, row
-                ends[columns[at] - first] = end + 1
-    counts = np.zeros(width, np.int32)
+    counted = len(rows.values) == 0 or kind == JACCARD
+    counts, met = np.zeros(width, np.int32), np.empty(width, np.int32)
     sums = np.zeros((1 if counted else width, numbers))
-    met = np.empty(width, np.int32)
-    for column in range(first, last):
-        products = 0
-        for entry in range(starts[column - first], starts[column - first + 1]):
-            at, row = places[entry], owners[entry]
-            begin, end = (at + 1 if symmetric else offsets[row]), offsets[row + 1]
+    for place in range(len(index.starts) - 1):
+        column, products = first + place, 0
+        for entry in range(index.starts[place], index.starts[place + 1]):
+            at, row = index.places[entry], index.owners[entry]
+            begin, end = (at + 1 if symmetric else rows.offsets[row]), rows.offsets[row + 1]
             products += end - begin
             if counted:
-                _count(1.0, columns, values, begin, end, counts)
+                for other in rows.columns[begin:end]:
+                    counts[other] += 1
             else:
-                _add(kind, values[at], columns, values, begin, end, counts, sums)
-        # The columns that share a row with this one, ascending.
+                _add(kind, rows.values[at], rows, begin, end, counts, sums)
         size = 0
-        if products < width // 8:
-            for entry in range(starts[column - first], starts[column - first + 1]):
-                at, row = places[entry], owners[entry]
-                for other in columns[(at + 1 if symmetric else offsets[row]) : offsets[row + 1]]:
-                    if counts[other] > 0:
-                        met[size] = other
-                        size += 1
-                        counts[other] = -counts[other]
-            met[:size].sort()
-            for place in range(size):
-                counts[met[place]] = -counts[met[place]]
+        if products < width // _DENSE:
+            size = _few(rows, index, place, symmetric, counts, met)
         else:
             for other in range(column + 1 if symmetric else 0, width):
                 if counts[other]:
@@ -292,22 +311,18 @@ def _nearest(
                     size += 1
         for other in met[:size]:
             n = counts[other]
-            counts[other] = 0
-            own = 0 if counted else other
+            own = sums[0 if counted else other]
             if counted:
-                sums[0, 0] = n
-            if other != column and n >= overlap:
-                trust = n / (n + shrinkage)
-                _take(
-                    top, column - first,
-                    trust * _similarity(kind, n, sums[own], left[column], right[other]), other,
-                )  # fmt: skip
+                own[0] = n
+            if other != column and n >= measure.overlap:
+                trust = n / (n + measure.shrinkage)
+                found = _similarity(kind, n, own, left[column], right[other])
+                _take(top, place, trust * found, other)
                 if symmetric:
-                    _take(
-                        top, other - first,
-                        trust * _similarity(kind, n, sums[own], left[other], right[column]), column,
-                    )  # fmt: skip
-            sums[own] = 0
+                    found = _similarity(kind, n, own, left[other], right[column])
+                    _take(top, other - first, trust * found, column)
+            counts[other] = 0
+            own[:] = 0
 
 
 __all__ = [

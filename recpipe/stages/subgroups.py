@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 
 from recpipe import evaluation
 from recpipe.evaluation.metrics import metric_at
-from recpipe.models.registry import spec_of
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.interactions import frame_of
 from recpipe.stages.context import Context, of_fold, times
@@ -95,6 +94,6 @@ def _errors(models: Mapping[str, FittedModel], held_out: Stored) -> DataFrame | 
             (F.col("prediction") - F.col("rating")).cast("double").alias("error"),
         )
         for name, model in models.items()
-        if spec_of(name).predicts_ratings
+        if model.predicts_ratings
     ]
     return reduce(DataFrame.unionByName, errors) if errors else None

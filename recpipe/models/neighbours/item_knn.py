@@ -8,8 +8,8 @@ and a predicted rating, with R the nearest of N(j) that the user has rated, at m
 
     m_j + (sum over i in R of s_ij (r_ui - m_i)) / (sum over R of s_ij)
 
-where m are the means of items, 0 where predictions are not centred, and s is 1 where the mean is not
-weighted. Where R is empty the prediction is m_j. `similarity` has the formulas of s.
+where m are the means of items, 0 where predictions are not centred, and s is 1 where the mean is
+not weighted. Where R is empty the prediction is m_j. `similarity` has the formulas of s.
 
 A user is scored from a history alone, so one who was not there at the fit can be scored.
 
@@ -23,27 +23,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from pyspark.sql import functions as F
-
 from recpipe.errors import nothing_to_fit
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import nearest
 from recpipe.models.neighbours.rows import Matrix
-from recpipe.models.neighbours.scorer import ITEMS, Prediction
+from recpipe.models.neighbours.scorer import ITEMS, prediction_of
 from recpipe.models.neighbours.similarity import liking_of, search_of
-from recpipe.spark.columns import arrow_rows
-from recpipe.spark.interactions import frame_of
+from recpipe.models.neighbours.tables import as_items, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pyarrow as pa
-    from pyspark.sql import DataFrame
-
     from recpipe.models.data import TrainingData
-    from recpipe.models.neighbours.nearest import Found
-    from recpipe.models.neighbours.settings import ItemKnnSettings, NeighbourSettings
+    from recpipe.models.neighbours.settings import ItemKnnSettings
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
@@ -65,8 +57,8 @@ class ItemKnn:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> NeighbourModel:
         """See `Model.fit`; nothing is random.
 
-        The driver holds a few numbers of each item; a task a part of the ratings, and `k` neighbours
-        of each item. Time grows with the sum over users of the square of their ratings.
+        The driver holds a few numbers of each item; a task a part of the ratings, and `k`
+        neighbours of each item. Time grows with the sum over users of the square of their ratings.
 
         Raises:
             FitError: if there is nothing to fit.
@@ -74,7 +66,7 @@ class ItemKnn:
         del seed
         scratch.write_table(_HISTORIES, values_of(data))
         histories = scratch.stored(_HISTORIES)
-        matrix = Matrix.of(histories)
+        matrix = Matrix.of(histories.frame)
         try:
             liking = liking_of(self.settings, data.scale)
             columns = matrix.columns(liking)
@@ -97,31 +89,11 @@ class ItemKnn:
             users=matrix.rows,
             links=items * min(self.settings.k, items),
             liking=liking,
-            prediction=prediction_of(self.settings, data),
+            prediction=prediction_of(self.settings, data.bounds),
         )
 
     def sections(self) -> Mapping[str, Section]:
         return {"item_knn": self.settings}
 
 
-def values_of(data: TrainingData) -> DataFrame:
-    """(user int, item int, value float): every rating."""
-    value = F.col("rating").cast("float").alias("value")
-    return frame_of(data.ratings).select("user", "item", value)
-
-
-def prediction_of(settings: NeighbourSettings, data: TrainingData) -> Prediction | None:
-    """How ratings are predicted; None for implicit feedback, which has none."""
-    if data.bounds is None:
-        return None
-    weighted = settings.prediction == "weighted_mean"
-    return Prediction(settings.max_rated, weighted, settings.centred, data.bounds)
-
-
-def as_items(found: Found) -> pa.RecordBatch:
-    """`scorer.ITEMS` of items and their nearest."""
-    ends = np.cumsum(found.sizes)
-    return arrow_rows(ITEMS, ends, found.owners, found.columns, found.similarities, found.means)
-
-
-__all__ = ["ItemKnn", "as_items", "prediction_of", "values_of"]
+__all__ = ["ItemKnn"]

@@ -14,6 +14,7 @@ from recpipe.models.neighbours.scorer import (
     Prediction,
     item_bytes,
 )
+from recpipe.models.neighbours.tables import HISTORY
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.storage import Folder, Stored
 
-HISTORY = "user int, item int, value float"
 _ITEMS, _HISTORIES, _USERS = "items", "histories", "users"
 
 
@@ -137,4 +137,4 @@ class NeighbourModel(FittedModel):
         )
 
 
-__all__ = ["HISTORY", "NeighbourModel"]
+__all__ = ["NeighbourModel"]

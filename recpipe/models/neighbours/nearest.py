@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -154,7 +155,7 @@ def _cut(batches: Batches, *, sent: Broadcast[Sent], bounds: Longs, symmetric: b
         # Ascending, for rows are, and columns are in a row.
         places = owner * width + rows.columns
         firsts = np.arange(len(part.keys)) * width
-        for block, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for block, (first, last) in enumerate(pairwise(bounds)):
             begins = np.searchsorted(places, firsts + first)
             chosen = np.flatnonzero(begins < np.searchsorted(places, firsts + last))
             # A block of which no part has a row must still say that its columns have no neighbour.

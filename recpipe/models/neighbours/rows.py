@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.neighbours.entries import Liking, Weighting
-    from recpipe.storage import Stored
 
     Batches = Iterator[pa.RecordBatch]
     Ints = NDArray[np.int32]
@@ -101,13 +100,15 @@ class Matrix:
     rows: int
 
     @classmethod
-    def of(cls, ratings: Stored) -> Matrix:
+    def of(cls, ratings: DataFrame) -> Matrix:
         """A matrix of (user int, item int, value float): its rows are users, its columns items.
+
+        The ratings are read twice: they should be cheap to read again.
 
         Close it when it is needed no more.
         """
         counts = (F.count(F.lit(1)), F.count_distinct("user"))
-        values, rows = ratings.frame.agg(*counts).collect()[0]
+        values, rows = ratings.agg(*counts).collect()[0]
         # From the data alone, so that sums are taken in the same order on every machine.
         parts = max(1, math.ceil(values / _VALUES_OF_A_PART))
         packed = together([packed_histories(ratings, buckets=parts)], buckets=parts)

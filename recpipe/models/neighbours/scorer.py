@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from recpipe.kernels.neighbour_scores import Links
     from recpipe.models.neighbours.entries import Liking
+    from recpipe.models.neighbours.settings import NeighbourSettings
     from recpipe.ranking.scorer import Pairs
     from recpipe.ranking.user_batch import UserBatch
 
@@ -51,6 +52,16 @@ class Prediction:
     weighted: bool
     centred: bool
     scale: tuple[float, float]
+
+
+def prediction_of(
+    settings: NeighbourSettings, scale: tuple[float, float] | None
+) -> Prediction | None:
+    """How ratings are predicted; None for implicit feedback, which has no scale."""
+    if scale is None:
+        return None
+    weighted = settings.prediction == "weighted_mean"
+    return Prediction(settings.max_rated, weighted, settings.centred, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +131,7 @@ class NeighbourScorer(DenseScorer):
 
     def score(self, batch: UserBatch, pairs: Pairs) -> Doubles:
         """(n,) the predicted rating of each pair; NaN for an item that the model does not know."""
-        from recpipe.kernels.neighbour_scores import means
+        from recpipe.kernels.neighbour_scores import Mean, means
 
         how = self.prediction
         assert how is not None  # noqa: S101 - asked only of models that predict
@@ -130,10 +141,13 @@ class NeighbourScorer(DenseScorer):
             assert batch.vectors is not None  # noqa: S101 - what the model asks for
             base = batch.vectors[pairs.rows, -1].astype(np.float64)
         found = means(
-            self._users(batch), self.links, (pairs.rows, pairs.columns),
+            self._users(batch),
+            self.links,
+            pairs.rows,
+            pairs.columns,
             self.means if how.centred else np.zeros(len(self.means)),
-            rated=self.rated, most=how.most, weighted=how.weighted,
-        )  # fmt: skip
+            mean=Mean(self.rated, how.most, how.weighted),
+        )
         predicted = np.where(np.isnan(found), base, found + base if how.centred else found)
         return np.where(pairs.columns >= 0, predicted, np.nan)
 
@@ -148,4 +162,4 @@ class NeighbourScorer(DenseScorer):
         return Links(offsets, ids.positions(self.sources, sources), values)
 
 
-__all__ = ["ITEMS", "NeighbourScorer", "Prediction", "item_bytes"]
+__all__ = ["ITEMS", "NeighbourScorer", "Prediction", "item_bytes", "prediction_of"]

@@ -19,8 +19,8 @@ class NeighbourSettings(Section):
 
     similarity: Similarity = "cosine"
     """cosine and jaccard are of all entries; the others of those that both have: the correlation
-    (pearson), the cosine of distances from means (adjusted_cosine: of the user's mean between items,
-    and of the item's between users), and 1 / (1 + distance)."""
+    (pearson), the cosine of distances from means (adjusted_cosine: from the user's mean between
+    items, and from the item's between users), and 1 / (1 + distance)."""
     values: Literal["auto", "likings", "ratings"] = "auto"
     """What similarities and scores are made of. likings: 1 for each rating from `preference_from`
     on, and nothing for the others. ratings: every rating as it is. auto: likings for cosine and
@@ -45,8 +45,8 @@ class NeighbourSettings(Section):
     """Of the ratings of the neighbours that have one, as a prediction takes it: weighted by
     similarity, or not."""
     centred: bool = True
-    """Whether a prediction takes distances from means in place of ratings: from the mean of each item
-    (user_knn: user)."""
+    """Whether a prediction takes distances from means in place of ratings: from the mean of each
+    item (user_knn: user)."""
     max_rated: int = Field(20, ge=1)
     """Neighbours with a rating that count in a prediction, the nearest ones."""
 
@@ -69,8 +69,8 @@ class Rp3BetaSettings(Section):
     k: int = Field(150, ge=1)
     """Items that are kept for each item to go to."""
     values: Literal["likings", "ratings"] = "likings"
-    """What steps go along. likings: 1 for each rating from `preference_from` on, and nothing for the
-    others. ratings: every rating as it is."""
+    """What steps go along. likings: 1 for each rating from `preference_from` on, and nothing for
+    the others. ratings: every rating as it is."""
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked; auto: the top quarter of the scale, such as 4 of 1 to 5 or
     8 of 1 to 10, or every row of implicit feedback."""

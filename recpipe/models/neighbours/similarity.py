@@ -7,15 +7,15 @@ With x and y the entries of two columns, and sums over the rows (users, where co
     jaccard          rows that have both / rows that have either
     pearson          the correlation of x and y over the rows that have both, whose means are over
                      these rows as well (Resnick et al. 1994; Herlocker et al. 1999)
-    adjusted_cosine  sum (x - m)(y - m) / sqrt(sum (x - m)^2 * sum (y - m)^2) over the rows that have
-                     both, m being the mean of the row's entries (Sarwar et al. 2001)
+    adjusted_cosine  sum (x - m)(y - m) / sqrt(sum (x - m)^2 * sum (y - m)^2) over the rows that
+                     have both, m being the mean of the row's entries (Sarwar et al. 2001)
     manhattan        1 / (1 + sum |x - y|) over the rows that have both
     euclidean        1 / (1 + sqrt(sum (x - y)^2)) over the rows that have both
     chebyshev        1 / (1 + max |x - y|) over the rows that have both
 
 Each is multiplied by n / (n + shrinkage) for n rows that have both (Bell and Koren 2007), and is 0
-below the minimum overlap. What is undefined, such as the correlation of numbers that do not vary, is
-0. Only what is above 0 makes a neighbour.
+below the minimum overlap. What is undefined, such as the correlation of numbers that do not vary,
+is 0. Only what is above 0 makes a neighbour.
 
 References:
     Badrul Sarwar, George Karypis, Joseph Konstan, John Riedl. Item-based Collaborative Filtering
