@@ -185,7 +185,7 @@ def _means(
             rating = users.numbers[at] if mean.rated else sources.numbers[link]
             weight = weights[place] if mean.weighted else float32(1)
             total += float64(weight) * (rating - source_means[source])
-            norm += weight
+            norm += float64(weight)
         if size:
             found[pair] = total / norm
 

@@ -243,11 +243,10 @@ def _similarity(kind: int, n: int, sums: NDArray[np.float64], left: float, right
 @njit(void(TOP, int64, float64, int64), cache=True, nogil=True)
 def _take(top: Top, row: int, similarity: float, column: int) -> None:
     """Put a column among the nearest of a row, if it belongs there."""
-    score = float32(similarity)
+    # Rounded before it is compared, so that what is equal in a table is a tie.
+    score = float(float32(similarity))
     if score > 0 and score > least_of(top, row):
-        top.sizes[row] = insert(
-            top.scores[row], top.items[row], top.sizes[row], score, int32(column)
-        )
+        top.sizes[row] = insert(top.scores[row], top.items[row], top.sizes[row], score, column)
 
 
 @njit(int64(ROWS, INDEX, int64, boolean, int32[::1], int32[::1]), cache=True, nogil=True)
@@ -300,7 +299,7 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
                 for other in rows.columns[begin:end]:
                     counts[other] += 1
             else:
-                _add(kind, rows.values[at], rows, begin, end, counts, sums)
+                _add(kind, float64(rows.values[at]), rows, begin, end, counts, sums)
         size = 0
         if products < width // _DENSE:
             size = _few(rows, index, place, symmetric, counts, met)

@@ -52,7 +52,9 @@ def _entries(rows: Rows) -> NDArray[np.float64]:
 def _row_sums(rows: Rows, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """(rows,) each summed in the order of its entries."""
     owner = np.repeat(np.arange(len(rows.offsets) - 1), np.diff(rows.offsets))
-    return np.bincount(owner, weights=numbers, minlength=len(rows.offsets) - 1)
+    sums: NDArray[np.float64] = np.zeros(len(rows.offsets) - 1)
+    np.add.at(sums, owner, numbers)
+    return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,8 @@ class Bm25:
         rarity = np.log1p((len(self.lengths) - sizes + 0.5) / (sizes + 0.5))
         length = norm[rows.columns]
         weighted = np.where(x > 0, x * (self.k1 + 1) / np.where(x > 0, x + length, 1), 0)
-        return (weighted * np.repeat(rarity, sizes)).astype(np.float32)
+        found: NDArray[np.float64] = weighted * np.repeat(rarity, sizes)
+        return found.astype(np.float32)
 
 
 @dataclass(frozen=True)

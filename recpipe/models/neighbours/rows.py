@@ -234,9 +234,9 @@ def _added(batches: Batches) -> Batches:
         numbers = ids.distinct(np.concatenate([part[0] for _, part in parts]))
         counts, sums = np.zeros((len(numbers), 3), np.int64), np.zeros((len(numbers), 3))
         for _, (own, own_counts, own_sums) in parts:
-            at = ids.positions(numbers, own)
-            counts[at] += own_counts
-            sums[at] += own_sums
+            places = ids.positions(numbers, own)
+            counts[places] += own_counts
+            sums[places] += own_sums
         yield arrow_row(_SUMS, each, -1, numbers, counts, sums)
 
 

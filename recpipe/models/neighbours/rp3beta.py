@@ -17,8 +17,8 @@ A user is scored from a history alone, so one who was not there at the fit can b
 References:
     Fabian Christoffel, Bibek Paudel, Chris Newell, Abraham Bernstein. Blockbusters and
     Wallflowers: Accurate, Diverse, and Scalable Recommendations with Random Walks. RecSys 2015.
-    Colin Cooper, Sang Hyuk Lee, Tomasz Radzik, Yiannis Siantos. Random Walks in Recommender Systems:
-    Exact Computation and Simulations. WWW 2014.
+    Colin Cooper, Sang Hyuk Lee, Tomasz Radzik, Yiannis Siantos. Random Walks in Recommender
+    Systems: Exact Computation and Simulations. WWW 2014.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def as_histories(found: Found) -> pa.RecordBatch:
 
 
 def as_sources(found: Found) -> pa.RecordBatch:
-    """HISTORY whose `user` is the item that was found, and whose `item` is the one that led there."""
+    """HISTORY whose `user` is an item that was found, and whose `item` is what led to it."""
     sources = np.repeat(found.owners, found.sizes)
     return batch_of(HISTORY, found.columns, sources, found.similarities)
 

@@ -58,9 +58,9 @@ class UserKnn:
         """See `Model.fit`; nothing is random.
 
         The driver holds a few numbers of each user; a task a part of the ratings, and `k`
-        neighbours of each user. Time grows with the sum over items of the square of their ratings. The fitted
-        model scores by the ratings of the neighbours, which it sends to the workers with the items,
-        in blocks of at most `recommend.max_broadcast_mb`.
+        neighbours of each user. Time grows with the sum over items of the square of their ratings.
+        The fitted model scores by the ratings of the neighbours, which it sends to the workers with
+        the items, in blocks of at most `recommend.max_broadcast_mb`.
 
         Raises:
             FitError: if there is nothing to fit.
