@@ -355,14 +355,14 @@ def bits(model: NeighbourModel) -> list[Any]:
 def test_items_in_blocks_have_the_lists_of_items_sent_whole(
     scratch: Folder, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = rated(300, 600, share=0.4)
-    whole = fit(scratch, name, given, k=200)
+    given = rated(400, 400, share=0.9)
+    whole = fit(scratch, name, given, k=399)
     monkeypatch.setattr(item_blocks, "MIN_ITEMS", 10)
     split = replace(whole, max_broadcast_mb=1)
     sent = split.scoring.items()
     assert isinstance(sent, item_blocks.ItemBlocks)
     assert len(sent.blocks) > 1
-    assert lists(split, [0, 2, 10, 598], n=30) == lists(whole, [0, 2, 10, 598], n=30)
+    assert lists(split, [0, 2, 10, 798], n=30) == lists(whole, [0, 2, 10, 798], n=30)
 
 
 @pytest.mark.parametrize("name", ["item_knn", "user_knn", "rp3beta"])
