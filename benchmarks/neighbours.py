@@ -3,11 +3,12 @@
     python benchmarks/neighbours.py --out build/bench/neighbours.json
     python benchmarks/neighbours.py --work build/bench/fits-full --ratings 8300000
 
-Cosine of interactions, 100 neighbours, ten items for every user without those of the user's own.
+Cosine of interactions, 100 neighbours, ten items for each user, none of them
+the user's own already.
 `implicit` begins with a CSR matrix in memory, ours with a table at rest; lists go to a sink that
-drops them. Before anything is timed the scores of both are compared: ours keeps the nearest of each
-item that is recommended, and `implicit` of each item of the history, so that lists are alike and not
-the same.
+drops them. Before anything is timed the scores of both are shown: ours keeps the nearest of each
+item that is recommended, and `implicit` of each item of the history, so that lists are alike and
+not the same.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,7 @@ def main() -> None:
             side.drained()
         compare_all(
             [
-                Contender(
-                    f"{name}: fit and lists", lambda side=side: seconds(side.drained), TARGET, sizes
-                )
+                Contender(f"{name}: fit and lists", partial(seconds, side.drained), TARGET, sizes)
                 for name, side in sides.items()
             ],
             "`implicit`, two threads",

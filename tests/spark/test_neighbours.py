@@ -96,7 +96,8 @@ def bm25(x: Doubles, k1: float = 1.2, b: float = 0.75) -> Doubles:
     lengths, d = np.nansum(x, axis=0), there.sum(axis=1)[:, None]
     mean = lengths[lengths > 0].mean()
     saturated = x * (k1 + 1) / (x + k1 * (1 - b + b * lengths / mean))
-    return saturated * np.log(1 + (x.shape[1] - d + 0.5) / (d + 0.5))
+    weighted: Doubles = saturated * np.log(1 + (x.shape[1] - d + 0.5) / (d + 0.5))
+    return weighted
 
 
 def correlation(x: Doubles, y: Doubles) -> float:
