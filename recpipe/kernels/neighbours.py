@@ -219,34 +219,38 @@ def _add(
             own[0] = max(own[0], abs(x - y))
 
 
-@njit(float64(int64, int64, float64[::1], float64, float64), cache=True, nogil=True)
-def _similarity(kind: int, n: int, sums: NDArray[np.float64], left: float, right: float) -> float:
-    """See the module."""
+@njit(
+    float64(int64, int64, float64[:, ::1], int64, float64, float64),
+    cache=True, nogil=True, inline="always",
+)  # fmt: skip
+def _similarity(
+    kind: int, n: int, sums: NDArray[np.float64], at: int, left: float, right: float
+) -> float:
+    """Of n shared rows and the sums at a place; see the module."""
     found = 0.0
     if kind == SCALED:
-        found = sums[0] * left * right
+        found = sums[at, 0] * left * right
     elif kind == JACCARD:
         found = n / (left + right - n)
     elif kind == ADJUSTED_COSINE:
-        squares = sums[1] * sums[2]
+        squares = sums[at, 1] * sums[at, 2]
         if squares > 0:
-            found = sums[0] / math.sqrt(squares)
+            found = sums[at, 0] / math.sqrt(squares)
     elif kind == PEARSON:
-        own, other = n * sums[1] - sums[3] * sums[3], n * sums[2] - sums[4] * sums[4]
-        if own > _CONSTANT * n * sums[1] and other > _CONSTANT * n * sums[2]:
-            found = (n * sums[0] - sums[3] * sums[4]) / math.sqrt(own * other)
+        own = n * sums[at, 1] - sums[at, 3] * sums[at, 3]
+        other = n * sums[at, 2] - sums[at, 4] * sums[at, 4]
+        if own > _CONSTANT * n * sums[at, 1] and other > _CONSTANT * n * sums[at, 2]:
+            found = (n * sums[at, 0] - sums[at, 3] * sums[at, 4]) / math.sqrt(own * other)
     else:
-        found = 1 / (1 + (math.sqrt(sums[0]) if kind == EUCLIDEAN else sums[0]))
+        found = 1 / (1 + (math.sqrt(sums[at, 0]) if kind == EUCLIDEAN else sums[at, 0]))
     return found
 
 
-@njit(void(TOP, int64, float64, int64), cache=True, nogil=True)
-def _take(top: Top, row: int, similarity: float, column: int) -> None:
-    """Put a column among the nearest of a row, if it belongs there."""
-    # Rounded before it is compared, so that what is equal in a table is a tie.
-    score = float(float32(similarity))
-    if score > 0 and score > least_of(top, row):
-        top.sizes[row] = insert(top.scores[row], top.items[row], top.sizes[row], score, column)
+@njit(void(TOP, float32[::1], int64, float32, int64), cache=True, nogil=True)
+def _take(top: Top, least: NDArray[np.float32], row: int, score: float, column: int) -> None:
+    """Put a column among the nearest of a row, where its score is above the least."""
+    top.sizes[row] = insert(top.scores[row], top.items[row], top.sizes[row], score, column)
+    least[row] = max(least_of(top, row), 0)
 
 
 @njit(int64(ROWS, INDEX, int64, boolean, int32[::1], int32[::1]), cache=True, nogil=True)
@@ -284,11 +288,13 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
     numbers: int,
     top: Top,
 ) -> None:
-    kind, left, right = measure.kind, measure.left, measure.right
+    kind, left, right, columns = measure.kind, measure.left, measure.right, rows.columns
     width = len(left)
     counted = len(rows.values) == 0 or kind == JACCARD
     counts, met = np.zeros(width, np.int32), np.empty(width, np.int32)
     sums = np.zeros((1 if counted else width, numbers))
+    # What a score must be above; looked at for every pair, and seldom passed.
+    least = np.zeros(len(top.sizes), np.float32)
     for place in range(len(index.starts) - 1):
         column, products = first + place, 0
         for entry in range(index.starts[place], index.starts[place + 1]):
@@ -296,8 +302,8 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
             begin, end = (at + 1 if symmetric else rows.offsets[row]), rows.offsets[row + 1]
             products += end - begin
             if counted:
-                for other in rows.columns[begin:end]:
-                    counts[other] += 1
+                for link in range(begin, end):
+                    counts[columns[link]] += 1
             else:
                 _add(kind, float64(rows.values[at]), rows, begin, end, counts, sums)
         size = 0
@@ -308,20 +314,27 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
                 if counts[other]:
                     met[size] = other
                     size += 1
-        for other in met[:size]:
+        for which in range(size):
+            other = met[which]
             n = counts[other]
-            own = sums[0 if counted else other]
+            counts[other] = 0
+            own = 0 if counted else other
             if counted:
-                own[0] = n
+                sums[0, 0] = n
             if other != column and n >= measure.overlap:
                 trust = n / (n + measure.shrinkage)
-                found = _similarity(kind, n, own, left[column], right[other])
-                _take(top, place, trust * found, other)
+                # Rounded before they are compared, so that what is equal in a table is a tie.
+                score = float32(trust * _similarity(kind, n, sums, own, left[column], right[other]))
+                if score > least[place]:
+                    _take(top, least, place, score, other)
                 if symmetric:
-                    found = _similarity(kind, n, own, left[other], right[column])
-                    _take(top, other - first, trust * found, column)
-            counts[other] = 0
-            own[:] = 0
+                    score = float32(
+                        trust * _similarity(kind, n, sums, own, left[other], right[column])
+                    )
+                    if score > least[other - first]:
+                        _take(top, least, other - first, score, column)
+            for number in range(numbers):
+                sums[own, number] = 0
 
 
 __all__ = [

@@ -66,7 +66,7 @@ class ItemKnn:
         del seed
         scratch.write_table(_HISTORIES, values_of(data))
         histories = scratch.stored(_HISTORIES)
-        matrix = Matrix.of(histories.frame)
+        matrix = Matrix.of(histories)
         try:
             liking = liking_of(self.settings, data.scale)
             columns = matrix.columns(liking)
@@ -76,6 +76,7 @@ class ItemKnn:
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
+            users = matrix.rows()
         finally:
             matrix.close()
         items = len(columns.ids)
@@ -86,7 +87,7 @@ class ItemKnn:
             histories=histories,
             means=None,
             items=items,
-            users=matrix.rows,
+            users=users,
             links=items * min(self.settings.k, items),
             liking=liking,
             prediction=prediction_of(self.settings, data.bounds),

@@ -15,7 +15,7 @@ from recpipe.kernels.neighbours import Rows
 from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
 from recpipe.spark.columns import arrow_row, as_array
 from recpipe.spark.held import cached
-from recpipe.spark.interactions import arrays_of, together, unpaired
+from recpipe.spark.interactions import arrays_of, frame_of, together, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.neighbours.entries import Liking, Weighting
+    from recpipe.spark.interactions import Interactions
 
     Batches = Iterator[pa.RecordBatch]
     Ints = NDArray[np.int32]
@@ -92,27 +93,28 @@ class Matrix:
     Args:
         parts: `_ROWS`.
         values: how many there are.
-        rows: how many rows there are.
     """
 
     parts: DataFrame
     values: int
-    rows: int
 
     @classmethod
-    def of(cls, ratings: DataFrame) -> Matrix:
+    def of(cls, ratings: Interactions) -> Matrix:
         """A matrix of (user int, item int, value float): its rows are users, its columns items.
 
-        The ratings are read twice: they should be cheap to read again.
-
-        Close it when it is needed no more.
+        The ratings are read twice: they should be cheap to read again. Close the matrix when it is
+        needed no more.
         """
-        counts = (F.count(F.lit(1)), F.count_distinct("user"))
-        values, rows = ratings.agg(*counts).collect()[0]
+        values = frame_of(ratings).count()
         # From the data alone, so that sums are taken in the same order on every machine.
         parts = max(1, math.ceil(values / _VALUES_OF_A_PART))
         packed = together([packed_histories(ratings, buckets=parts)], buckets=parts)
-        return cls(cached(packed.mapInArrow(_rows, _ROWS)), values, rows)
+        return cls(cached(packed.mapInArrow(_rows, _ROWS)), values)
+
+    def rows(self) -> int:
+        """How many rows there are."""
+        size = F.sum(F.length("keys") / np.dtype(np.int32).itemsize)
+        return int(self.parts.agg(size).collect()[0][0] or 0)
 
     def close(self) -> None:
         """Let the cache go."""

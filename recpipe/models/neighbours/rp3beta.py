@@ -72,7 +72,7 @@ class Rp3Beta:
         del seed
         scratch.write_table(_HISTORIES, tables.values_of(data))
         histories = scratch.stored(_HISTORIES)
-        matrix = Matrix.of(histories.frame)
+        matrix = Matrix.of(histories)
         try:
             liking = self._liking(data.scale)
             columns = matrix.columns(liking)
@@ -86,6 +86,7 @@ class Rp3Beta:
                 schema=tables.HISTORY,
             )
             scratch.write_table(_ITEMS, tables.items_of_sources(found, columns))
+            users = matrix.rows()
         finally:
             matrix.close()
         items = len(columns.ids)
@@ -96,7 +97,7 @@ class Rp3Beta:
             histories=histories,
             means=None,
             items=items,
-            users=matrix.rows,
+            users=users,
             links=items * min(self.settings.k, items),
             liking=liking,
             prediction=None,

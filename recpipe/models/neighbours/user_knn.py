@@ -78,6 +78,7 @@ class UserKnn:
             )
             scratch.write_table(_HISTORIES, neighbours)
             scratch.write_table(_ITEMS, tables.items_of_rows(matrix))
+            items = matrix.rows()
         finally:
             matrix.close()
         scratch.write_table(_MEANS, tables.means_of_users(scratch.spark, columns))
@@ -87,7 +88,7 @@ class UserKnn:
             table=scratch.stored(_ITEMS),
             histories=scratch.stored(_HISTORIES),
             means=scratch.stored(_MEANS),
-            items=matrix.rows,
+            items=items,
             users=len(columns.ids),
             links=matrix.values,
             liking=liking,
