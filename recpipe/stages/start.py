@@ -65,8 +65,9 @@ def beside(context: Context, run: Run, stage: str) -> Context:
     Raises:
         UsageError: if settings have changed that an earlier stage has read.
     """
-    before = run.manifest["settings"]
-    after = context.settings.model_dump(mode="json")
+    # What an older version of recpipe did not have as a setting was as it is by default.
+    kept = type(context.settings).model_validate(run.manifest["settings"])
+    before, after = (each.model_dump(mode="json") for each in (kept, context.settings))
     for earlier in stages_before(stage):
         for setting in settings_read_by(earlier):
             if _at(before, setting) != _at(after, setting):

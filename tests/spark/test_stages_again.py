@@ -70,6 +70,21 @@ def page(context: Context, run: Run) -> str:
     return run.folder.read_text("report.html")
 
 
+def test_a_run_of_a_version_with_fewer_settings_goes_on(root: Folder) -> None:
+    context = context_of(root)
+    run = start(context, "one")
+    kept = {name: value for name, value in run.manifest["settings"].items() if name != "ease"}
+    run.record(settings=kept)
+
+    resume(context, run, "evaluate")
+
+    assert run.manifest["settings"] == context.settings.model_dump(mode="json")
+    run.record(settings=kept)
+    other = context_of(root, {"ease": {"regularization": 7.0}})
+    with pytest.raises(UsageError, match="other settings of `ease`"):
+        resume(other, run, "evaluate")
+
+
 @pytest.mark.parametrize("name", [each.name for each in STAGES if each.writes])
 def test_what_rests_on_a_stage_is_gone_before_it_begins_and_the_rest_stays(
     name: str, spark: SparkSession, tmp_path: Path
