@@ -332,7 +332,8 @@ def test_parts_and_blocks_change_no_bit(
     scratch: Folder, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own: dict[str, Any] = {"values": "ratings", "k": 4}
-    whole = bits(fit(scratch, name, ROWS, **own))
+    model = fit(scratch, name, ROWS, **own)
+    whole = bits(model)
     monkeypatch.setattr(nearest, "_PRODUCTS_OF_A_BLOCK", 200)
     monkeypatch.setattr(nearest, "_RANGE", 5)
     assert bits(fit(scratch, name, ROWS[::-1], **own)) == whole
@@ -342,9 +343,7 @@ def test_parts_and_blocks_change_no_bit(
     # Sums over columns are of parts: weights may differ in their last digits.
     monkeypatch.setattr(rows, "_VALUES_OF_A_PART", 50)
     monkeypatch.setattr(rows, "_RANGE", 20)
-    split = weights_of(fit(scratch, name, ROWS, **own))[1]
-    monkeypatch.undo()
-    close(split, weights_of(fit(scratch, name, ROWS, **own))[1])
+    close(weights_of(fit(scratch, name, ROWS, **own))[1], weights_of(model)[1])
 
 
 def bits(model: NeighbourModel) -> list[Any]:
@@ -407,10 +406,7 @@ def test_ratings_that_do_not_vary_make_no_neighbours(scratch: Folder) -> None:
     "given", [[(3, 8, 5.0)], [(3, 8, 5.0), (4, 8, 5.0)], [(3, 8, 5.0), (3, 9, 5.0)]]
 )
 def test_one_user_or_one_item_is_enough(scratch: Folder, name: str, given: Rows) -> None:
-    model = (
-        fit(scratch, name, given, shrinkage=0) if name != "rp3beta" else fit(scratch, name, given)
-    )
-    found = lists(model, [3, 4])
+    found = lists(fit(scratch, name, given), [3, 4])
     assert sorted(found) == sorted({user for user, _, _ in given})
     assert sorted(found[3]) == sorted({item for _, item, _ in given})
 
