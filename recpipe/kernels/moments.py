@@ -111,6 +111,8 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
     nogil=True,
     cache=True,
     fastmath=FASTMATH,
+    # Python's would ask before each division whether it is by 0.
+    error_model="numpy",
 )
 def _step(
     row: Floats,
@@ -155,6 +157,8 @@ def _step(
     nogil=True,
     cache=True,
     fastmath=FASTMATH,
+    # Python's would ask before each division whether it is by 0.
+    error_model="numpy",
 )  # fmt: skip
 def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
     user: Ints,
