@@ -89,7 +89,8 @@ def scores(model: FactorModel) -> np.ndarray:
 
 def truncated(centred: np.ndarray, rank: int) -> np.ndarray:
     u, s, v = svds(centred, k=rank, random_state=1)
-    return (u * s) @ v
+    found: np.ndarray = (u * s) @ v
+    return found
 
 
 @pytest.mark.parametrize("fill", ["mean", "item", "user"])

@@ -13,7 +13,8 @@ from recpipe.kernels.krylov import Eigenpairs, largest_eigenpairs
 def matrix(values: np.ndarray, *, seed: int = 3) -> np.ndarray:
     """A symmetric matrix of these eigenvalues."""
     turned = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values), len(values))))[0]
-    return (turned * values) @ turned.T
+    made: np.ndarray = (turned * values) @ turned.T
+    return made
 
 
 def found(m: np.ndarray, **changes: Any) -> Eigenpairs:

@@ -98,7 +98,7 @@ def test_rows_are_those_of_pytorchs_formulas(
 ) -> None:
     cell = sample_cell(120)
     width = row_width(rule, rank)
-    made = {"scale": 0.5, "seed": 4, "block": 0, "width": width}
+    made: dict[str, Any] = {"scale": 0.5, "seed": 4, "block": 0, "width": width}
     p, q = initial_block(6, rank, side=USERS, **made), initial_block(5, rank, side=ITEMS, **made)
     due = stepped(rule, cell, p[:, : rank + 1], q[:, : rank + 1], output, passes=3)
     totals = [
