@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float32, float64, int32, njit, types
+from numba import float32, float64, int32, int64, njit, types
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int32]
@@ -25,19 +25,20 @@ USERS, ITEMS = 0, 1
 
 # Sums may be reordered (so that they become SIMD) but NaN and infinity stay what they are: a
 # diverged fit must show in its loss.
-_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
 # Signatures are given so that import compiles (or loads from the cache) once, read-only arrays
 # are taken without a copy, and a wrong type is an error rather than another compilation.
-_INTS = types.Array(int32, 1, "C", readonly=True)
-_FLOATS = types.Array(float32, 1, "C", readonly=True)
-_CELL = (_INTS, _INTS, _FLOATS)
+INTS = types.Array(int32, 1, "C", readonly=True)
+FLOATS = types.Array(float32, 1, "C", readonly=True)
+_CELL = (INTS, INTS, FLOATS)
 _BLOCK = float32[:, ::1]
 _CONST_BLOCK = types.Array(float32, 2, "C", readonly=True)
 
 
 @njit(float32(float32), nogil=True, cache=True)
-def _sigmoid(z: np.float32) -> np.float32:
+def sigmoid(z: np.float32) -> np.float32:
+    """1 / (1 + exp(-z))."""
     return np.float32(1) / (np.float32(1) + np.float32(math.exp(-z)))
 
 
@@ -45,7 +46,7 @@ def _sigmoid(z: np.float32) -> np.float32:
     float64(*_CELL, _BLOCK, _BLOCK, float32, float32, float32, float32, float32, float32),
     nogil=True,
     cache=True,
-    fastmath=_FASTMATH,
+    fastmath=FASTMATH,
 )
 def descend(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     user: Ints,
@@ -102,7 +103,7 @@ def descend(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not 
                 z += row[k] * items[i, k]
             z += offset + bias + items[i, rank]
             if span > 0:
-                s = _sigmoid(z)
+                s = sigmoid(z)
                 error = rating[n] - (low + span * s)
                 step = learning_rate * error * span * s * (np.float32(1) - s)
             else:
@@ -124,23 +125,26 @@ def descend(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not 
 
 
 @njit(
-    float64(*_CELL, _CONST_BLOCK, _CONST_BLOCK, float32, float32, float32),
+    float64(*_CELL, _CONST_BLOCK, _CONST_BLOCK, int64, float32, float32, float32),
     nogil=True,
     cache=True,
-    fastmath=_FASTMATH,
+    fastmath=FASTMATH,
 )
-def squared_error(
+def squared_error(  # noqa: PLR0913, PLR0917 - see `descend`
     user: Ints,
     item: Ints,
     rating: Floats,
     users: Floats,
     items: Floats,
+    rank: int,
     offset: float,
     low: float,
     span: float,
 ) -> float:
-    """The sum of squared errors of a cell, added up in its order; arguments as in `descend`."""
-    rank = users.shape[1] - 1
+    """The sum of squared errors of a cell, added up in its order; arguments as in `descend`.
+
+    Rows may go on after their bias, which is at `rank`.
+    """
     total = 0.0
     for n in range(user.shape[0]):
         u = user[n]
@@ -150,31 +154,51 @@ def squared_error(
             z += users[u, k] * items[i, k]
         z += offset + users[u, rank] + items[i, rank]
         if span > 0:
-            error = np.float64(rating[n] - (low + span * _sigmoid(z)))
+            error = np.float64(rating[n] - (low + span * sigmoid(z)))
         else:
             error = np.float64(rating[n] - z)
         total += error * error
     return total
 
 
+def row_width(optimizer: str, rank: int) -> int:
+    """Numbers of a row of a block: factors and bias, and what an optimizer of `moments` adds."""
+    moments = {"plain": 0, "momentum": 1, "adagrad": 1, "adam": 2, "adamw": 2}[optimizer]
+    # Adam counts the steps of each row.
+    return (rank + 1) * (1 + moments) + int(optimizer.startswith("adam"))
+
+
 def initial_block(
-    rows: int, rank: int, *, scale: float, seed: int, side: int, block: int
+    rows: int,
+    rank: int,
+    *,
+    scale: float,
+    seed: int,
+    side: int,
+    block: int,
+    uniform: bool = False,
+    width: int | None = None,
 ) -> Floats:
     """A block before the first epoch: the same on any machine and on any retry.
 
     Factors are normal with standard deviation scale / sqrt(rank), so that a row's norm is about
-    `scale` at any rank; biases are 0.
+    `scale` at any rank, or uniform from 0 to `scale`; everything else is 0.
 
     Args:
         rows: users or items of the block.
         rank: number of factors.
-        scale: about the norm of a row.
+        scale: about the norm of a row, or above all factors.
         seed: of the fit.
         side: USERS or ITEMS.
         block: the block's number within its side.
+        uniform: whether factors are uniform.
+        width: of a row; by default factors and bias.
     """
     draw = np.random.default_rng([seed, side, block])
-    array = np.zeros((rows, rank + 1), np.float32)
+    array = np.zeros((rows, width or rank + 1), np.float32)
+    if uniform:
+        array[:, :rank] = draw.random((rows, rank), dtype=np.float32) * np.float32(scale)
+        return array
     deviation = np.float32(scale / math.sqrt(rank))
     array[:, :rank] = draw.standard_normal((rows, rank), dtype=np.float32) * deviation
     return array

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder, Stored
 
 Link = Literal["identity", "sigmoid"]
-"""identity: a prediction is the score, clipped to the scale. sigmoid: low + (high - low) * s."""
+"""identity: a prediction is the score, clipped to the scale. sigmoid: low + (high - low) * s,
+clipped likewise; low and high are the ends of the scale, or `FactorModel.beyond` further out."""
 
 Unknown = Literal["skip", "zero"]
 """skip: nothing is said of a user or item without factors. zero: its factors and bias are 0."""
@@ -67,6 +68,8 @@ class FactorModel(FittedModel):
         scale: (lowest, highest) valid rating. Predictions are clipped to it, scores of ranking
             never are: clipping would make ties of the best items.
         link: how a score becomes a predicted rating; under a sigmoid lists show that rating.
+        beyond: how far a sigmoid reaches beyond either end of the scale.
+        step: of the scale, to which predicted ratings are rounded; None: they are not.
         predicts_ratings: whether the model predicts ratings; if not, `predict` returns no row.
         unknown: what is said of users and items without a row. Candidates are rows of
             `item_factors` under either.
@@ -81,6 +84,8 @@ class FactorModel(FittedModel):
     items: int
     scale: tuple[float, float] | None = None
     link: Link = "identity"
+    beyond: float = 0.0
+    step: float | None = None
     predicts_ratings: bool = True
     unknown: Unknown = "skip"
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -157,9 +162,14 @@ class FactorModel(FittedModel):
 
     def _send(self) -> ItemBlocks:
         def collect(items: DataFrame) -> FactorScorer:
-            sigmoid = self.link == "sigmoid"
             return FactorScorer.of(
-                items, rank=self.rank, mean=self.mean, scale=self.scale, sigmoid=sigmoid
+                items,
+                rank=self.rank,
+                mean=self.mean,
+                scale=self.scale,
+                sigmoid=self.link == "sigmoid",
+                beyond=self.beyond,
+                step=self.step,
             )
 
         return send_items(
@@ -188,6 +198,8 @@ class FactorModel(FittedModel):
             "items": self.items,
             "scale": self.scale,
             "link": self.link,
+            "beyond": self.beyond,
+            "step": self.step,
             "predicts_ratings": self.predicts_ratings,
             "unknown": self.unknown,
             "details": dict(self.details),
@@ -209,6 +221,9 @@ class FactorModel(FittedModel):
             items=int(manifest["items"]),
             scale=None if scale is None else (float(scale[0]), float(scale[1])),
             link=manifest["link"],
+            # Models saved before these were there have neither.
+            beyond=float(manifest.get("beyond", 0.0)),
+            step=manifest.get("step"),
             predicts_ratings=bool(manifest["predicts_ratings"]),
             unknown=manifest["unknown"],
             details=manifest["details"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,12 +30,16 @@ class FactorScorer:
         scale: (lowest, highest) rating, to which predictions are held; None: they are not.
         sigmoid: whether scores pass a sigmoid onto the scale, in predictions and in lists;
             else predictions are clipped, and lists show the score as it is.
+        beyond: how far the sigmoid reaches beyond either end of the scale.
+        step: of the scale, to which predictions are rounded; None: they are not.
     """
 
     panels: kernel.Panels
     mean: float
     scale: tuple[float, float] | None = None
     sigmoid: bool = False
+    beyond: float = 0.0
+    step: float | None = None
 
     @classmethod
     def of(
@@ -43,18 +47,16 @@ class FactorScorer:
         item_factors: DataFrame,
         *,
         rank: int,
-        mean: float = 0.0,
-        scale: tuple[float, float] | None = None,
-        sigmoid: bool = False,
+        **rest: Any,
     ) -> FactorScorer:
-        """The scorer of (item, factors, bias), brought to the driver."""
+        """The scorer of (item, factors, bias), brought to the driver; `rest` as in the class."""
         table = item_factors.select("item", "factors", "bias").toArrow().combine_chunks()
         items = table.column("item").to_numpy().astype(np.int32)
         order = np.argsort(items, kind="stable")
         factors = matrix_of(table.column("factors").combine_chunks(), rank)
         biases = table.column("bias").to_numpy()
         panels = kernel.Panels.of(items[order], factors[order], biases[order])
-        return cls(panels, mean, scale, sigmoid)
+        return cls(panels, **{"mean": 0.0, **rest})
 
     @staticmethod
     def item_bytes(*, rank: int) -> int:
@@ -111,19 +113,23 @@ class FactorScorer:
     def shown(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.scale is None or not self.sigmoid:
             return scores
-        return _sigmoid(scores.astype(np.float64), self.scale).astype(np.float32)
+        return self._squeezed(scores.astype(np.float64)).astype(np.float32)
 
     def ratings(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.scale is None:
             return scores
-        return _sigmoid(scores, self.scale) if self.sigmoid else np.clip(scores, *self.scale)
+        low, high = self.scale
+        found = np.clip(self._squeezed(scores) if self.sigmoid else scores, low, high)
+        if self.step is None:
+            return found
+        return np.minimum(low + np.round((found - low) / self.step) * self.step, high)
 
-
-def _sigmoid(scores: NDArray[np.float64], scale: tuple[float, float]) -> NDArray[np.float64]:
-    """Low + (high - low) / (1 + exp(-score))."""
-    low, high = scale
-    # tanh does not overflow where exp would.
-    return low + (high - low) * (0.5 + 0.5 * np.tanh(scores / 2))
+    def _squeezed(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Low + (high - low) / (1 + exp(-score)), for the ends of the scale and what is beyond."""
+        assert self.scale is not None  # noqa: S101 - a sigmoid has one
+        low, high = self.scale[0] - self.beyond, self.scale[1] + self.beyond
+        # tanh does not overflow where exp would.
+        return low + (high - low) * (0.5 + 0.5 * np.tanh(scores / 2))
 
 
 def matrix_of(factors: pa.ListArray, rank: int) -> NDArray[np.float32]:

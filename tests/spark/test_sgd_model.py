@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, GivenUpError, MissingError
+from recpipe.errors import FitError, GivenUpError, MissingError, UsageError
 from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.base import FittedModel, Model
@@ -81,6 +81,52 @@ def test_a_bounded_model_predicts_inside_the_scale_by_its_link(
     assert fitted.info()["learning_curve"][-1]["train_rmse"] == pytest.approx(
         rmse(fitted, board), abs=0.1
     )
+
+
+def test_moments_complete_a_checkerboard_from_uniform_factors(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    board = checkerboard(spark)
+    hidden = (F.col("user") * 7 + F.col("item") * 3) % 5 == 0
+    settings = {"optimizer": "adam", "init": "uniform", "epochs": 60, "regularization": 0.01}
+
+    fitted = model(**settings, learning_rate=0.05, learning_rate_decay=1.0, blocks=2).fit(
+        TrainingData(ratings=board.where(~hidden)), scratch=scratch, seed=1
+    )
+
+    assert rmse(fitted, board.where(hidden)) < 0.35
+    assert fitted.info()["exchange"] == "ring"
+
+
+def test_open_bounds_reach_the_ends_of_the_scale_and_predictions_are_on_its_steps(
+    spark: SparkSession, scratch: Folder, tmp_path: Path
+) -> None:
+    data = TrainingData(ratings=checkerboard(spark), scale=Scale(min=1, max=5, step=1))
+    settings = {"bounded": True, "open_bounds": True, "epochs": 30, "regularization": 0.001}
+    open_ended = model(**settings, learning_rate=0.1).fit(data, scratch=scratch / "a", seed=1)
+    stepped = model(**settings, learning_rate=0.1, round_predictions=True).fit(
+        data, scratch=scratch / "b", seed=1
+    )
+    stepped.save(Folder(spark, tmp_path / "model"))
+    loaded = registry.load(Folder(spark, tmp_path / "model"))
+
+    board = checkerboard(spark)
+    found = {(r.user, r.item): r.prediction for r in open_ended.predict(board).frame.collect()}
+    # A sigmoid that ends at the ends of the scale would never arrive there.
+    assert (min(found.values()), max(found.values())) == (1, 5)
+    rounded = {pair: float(np.round(value)) for pair, value in found.items()}
+    for fitted in (stepped, loaded):
+        given = {(r.user, r.item): r.prediction for r in fitted.predict(board).frame.collect()}
+        assert given == rounded
+
+
+@pytest.mark.parametrize("setting", ["open_bounds", "round_predictions"])
+def test_a_scale_without_steps_has_none_to_round_to(
+    spark: SparkSession, scratch: Folder, setting: str
+) -> None:
+    data = TrainingData(ratings=checkerboard(spark), scale=Scale(min=1, max=5, step=None))
+    with pytest.raises(UsageError, match=rf"sgd\.{setting}: the scale .* has no step"):
+        model(bounded=True, **{setting: True}).fit(data, scratch=scratch, seed=1)
 
 
 def test_the_validation_error_of_the_best_epoch_is_that_of_the_fitted_model(

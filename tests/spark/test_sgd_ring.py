@@ -76,6 +76,21 @@ def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
     cells.release()
 
 
+def test_moments_travel_with_the_factors_whatever_carries_them(
+    spark: SparkSession, scratch: Folder
+) -> None:
+    cells = packed(*parts(spark), blocks=2)
+    plan = plan_of(cells, optimizer="adam", beta1=0.9, beta2=0.999, learning_rate=0.02)
+    plan = replace(plan, checkpoint_interval=2)
+
+    expected = in_process(cells, plan)
+    # Factors, bias, two moments of each, and a count.
+    assert len(expected[0][0, 0]) == 4 * 19 * plan.users[0]
+    assert carried(cells, plan, scratch, SparkExchange()) == expected
+    assert carried(cells, plan, scratch, RingExchange(min_seconds=0.0)) == expected
+    cells.release()
+
+
 def test_patience_ends_the_ring_where_it_ends_the_algorithm(
     spark: SparkSession, scratch: Folder
 ) -> None:

@@ -116,7 +116,8 @@ def test_the_error_of_a_cell_is_that_of_its_predictions(low: float, span: float)
     z = [3.0 + p[u, 3] + q[i, 3] + p[u, :3] @ q[i, :3] for u, i in zip(user, item, strict=True)]
     expected = sum((r - predicted(x, low, span)) ** 2 for x, r in zip(z, rating, strict=True))
 
-    assert squared_error(user, item, rating, p, q, 3.0, low, span) == pytest.approx(expected, 1e-5)
+    found = squared_error(user, item, rating, p, q, 3, 3.0, low, span)
+    assert found == pytest.approx(expected, 1e-5)
 
 
 def test_an_empty_cell_changes_nothing_and_has_no_error() -> None:
@@ -124,7 +125,7 @@ def test_an_empty_cell_changes_nothing_and_has_no_error() -> None:
     none = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 
     assert compiled_pass(none, p, q, 0.0, 0.0) == 0
-    assert squared_error(*none, p, q, 0.0, 0.0, 0.0) == 0
+    assert squared_error(*none, p, q, 3, 0.0, 0.0, 0.0) == 0
     assert (p == 1).all()
     assert (q == 1).all()
 
@@ -134,7 +135,7 @@ def test_a_pass_that_leaves_the_finite_numbers_says_so() -> None:
     p, q = np.full((1, 3), 1e25, np.float32), np.full((1, 3), 1e25, np.float32)
 
     assert not np.isfinite(compiled_pass(cell, p, q, 0.0, 0.0))
-    assert not np.isfinite(squared_error(*cell, p, q, 0.0, 0.0, 0.0))
+    assert not np.isfinite(squared_error(*cell, p, q, 2, 0.0, 0.0, 0.0))
 
 
 def test_ratings_may_lie_in_memory_that_cannot_be_written() -> None:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recpipe.errors import FitError
-from recpipe.kernels.sgd import ITEMS, USERS, descend, initial_block, squared_error
+from recpipe.kernels.sgd import (
+    ITEMS,
+    USERS,
+    descend,
+    initial_block,
+    row_width,
+    squared_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,6 +62,10 @@ class Plan:
         low: lowest prediction of a bounded output.
         span: highest less lowest prediction of a bounded output; 0: not bounded.
         give_up_above: of `TrainingData`, in units of learning.
+        optimizer: how steps follow from gradients: plain, or a rule of `kernels.sgd_optimizers`.
+        beta1: how much of the first moment stays in a step.
+        beta2: how much of the second moment stays in a step.
+        uniform: whether the first factors are uniform from 0 to `initial_scale`.
     """
 
     grid: Grid
@@ -77,6 +88,15 @@ class Plan:
     low: float = 0.0
     span: float = 0.0
     give_up_above: tuple[float, ...] = ()
+    optimizer: str = "plain"
+    beta1: float = 0.0
+    beta2: float = 0.0
+    uniform: bool = False
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row: factors, bias, and what the optimizer keeps of it."""
+        return row_width(self.optimizer, self.rank)
 
     def rate(self, epoch: int) -> float:
         """The step of an epoch, counted from 1."""
@@ -92,7 +112,14 @@ class Plan:
 
     def _first(self, rows: int, side: int, block: int) -> Floats:
         return initial_block(
-            rows, self.rank, scale=self.initial_scale, seed=self.seed, side=side, block=block
+            rows,
+            self.rank,
+            scale=self.initial_scale,
+            seed=self.seed,
+            side=side,
+            block=block,
+            uniform=self.uniform,
+            width=self.width,
         )
 
 
@@ -102,19 +129,7 @@ def visit(cell: Cell, users: Floats, items: Floats, plan: Plan, *, epoch: int, s
     NaN once the items, or in the last step of an epoch the users, have left the finite numbers,
     though the error itself may not show it yet.
     """
-    error: float = descend(
-        cell.user,
-        cell.item,
-        cell.rating,
-        users,
-        items,
-        plan.offset,
-        plan.low,
-        plan.span,
-        plan.rate(epoch),
-        plan.regularization,
-        plan.bias_regularization,
-    )
+    error = _descended(cell, users, items, plan, plan.rate(epoch))
     # A sum is finite only if all of its terms are, and makes no array as np.isfinite does.
     # Users cannot come back from infinity before the epoch ends, and to sum them takes long.
     last = step == plan.grid.item_blocks - 1
@@ -123,10 +138,31 @@ def visit(cell: Cell, users: Floats, items: Floats, plan: Plan, *, epoch: int, s
     return error if finite else math.nan
 
 
+def _descended(cell: Cell, users: Floats, items: Floats, plan: Plan, rate: float) -> float:
+    ratings, output = (cell.user, cell.item, cell.rating), (plan.offset, plan.low, plan.span)
+    penalties = plan.regularization, plan.bias_regularization
+    if plan.optimizer == "plain":
+        plain: float = descend(*ratings, users, items, *output, rate, *penalties)
+        return plain
+    # Compiled when it is imported: the plain way does not wait for it.
+    from recpipe.kernels import sgd_optimizers as kernel
+
+    return kernel.descend(
+        ratings,
+        users,
+        items,
+        kernel.Optimizer(plan.optimizer, plan.beta1, plan.beta2),
+        rank=plan.rank,
+        output=output,
+        learning_rate=rate,
+        penalties=penalties,
+    )
+
+
 def held_out_error(cell: Cell, users: Floats, items: Floats, plan: Plan) -> float:
     """The sum of squared errors of a cell that is not fitted."""
     error: float = squared_error(
-        cell.user, cell.item, cell.rating, users, items, plan.offset, plan.low, plan.span
+        cell.user, cell.item, cell.rating, users, items, plan.rank, plan.offset, plan.low, plan.span
     )
     return error
 

@@ -49,7 +49,7 @@ def task_bytes(plan: Plan) -> int:
 
 
 def _bytes(rows: int, plan: Plan) -> int:
-    return rows * (plan.rank + 1) * 4
+    return rows * plan.width * 4
 
 
 def _more_blocks(plan: Plan, times: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recpipe.distributed import PeerLostError, obstacle
-from recpipe.errors import GivenUpError, MissingError, nothing_to_fit
+from recpipe.errors import GivenUpError, MissingError, UsageError, nothing_to_fit
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
 from recpipe.models.sgd.grid import Grid, number_of_blocks
@@ -18,7 +18,7 @@ from recpipe.models.sgd.packing import factors_by_id, pack
 from recpipe.models.sgd.placing import placed
 from recpipe.models.sgd.ring import RingExchange
 from recpipe.models.sgd.strata import SparkExchange
-from recpipe.models.sgd.units import HIGHEST, LOWEST, PLAIN, Units
+from recpipe.models.sgd.units import PLAIN, Units
 from recpipe.spark.chunks import chunked
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
 
 log = logging.getLogger(__name__)
+
+_UNIFORM = 0.05
+"""Above all first factors with `sgd.init` = uniform."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,19 @@ class Sgd:
         Raises:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
             GivenUpError: if it falls behind `data.give_up_above`.
+            UsageError: if `sgd.open_bounds` or `sgd.round_predictions` asks for the step of a scale
+                that has none.
             MissingError: if `sgd.blocks` makes blocks that are larger than a task can hold, or the
                 ring was asked for and cannot run here.
             PeerLostError: if the ring was asked for and its tasks do not reach each other.
         """
+        self._check_step(data)
         units = Units.of(data.scale)
         packed = self._pack(data.ratings, data.validation, units)
         try:
             limits = tuple(limit / units.size for limit in data.give_up_above)
-            plan = self._plan(packed, seed=seed, give_up_above=limits)
+            bounds = units.bounds(self._beyond(data))
+            plan = self._plan(packed, seed=seed, give_up_above=limits, bounds=bounds)
             check_memory(packed.cells.sparkSession, plan)
             exchange, trained = self._trained(packed, plan, scratch)
             try:
@@ -96,7 +103,9 @@ class Sgd:
         log.info("sgd: epoch %d of %d is the best", best.epoch, len(progress.curve))
         # With a sigmoid what comes out is on the scale of the ratings already.
         size = 1.0 if plan.span else units.size
-        users, items = factors_by_id(packed, trained.factors, rank=plan.rank, size=size)
+        users, items = factors_by_id(
+            packed, trained.factors, rank=plan.rank, width=plan.width, size=size
+        )
         return FactorModel.fitted(
             scratch,
             name=self.name,
@@ -107,6 +116,8 @@ class Sgd:
             refit_config=self._refit_config(progress.best),
             scale=data.bounds,
             link="sigmoid" if plan.span else "identity",
+            beyond=self._beyond(data),
+            step=data.scale.step if data.scale and self.settings.round_predictions else None,
             details={
                 "blocks": plan.grid.blocks,
                 "exchange": exchange.name,
@@ -119,6 +130,22 @@ class Sgd:
                 "seed": plan.seed,
             },
         )
+
+    def _check_step(self, data: TrainingData) -> None:
+        own = self.settings
+        for name, asked in (
+            ("open_bounds", own.open_bounds),
+            ("round_predictions", own.round_predictions),
+        ):
+            if asked and (data.scale is None or data.scale.step is None):
+                raise UsageError(
+                    f"sgd.{name}: the scale of the ratings has no step", hint="leave it out"
+                )
+
+    def _beyond(self, data: TrainingData) -> float:
+        """How far the sigmoid reaches beyond the scale, in ratings."""
+        own, scale = self.settings, data.scale
+        return scale.step / 2 if own.bounded and own.open_bounds and scale and scale.step else 0.0
 
     def sections(self) -> Mapping[str, Section]:
         return {"sgd": self.settings}
@@ -175,12 +202,19 @@ class Sgd:
             items, users = placed(chunks, grid, ratings=ratings)
             return pack(chunks, validation, grid=grid, items=items, users=users, units=units)
 
-    def _plan(self, packed: Packed, *, seed: int, give_up_above: tuple[float, ...] = ()) -> Plan:
+    def _plan(
+        self,
+        packed: Packed,
+        *,
+        seed: int,
+        give_up_above: tuple[float, ...] = (),
+        bounds: tuple[float, float] = PLAIN.bounds(0),
+    ) -> Plan:
         own = self.settings
         low = span = 0.0
         offset = packed.mean
         if own.bounded:
-            low, span = LOWEST, HIGHEST - LOWEST
+            low, span = bounds[0], bounds[1] - bounds[0]
             share = min(max((packed.mean - low) / span, 0.01), 0.99)
             offset = math.log(share / (1 - share))
         return Plan(
@@ -195,7 +229,7 @@ class Sgd:
             learning_rate_decay=own.learning_rate_decay,
             regularization=own.regularization,
             bias_regularization=own.bias_regularization,
-            initial_scale=own.initial_scale,
+            initial_scale=_UNIFORM if own.init == "uniform" else own.initial_scale,
             patience=own.patience,
             min_improvement=own.min_improvement,
             checkpoint_interval=own.checkpoint_interval,
@@ -204,6 +238,10 @@ class Sgd:
             low=low,
             span=span,
             give_up_above=give_up_above,
+            optimizer=own.optimizer,
+            beta1=own.beta1,
+            beta2=own.beta2,
+            uniform=own.init == "uniform",
         )
 
 

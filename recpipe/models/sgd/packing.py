@@ -138,7 +138,7 @@ def _refuse_duplicates(found: Iterable[str]) -> None:
 
 
 def factors_by_id(
-    packed: Packed, factors: DataFrame, *, rank: int, size: float = 1.0
+    packed: Packed, factors: DataFrame, *, rank: int, width: int, size: float = 1.0
 ) -> tuple[DataFrame, DataFrame]:
     """(user, factors, bias) and (item, factors, bias) of `exchange.FACTORS`.
 
@@ -146,6 +146,7 @@ def factors_by_id(
         packed: what was fitted.
         factors: of the fit.
         rank: length of the factors.
+        width: numbers of a row of a block, of which factors and bias come first.
         size: what a unit of learning is on the scale of the ratings.
     """
     spark = packed.cells.sparkSession
@@ -155,7 +156,7 @@ def factors_by_id(
     )
     users, items = (
         _side_by_side(factors.where(F.col("side") == side), ids, blocks=blocks).mapInArrow(
-            partial(_rows, name=name, rank=rank, size=size), factor_schema(name)
+            partial(_rows, name=name, rank=rank, width=width, size=size), factor_schema(name)
         )
         for name, side, ids, blocks in (
             ("user", USERS, packed.user_ids(), packed.grid.blocks),
@@ -177,7 +178,7 @@ def _side_by_side(factors: DataFrame, ids: DataFrame, *, blocks: int) -> DataFra
     return both.repartitionById(blocks, "number")
 
 
-def _rows(batches: Batches, *, name: str, rank: int, size: float) -> Batches:
+def _rows(batches: Batches, *, name: str, rank: int, width: int, size: float) -> Batches:
     found: dict[int, dict[str, pa.Scalar]] = {}
     for batch in batches:
         for at, number in enumerate(batch.column("number").to_pylist()):
@@ -186,7 +187,7 @@ def _rows(batches: Batches, *, name: str, rank: int, size: float) -> Batches:
                 (column, scalar) for column, scalar in scalars if scalar.is_valid
             )
     for block in found.values():
-        factors = as_array(block["data"], np.float32).reshape(-1, rank + 1)
+        factors = as_array(block["data"], np.float32).reshape(-1, width)[:, : rank + 1]
         ids = as_array(block["ids"], np.int32)
         if size != 1:
             # A product of factors must be scaled once, so only the item factors are scaled.

@@ -155,7 +155,7 @@ class _Task:
 
     def _receive(self) -> tuple[int, Floats]:
         number, flat = self.ring.receive()
-        return number, flat.reshape(self.plan.items[number], self.plan.rank + 1)
+        return number, flat.reshape(self.plan.items[number], self.plan.width)
 
     def _await_home(self) -> None:
         """After a lap every item block comes back to where the next one starts."""
@@ -193,6 +193,6 @@ def _factors(rows: pa.RecordBatch, plan: Plan) -> dict[tuple[int, int], Floats]:
     for at in np.flatnonzero(rows.column("side").is_valid().to_numpy(zero_copy_only=False)):
         side, number, data = (rows.column(name)[int(at)] for name in ("side", "number", "data"))
         if side.as_py() != CURVE:
-            block = as_array(data, np.float32).reshape(-1, plan.rank + 1)
+            block = as_array(data, np.float32).reshape(-1, plan.width)
             found[side.as_py(), number.as_py()] = block
     return found

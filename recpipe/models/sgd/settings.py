@@ -17,6 +17,15 @@ class SgdSettings(Section):
     """Number of factors."""
     epochs: int = Field(60, ge=1)
     """Passes over the ratings, at most; see `patience`."""
+    optimizer: Literal["plain", "momentum", "adagrad", "adam", "adamw"] = "plain"
+    """How a step follows from the gradient of a rating: as it is, or by moments of the gradients of
+    its user and its item so far, as PyTorch's optimizers of these names have it (adamw:
+    `regularization` is not part of the gradient). They take 2 to 3 times the memory, and adam and
+    adamw want a `learning_rate` about ten times smaller."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """With momentum, adam or adamw: how much of the mean of gradients stays in a step."""
+    beta2: float = Field(0.999, ge=0, le=0.9999)
+    """With adam or adamw: how much of the mean of squared gradients stays in a step."""
     learning_rate: float = Field(0.03, gt=0)
     """Step size in the first epoch."""
     learning_rate_decay: float = Field(0.95, gt=0, le=1)
@@ -25,10 +34,18 @@ class SgdSettings(Section):
     """L2 penalty of the factors, for each rating."""
     bias_regularization: float = Field(0.05, ge=0)
     """L2 penalty of the biases, for each rating."""
+    init: Literal["normal", "uniform"] = "normal"
+    """How the random factors with which users and items begin are drawn. normal: around 0, vectors
+    of length `initial_scale` on average. uniform: each factor from 0 to 0.05."""
     initial_scale: float = Field(0.1, gt=0)
-    """Length of the random vectors of factors with which users and items begin, on average."""
+    """With init = normal: length of the first vectors of factors, on average."""
     bounded: bool = False
     """Whether predictions are kept within the rating scale by a sigmoid, in the fit as well."""
+    open_bounds: bool = False
+    """With bounded: whether the sigmoid reaches half a step of the scale beyond either end, so that
+    the lowest and the highest rating can be learned. Predictions are clipped to the scale."""
+    round_predictions: bool = False
+    """Whether predicted ratings are rounded to the steps of the scale; lists are not."""
     patience: int = Field(6, ge=0)
     """After how many epochs without a better RMSE on validation the fit stops; 0: it runs all
     `epochs`. The factors of the best epoch are kept either way. Use 5 or more: the RMSE often

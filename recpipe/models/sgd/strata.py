@@ -223,7 +223,7 @@ def _blocks(
         side, number, error, data = (
             arrived.column(name)[at] for name in ("side", "number", "error", "data")
         )
-        block = as_array(data, np.float32).reshape(-1, plan.rank + 1)
+        block = as_array(data, np.float32).reshape(-1, plan.width)
         # Arrow's memory is read-only: whoever changes a block has a copy of it.
         sides[side.as_py()][number.as_py()] = (
             block.copy() if writable else block,

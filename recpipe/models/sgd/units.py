@@ -52,6 +52,11 @@ class Units:
             return ratings
         return ((ratings - np.float32(self.lowest)) / np.float32(self.size)) + np.float32(LOWEST)
 
+    def bounds(self, half_step: float) -> tuple[float, float]:
+        """The ends of the scale as they are learned, each that far (in ratings) beyond."""
+        beyond = half_step / self.size
+        return LOWEST - beyond, HIGHEST + beyond
+
     def mean(self, learned: float) -> float:
         """A learned rating on the scale of the ratings."""
         return learned if self.plain else (learned - LOWEST) * self.size + self.lowest

@@ -1,0 +1,150 @@
+"""Optimizers with moments against the update formulas of PyTorch's documentation, in float64.
+
+PyTorch itself is no dependency: what its index of Linux has brings CUDA along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recpipe.kernels.sgd import ITEMS, USERS, initial_block, row_width
+from recpipe.kernels.sgd import descend as plain
+from recpipe.kernels.sgd_optimizers import RULES, Optimizer, descend
+
+RATE, PENALTY, BIAS_PENALTY = 0.02, 0.05, 0.03
+BETA1, BETA2, OFFSET = 0.9, 0.99, 3.0
+OUTPUTS = [(0.0, 0.0), (0.25, 5.0)]
+Cell = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass
+class Parameter:
+    """A parameter of PyTorch, and what an optimizer keeps of it.
+
+    `step` is the algorithm of torch.optim.SGD(momentum), Adagrad, Adam and AdamW, line by line.
+    """
+
+    value: np.ndarray
+    decay: float
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, rule: str, gradient: np.ndarray, rate: float) -> None:
+        if rule == "adamw":
+            self.value = self.value - rate * self.decay * self.value
+        else:
+            gradient = gradient + self.decay * self.value
+        t = self.state["t"] = self.state.get("t", 0) + 1
+        zero = np.zeros_like(self.value)
+        if rule == "momentum":
+            # "b_t = mu b_(t-1) + (1 - tau) g_t" with a dampening tau of 0, and b_1 = g_1.
+            buffer = gradient if t == 1 else BETA1 * self.state["b"] + gradient
+            self.state["b"] = buffer
+            self.value = self.value - rate * buffer
+        elif rule == "adagrad":
+            self.state["sum"] = self.state.get("sum", zero) + gradient**2
+            self.value = self.value - rate * gradient / (np.sqrt(self.state["sum"]) + 1e-10)
+        else:
+            m = self.state["m"] = BETA1 * self.state.get("m", zero) + (1 - BETA1) * gradient
+            v = self.state["v"] = BETA2 * self.state.get("v", zero) + (1 - BETA2) * gradient**2
+            unbiased_m, unbiased_v = m / (1 - BETA1**t), v / (1 - BETA2**t)
+            self.value = self.value - rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
+
+
+def sample_cell(ratings: int, *, users: int = 6, items: int = 5, seed: int = 1) -> Cell:
+    draw = np.random.default_rng(seed)
+    user = np.sort(draw.integers(0, users, ratings)).astype(np.int32)
+    item = draw.integers(0, items, ratings).astype(np.int32)
+    return user, item, (draw.integers(1, 11, ratings) / 2).astype(np.float32)
+
+
+def stepped(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[float, float],
+            *, passes: int) -> tuple[np.ndarray, np.ndarray, list[float]]:  # fmt: skip
+    """Batches of one rating each; a row of the other rows has no gradient and is not stepped."""
+    low, span = output
+    sides = [
+        [(Parameter(row[:-1], PENALTY), Parameter(row[-1:], BIAS_PENALTY)) for row in block]
+        for block in (p.astype(np.float64), q.astype(np.float64))
+    ]
+    totals = []
+    for epoch in range(passes):
+        total = 0.0
+        for u, i, r in zip(*cell, strict=True):
+            (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
+            z = OFFSET + bias.value[0] + other_bias.value[0] + factors.value @ others.value
+            share = 1 / (1 + np.exp(-z))
+            error = r - (low + span * share if span else z)
+            push = -error * (span * share * (1 - share) if span else 1.0)
+            total += error**2
+            along, along_other = push * others.value, push * factors.value
+            for parameter, gradient in (
+                (factors, along), (bias, np.array([push])),
+                (others, along_other), (other_bias, np.array([push])),
+            ):  # fmt: skip
+                parameter.step(rule, gradient, RATE * 0.9**epoch)
+        totals.append(total)
+    found = [np.array([np.append(f.value, b.value) for f, b in side]) for side in sides]
+    return found[0], found[1], totals
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("rank", [1, 8, 33])
+@pytest.mark.parametrize("rule", RULES)
+def test_rows_are_those_of_pytorchs_formulas(
+    rule: str, rank: int, output: tuple[float, float]
+) -> None:
+    cell = sample_cell(120)
+    width = row_width(rule, rank)
+    made: dict[str, Any] = {"scale": 0.5, "seed": 4, "block": 0, "width": width}
+    p, q = initial_block(6, rank, side=USERS, **made), initial_block(5, rank, side=ITEMS, **made)
+    due = stepped(rule, cell, p[:, : rank + 1], q[:, : rank + 1], output, passes=3)
+    totals = [
+        descend(
+            cell, p, q, Optimizer(rule, BETA1, BETA2), rank=rank, output=(OFFSET, *output),
+            learning_rate=RATE * 0.9**epoch, penalties=(PENALTY, BIAS_PENALTY),
+        )
+        for epoch in range(3)
+    ]  # fmt: skip
+    # Float32, and a square root of small moments: a few parts in ten thousand of a step.
+    np.testing.assert_allclose(p[:, : rank + 1], due[0], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(q[:, : rank + 1], due[1], rtol=2e-4, atol=2e-4)
+    assert totals == pytest.approx(due[2], rel=1e-4)
+    if rule.startswith("adam"):
+        assert p[:, -1].tolist() == [3 * n for n in np.bincount(cell[0], minlength=6)]
+
+
+def test_a_row_without_a_rating_stays_as_it_is() -> None:
+    p = np.full((3, row_width("adam", 2)), 0.5, np.float32)
+    q = p.copy()
+    before = p.copy()
+    cell = (np.array([1], np.int32), np.array([2], np.int32), np.array([4.0], np.float32))
+    descend(cell, p, q, Optimizer("adam", BETA1, BETA2), rank=2, output=(OFFSET, 0.0, 0.0),
+            learning_rate=RATE, penalties=(0.0, 0.0))  # fmt: skip
+    assert (p[[0, 2]] == before[[0, 2]]).all()
+    assert (q[[0, 1]] == before[[0, 1]]).all()
+    assert (p[1] != before[1]).any()
+
+
+def test_momentum_of_nothing_is_the_plain_way() -> None:
+    cell = sample_cell(200, users=20, items=9)
+    p, q = (
+        initial_block(n, 8, scale=0.5, seed=1, side=side, block=0, width=18)
+        for n, side in ((20, USERS), (9, ITEMS))
+    )
+    plain_p, plain_q = np.ascontiguousarray(p[:, :9]), np.ascontiguousarray(q[:, :9])
+    plain(*cell, plain_p, plain_q, OFFSET, 0.0, 0.0, RATE, PENALTY, BIAS_PENALTY)
+    descend(cell, p, q, Optimizer("momentum", 0.0, 0.0), rank=8, output=(OFFSET, 0.0, 0.0),
+            learning_rate=RATE, penalties=(PENALTY, BIAS_PENALTY))  # fmt: skip
+    np.testing.assert_allclose(p[:, :9], plain_p, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(q[:, :9], plain_q, rtol=0, atol=1e-5)
+
+
+def test_uniform_first_factors_fill_their_range() -> None:
+    block = initial_block(500, 8, scale=0.05, seed=1, side=USERS, block=0, uniform=True, width=18)
+    assert block[:, :8].min() >= 0
+    assert block[:, :8].max() < 0.05
+    assert block[:, :8].mean() == pytest.approx(0.025, rel=0.05)
+    assert not block[:, 8:].any()
