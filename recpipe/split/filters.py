@@ -99,7 +99,7 @@ def filtered(
 
 def _refuse_impossible(settings: Filter, *, times: Times, explicit: bool) -> None:
     begin, end = settings.rated_from, settings.rated_until
-    if begin is not None or end is not None:
+    if settings.by_instant:
         need_instants("a window of filter", times, hint="leave rated_from and rated_until out")
     if begin is not None and end is not None and utc(begin) >= utc(end):
         raise UsageError(
@@ -118,32 +118,43 @@ def _steps(
 ) -> Iterator[tuple[str, DataFrame]]:
     """The name of each rule that is set, and what is left after it."""
     rows = ratings
-    if settings.rated_from is not None or settings.rated_until is not None:
-        if settings.rated_from is not None:
-            rows = rows.where(F.col("rated_at") >= F.lit(utc(settings.rated_from)))
-        if settings.rated_until is not None:
-            rows = rows.where(F.col("rated_at") < F.lit(utc(settings.rated_until)))
+    if settings.by_instant:
+        rows = _in_window(rows, settings)
         yield "window", rows
     if settings.by_value:
-        # As ratings are stored: 3.7 of the settings is the same number as a rating of 3.7.
-        if settings.rating_from is not None:
-            rows = rows.where(F.col("rating") >= F.lit(settings.rating_from).cast("float"))
-        if settings.rating_to is not None:
-            rows = rows.where(F.col("rating") <= F.lit(settings.rating_to).cast("float"))
+        rows = _in_range(rows, settings)
         yield "values", rows
     if settings.users is not None or settings.share_of_users is not None:
         rows = _of_sample(rows, settings, seed=seed)
         yield "users", rows
-    for key, least in (("user", settings.min_ratings_of_user), ("item", settings.min_ratings_of_item)):
+    minimums = {"user": settings.min_ratings_of_user, "item": settings.min_ratings_of_item}
+    for key, least in minimums.items():
         if least > 1:
             enough = scratch.write_table(f"enough-{key}", _having(rows, key, least))
-            rows = rows.join(enough, key, "left_semi").select(*ratings.columns)
+            rows = _of_these(rows, key, enough)
             yield f"min_ratings_of_{key}", rows
     if settings.core is not None:
         pairs = _core(rows.select("user", "item"), settings.core, scratch)
         for key in ("user", "item"):
-            rows = rows.join(pairs.select(key).distinct(), key, "left_semi").select(*ratings.columns)
+            rows = _of_these(rows, key, pairs.select(key).distinct())
         yield "core", rows
+
+
+def _in_window(rows: DataFrame, settings: Filter) -> DataFrame:
+    if settings.rated_from is not None:
+        rows = rows.where(F.col("rated_at") >= F.lit(utc(settings.rated_from)))
+    if settings.rated_until is not None:
+        rows = rows.where(F.col("rated_at") < F.lit(utc(settings.rated_until)))
+    return rows
+
+
+def _in_range(rows: DataFrame, settings: Filter) -> DataFrame:
+    # As ratings are stored: 3.7 of the settings is the same number as a rating of 3.7.
+    if settings.rating_from is not None:
+        rows = rows.where(F.col("rating") >= F.lit(settings.rating_from).cast("float"))
+    if settings.rating_to is not None:
+        rows = rows.where(F.col("rating") <= F.lit(settings.rating_to).cast("float"))
+    return rows
 
 
 def _of_sample(rows: DataFrame, settings: Filter, *, seed: int) -> DataFrame:
@@ -170,6 +181,12 @@ def _having(rows: DataFrame, key: str, least: int) -> DataFrame:
     return rows.groupBy(key).count().where(F.col("count") >= least).select(key)
 
 
+def _of_these(rows: DataFrame, key: str, known: DataFrame) -> DataFrame:
+    """The rows whose user, or item, is one of `known`."""
+    # A join on a name moves that column to the front.
+    return rows.join(known, key, "left_semi").select(*rows.columns)
+
+
 def _core(pairs: DataFrame, k: int, scratch: Folder) -> DataFrame:
     """The largest set of pairs in which every user and every item has k of them (Seidman 1983).
 
@@ -179,7 +196,7 @@ def _core(pairs: DataFrame, k: int, scratch: Folder) -> DataFrame:
     before = pairs.count()
     for number in range(1, _MAX_ROUNDS + 1):
         for key in ("user", "item"):
-            pairs = pairs.join(_having(pairs, key, k), key, "left_semi").select("user", "item")
+            pairs = _of_these(pairs, key, _having(pairs, key, k))
         pairs = scratch.write_table(f"core-{number}", pairs)
         scratch.delete(f"core-{number - 1}")
         rows = pairs.count()

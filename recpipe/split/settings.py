@@ -41,18 +41,24 @@ class Filter(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Filter:
-        if None not in (self.rating_from, self.rating_to) and self.rating_from > self.rating_to:  # type: ignore[operator]
+        low, high = self.rating_from, self.rating_to
+        if low is not None and high is not None and low > high:
             raise ValueError("rating_from must not exceed rating_to")
         if self.users is not None and self.share_of_users is not None:
             raise ValueError("users and share_of_users exclude each other")
         if self.core is not None and (self.min_ratings_of_user, self.min_ratings_of_item) != (1, 1):
-            raise ValueError("core and min_ratings_of_user or min_ratings_of_item exclude each other")
+            raise ValueError("core takes the place of min_ratings_of_user and min_ratings_of_item")
         return self
 
     @property
     def is_set(self) -> bool:
         """Whether there is a rule at all."""
         return self != Filter()
+
+    @property
+    def by_instant(self) -> bool:
+        """Whether ratings are left out for their instants."""
+        return self.rated_from is not None or self.rated_until is not None
 
     @property
     def by_value(self) -> bool:
