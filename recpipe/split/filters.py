@@ -2,7 +2,7 @@
 
 The rules apply one after the other, in the order of the settings: `window`, `values`, `users`, then
 `min_ratings_of_user` and `min_ratings_of_item`, or `core`. The same rows give the same ratings,
-whatever their order and partitions. docs/decisions/0019-filters.md says why they are as they are.
+whatever their order and partitions. docs/decisions/0021-filters.md says why they are as they are.
 """
 
 from __future__ import annotations
