@@ -17,18 +17,25 @@ bench() {
 if [[ $1 == full ]]; then
   bench topn
   bench evaluation
+  bench intervals
   bench ingest --ratings 25000000
   bench sgd --ratings 8300000
+  bench svd --ratings 8300000
+  bench neighbours --ratings 8300000
   bench fits --ratings 8300000
   bench whole_run
   .venv/bin/python benchmarks/growth.py --ratings 1000000,5000000,25000000
 else
   bench topn --users 10000 --items 4000 --ratings 1000000
   bench evaluation --users 10000
+  bench intervals --users 10000
   bench ingest --ratings 1000000
   bench sgd --ratings 1000000
+  bench svd --ratings 1000000
+  bench neighbours --ratings 1000000
   bench fits --ratings 1000000
   bench whole_run --ratings 200000
   .venv/bin/python benchmarks/growth.py --ratings 100000,1000000
 fi
+if [[ -n ${RECPIPE_MOVIELENS:-} ]]; then bench first_minute --input "$RECPIPE_MOVIELENS"; fi
 .venv/bin/python benchmarks/table.py build/bench/*.json

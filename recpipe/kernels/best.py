@@ -6,7 +6,7 @@ equal score that comes later is the worse.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import float32, int32, int64, njit, types, uint16, void
@@ -61,6 +61,21 @@ class Seen(NamedTuple):
     items: NDArray[np.int32]
 
 
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+def constant(arrays: T) -> T:
+    """A named tuple of the same arrays, read-only: inside a tuple Numba takes no other for it."""
+    return type(arrays)(*(read_only(array) for array in arrays))
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers, not to be written to through this array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 SEEN = types.NamedTuple((types.Array(int64, 1, "C", readonly=True), INTS), Seen)
 TOP = types.NamedTuple((float32[:, ::1], int32[:, ::1], int64[::1]), Top)
 
@@ -104,5 +119,6 @@ def hide(hidden: NDArray[np.uint16], seen: Seen, row: int, places: NDArray[np.in
 
 
 __all__ = [
-    "INTS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "hide", "insert", "least_of",
+    "INTS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "constant", "hide", "insert",
+    "least_of", "read_only",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Products of a sparse matrix with its own transpose, and of sparse rows with a dense matrix."""
+"""Products of a sparse matrix: with its own transpose, with a dense matrix, and both in one."""
 
 from __future__ import annotations
 
@@ -56,6 +56,25 @@ def sparse_product(
     return found
 
 
+def normal_product(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64],
+    dense: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(m, width) X'(X W), a row of X after the other: of X W no more than a row is ever there.
+
+    Args:
+        offsets: (n + 1,) where in `columns` each row of X starts.
+        columns: rows of W, of each value.
+        values: of X, in compressed rows.
+        dense: (m, width) W.
+    """
+    found = np.zeros(dense.shape)
+    _normal_product(offsets, columns, values, dense, found)
+    return found
+
+
 @njit(void(_LONGS, INTS, VECTOR, int64, int64, float64[:, ::1]), cache=True, nogil=True)
 def _gram_rows(
     offsets: NDArray[np.int64],
@@ -101,4 +120,34 @@ def _sparse_product(
                     found[row, k] += values[at] * dense[columns[at], k]
 
 
-__all__ = ["gram_rows", "sparse_product"]
+@njit(
+    void(
+        _LONGS,
+        INTS,
+        types.Array(float64, 1, "C", readonly=True),
+        types.Array(float64, 2, "C", readonly=True),
+        float64[:, ::1],
+    ),
+    cache=True,
+    nogil=True,
+)
+def _normal_product(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64],
+    dense: NDArray[np.float64],
+    found: NDArray[np.float64],
+) -> None:
+    width = dense.shape[1]
+    image = np.empty(width)
+    for row in range(len(offsets) - 1):
+        image[:] = 0
+        for at in range(offsets[row], offsets[row + 1]):
+            for k in range(width):
+                image[k] += values[at] * dense[columns[at], k]
+        for at in range(offsets[row], offsets[row + 1]):
+            for k in range(width):
+                found[columns[at], k] += values[at] * image[k]
+
+
+__all__ = ["gram_rows", "normal_product", "sparse_product"]

@@ -8,7 +8,7 @@ of the few that pass it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import float32, int64, njit, types, uint16, void
@@ -22,6 +22,7 @@ from recpipe.kernels.best import (
     VECTOR,
     Seen,
     Top,
+    constant,
     hide,
     insert,
     least_of,
@@ -88,8 +89,6 @@ class Panels(NamedTuple):
 
 _PANELS_TYPE = types.NamedTuple((INTS, MATRIX, MATRIX), Panels)
 
-T = TypeVar("T", Panels, Seen, ItemBounds)
-
 
 def best_of_products(
     panels: Panels,
@@ -114,7 +113,7 @@ def best_of_products(
     """
     seen, columns = _found(panels.items, seen)
     _best_of_products(
-        _constant(panels), columns, users, base, _constant(seen), top, _constant(item_bounds)
+        constant(panels), columns, users, base, constant(seen), top, constant(item_bounds)
     )
 
 
@@ -129,7 +128,7 @@ def all_products(
         base: (rows,) what is added to all scores of a row.
     """
     scores = np.empty((len(users), len(panels.items)), np.float32)
-    _all_products(_constant(panels), users, base, scores)
+    _all_products(constant(panels), users, base, scores)
     return scores
 
 
@@ -151,7 +150,7 @@ def best_of_scores(
         first: the row of `top` that is the first of `scores`.
     """
     seen, columns = _found(items, seen)
-    _best_of_scores(scores, items, columns, _constant(seen), top, first)
+    _best_of_scores(scores, items, columns, constant(seen), top, first)
 
 
 def _found(items: NDArray[np.int32], seen: Seen) -> tuple[Seen, NDArray[np.int32]]:
@@ -162,14 +161,6 @@ def _found(items: NDArray[np.int32], seen: Seen) -> tuple[Seen, NDArray[np.int32
     # Numbers far apart, such as hashes, have no table: what was seen is a column from here on.
     places = ids.positions(items, seen.items)
     return Seen(seen.offsets, places), np.arange(len(items), dtype=np.int32)
-
-
-def _constant(arrays: T) -> T:
-    """The same arrays, read-only: inside a tuple Numba takes no other for it."""
-    views: list[Any] = [array.view() for array in arrays]
-    for view in views:
-        view.flags.writeable = False
-    return type(arrays)(*views)
 
 
 @njit(float32(float32[::1], int64, INTS, uint16[::1], TOP, int64), cache=True, nogil=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import functions as F
 
@@ -140,6 +140,22 @@ class TrainingData:
             setting: the lowest rating that counts as liked, or `auto`.
         """
         return frame_of(rows).where(is_liked(liked_from(setting, self.scale)))
+
+    def user_item_matrix(
+        self, values: Literal["likings", "ratings"], preference_from: LikedFrom
+    ) -> DataFrame:
+        """(user int, item int, value float), none of them 0: a matrix whose other values are 0.
+
+        Args:
+            values: likings: 1 for each rating from `preference_from` on. ratings: every rating, or
+                strength of implicit feedback, as it is.
+            preference_from: the lowest rating that counts as liked, or `auto`.
+        """
+        if values == "likings":
+            rows, value = self.liked(self.ratings, preference_from), F.lit(1.0)
+        else:
+            rows, value = frame_of(self.ratings), F.col("rating")
+        return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
 
 
 __all__ = ["ItemFeatures", "TrainingData", "UserFeatures"]

@@ -15,8 +15,10 @@ from recpipe.models.als.spec import SPECS as ALS
 from recpipe.models.baselines.spec import SPECS as BASELINES
 from recpipe.models.blend.spec import SPECS as BLEND
 from recpipe.models.linear.spec import SPECS as LINEAR
+from recpipe.models.neighbours.spec import SPECS as NEIGHBOURS
 from recpipe.models.sgd.spec import SPECS as SGD
 from recpipe.models.spec import MANIFEST, LoadOptions, Sections
+from recpipe.models.svd.spec import SPECS as SVD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
 
 SPECS: Mapping[str, ModelSpec] = {
-    spec.name: spec for spec in (*BASELINES, *ALS, *SGD, *LINEAR, *BLEND)
+    spec.name: spec for spec in (*BASELINES, *ALS, *SGD, *LINEAR, *SVD, *NEIGHBOURS, *BLEND)
 }
 """Every model by its name."""
 

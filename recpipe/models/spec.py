@@ -92,6 +92,8 @@ class ModelSpec:
         sections: the sections of the settings that its fit reads, by their names; its own has the
             name of the model.
         predicts_ratings: whether the model predicts ratings, so that RMSE can be computed.
+        takes_implicit: whether a model that predicts ratings can be fitted to implicit feedback
+            all the same; it then predicts none. One that never predicts ratings always can.
         baseline: whether it is there to be beaten: a run warns where a baseline is the best.
         selectable: whether `publish.model = auto` may choose it.
         representative_fold: of k-fold, the place of the fold whose fit stands for all when the
@@ -110,11 +112,17 @@ class ModelSpec:
     load: Callable[[Folder, LoadOptions], FittedModel]
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
     predicts_ratings: bool = False
+    takes_implicit: bool = False
     baseline: bool = False
     selectable: bool = True
     representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle_fold
     components: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_components
     search: SearchSpace | None = None
+
+    @property
+    def needs_ratings(self) -> bool:
+        """Whether the model cannot be fitted to implicit feedback."""
+        return self.predicts_ratings and not self.takes_implicit
 
     def __post_init__(self) -> None:
         if self.search is not None:

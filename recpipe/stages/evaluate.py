@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from recpipe import evaluation
 from recpipe.contracts import EVALUATION
-from recpipe.models.registry import spec_of
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.held import narrow_rows
 from recpipe.spark.interactions import frame_of
@@ -130,7 +129,7 @@ def _metrics_of(
             predictions = {
                 name: held.predictions(model)
                 for name, model in models.items()
-                if spec_of(name).predicts_ratings
+                if model.predicts_ratings
             }
             rating = partial(
                 evaluation.rating_metrics,

@@ -60,14 +60,14 @@ def _to_publish(context: Context, run: Run) -> set[str]:
 def _in_order(context: Context, run: Run) -> list[str]:
     """The models to fit, in the order of the settings; those that need other fitted models last.
 
-    With implicit feedback models that predict ratings are left out.
+    With implicit feedback models that need ratings are left out.
 
     Raises:
         UsageError: if none of them can learn from the feedback of the source.
     """
     names: Sequence[str] = context.settings.train.models
     if scale(run) is None:
-        left_out = [name for name in names if spec_of(name).predicts_ratings]
+        left_out = [name for name in names if spec_of(name).needs_ratings]
         names = [name for name in names if name not in left_out]
         if left_out:
             logger.info(

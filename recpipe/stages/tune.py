@@ -119,12 +119,13 @@ def tune(context: Context, run: Run, request: Request) -> Tuned:
 def _check(run: Run, request: Request, metric: Metric) -> None:
     """Raise UsageError where a trial could not be right whatever its settings."""
     spec = registry.spec_of(request.model)
-    if scale(run) is None and spec.predicts_ratings:
+    if scale(run) is None and spec.needs_ratings:
         raise UsageError(
             f"the feedback is implicit, and {spec.name} predicts ratings",
             hint="tune block_als_implicit or ease, or set ingest.feedback=explicit",
         )
-    if isinstance(metric, RatingMetric) and not spec.predicts_ratings:
+    predicts = spec.predicts_ratings and scale(run) is not None
+    if isinstance(metric, RatingMetric) and not predicts:
         raise UsageError(
             f"{spec.name} predicts no ratings, so it has no {metric.name}",
             hint="give a metric of lists, such as --metric ndcg@10",

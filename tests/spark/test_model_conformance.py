@@ -47,6 +47,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "block_als": {"rank": 4, "iterations": 3},
     "block_als_implicit": {"rank": 4, "iterations": 3},
     "sgd": {"rank": 4, "epochs": 6},
+    "svd": {"rank": 4},
+    "svd_implicit": {"rank": 4},
     "blend": {"models": PARTS},
 }
 N = 5

@@ -27,5 +27,5 @@ def test_every_model_is_built_by_its_name_and_from_its_sections_alone(name: str)
 
 
 def test_an_unknown_model_is_a_wrong_usage() -> None:
-    with pytest.raises(UsageError, match=r"no model 'svd'.*popularity.*als_explicit"):
-        registry.build("svd", {})
+    with pytest.raises(UsageError, match=r"no model 'svg'.*popularity.*als_explicit"):
+        registry.build("svg", {})

@@ -46,7 +46,6 @@ from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.spark.columns import factor_schema
-from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +86,8 @@ class Ease:
                 fewer.
         """
         del seed
-        scratch.write_table(_HISTORIES, self._user_item_matrix(data))
+        own = self.settings
+        scratch.write_table(_HISTORIES, data.user_item_matrix(own.values, own.preference_from))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, item_pairs = _sizes(rows, "item")
@@ -96,7 +96,13 @@ class Ease:
             raise nothing_to_fit("ease")
         by_users = len(users) < len(items)
         side, what = (users, "users") if by_users else (items, "items")
-        check_room(len(side), what=what, limit_mb=self.settings.max_matrix_mb, model=self.name)
+        check_room(
+            len(side),
+            len(side),
+            what=f"the matrix of {len(side)} {what}",
+            limit_mb=own.max_matrix_mb,
+            model=self.name,
+        )
         penalty = self._penalty(len(users))
         vectors: DataFrame | None = None
         if by_users:
@@ -125,15 +131,6 @@ class Ease:
         """lambda: as set; for `auto` a third of the number of users, from 100 to 1000."""
         setting = self.settings.regularization
         return float(min(max(users / 3, 100), 1000)) if setting == "auto" else setting
-
-    def _user_item_matrix(self, data: TrainingData) -> DataFrame:
-        """(user int, item int, value float): the matrix X."""
-        if self.settings.values == "likings":
-            rows, value = data.liked(data.ratings, self.settings.preference_from), F.lit(1.0)
-        else:
-            rows, value = frame_of(data.ratings), F.col("rating")
-        # A value of 0 adds nothing to X.
-        return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
 
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}

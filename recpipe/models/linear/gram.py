@@ -28,16 +28,17 @@ _TILE_BYTES = 32 << 20
 _MAX_BLOCKS = 64
 _FEW_ROWS = 256
 
-_TILES = "first int, source int, sums binary"
+TILES = "first int, source int, sums binary"
 """Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
 
 
-def check_room(count: int, *, what: str, limit_mb: int, model: str) -> None:
-    """Refuse a matrix that the driver cannot hold.
+def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str) -> None:
+    """Refuse a matrix of float64 that the driver cannot hold.
 
     Args:
-        count: rows and columns.
-        what: `users` or `items`: what rows and columns stand for, for the error.
+        rows: of the matrix.
+        columns: of the matrix.
+        what: the matrix in words, for the error.
         limit_mb: the most MiB; 0: half of the memory that is free on this machine.
         model: for the error.
 
@@ -46,12 +47,12 @@ def check_room(count: int, *, what: str, limit_mb: int, model: str) -> None:
     """
     import psutil
 
-    needed = count * count * 8 / 2**20
+    needed = rows * columns * 8 / 2**20
     limit = limit_mb or psutil.virtual_memory().available / 2 / 2**20
     if needed > limit:
         source = f"{model}.max_matrix_mb = {limit_mb}" if limit_mb else "half of the free memory"
         raise MissingError(
-            f"{model}: the matrix of {count} {what} takes {needed:,.0f} MiB on the driver, and"
+            f"{model}: {what} takes {needed:,.0f} MiB on the driver, and"
             f" {source} is {limit:,.0f} MiB",
             hint=f"give the driver more memory, raise {model}.max_matrix_mb, or leave out {model}",
         )
@@ -81,9 +82,9 @@ def gram_matrix(
     sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)
     tiles = (
         together([packed_histories(rows, buckets=blocks)], buckets=blocks)
-        .mapInArrow(partial(_block_tiles, columns=sent, step=step), _TILES)
+        .mapInArrow(partial(_block_tiles, columns=sent, step=step), TILES)
         .repartitionById(max(1, min(-(-width // step), 2 * blocks)), "first")
-        .mapInArrow(_summed, _TILES)
+        .mapInArrow(summed, TILES)
     )
     matrix = np.zeros((width, width))
     # A partition at a time: all at once may be more than spark.driver.maxResultSize.
@@ -95,7 +96,7 @@ def gram_matrix(
 
 
 def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], step: int) -> Batches:
-    """_TILES of one block of users; rows without a product are left out."""
+    """TILES of one block of users; rows without a product are left out."""
     from pyspark import TaskContext
 
     from recpipe.kernels.gram import gram_rows
@@ -112,11 +113,11 @@ def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], ste
         rows = slice(first, min(first + step, len(items)))
         sums = gram_rows(histories.offsets, at, histories.values, rows, width=len(items))
         if sums.any():
-            yield arrow_row(_TILES, first, source, sums)
+            yield arrow_row(TILES, first, source, sums)
 
 
-def _summed(batches: Batches) -> Batches:
-    """_TILES of all blocks: the rows from each `first` on, added up in the order of blocks."""
+def summed(batches: Batches) -> Batches:
+    """TILES of all blocks: the rows from each `first` on, added up in the order of blocks."""
     parts: dict[int, list[tuple[int, pa.Scalar]]] = {}
     for batch in batches:
         first, source, sums = batch.columns
@@ -127,7 +128,7 @@ def _summed(batches: Batches) -> Batches:
         total = as_array(found[0][1], np.float64).copy()
         for _, sums in found[1:]:
             total += as_array(sums, np.float64)
-        yield arrow_row(_TILES, first, -1, total)
+        yield arrow_row(TILES, first, -1, total)
 
 
-__all__ = ["check_room", "gram_matrix"]
+__all__ = ["TILES", "check_room", "gram_matrix", "summed"]

@@ -1,0 +1,135 @@
+"""The largest eigenpairs of a symmetric matrix that is known by its products alone. NumPy only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Doubles = NDArray[np.float64]
+
+_SMALL = 1e-13
+"""A direction this much smaller than the largest eigenvalue is rounding, not a direction."""
+
+
+class Eigenpairs(NamedTuple):
+    """What `largest_eigenpairs` found.
+
+    Args:
+        values: (k,) descending.
+        vectors: (n, k) orthonormal columns.
+        products: how often the matrix was multiplied with a block.
+        residual: the largest |M v - value v| of the k pairs, over the largest value.
+    """
+
+    values: Doubles
+    vectors: Doubles
+    products: int
+    residual: float
+
+
+def largest_eigenpairs(
+    product: Callable[[Doubles], Doubles],
+    n: int,
+    *,
+    count: int,
+    width: int,
+    max_width: int,
+    max_products: int,
+    tolerance: float,
+    seed: int,
+) -> Eigenpairs:
+    """The `count` largest eigenvalues of a positive semi-definite M, and their vectors.
+
+    A random block X_1 is multiplied with M over and over, and each product, made orthonormal to all
+    blocks so far, is the next block: X_1, X_2, ... span everything that a subspace iteration from
+    X_1 passes through (Halko, Martinsson, Shkolnisky and Tygert 2011, "An algorithm for the
+    principal component analysis of large data sets"). The best vectors in that span are those of
+    the small matrix T = X' M X (Rayleigh-Ritz). They are better than the last iterate alone: their
+    number of products grows with the inverse square root of the gap between eigenvalues, not with
+    its inverse (Musco and Musco 2015, "Randomized block Krylov methods"). Where the blocks are as
+    wide together as is allowed, they are replaced by the `width` best vectors so far, as in the
+    thick restart of Wu and Simon (2000).
+
+    Memory is n x (max_width + 4 width) float64, time n x max_width x width for each product.
+
+    Args:
+        product: (n, w) X to M X, for any w up to `width`.
+        n: rows and columns of M.
+        count: eigenpairs wanted, at most n.
+        width: columns of a block, at least `count`.
+        max_width: columns of all blocks, at least 3 `width`.
+        max_products: products allowed.
+        tolerance: `Eigenpairs.residual` at which it ends.
+        seed: of the first block.
+    """
+    random = np.random.default_rng(seed)
+    width = min(width, n)
+    basis = np.empty((n, 0))
+    block = _filled(basis, np.empty((n, 0)), width, random)
+    small = np.empty((0, 0))
+    for products in range(1, max_products + 1):
+        image = product(block)
+        basis = np.hstack([basis, block])
+        # Once is not enough: what is left may be small beside what was taken away.
+        known = basis.T @ image
+        image -= basis @ known
+        more = basis.T @ image
+        image -= basis @ more
+        small = _bordered(small, known + more)
+        values, weights = np.linalg.eigh(small)
+        values, weights = values[::-1], weights[:, ::-1]
+        # M V = V T + the image that is left, which the last block alone has made.
+        left, sizes, mixed = np.linalg.svd(image, full_matrices=False)
+        ends = (sizes[:, None] * mixed) @ weights[-block.shape[1] :, :count]
+        scale = max(float(values[0]), 0.0)
+        residual = float(np.linalg.norm(ends, axis=0).max(initial=0.0))
+        residual = residual / scale if scale else 0.0
+        whole = basis.shape[1] == n
+        if whole or residual <= tolerance or products == max_products:
+            break
+        directions = left[:, sizes > _SMALL * scale]
+        if basis.shape[1] + width > max_width:
+            basis = basis @ weights[:, :width]
+            small = np.diag(values[:width])
+        block = _filled(basis, directions, min(width, n - basis.shape[1]), random)
+    return Eigenpairs(
+        np.maximum(values[:count], 0.0), basis @ weights[:, :count], products, residual
+    )
+
+
+def _bordered(small: Doubles, columns: Doubles) -> Doubles:
+    """T with the columns of a further block, and its rows."""
+    before, size = len(small), len(columns)
+    grown = np.empty((size, size))
+    grown[:before, :before] = small
+    grown[:, before:] = columns
+    grown[before:, :before] = columns[:before].T
+    own = grown[before:, before:]
+    own[:] = (own + own.T) / 2
+    return grown
+
+
+def _filled(
+    basis: Doubles, directions: Doubles, width: int, random: np.random.Generator
+) -> Doubles:
+    """(n, width) orthonormal, and orthogonal to `basis`: the directions, then random ones.
+
+    A matrix with fewer directions than a block has columns, or with equal eigenvalues, would
+    otherwise end the search before `count` are found.
+    """
+    block = directions[:, :width]
+    lacking = random.standard_normal((len(basis), width - block.shape[1]))
+    block = np.hstack([block, lacking])
+    for _ in range(2):
+        block = block - basis @ (basis.T @ block)
+        block = np.linalg.qr(block)[0]
+    return block
+
+
+__all__ = ["Eigenpairs", "largest_eigenpairs"]

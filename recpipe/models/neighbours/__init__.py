@@ -1,0 +1,1 @@
+"""Models of neighbourhoods: an item is scored by the items or the users that are most alike."""

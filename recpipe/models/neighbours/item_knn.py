@@ -1,0 +1,100 @@
+"""Item neighbourhoods: an item is scored by the k items most alike (Sarwar et al. 2001).
+
+With N(j) the k nearest items of j and x_ui what user u has of item i, 0 without,
+
+    score(u, j) = sum over i in N(j) of s_ij x_ui
+
+and a predicted rating, with R the nearest of N(j) that the user has rated, at most `max_rated`,
+
+    m_j + (sum over i in R of s_ij (r_ui - m_i)) / (sum over R of s_ij)
+
+where m are the means of items, 0 where predictions are not centred, and s is 1 where the mean is
+not weighted. Where R is empty the prediction is m_j. `similarity` has the formulas of s.
+
+A user is scored from a history alone, so one who was not there at the fit can be scored.
+
+References:
+    Badrul Sarwar, George Karypis, Joseph Konstan, John Riedl. Item-based Collaborative Filtering
+    Recommendation Algorithms. WWW 2001.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recpipe.errors import nothing_to_fit
+from recpipe.models.neighbours.model import NeighbourModel
+from recpipe.models.neighbours.nearest import nearest
+from recpipe.models.neighbours.rows import Matrix
+from recpipe.models.neighbours.scorer import ITEMS, prediction_of
+from recpipe.models.neighbours.similarity import liking_of, search_of
+from recpipe.models.neighbours.tables import as_items, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recpipe.models.data import TrainingData
+    from recpipe.models.neighbours.settings import ItemKnnSettings
+    from recpipe.sections import Section
+    from recpipe.storage import Folder
+
+_ITEMS, _HISTORIES = "items", "histories"
+
+
+@dataclass(frozen=True)
+class ItemKnn:
+    """Item neighbourhoods with their settings.
+
+    Args:
+        settings: `item_knn`.
+    """
+
+    settings: ItemKnnSettings
+
+    name: ClassVar[str] = "item_knn"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> NeighbourModel:
+        """See `Model.fit`; nothing is random.
+
+        The driver holds a few numbers of each item; a task a part of the ratings, and `k`
+        neighbours of each item. Time grows with the sum over users of the square of their ratings.
+
+        Raises:
+            FitError: if there is nothing to fit.
+        """
+        del seed
+        scratch.write_table(_HISTORIES, values_of(data))
+        histories = scratch.stored(_HISTORIES)
+        matrix = Matrix.of(histories)
+        try:
+            liking = liking_of(self.settings, data.scale)
+            columns = matrix.columns(liking)
+            if not columns.counts.any():
+                raise nothing_to_fit(self.name)
+            search = search_of(self.settings, matrix, columns, liking)
+            scratch.write_table(
+                _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
+            )
+            users = matrix.rows()
+        finally:
+            matrix.close()
+        items = len(columns.ids)
+        return NeighbourModel(
+            name=self.name,
+            refit_config=self,
+            table=scratch.stored(_ITEMS),
+            histories=histories,
+            means=None,
+            items=items,
+            users=users,
+            links=items * min(self.settings.k, items),
+            liking=liking,
+            prediction=prediction_of(self.settings, data.bounds),
+        )
+
+    def sections(self) -> Mapping[str, Section]:
+        return {"item_knn": self.settings}
+
+
+__all__ = ["ItemKnn"]

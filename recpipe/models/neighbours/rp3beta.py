@@ -1,0 +1,128 @@
+"""RP3beta: a random walk of three steps whose ends are divided by popularity (Christoffel 2015).
+
+A walk goes from a user to one of the user's items i, from there to one of its users v, and from
+there to one of that user's items j. With x_vi what user v has of item i, and all of it in a row or
+column as its degree d, each step but the first is taken to the power of alpha, and the end is
+divided by the popularity of j, its number of entries n_j, to the power of beta:
+
+    w_ij = sum over users v of (x_vi / d_i)^alpha (x_vj / d_v)^alpha / n_j^beta   for i != j
+    score(u, j) = sum over the items i of u of x_ui w_ij
+
+where of the w_ij of each item i the k greatest are kept. The first step has the same probability
+for all items of a user, and so no say in the order of a list. beta = 0 is P3alpha (Cooper et al.
+2014).
+
+A user is scored from a history alone, so one who was not there at the fit can be scored.
+
+References:
+    Fabian Christoffel, Bibek Paudel, Chris Newell, Abraham Bernstein. Blockbusters and
+    Wallflowers: Accurate, Diverse, and Scalable Recommendations with Random Walks. RecSys 2015.
+    Colin Cooper, Sang Hyuk Lee, Tomasz Radzik, Yiannis Siantos. Random Walks in Recommender
+    Systems: Exact Computation and Simulations. WWW 2014.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from recpipe.errors import nothing_to_fit
+from recpipe.feedback import liked_from
+from recpipe.models.neighbours import tables
+from recpipe.models.neighbours.entries import Liking, Step
+from recpipe.models.neighbours.model import NeighbourModel
+from recpipe.models.neighbours.nearest import Search, nearest
+from recpipe.models.neighbours.rows import Matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from recpipe.feedback import Scale
+    from recpipe.models.data import TrainingData
+    from recpipe.models.neighbours.rows import Columns
+    from recpipe.models.neighbours.settings import Rp3BetaSettings
+    from recpipe.sections import Section
+    from recpipe.storage import Folder
+
+_ITEMS, _HISTORIES = "items", "histories"
+
+
+@dataclass(frozen=True)
+class Rp3Beta:
+    """RP3beta with its settings.
+
+    Args:
+        settings: `rp3beta`.
+    """
+
+    settings: Rp3BetaSettings
+
+    name: ClassVar[str] = "rp3beta"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> NeighbourModel:
+        """See `Model.fit`; nothing is random. Memory and time are those of `ItemKnn.fit`.
+
+        Raises:
+            FitError: if there is nothing to fit.
+        """
+        del seed
+        scratch.write_table(_HISTORIES, tables.values_of(data))
+        histories = scratch.stored(_HISTORIES)
+        matrix = Matrix.of(histories)
+        try:
+            liking = self._liking(data.scale)
+            columns = matrix.columns(liking)
+            if not columns.counts.any():
+                raise nothing_to_fit(self.name)
+            found = nearest(
+                matrix,
+                columns,
+                self._search(columns, liking),
+                shape=tables.as_sources,
+                schema=tables.HISTORY,
+            )
+            scratch.write_table(_ITEMS, tables.items_of_sources(found, columns))
+            users = matrix.rows()
+        finally:
+            matrix.close()
+        items = len(columns.ids)
+        return NeighbourModel(
+            name=self.name,
+            refit_config=self,
+            table=scratch.stored(_ITEMS),
+            histories=histories,
+            means=None,
+            items=items,
+            users=users,
+            links=items * min(self.settings.k, items),
+            liking=liking,
+            prediction=None,
+        )
+
+    def _liking(self, scale: Scale | None) -> Liking:
+        if self.settings.values == "ratings":
+            return Liking(None, binary=False)
+        return Liking(liked_from(self.settings.preference_from, scale), binary=True)
+
+    def _search(self, columns: Columns, liking: Liking) -> Search:
+        from recpipe.kernels.neighbours import SCALED, Measure
+
+        step = _power(columns.sums, -self.settings.alpha)
+        popularity = _power(columns.counts.astype(np.float64), -self.settings.beta)
+        measure = Measure(SCALED, step, popularity, 1, 0.0)
+        return Search(liking, Step(self.settings.alpha), measure, self.settings.k)
+
+    def sections(self) -> Mapping[str, Section]:
+        return {"rp3beta": self.settings}
+
+
+def _power(numbers: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    """Those above 0 to a power; 0 for the others."""
+    return np.where(numbers > 0, np.where(numbers > 0, numbers, 1) ** exponent, 0)
+
+
+__all__ = ["Rp3Beta"]

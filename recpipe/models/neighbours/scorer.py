@@ -1,0 +1,165 @@
+"""Scores and predicted ratings from sparse links between users, sources and items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recpipe.kernels import ids
+from recpipe.ranking.scorer import DenseScorer
+from recpipe.spark.columns import as_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    from recpipe.kernels.neighbour_scores import Links
+    from recpipe.models.neighbours.entries import Liking
+    from recpipe.models.neighbours.settings import NeighbourSettings
+    from recpipe.ranking.scorer import Pairs
+    from recpipe.ranking.user_batch import UserBatch
+
+    Ints = NDArray[np.int32]
+    Doubles = NDArray[np.float64]
+
+ITEMS = "item int, sources binary, numbers binary, mean double"
+"""A row an item: the numbers of its sources (int32), a number for each (float32), and the mean of
+the item's ratings."""
+
+_ITEM_BYTES, _LINK_BYTES = 12, 8
+
+
+def item_bytes(*, links: int, items: int) -> int:
+    """What the arrays of a scorer take for one item, for so many links of all items."""
+    return _ITEM_BYTES + _LINK_BYTES * -(-links // items)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How ratings are predicted from the nearest sources that say something of an item.
+
+    Args:
+        most: how many sources count.
+        weighted: whether their mean is weighted by similarity.
+        centred: whether it is one of the distances from their means, added to that of the item or
+            user.
+        scale: the lowest and the highest rating.
+    """
+
+    most: int
+    weighted: bool
+    centred: bool
+    scale: tuple[float, float]
+
+
+def prediction_of(
+    settings: NeighbourSettings, scale: tuple[float, float] | None
+) -> Prediction | None:
+    """How ratings are predicted; None for implicit feedback, which has no scale."""
+    if scale is None:
+        return None
+    weighted = settings.prediction == "weighted_mean"
+    return Prediction(settings.max_rated, weighted, settings.centred, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourScorer(DenseScorer):
+    """Scores of a block of items by links.
+
+    The score of item j for a user is the sum of w_s x_s over the sources s of the user that are
+    linked to j. Where the user's history is rated (`rated`), sources are items: x_s is the user's
+    rating of s, and w_s the weight of s as a neighbour of j. Else sources are users: w_s is the
+    similarity of the user and s, and x_s the rating that s has given to j.
+
+    A prediction is m + the mean of (r_s - m_s) over the nearest of these sources, where m is the
+    mean of item j (or of the user) and m_s that of the source; where it is not centred, m and m_s
+    are 0. Where there is no source it is m, centred or not.
+
+    Memory grows with the links of the block, and with 16 bytes for each source.
+
+    Args:
+        items: (I,) of the block, ascending.
+        sources: (n,) all sources, ascending.
+        links: from each source to the items of the block.
+        means: (n,) of the ratings of each source.
+        item_means: (I,) of the ratings of each item.
+        rated: whether users' histories hold ratings, and links weights; or the other way round.
+        liking: which ratings count in a score, and what for.
+        prediction: None for a model that predicts no ratings.
+    """
+
+    items: Ints
+    sources: Ints
+    links: Links
+    means: Doubles
+    item_means: Doubles
+    rated: bool
+    liking: Liking
+    prediction: Prediction | None
+
+    @classmethod
+    def of(cls, block: DataFrame, *, sources: Ints, means: Doubles, **rest: Any) -> NeighbourScorer:
+        """The scorer of some rows of ITEMS, brought to the driver."""
+        from recpipe.kernels.neighbour_scores import Links
+
+        table = block.select("item", "sources", "numbers", "mean").toArrow().combine_chunks()
+        table = table.sort_by("item")
+        none = np.empty(0, np.int32)
+        found = [as_array(each, np.int32) for each in table.column("sources")]
+        numbers = [as_array(each, np.float32) for each in table.column("numbers")]
+        places = ids.positions(sources, np.concatenate([none, *found]))
+        targets = np.repeat(np.arange(len(found), dtype=np.int32), [len(each) for each in found])
+        # Stable: the items of a source stay ascending.
+        order = np.argsort(places, kind="stable")
+        sizes = np.bincount(places, minlength=len(sources))
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+        of_all = np.concatenate([np.empty(0, np.float32), *numbers])
+        links = Links(offsets, targets[order], of_all[order])
+        items, own = (table.column(name).to_numpy() for name in ("item", "mean"))
+        return cls(items, sources, links, means, own, **rest)
+
+    def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
+        from recpipe.kernels.neighbour_scores import weighted_sums
+
+        lowest = -np.inf if self.liking.lowest is None else self.liking.lowest
+        return weighted_sums(
+            self._users(batch), self.links, targets=len(self.items), rated=self.rated,
+            lowest=lowest, binary=self.liking.binary,
+        )  # fmt: skip
+
+    def score(self, batch: UserBatch, pairs: Pairs) -> Doubles:
+        """(n,) the predicted rating of each pair; NaN for an item that the model does not know."""
+        from recpipe.kernels.neighbour_scores import Mean, means
+
+        how = self.prediction
+        assert how is not None  # noqa: S101 - asked only of models that predict
+        if self.rated:
+            base = np.append(self.item_means, np.nan)[pairs.columns]
+        else:
+            assert batch.vectors is not None  # noqa: S101 - what the model asks for
+            base = batch.vectors[pairs.rows, -1].astype(np.float64)
+        found = means(
+            self._users(batch),
+            self.links,
+            pairs.rows,
+            pairs.columns,
+            self.means if how.centred else np.zeros(len(self.means)),
+            mean=Mean(self.rated, how.most, how.weighted),
+        )
+        predicted = np.where(np.isnan(found), base, found + base if how.centred else found)
+        return np.where(pairs.columns >= 0, predicted, np.nan)
+
+    def ratings(self, scores: Doubles) -> Doubles:
+        return scores if self.prediction is None else np.clip(scores, *self.prediction.scale)
+
+    def _users(self, batch: UserBatch) -> Links:
+        from recpipe.kernels.neighbour_scores import Links
+
+        assert batch.histories is not None  # noqa: S101 - what the model asks for
+        offsets, sources, values = batch.histories
+        return Links(offsets, ids.positions(self.sources, sources), values)
+
+
+__all__ = ["ITEMS", "NeighbourScorer", "Prediction", "item_bytes", "prediction_of"]

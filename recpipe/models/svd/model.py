@@ -1,0 +1,219 @@
+"""Truncated singular value decomposition (SVD) of the matrix of users and items.
+
+R holds the known ratings, and M what stands for the unknown ones: the mean of all ratings, of the
+item's or of the user's. In the centred matrix
+
+    A_ui = R_ui - M_ui   where the rating is known, else 0,
+
+a 0 is a rating filled with M_ui, so A is sparse, and A + M is the filled matrix (Sarwar, Karypis,
+Konstan and Riedl 2000, "Application of dimensionality reduction in recommender system"). With the
+k largest singular values S of A and their vectors U and V, a prediction is
+
+    r^_ui = M_ui + (U S V')_ui.
+
+No matrix of users x items is made. V are the eigenvectors of A'A, which is multiplied with thin
+blocks of columns by passes over the ratings (`blocks.py`), in the manner of the randomised methods
+of Halko, Martinsson and Tropp (2011, "Finding structure with randomness"), see
+`kernels/krylov.py`. Then U S = A V, a block of users at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from recpipe.kernels.krylov import Eigenpairs, largest_eigenpairs
+from recpipe.models.factors import FactorModel
+from recpipe.models.linear.gram import check_room
+from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
+from recpipe.spark.columns import factor_rows
+from recpipe.spark.held import cached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from recpipe.models.data import TrainingData
+    from recpipe.models.svd.blocks import Blocks
+    from recpipe.models.svd.settings import SvdImplicitSettings, SvdSettings, Truncated
+    from recpipe.sections import Section
+    from recpipe.storage import Folder
+
+    Doubles = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+_HELD_BLOCKS = 8
+"""Blocks of columns after which the search begins again from the best vectors so far."""
+_WORK_BLOCKS = 4
+"""Further blocks of columns that the driver holds during a step."""
+_NOTHING = 1e-12
+"""A singular value so much smaller than the largest is rounding: its factors are 0."""
+
+
+class _Fill(NamedTuple):
+    """What stands for unknown ratings, M, as a model of factors has it.
+
+    Args:
+        mean: of all ratings, or 0.
+        centre: what is taken off the known ratings.
+        biases: (n,) of the items: what M has beyond the mean, and the biases of users.
+    """
+
+    mean: float
+    centre: Centre
+    biases: Doubles
+
+
+@dataclass(frozen=True)
+class Svd:
+    """Truncated SVD of the ratings, the unknown ones filled with a mean; see the module.
+
+    Args:
+        settings: `svd`.
+    """
+
+    settings: SvdSettings
+
+    name: ClassVar[str] = "svd"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit`. There are at most as many factors as items.
+
+        Raises:
+            FitError: if there is nothing to fit.
+            MissingError: if the driver cannot hold the columns of the search.
+        """
+        with packed_blocks(data.ratings, value="rating", model=self.name) as blocks:
+            fill, scale = self._fill(blocks), data.bounds
+            return _fitted(self, blocks, fill, scratch=scratch, seed=seed, scale=scale)
+
+    def _fill(self, blocks: Blocks) -> _Fill:
+        mean = float(blocks.sums.sum() / blocks.counts.sum())
+        nothing = np.zeros(len(blocks.items))
+        if self.settings.fill == "user":
+            return _Fill(mean, Centre(nothing, by_user=True), nothing)
+        if self.settings.fill == "item":
+            means = blocks.sums / blocks.counts
+            return _Fill(mean, Centre(means), means - mean)
+        return _Fill(mean, Centre(nothing + mean), nothing)
+
+    def sections(self) -> Mapping[str, Section]:
+        return {"svd": self.settings}
+
+
+@dataclass(frozen=True)
+class SvdImplicit:
+    """Truncated SVD of likings or strengths, M = 0: it ranks, and predicts no rating.
+
+    Nothing is centred, since what a user has not taken up is worth less than what the user has,
+    and not as much as the mean of it (Cremonesi, Koren and Turrin 2010, "Performance of
+    recommender algorithms on top-n recommendation tasks": PureSVD).
+
+    Args:
+        settings: `svd_implicit`.
+    """
+
+    settings: SvdImplicitSettings
+
+    name: ClassVar[str] = "svd_implicit"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
+        """See `Model.fit` and `Svd.fit`. A user without a liking gets no list."""
+        own = self.settings
+        matrix = cached(data.user_item_matrix(own.values, own.preference_from))
+        try:
+            with packed_blocks(matrix, value="value", model=self.name) as blocks:
+                nothing = np.zeros(len(blocks.items))
+                fill = _Fill(0.0, Centre(nothing), nothing)
+                return _fitted(self, blocks, fill, scratch=scratch, seed=seed, scale=None)
+        finally:
+            matrix.unpersist()
+
+    def sections(self) -> Mapping[str, Section]:
+        return {"svd_implicit": self.settings}
+
+
+def _fitted(
+    model: Svd | SvdImplicit,
+    blocks: Blocks,
+    fill: _Fill,
+    *,
+    scratch: Folder,
+    seed: int,
+    scale: tuple[float, float] | None,
+) -> FactorModel:
+    matrix = CentredMatrix(blocks, fill.centre)
+    found = _singular_vectors(matrix, model.settings, seed=seed, name=model.name)
+    singular = np.sqrt(found.values)
+    # U S V' with the root of S on either side, so that both kinds of factors are of a size.
+    roots = np.sqrt(singular)
+    there = singular > _NOTHING * singular[0]
+    shares = np.divide(1, roots, out=np.zeros_like(roots), where=there)
+    spark = blocks.frame.sparkSession
+    factors = (found.vectors * np.where(there, roots, 0)).astype(np.float32)
+    items = pa.Table.from_batches(
+        [factor_rows("item", blocks.items, factors, fill.biases.astype(np.float32))]
+    )
+    return FactorModel.fitted(
+        scratch,
+        name=model.name,
+        user_factors=matrix.user_factors(found.vectors * shares, mean=fill.mean),
+        item_factors=spark.createDataFrame(items),
+        rank=len(singular),
+        mean=fill.mean,
+        refit_config=model,
+        scale=scale,
+        predicts_ratings=scale is not None,
+        details={
+            "ratings": int(blocks.counts.sum()),
+            "blocks": blocks.number,
+            "passes": found.products,
+            "residual": found.residual,
+            "singular_values": singular.tolist(),
+        },
+    )
+
+
+def _singular_vectors(
+    matrix: CentredMatrix, settings: Truncated, *, seed: int, name: str
+) -> Eigenpairs:
+    """The squares of the largest singular values of A, and its right singular vectors."""
+    n = len(matrix.blocks.items)
+    rank = min(settings.rank, n)
+    width = min(rank + settings.oversampling, n)
+    check_room(
+        n,
+        min(_HELD_BLOCKS * width, n) + _WORK_BLOCKS * width,
+        what=f"the search for {rank} singular vectors of {n} items",
+        limit_mb=settings.max_matrix_mb,
+        model=name,
+    )
+    found = largest_eigenpairs(
+        matrix.normal_product,
+        n,
+        count=rank,
+        width=width,
+        max_width=_HELD_BLOCKS * width,
+        max_products=settings.max_passes,
+        tolerance=settings.tolerance,
+        seed=seed,
+    )
+    if found.residual > settings.tolerance:
+        log.warning(
+            "%s: after %d passes the residual is %.1e, above %s.tolerance = %.1e",
+            name,
+            found.products,
+            found.residual,
+            name,
+            settings.tolerance,
+        )
+    return found
+
+
+__all__ = ["Svd", "SvdImplicit"]
