@@ -183,6 +183,11 @@ class Options:
                 f"--train and --test say what the parts are, and so does {rule}",
                 hint="leave it out, or give all ratings by --input",
             )
+        if self.parts and settings.filter.is_set:
+            raise UsageError(
+                "--train and --test say what the parts are, and [filter] would change them",
+                hint="leave the filter out, or give all ratings by --input",
+            )
         if split.strategy == "given" and (self.source or self.dataset):
             raise UsageError(
                 "split.strategy given needs ratings that came in parts",

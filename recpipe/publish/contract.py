@@ -38,9 +38,9 @@ def check_output(
 
     Args:
         recommendations: contracts.RECOMMENDATIONS.
-        ratings: (user_id, item_id, ...): every rating there is, one row a pair.
+        ratings: (user_id, item_id, ...): every rating that the run knows, one row a pair.
         n: how many items each user gets.
-        unrated: (user_id, item_id, ...): what was seen and not rated, no pair of `ratings`.
+        unrated: (user_id, item_id, ...): what was seen otherwise, no pair of `ratings`.
 
     Raises:
         ContractError: the rule that is broken, by how many users, and one of them.

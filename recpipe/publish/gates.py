@@ -58,9 +58,9 @@ def gates(
 
     Args:
         recommendations: contracts.RECOMMENDATIONS, the lists to publish.
-        ratings: (user_id, item_id, ...): every rating there is.
+        ratings: (user_id, item_id, ...): every rating that the run knows.
         n: how many items each user gets.
-        unrated: (user_id, item_id, ...): what was seen and not rated; None for nothing.
+        unrated: (user_id, item_id, ...): what was seen otherwise; None for nothing.
         no_leak: raises LeakError if the metrics behind the choice rest on a leaking split; else
             says what it looked at.
     """

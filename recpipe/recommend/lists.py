@@ -41,14 +41,14 @@ def recommend_all(
     Args:
         model: whose lists are wanted.
         filler: gives what fills up, popularity fitted on all ratings; called if a list is short.
-        ratings: (user, item, ...): every rating there is; its users are those who get a list.
+        ratings: (user, item, ...): what models learn from; its users are those who get a list.
         n: how many items each user gets.
         scratch: where the model's lists are kept, since they are read more than once. The frame
             that is returned reads from it: write it elsewhere before the folder goes.
         max_users: how many users `ratings` can have, where that is known: if the model's own lists
             have n places for as many, none of them need be looked at.
         instant: that the lists are made for.
-        unrated: (user, item, ...) that were seen and not rated.
+        unrated: (user, item, ...) that were seen otherwise; it may hold other users.
     """
     rated = frame_of(ratings).select("user", "item")
     users = rated.select("user").distinct()

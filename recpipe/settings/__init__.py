@@ -27,7 +27,7 @@ from recpipe.settings import reference
 from recpipe.settings.refusal import refusal
 from recpipe.settings.sources import Sources
 from recpipe.spark.settings import Session
-from recpipe.split.settings import Split
+from recpipe.split.settings import Filter, Split
 from recpipe.storage.settings import Storage
 from recpipe.tracking.settings import Tracking
 
@@ -44,6 +44,7 @@ class _Settings(Section):
     session: Session = Session()
     storage: Storage = Storage()
     ingest: Ingest = Ingest()
+    filter: Filter = Filter()
     split: Split = Split()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

@@ -1,4 +1,4 @@
-"""The section `split`."""
+"""The sections `filter` and `split`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,61 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from recpipe.sections import Section
+
+
+class Filter(Section):
+    """Which ratings a run knows: the others are in no part, and no model learns from them.
+
+    The rules apply in this order.
+    """
+
+    rated_from: datetime | None = None
+    """The instant (UTC) from which ratings count. Unset: from the first."""
+    rated_until: datetime | None = None
+    """The instant (UTC) from which ratings no longer count. Unset: the last does."""
+    rating_from: float | None = None
+    """The lowest rating that counts, with explicit feedback. Unset: any."""
+    rating_to: float | None = None
+    """The highest rating that counts, with explicit feedback. Unset: any."""
+    users: int | None = Field(None, ge=1)
+    """How many users, drawn by the seed, are kept; a smaller sample is a part of a larger one.
+    Unset: all."""
+    share_of_users: float | None = Field(None, gt=0, lt=1)
+    """The share of users, drawn by the seed, that is kept; in place of `users`. Unset: all."""
+    min_ratings_of_user: int = Field(1, ge=1)
+    """The least ratings of a user who is kept. Looked at once: where an item leaves later, a user
+    may have less in the end."""
+    min_ratings_of_item: int = Field(1, ge=1)
+    """The least ratings of an item that is kept, of the users who are. Looked at once."""
+    core: int | None = Field(None, ge=2)
+    """The least ratings of every user and of every item in the end: who has less leaves, until
+    nobody has (k-core). In place of the two minimums. Unset: none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Filter:
+        low, high = self.rating_from, self.rating_to
+        if low is not None and high is not None and low > high:
+            raise ValueError("rating_from must not exceed rating_to")
+        if self.users is not None and self.share_of_users is not None:
+            raise ValueError("users and share_of_users exclude each other")
+        if self.core is not None and (self.min_ratings_of_user, self.min_ratings_of_item) != (1, 1):
+            raise ValueError("core takes the place of min_ratings_of_user and min_ratings_of_item")
+        return self
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a rule at all."""
+        return self != Filter()
+
+    @property
+    def by_instant(self) -> bool:
+        """Whether ratings are left out for their instants."""
+        return self.rated_from is not None or self.rated_until is not None
+
+    @property
+    def by_value(self) -> bool:
+        """Whether ratings are left out for their values."""
+        return self.rating_from is not None or self.rating_to is not None
 
 
 class Split(Section):

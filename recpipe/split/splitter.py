@@ -79,12 +79,12 @@ def split(
         ratings = frame_of(ratings).where(F.col("rated_at") < F.lit(utc(settings.test_until)))
     rows = frame_of(ratings)
     chosen, why = settings, ""
-    if settings.strategy == "auto" and (settings.test_from or settings.test_until):
-        # Whoever names instants does not want a split at random.
-        chosen = settings.model_copy(update={"strategy": "global_time"})
-    elif settings.strategy == "auto" and given is not None:
+    if settings.strategy == "auto" and follows_parts(settings, in_parts=given is not None):
         chosen = settings.model_copy(update={"strategy": "given"})
         why = "the ratings came in parts"
+    elif settings.strategy == "auto" and (settings.test_from or settings.test_until):
+        # Whoever names instants does not want a split at random.
+        chosen = settings.model_copy(update={"strategy": "global_time"})
     if chosen.strategy != "auto":
         _refuse_impossible(chosen, times=times, in_parts=given is not None)
         with _split(ratings, chosen, seed=seed, may_be_empty=False, given=given) as folds:
@@ -105,6 +105,18 @@ def split(
                 return
     with _split(ratings, random, seed=seed, may_be_empty=True) as folds:
         yield Outcome(folds, rows, random, reason[times])
+
+
+def follows_parts(settings: Split, *, in_parts: bool) -> bool:
+    """Whether the parts of a split are those that ratings came in.
+
+    Args:
+        settings: that name the strategy, or leave it open.
+        in_parts: whether the ratings came in parts.
+    """
+    if settings.strategy == "auto":
+        return in_parts and not (settings.test_from or settings.test_until)
+    return settings.strategy == "given"
 
 
 def _refuse_impossible(settings: Split, *, times: Times, in_parts: bool) -> None:

@@ -362,7 +362,7 @@ def _k_fold(ratings: DataFrame, folds: int, *, seed: int) -> Assignment:
 def _k_fold_users(
     ratings: DataFrame | Stored, folds: int, held_out: Fraction, *, seed: int
 ) -> Assignment:
-    key = _user_hash(seed)
+    key = user_hash(seed)
     users = cached(frame_of(ratings).select("user_id").distinct().select(key.alias("key")))
     try:
         ring = _ring(SortedColumn.of(users, "key"), folds)
@@ -442,7 +442,8 @@ def _row_hash(seed: int) -> Column:
     return _hash(seed, ["user_id", "item_id"])
 
 
-def _user_hash(seed: int) -> Column:
+def user_hash(seed: int) -> Column:
+    """A number for each user that depends on the id in the source and the seed alone."""
     return _hash(seed, ["user_id"])
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recpipe import backtest as backtests
 from recpipe import evaluation
+from recpipe import split as splits
 from recpipe.errors import FitError, InputError, UsageError
 from recpipe.evaluation.metrics import metric_at
 from recpipe.evaluation.rows import COMMON
 from recpipe.ingest import is_ingested
 from recpipe.report import render_backtest
 from recpipe.split.splitter import need_instants
+from recpipe.split.strategies import utc
 from recpipe.stages import evaluate, split, train
 from recpipe.stages.ingest import ingest
 from recpipe.stages.start import start
@@ -22,8 +25,11 @@ from recpipe.stages.start import start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pyspark.sql import DataFrame
+
     from recpipe.backtest import Window, Windows
     from recpipe.evaluation import MetricRow
+    from recpipe.sections import Section
     from recpipe.settings import Settings
     from recpipe.stages.context import Context
     from recpipe.storage import Folder, Run
@@ -153,7 +159,8 @@ def _planned(
         _source(context).get("times", "some"),
         hint="compare models by `recpipe run` with split.strategy k_fold",
     )
-    windows = backtests.windows_of(context.tables.read("ratings"), wanted)
+    with _ratings(context) as ratings:
+        windows = backtests.windows_of(ratings, wanted)
     plan = {
         "backtest_id": folder.uri.rpartition("/")[2],
         "settings": context.settings.model_dump(mode="json"),
@@ -166,6 +173,23 @@ def _planned(
     else:
         folder.write_json(PLAN, plan)
     return plan, windows
+
+
+@contextmanager
+def _ratings(context: Context) -> Iterator[DataFrame]:
+    """The ratings that the windows lie in: what the filter leaves of all."""
+    ratings, settings = context.tables.read("ratings"), context.settings
+    if not settings.filter.is_set:
+        yield ratings
+        return
+    with context.root.scratch("filter") as scratch:
+        yield splits.filtered(
+            ratings,
+            settings.filter,
+            seed=settings.seed,
+            scratch=scratch,
+            explicit=_source(context)["rating_scale"] is not None,
+        ).ratings
 
 
 def _source(context: Context) -> dict[str, Any]:
@@ -197,8 +221,13 @@ def _settings(settings: Settings, window: Window) -> Settings:
         "validation_from": None,
         "validation": "user_time",
     }
-    changed = settings.split.model_copy(update=instants)
-    return settings.model_copy(update={"split": changed})
+    changed: dict[str, Section] = {"split": settings.split.model_copy(update=instants)}
+    if settings.filter.is_set:
+        # Nothing later than the window may decide whose ratings are enough.
+        until = settings.filter.rated_until
+        end = window.end if until is None else min(window.end, utc(until))
+        changed["filter"] = settings.filter.model_copy(update={"rated_until": end})
+    return settings.model_copy(update=changed)
 
 
 def _result(

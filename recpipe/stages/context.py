@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from recpipe import split as splits
+from recpipe.contracts import UNRATED
 from recpipe.errors import CheckError, UsageError
 from recpipe.feedback import Scale
 from recpipe.runtime.parallel import run_all
@@ -111,6 +112,13 @@ def stored(context: Context, run: Run, name: str) -> Stored:
     return context.tables.stored(name, version=run.manifest["tables"][name])
 
 
+def ratings_of(context: Context, run: Run) -> Stored:
+    """The ratings that the run knows: what its filter has left, and without one all of them."""
+    if "filter" in run.manifest:
+        return run.folder.stored("ratings")
+    return stored(context, run, "ratings")
+
+
 def scale(run: Run) -> Scale | None:
     """The valid ratings of what was ingested; None for implicit feedback."""
     found = run.manifest["input"]["rating_scale"]
@@ -128,6 +136,20 @@ def unrated(context: Context, run: Run) -> DataFrame | None:
     if "unrated" not in run.manifest["tables"]:
         return None
     return table(context, run, "unrated")
+
+
+def seen_otherwise(context: Context, run: Run) -> DataFrame | None:
+    """contracts.UNRATED: what users have seen beside `ratings_of`; None where there is nothing.
+
+    That is what they have not rated, and what the filter has left out of their ratings.
+    """
+    found = unrated(context, run)
+    if "filter" not in run.manifest:
+        return found
+    known = ratings_of(context, run).frame.select("user", "item")
+    left_out = table(context, run, "ratings").join(known, ["user", "item"], "left_anti")
+    left_out = left_out.select(*UNRATED.columns)
+    return left_out if found is None else left_out.unionByName(found)
 
 
 def given_parts(context: Context, run: Run) -> DataFrame | None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from recpipe import split as splits
 from recpipe.contracts import GIVEN_PARTS
 from recpipe.describe import Description, describe
+from recpipe.stages.context import ratings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pyspark.sql import DataFrame
 
     from recpipe.stages.context import Context
     from recpipe.storage import Run
@@ -27,14 +30,14 @@ def described(context: Context) -> Description:
     source = cast("dict[str, Any]", context.tables.current()["source"])
     versions = context.tables.versions()
     settings = context.settings.split
-    strategy = settings.strategy
-    if strategy == "auto":
-        in_parts = GIVEN_PARTS.name in versions and not (settings.test_from or settings.test_until)
-        strategy = "given" if in_parts else "global_time"
+    at_one_instant = settings.strategy in {"auto", "global_time"} and not splits.follows_parts(
+        settings, in_parts=GIVEN_PARTS.name in versions
+    )
     cutoff = None
-    if strategy == "global_time" and source.get("times", "some") == "some":
+    if at_one_instant and source.get("times", "some") == "some":
         cutoff = splits.first_of_test(context.tables.read("ratings"), settings)
-    return _described(context, versions, source, cutoff)
+    tables = _tables(context, versions)
+    return _described(tables, source, cutoff)
 
 
 def data_of(context: Context, run: Run) -> dict[str, Any] | None:
@@ -47,22 +50,24 @@ def data_of(context: Context, run: Run) -> dict[str, Any] | None:
     at = (run.manifest.get("split") or {}).get("cutoffs", {}).get("test_from")
     cutoff = None if at is None else datetime.fromisoformat(at)
     source = run.manifest.get("input") or {}
-    data = _described(context, run.manifest["tables"], source, cutoff).as_json()
+    tables = _tables(context, run.manifest["tables"])
+    tables["ratings"] = ratings_of(context, run).frame
+    data = _described(tables, source, cutoff).as_json()
     run.folder.write_json(DATA, data)
     return data
 
 
-def _described(
-    context: Context,
-    versions: Mapping[str, int],
-    source: Mapping[str, Any],
-    cutoff: datetime | None,
-) -> Description:
-    tables = {
+def _tables(context: Context, versions: Mapping[str, int]) -> dict[str, DataFrame]:
+    return {
         name: context.tables.read(name, version=versions[name])
         for name in ("ratings", "movies", "tags")
         if name in versions
     }
+
+
+def _described(
+    tables: Mapping[str, DataFrame], source: Mapping[str, Any], cutoff: datetime | None
+) -> Description:
     return describe(
         tables["ratings"],
         movies=tables.get("movies"),

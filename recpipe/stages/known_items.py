@@ -9,7 +9,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.report import NEIGHBOURS_AMONG, Item, ItemVectors
-from recpipe.stages.context import Context, table
+from recpipe.stages.context import Context, ratings_of, table
 from recpipe.stages.fit import load
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _fits(context: Context, run: Run) -> Iterator[tuple[str, str]]:
 
 def _read(model: FittedModel, vectors: DataFrame, context: Context, run: Run) -> ItemVectors | None:
     """One query: counts, ids, titles and vectors of no more items than the page shows."""
-    counts = table(context, run, "ratings").groupBy("item").agg(F.count("*").alias("ratings"))
+    counts = ratings_of(context, run).frame.groupBy("item").agg(F.count("*").alias("ratings"))
     top = counts.join(vectors, "item").orderBy(F.desc("ratings"), "item").limit(NEIGHBOURS_AMONG)
     named = table(context, run, "items").join(F.broadcast(top), "item")
     if "movies" in run.manifest["tables"]:

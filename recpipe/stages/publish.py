@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recpipe import publish as publishing
 from recpipe.errors import UsageError
-from recpipe.stages.context import Context, folds_of, stage, table, unrated
+from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage
 from recpipe.storage.runs import FINISHED
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def publish(context: Context, run: Run) -> None:
         run.record(gates=[])
         for gate in publishing.gates(
             lists,
-            ratings=table(context, run, "ratings"),
+            ratings=ratings_of(context, run).frame,
             n=context.settings.recommend.n,
-            unrated=unrated(context, run),
+            unrated=seen_otherwise(context, run),
             no_leak=lambda: _no_leak(context, run),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])

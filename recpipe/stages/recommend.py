@@ -1,4 +1,4 @@
-"""The chosen model on all ratings, and its lists for every user."""
+"""The chosen model on all ratings that the run knows, and its lists for every user of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recpipe import recommend as recommending
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import UsageError
 from recpipe.models.registry import components_of, spec_of
-from recpipe.stages.context import Context, stage, stored, table, unrated
+from recpipe.stages.context import Context, ratings_of, seen_otherwise, stage, table
 from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def recommend(context: Context, run: Run) -> None:
         # stage noted.
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
-        ratings = stored(context, run, "ratings")
+        ratings = ratings_of(context, run)
         refits = _Refits(context, run, ratings)
         name, model = _final_model(refits)
         with (
@@ -44,7 +44,7 @@ def recommend(context: Context, run: Run) -> None:
                 n=settings.recommend.n,
                 scratch=scratch,
                 max_users=run.manifest["input"]["users"]["total"],
-                unrated=unrated(context, run),
+                unrated=seen_otherwise(context, run),
                 instant=context.end,
             )
             output = recommending.to_output(
@@ -77,7 +77,7 @@ class _Refits:
     Args:
         context: of the stage.
         run: whose models they are.
-        ratings: all of them.
+        ratings: all that the run knows.
     """
 
     context: Context

@@ -10,7 +10,7 @@ from recpipe import publish as publishing
 from recpipe import report as reporting
 from recpipe import tracking
 from recpipe.runtime.parallel import run_all
-from recpipe.stages.context import Context, table
+from recpipe.stages.context import Context, ratings_of, table
 from recpipe.stages.description import DATA, data_of
 from recpipe.stages.known_items import known_items
 
@@ -87,7 +87,7 @@ def _people(context: Context, run: Run) -> list[publishing.Profile]:
     """Three people of few, middling and many ratings, with what the run recommends to them."""
     if "recommended" not in run.manifest:
         return []
-    ratings = table(context, run, "ratings")
+    ratings = ratings_of(context, run).frame
     titled = "movies" in run.manifest["tables"]
     return publishing.profiles(
         (run.folder / "recommendations").read_table(run.manifest["recommended"]),

@@ -67,9 +67,9 @@ STAGES = (
         "split",
         "Start a run: split ratings into train, validation and test.",
         subject="new run",
-        reads=("seed", "split"),
-        writes=("split",),
-        files=("data.json", "split"),
+        reads=("seed", "filter", "split"),
+        writes=("filter", "split"),
+        files=("data.json", "split", "ratings"),
     ),
     Stage(
         "train",

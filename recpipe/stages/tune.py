@@ -147,6 +147,8 @@ def _basis(context: Context, run: Run, request: Request) -> dict[str, Any]:
     basis = {
         "tables": run.manifest["tables"],
         "split": run.manifest["split"],
+        # Where there is none, a search of before there were filters goes on.
+        **({"filter": settings["filter"]} if "filter" in run.manifest else {}),
         "seed": settings["seed"],
         "evaluate.metric": settings["evaluate"]["metric"],
         "evaluate.relevance_threshold": settings["evaluate"]["relevance_threshold"],
