@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 _LONGEST_VALUE = 60
-_MAX_NAMES = 20
+_MAX_NAMES = 40
 
 
 def refusal(error: ValidationError, kind: type[Section], sources: Sources) -> UsageError:

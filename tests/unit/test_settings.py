@@ -73,7 +73,7 @@ def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
             "train.models=als_implict",
             r"no model 'als_implict'; did you mean als_implicit\?",
         ),
-        ("train.models=svdpp", "the models are popularity, biases,"),
+        ("train.models=xyz", "the models are popularity, biases,"),
         ("als.blocks=0", "als.blocks = 0: must be auto or cores, or be at least 1 "),
         ("als.intermediate_storage_level=FOO", "als.intermediate_storage_level"),
         ("train.models=", "train.models"),
