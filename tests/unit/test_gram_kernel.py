@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recpipe.kernels.gram import gram_rows, sparse_product
+from recpipe.kernels.gram import gram_rows, normal_product, sparse_product
 
 Sparse = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -72,6 +72,21 @@ def test_a_sparse_product_is_that_of_dense_matrices(
         for a, b in ((dense, other), (abs(dense), abs(other)))
     )
     np.testing.assert_array_less(abs(found - due), 10 * np.finfo(kind).eps * size + 1e-30)
+
+
+@settings(deadline=None)
+@given(_dense, st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_a_normal_product_is_that_of_dense_matrices(
+    dense: np.ndarray, width: int, seed: int
+) -> None:
+    other = np.random.default_rng(seed).normal(size=(dense.shape[1], width))
+    offsets, columns, values = sparse(dense, np.float64)
+    found = normal_product(offsets, columns, values, other)
+    due, size = (
+        a.astype(np.float64).T @ (a.astype(np.float64) @ b)
+        for a, b in ((dense, other), (abs(dense), abs(other)))
+    )
+    np.testing.assert_array_less(abs(found - due), 20 * np.finfo(np.float64).eps * size + 1e-30)
 
 
 def test_a_value_without_a_row_of_the_dense_matrix_adds_nothing() -> None:
