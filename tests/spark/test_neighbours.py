@@ -351,7 +351,7 @@ def bits(model: NeighbourModel) -> list[Any]:
     return [*tables, lists(model, [0, 2, 10], n=6)]
 
 
-@pytest.mark.parametrize("name", ["item_knn", "user_knn", "rp3beta"])
+@pytest.mark.parametrize("name", ["item_knn", "user_knn"])
 def test_items_in_blocks_have_the_lists_of_items_sent_whole(
     scratch: Folder, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,16 +399,6 @@ def test_ratings_that_do_not_vary_make_no_neighbours(scratch: Folder) -> None:
         # With no neighbour a prediction is the mean, and a list is in the order of items.
         close(predictions(model, Dense.of(given)), np.full((5, 4), np.float32(3.3)))
         assert list(lists(model, [0])[0]) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("name", ["item_knn", "user_knn", "rp3beta"])
-@pytest.mark.parametrize(
-    "given", [[(3, 8, 5.0)], [(3, 8, 5.0), (4, 8, 5.0)], [(3, 8, 5.0), (3, 9, 5.0)]]
-)
-def test_one_user_or_one_item_is_enough(scratch: Folder, name: str, given: Rows) -> None:
-    found = lists(fit(scratch, name, given), [3, 4])
-    assert sorted(found) == sorted({user for user, _, _ in given})
-    assert sorted(found[3]) == sorted({item for _, item, _ in given})
 
 
 @pytest.mark.parametrize("name", ["item_knn", "user_knn", "rp3beta"])
