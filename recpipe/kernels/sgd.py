@@ -162,7 +162,7 @@ def squared_error(  # noqa: PLR0913, PLR0917 - see `descend`
 
 
 def row_width(optimizer: str, rank: int) -> int:
-    """Numbers of a row of a block: factors and bias, and what an optimizer of `moments` adds."""
+    """Numbers of a row of a block: factors and bias, and what a rule of `sgd_optimizers` adds."""
     moments = {"plain": 0, "momentum": 1, "adagrad": 1, "adam": 2, "adamw": 2}[optimizer]
     # Adam counts the steps of each row.
     return (rank + 1) * (1 + moments) + int(optimizer.startswith("adam"))
