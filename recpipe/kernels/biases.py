@@ -123,15 +123,17 @@ def conjugate_gradients(
     Raises:
         ArithmeticError: if it is not solved within `max_products` products.
     """
+    # Squares of numbers below 1e-154 would be 0. A power of two changes no digit of the others.
+    exponent = int(np.frexp(np.abs(right).max(initial=0.0))[1])
     x = np.zeros_like(right)
-    residual = right.copy()
-    goal = tolerance * float(np.linalg.norm(right))
+    residual = np.ldexp(right, -exponent)
+    goal = tolerance * float(np.linalg.norm(residual))
     scaled = residual / diagonal
     direction = scaled.copy()
     energy = float(residual @ scaled)
     for taken in range(max_products + 1):
         if float(np.linalg.norm(residual)) <= goal:
-            return x, taken
+            return np.ldexp(x, exponent), taken
         image = product(direction)
         step = energy / float(direction @ image)
         x += step * direction

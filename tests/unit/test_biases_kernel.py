@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recpipe.kernels import biases as kernel
@@ -39,6 +39,8 @@ ROWS = st.dictionaries(
 
 @settings(deadline=None)
 @given(ROWS, st.floats(0.1, 10), st.floats(0.1, 10))
+@example({(0, 0): 2.4e-162}, 2.0, 1.0)
+@example({(0, 0): 5e-324}, 2.0, 1.0)
 def test_biases_solve_the_regularised_least_squares(
     rows: dict[tuple[int, int], float], lu: float, li: float
 ) -> None:
