@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MATRIX = types.Array(float32, 2, "C", readonly=True)
 VECTOR = types.Array(float32, 1, "C", readonly=True)
 INTS = types.Array(int32, 1, "C", readonly=True)
+LONGS = types.Array(int64, 1, "C", readonly=True)
 
 
 class Top(NamedTuple):
@@ -76,7 +77,7 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-SEEN = types.NamedTuple((types.Array(int64, 1, "C", readonly=True), INTS), Seen)
+SEEN = types.NamedTuple((LONGS, INTS), Seen)
 TOP = types.NamedTuple((float32[:, ::1], int32[:, ::1], int64[::1]), Top)
 
 
@@ -119,6 +120,6 @@ def hide(hidden: NDArray[np.uint16], seen: Seen, row: int, places: NDArray[np.in
 
 
 __all__ = [
-    "INTS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "constant", "hide", "insert",
+    "INTS", "LONGS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "constant", "hide", "insert",
     "least_of", "read_only",
 ]  # fmt: skip

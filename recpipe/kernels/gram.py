@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import float32, float64, int64, njit, types, void
 
-from recpipe.kernels.best import INTS, VECTOR
+from recpipe.kernels.best import INTS, LONGS, VECTOR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_LONGS = types.Array(int64, 1, "C", readonly=True)
 
 
 def gram_rows(
@@ -75,7 +73,7 @@ def normal_product(
     return found
 
 
-@njit(void(_LONGS, INTS, VECTOR, int64, int64, float64[:, ::1]), cache=True, nogil=True)
+@njit(void(LONGS, INTS, VECTOR, int64, int64, float64[:, ::1]), cache=True, nogil=True)
 def _gram_rows(
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
@@ -95,7 +93,7 @@ def _gram_rows(
 @njit(
     [
         void(
-            _LONGS,
+            LONGS,
             INTS,
             types.Array(kind, 1, "C", readonly=True),
             types.Array(kind, 2, "C", readonly=True),
@@ -122,7 +120,7 @@ def _sparse_product(
 
 @njit(
     void(
-        _LONGS,
+        LONGS,
         INTS,
         types.Array(float64, 1, "C", readonly=True),
         types.Array(float64, 2, "C", readonly=True),

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, njit, types, void
 
-from recpipe.kernels.best import INTS, VECTOR, constant, insert
+from recpipe.kernels.best import INTS, LONGS, VECTOR, constant, insert
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LONGS = types.Array(int64, 1, "C", readonly=True)
 _DOUBLES = types.Array(float64, 1, "C", readonly=True)
 
 
@@ -36,7 +35,7 @@ class Links(NamedTuple):
     numbers: NDArray[np.float32]
 
 
-LINKS = types.NamedTuple((_LONGS, INTS, VECTOR), Links)
+LINKS = types.NamedTuple((LONGS, INTS, VECTOR), Links)
 
 
 def weighted_sums(

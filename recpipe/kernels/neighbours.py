@@ -25,7 +25,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, njit, types, void
 
-from recpipe.kernels.best import INTS, TOP, VECTOR, Top, constant, insert, least_of, read_only
+from recpipe.kernels.best import (
+    INTS,
+    LONGS,
+    TOP,
+    VECTOR,
+    Top,
+    constant,
+    insert,
+    least_of,
+    read_only,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +43,6 @@ if TYPE_CHECKING:
 SCALED, JACCARD, PEARSON, ADJUSTED_COSINE, MANHATTAN, EUCLIDEAN, CHEBYSHEV = range(7)
 _SUMS = {SCALED: 1, JACCARD: 1, PEARSON: 5, ADJUSTED_COSINE: 3}
 
-_LONGS = types.Array(int64, 1, "C", readonly=True)
 _DOUBLES = types.Array(float64, 1, "C", readonly=True)
 
 _CONSTANT = 1e-12
@@ -89,7 +98,7 @@ class Index(NamedTuple):
 
 
 MEASURE = types.NamedTuple((int64, _DOUBLES, _DOUBLES, int64, float64), Measure)
-ROWS = types.NamedTuple((_LONGS, INTS, VECTOR), Rows)
+ROWS = types.NamedTuple((LONGS, INTS, VECTOR), Rows)
 INDEX = types.NamedTuple((int64[::1], int64[::1], int32[::1]), Index)
 
 
@@ -160,7 +169,7 @@ def merge(
 
 
 @njit(
-    types.Tuple((int64[::1], int64[::1], int32[::1]))(ROWS, _LONGS, int64, int64),
+    types.Tuple((int64[::1], int64[::1], int32[::1]))(ROWS, LONGS, int64, int64),
     cache=True, nogil=True,
 )  # fmt: skip
 def _by_column(

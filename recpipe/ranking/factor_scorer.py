@@ -35,7 +35,7 @@ class FactorScorer:
     """
 
     panels: kernel.Panels
-    mean: float
+    mean: float = 0.0
     scale: tuple[float, float] | None = None
     sigmoid: bool = False
     beyond: float = 0.0
@@ -56,7 +56,7 @@ class FactorScorer:
         factors = matrix_of(table.column("factors").combine_chunks(), rank)
         biases = table.column("bias").to_numpy()
         panels = kernel.Panels.of(items[order], factors[order], biases[order])
-        return cls(panels, **{"mean": 0.0, **rest})
+        return cls(panels, **rest)
 
     @staticmethod
     def item_bytes(*, rank: int) -> int:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recpipe.kernels import ids
-from recpipe.spark.interactions import Kinds, Value, packed, unpaired
+from recpipe.spark.columns import arrow_row, as_array
+from recpipe.spark.interactions import Kinds, Value, arrays_of, packed, unpaired
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
+    from recpipe.spark.columns import Batches
     from recpipe.spark.interactions import Arrays, Interactions
 
 HISTORY_KINDS = Kinds(np.int64, np.float32)
@@ -46,6 +50,24 @@ class Histories(NamedTuple):
         return Histories(offsets, self.items[kept], self.values[kept])
 
 
+PARTS = "source int, users binary, offsets binary, items binary, values binary"
+"""`Part`, as a cache keeps it."""
+
+
+class Part(NamedTuple):
+    """The histories of all users of one bucket.
+
+    Args:
+        source: the number of the bucket.
+        users: (rows,) of the rows, ascending.
+        rows: their histories.
+    """
+
+    source: int
+    users: NDArray[np.int32]
+    rows: Histories
+
+
 def packed_histories(histories: Interactions, *, buckets: int) -> DataFrame:
     """`interactions.PACKED` of (user int, item int, value float)."""
     return packed(histories, buckets=buckets, value=Value("value", "float"))
@@ -71,4 +93,38 @@ def histories_of(arrays: Arrays, users: NDArray[np.int32]) -> Histories:
     return Histories(offsets, items, arrays.values[wanted])
 
 
-__all__ = ["HISTORY_KINDS", "Histories", "histories_of", "packed_histories"]
+def part_of(batches: Batches) -> Part | None:
+    """In a task: the one bucket that it has of `packed_histories`; None for a bucket of nobody."""
+    from pyspark import TaskContext
+
+    (arrays,) = arrays_of(batches, [HISTORY_KINDS])
+    if not len(arrays.keys):
+        return None
+    users = ids.distinct(unpaired(arrays.keys)[0])
+    context = TaskContext.get()
+    return Part(context.partitionId() if context else 0, users, histories_of(arrays, users))
+
+
+def as_part(batches: Batches) -> Batches:
+    """In a task: PARTS of the one bucket that it has; no row for a bucket of nobody."""
+    if part := part_of(batches):
+        yield arrow_row(PARTS, part.source, part.users, *part.rows)
+
+
+def parts_of(batches: Batches) -> Iterator[Part]:
+    """In a task: what rows of PARTS hold."""
+    for batch in batches:
+        source, users, offsets, items, values = batch.columns
+        for at in range(len(batch)):
+            rows = Histories(
+                as_array(offsets[at], np.int64),
+                as_array(items[at], np.int32),
+                as_array(values[at], np.float32),
+            )
+            yield Part(source[at].as_py(), as_array(users[at], np.int32), rows)
+
+
+__all__ = [
+    "HISTORY_KINDS", "PARTS", "Histories", "Part", "as_part", "histories_of", "packed_histories",
+    "part_of", "parts_of",
+]  # fmt: skip

@@ -9,9 +9,9 @@ import numpy as np
 
 from recpipe.errors import MissingError
 from recpipe.kernels import ids
-from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
+from recpipe.ranking.histories import packed_histories, part_of
 from recpipe.spark.columns import arrow_row, as_array
-from recpipe.spark.interactions import arrays_of, together, unpaired
+from recpipe.spark.interactions import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,23 +97,18 @@ def gram_matrix(
 
 def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], step: int) -> Batches:
     """TILES of one block of users; rows without a product are left out."""
-    from pyspark import TaskContext
-
     from recpipe.kernels.gram import gram_rows
 
-    (arrays,) = arrays_of(batches, [HISTORY_KINDS])
-    if not len(arrays.keys):
+    part = part_of(batches)
+    if part is None:
         return
-    histories = histories_of(arrays, ids.distinct(unpaired(arrays.keys)[0]))
-    context = TaskContext.get()
-    source = context.partitionId() if context else 0
-    items = columns.value
+    histories, items = part.rows, columns.value
     at = ids.positions(items, histories.items)
     for first in range(0, len(items), step):
         rows = slice(first, min(first + step, len(items)))
         sums = gram_rows(histories.offsets, at, histories.values, rows, width=len(items))
         if sums.any():
-            yield arrow_row(TILES, first, source, sums)
+            yield arrow_row(TILES, first, part.source, sums)
 
 
 def summed(batches: Batches) -> Batches:

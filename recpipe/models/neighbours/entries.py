@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
+
+from recpipe.feedback import liked_from
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from recpipe.feedback import LikedFrom, Scale
     from recpipe.kernels.neighbours import Rows
 
 _ZERO = 1e-9
@@ -28,6 +31,18 @@ class Liking:
     lowest: float | None
     binary: bool
 
+    @classmethod
+    def of(
+        cls,
+        values: Literal["likings", "ratings"],
+        preference_from: LikedFrom,
+        scale: Scale | None,
+    ) -> Liking:
+        """What settings say of values on a scale; None stands for that of implicit feedback."""
+        if values == "ratings":
+            return cls(None, binary=False)
+        return cls(liked_from(preference_from, scale), binary=True)
+
     def entries(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """(n,) which values are entries."""
         if self.lowest is None:
@@ -43,7 +58,8 @@ class Weighting(Protocol):
         ...
 
 
-def _entries(rows: Rows) -> NDArray[np.float64]:
+def numbers_of(rows: Rows) -> NDArray[np.float64]:
+    """(n,) the entries, each 1 where rows have no values."""
     if not len(rows.values):
         return np.ones(len(rows.columns))
     return rows.values.astype(np.float64)
@@ -83,7 +99,7 @@ class Bm25:
     b: float
 
     def __call__(self, rows: Rows) -> NDArray[np.float32]:
-        x = np.maximum(_entries(rows), 0)
+        x = np.maximum(numbers_of(rows), 0)
         mean = self.lengths.sum() / max(1, np.count_nonzero(self.lengths))
         norm = self.k1 * (1 - self.b + self.b * self.lengths / (mean or 1))
         sizes = np.diff(rows.offsets)
@@ -106,7 +122,7 @@ class Centred:
 
     def __call__(self, rows: Rows) -> NDArray[np.float32]:
         sizes = np.diff(rows.offsets)
-        x = _entries(rows) if self.first is None else self.first(rows).astype(np.float64)
+        x = numbers_of(rows) if self.first is None else self.first(rows).astype(np.float64)
         means = _row_sums(rows, x) / np.maximum(sizes, 1)
         centred = x - np.repeat(means, sizes)
         # A row whose ratings are all equal says nothing, whatever its mean is rounded to.
@@ -130,7 +146,7 @@ class Step:
     alpha: float
 
     def __call__(self, rows: Rows) -> NDArray[np.float32]:
-        x = np.maximum(_entries(rows), 0)
+        x = np.maximum(numbers_of(rows), 0)
         sums = np.repeat(_row_sums(rows, x), np.diff(rows.offsets))
         positive = x > 0
         stepped = np.zeros(len(x))
@@ -138,4 +154,4 @@ class Step:
         return stepped.astype(np.float32)
 
 
-__all__ = ["Bm25", "Centred", "Liking", "Step", "Weighting"]
+__all__ = ["Bm25", "Centred", "Liking", "Step", "Weighting", "numbers_of"]

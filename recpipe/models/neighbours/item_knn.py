@@ -23,10 +23,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recpipe.errors import nothing_to_fit
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import nearest
-from recpipe.models.neighbours.rows import Matrix
+from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import ITEMS, prediction_of
 from recpipe.models.neighbours.similarity import liking_of, search_of
 from recpipe.models.neighbours.tables import as_items, values_of
@@ -66,19 +65,14 @@ class ItemKnn:
         del seed
         scratch.write_table(_HISTORIES, values_of(data))
         histories = scratch.stored(_HISTORIES)
-        matrix = Matrix.of(histories)
-        try:
-            liking = liking_of(self.settings, data.scale)
-            columns = matrix.columns(liking)
-            if not columns.counts.any():
-                raise nothing_to_fit(self.name)
+        liking = liking_of(self.settings, data.scale)
+        with packed_matrix(histories) as matrix:
+            columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
             users = matrix.rows()
-        finally:
-            matrix.close()
         items = len(columns.ids)
         return NeighbourModel(
             name=self.name,

@@ -22,7 +22,8 @@ import numpy as np
 
 from recpipe.kernels import neighbours as kernel
 from recpipe.kernels.best import Top
-from recpipe.models.neighbours.rows import entries_of, parts_of
+from recpipe.models.neighbours.rows import entries_of
+from recpipe.ranking.histories import parts_of
 from recpipe.spark.columns import arrow_row
 
 if TYPE_CHECKING:
@@ -151,10 +152,10 @@ def _cut(batches: Batches, *, sent: Broadcast[Sent], bounds: Longs, symmetric: b
     for part in parts_of(batches):
         rows = entries_of(part, search.liking, numbers)
         values = rows.values if search.weighting is None else search.weighting(rows)
-        owner = np.repeat(np.arange(len(part.keys)), np.diff(rows.offsets))
+        owner = np.repeat(np.arange(len(part.users)), np.diff(rows.offsets))
         # Ascending, for rows are, and columns are in a row.
         places = owner * width + rows.columns
-        firsts = np.arange(len(part.keys)) * width
+        firsts = np.arange(len(part.users)) * width
         for block, (first, last) in enumerate(pairwise(bounds)):
             begins = np.searchsorted(places, firsts + first)
             chosen = np.flatnonzero(begins < np.searchsorted(places, firsts + last))
@@ -164,7 +165,7 @@ def _cut(batches: Batches, *, sent: Broadcast[Sent], bounds: Longs, symmetric: b
             at = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
             kind: type[Any] = np.uint16 if width <= 1 << 16 else np.int32
             yield arrow_row(
-                _BLOCKS, block, part.keys[chosen], sizes.astype(np.int32),
+                _BLOCKS, block, part.users[chosen], sizes.astype(np.int32),
                 rows.columns[at].astype(kind), values[at] if len(values) else values,
             )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pyspark.sql import functions as F
 
+from recpipe.errors import nothing_to_fit
 from recpipe.kernels import ids
 from recpipe.kernels.neighbours import Rows
-from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
+from recpipe.models.neighbours.entries import numbers_of
+from recpipe.ranking.histories import PARTS, as_part, packed_histories, parts_of
 from recpipe.spark.columns import arrow_row, as_array
 from recpipe.spark.held import cached
-from recpipe.spark.interactions import arrays_of, frame_of, together, unpaired
+from recpipe.spark.interactions import frame_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.neighbours.entries import Liking, Weighting
+    from recpipe.ranking.histories import Part
     from recpipe.spark.interactions import Interactions
 
     Batches = Iterator[pa.RecordBatch]
@@ -36,32 +40,11 @@ if TYPE_CHECKING:
 
 _VALUES_OF_A_PART = 1 << 20
 
-_ROWS = "source int, keys binary, offsets binary, columns binary, values binary"
-"""One part of the rows: their numbers, and what is in them as `histories.Histories` has it."""
-
 _SUMS = "range int, source int, ids binary, counts binary, sums binary"
 """Of the columns of a range that a part has: (columns, 3) int64 and (columns, 3) float64."""
 
 _RANGE = 1 << 18
 """Numbers of a range of columns, whose sums one task adds up."""
-
-
-class Part(NamedTuple):
-    """One part of the rows in a task.
-
-    Args:
-        source: its number.
-        keys: (rows,) the number of each row, ascending.
-        offsets: (rows + 1,) where each starts.
-        columns: the numbers of columns, ascending in a row.
-        values: of each.
-    """
-
-    source: int
-    keys: Ints
-    offsets: Longs
-    columns: Ints
-    values: Floats
 
 
 class Columns(NamedTuple):
@@ -91,42 +74,31 @@ class Matrix:
     """Ratings by row, in a cache.
 
     Args:
-        parts: `_ROWS`.
+        parts: `histories.PARTS`.
         values: how many there are.
     """
 
     parts: DataFrame
     values: int
 
-    @classmethod
-    def of(cls, ratings: Interactions) -> Matrix:
-        """A matrix of (user int, item int, value float): its rows are users, its columns items.
-
-        The ratings are read twice: they should be cheap to read again. Close the matrix when it is
-        needed no more.
-        """
-        values = frame_of(ratings).count()
-        # From the data alone, so that sums are taken in the same order on every machine.
-        parts = max(1, math.ceil(values / _VALUES_OF_A_PART))
-        packed = together([packed_histories(ratings, buckets=parts)], buckets=parts)
-        return cls(cached(packed.mapInArrow(_rows, _ROWS)), values)
-
     def rows(self) -> int:
         """How many rows there are."""
-        size = F.sum(F.length("keys") / np.dtype(np.int32).itemsize)
+        size = F.sum(F.length("users") / np.dtype(np.int32).itemsize)
         return int(self.parts.agg(size).collect()[0][0] or 0)
 
-    def close(self) -> None:
-        """Let the cache go."""
-        self.parts.unpersist()
+    def columns(self, liking: Liking, *, model: str) -> Columns:
+        """The columns, and the sums over the entries of each.
 
-    def columns(self, liking: Liking) -> Columns:
-        """The columns, and the sums over the entries of each."""
+        Args:
+            liking: which values are entries.
+            model: for the error.
+
+        Raises:
+            FitError: if there is no entry.
+        """
         found = self._sums(partial(_sums, liking=liking))
-        if not found:
-            none = np.empty(0)
-            whole = none.astype(np.int64)
-            return Columns(none.astype(np.int32), whole, none, whole, none, none, whole)
+        if not any(counts[:, 1].any() for _, counts, _ in found):
+            raise nothing_to_fit(model)
         numbers, counts, sums = (np.concatenate(each) for each in zip(*found, strict=True))
         ratings, entries, costs = counts.T
         means = sums[:, 0] / ratings
@@ -156,38 +128,31 @@ class Matrix:
         ]
 
 
-def parts_of(batches: Batches) -> Iterator[Part]:
-    """In a task: the parts of `Matrix.parts`."""
-    for batch in batches:
-        source, keys, offsets, columns, values = batch.columns
-        for at in range(len(batch)):
-            yield Part(
-                source[at].as_py(), as_array(keys[at], np.int32), as_array(offsets[at], np.int64),
-                as_array(columns[at], np.int32), as_array(values[at], np.float32),
-            )  # fmt: skip
+@contextmanager
+def packed_matrix(ratings: Interactions) -> Iterator[Matrix]:
+    """A matrix of (user int, item int, value float), while the `with` lasts.
+
+    Its rows are users, its columns items. The ratings are read twice: they should be cheap to read
+    again.
+    """
+    values = frame_of(ratings).count()
+    # From the data alone, so that sums are taken in the same order on every machine.
+    parts = max(1, math.ceil(values / _VALUES_OF_A_PART))
+    packed = together([packed_histories(ratings, buckets=parts)], buckets=parts)
+    frame = cached(packed.mapInArrow(as_part, PARTS))
+    try:
+        yield Matrix(frame, values)
+    finally:
+        frame.unpersist()
 
 
 def entries_of(part: Part, liking: Liking, ids_of_columns: Ints) -> Rows:
     """In a task: the entries of a part, columns by their places."""
-    kept = liking.entries(part.values)
-    places = ids.positions(ids_of_columns, part.columns[kept])
+    kept = liking.entries(part.rows.values)
+    places = ids.positions(ids_of_columns, part.rows.items[kept])
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
-    values = np.empty(0, np.float32) if liking.binary else part.values[kept]
-    return Rows(before[part.offsets], places, values)
-
-
-def _rows(batches: Batches) -> Batches:
-    """_ROWS of one part; no row of Spark where there is none."""
-    from pyspark import TaskContext
-
-    (arrays,) = arrays_of(batches, [HISTORY_KINDS])
-    if not len(arrays.keys):
-        return
-    keys = ids.distinct(unpaired(arrays.keys)[0])
-    histories = histories_of(arrays, keys)
-    context = TaskContext.get()
-    source = context.partitionId() if context else 0
-    yield arrow_row(_ROWS, source, keys, *histories)
+    values = np.empty(0, np.float32) if liking.binary else part.rows.values[kept]
+    return Rows(before[part.rows.offsets], places, values)
 
 
 def _sums(
@@ -198,20 +163,17 @@ def _sums(
 ) -> Batches:
     """_SUMS of each part, of the entries as they are or weighted."""
     for part in parts_of(batches):
-        numbers = ids.distinct(part.columns) if weighted is None else weighted.value[0]
+        numbers = ids.distinct(part.rows.items) if weighted is None else weighted.value[0]
         rows = entries_of(part, liking, numbers)
-        if weighted is not None:
-            x = weighted.value[1](rows).astype(np.float64)
-        else:
-            x = np.ones(len(rows.columns)) if liking.binary else rows.values.astype(np.float64)
+        x = weighted.value[1](rows).astype(np.float64) if weighted is not None else numbers_of(rows)
         behind = np.repeat(rows.offsets[1:], np.diff(rows.offsets)) - np.arange(len(x)) - 1
         width = len(numbers)
-        every = ids.positions(numbers, part.columns)
+        every = ids.positions(numbers, part.rows.items)
         counts = [np.bincount(every, minlength=width), np.bincount(rows.columns, minlength=width)]
         costs = np.zeros(width, np.int64)
         np.add.at(costs, rows.columns, behind)
         sums = [
-            np.bincount(every, weights=part.values, minlength=width),
+            np.bincount(every, weights=part.rows.values, minlength=width),
             np.bincount(rows.columns, weights=x, minlength=width),
             np.bincount(rows.columns, weights=x * x, minlength=width),
         ]
@@ -250,4 +212,4 @@ def _arrays(numbers: pa.Scalar, counts: pa.Scalar, sums: pa.Scalar) -> tuple[Int
     )
 
 
-__all__ = ["Columns", "Matrix", "Part", "entries_of", "parts_of"]
+__all__ = ["Columns", "Matrix", "entries_of", "packed_matrix"]

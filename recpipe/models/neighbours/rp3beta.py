@@ -28,20 +28,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from recpipe.errors import nothing_to_fit
-from recpipe.feedback import liked_from
 from recpipe.models.neighbours import tables
 from recpipe.models.neighbours.entries import Liking, Step
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import Search, nearest
-from recpipe.models.neighbours.rows import Matrix
+from recpipe.models.neighbours.rows import packed_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from recpipe.feedback import Scale
     from recpipe.models.data import TrainingData
     from recpipe.models.neighbours.rows import Columns
     from recpipe.models.neighbours.settings import Rp3BetaSettings
@@ -72,12 +69,10 @@ class Rp3Beta:
         del seed
         scratch.write_table(_HISTORIES, tables.values_of(data))
         histories = scratch.stored(_HISTORIES)
-        matrix = Matrix.of(histories)
-        try:
-            liking = self._liking(data.scale)
-            columns = matrix.columns(liking)
-            if not columns.counts.any():
-                raise nothing_to_fit(self.name)
+        own = self.settings
+        liking = Liking.of(own.values, own.preference_from, data.scale)
+        with packed_matrix(histories) as matrix:
+            columns = matrix.columns(liking, model=self.name)
             found = nearest(
                 matrix,
                 columns,
@@ -87,8 +82,6 @@ class Rp3Beta:
             )
             scratch.write_table(_ITEMS, tables.items_of_sources(found, columns))
             users = matrix.rows()
-        finally:
-            matrix.close()
         items = len(columns.ids)
         return NeighbourModel(
             name=self.name,
@@ -102,11 +95,6 @@ class Rp3Beta:
             liking=liking,
             prediction=None,
         )
-
-    def _liking(self, scale: Scale | None) -> Liking:
-        if self.settings.values == "ratings":
-            return Liking(None, binary=False)
-        return Liking(liked_from(self.settings.preference_from, scale), binary=True)
 
     def _search(self, columns: Columns, liking: Liking) -> Search:
         from recpipe.kernels.neighbours import SCALED, Measure

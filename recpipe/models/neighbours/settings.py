@@ -42,13 +42,12 @@ class NeighbourSettings(Section):
     shrinkage: float = Field(10.0, ge=0)
     """Similarities from n shared users (or items) are multiplied by n / (n + shrinkage)."""
     prediction: Literal["weighted_mean", "mean"] = "weighted_mean"
-    """Of the ratings of the neighbours that have one, as a prediction takes it: weighted by
-    similarity, or not."""
+    """How a prediction averages the ratings of neighbours: weighted by similarity, or all alike."""
     centred: bool = True
-    """Whether a prediction takes distances from means in place of ratings: from the mean of each
-    item (user_knn: user)."""
+    """Whether a prediction averages how far ratings are from the mean of their item (user_knn:
+    user), and adds that to the mean of its own; else it averages the ratings themselves."""
     max_rated: int = Field(20, ge=1)
-    """Neighbours with a rating that count in a prediction, the nearest ones."""
+    """The most neighbours that a prediction averages: of those with a rating the nearest."""
 
 
 class ItemKnnSettings(NeighbourSettings):
@@ -69,8 +68,8 @@ class Rp3BetaSettings(Section):
     k: int = Field(150, ge=1)
     """Items that are kept for each item to go to."""
     values: Literal["likings", "ratings"] = "likings"
-    """What steps go along. likings: 1 for each rating from `preference_from` on, and nothing for
-    the others. ratings: every rating as it is."""
+    """What links a user and an item for a walk. likings: 1 for each rating from `preference_from`
+    on, and nothing for the others. ratings: every rating as it is."""
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked; auto: the top quarter of the scale, such as 4 of 1 to 5 or
     8 of 1 to 10, or every row of implicit feedback."""

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.feedback import liked_from
 from recpipe.models.neighbours.entries import Bm25, Centred, Liking
 from recpipe.models.neighbours.nearest import Search
 
@@ -50,9 +49,7 @@ def liking_of(settings: NeighbourSettings, scale: Scale | None) -> Liking:
     values = settings.values
     if values == "auto":
         values = "likings" if settings.similarity in _OF_ENTRIES else "ratings"
-    if values == "ratings":
-        return Liking(None, binary=False)
-    return Liking(liked_from(settings.preference_from, scale), binary=True)
+    return Liking.of(values, settings.preference_from, scale)
 
 
 def search_of(

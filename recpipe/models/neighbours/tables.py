@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from recpipe.models.neighbours.rows import parts_of
 from recpipe.models.neighbours.scorer import ITEMS
-from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
+from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories, parts_of
 from recpipe.spark.columns import arrow_rows, batch_of, factor_rows, factor_schema
 from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, together
 
@@ -98,10 +97,11 @@ def items_of_rows(matrix: Matrix) -> DataFrame:
 
 def _items_of_rows(batches: Batches) -> Batches:
     for part in parts_of(batches):
-        sizes = np.diff(part.offsets)
+        rows = part.rows
+        sizes = np.diff(rows.offsets)
         owner = np.repeat(np.arange(len(sizes)), sizes)
-        means = np.bincount(owner, weights=part.values, minlength=len(sizes)) / sizes
-        yield arrow_rows(ITEMS, part.offsets[1:], part.keys, part.columns, part.values, means)
+        means = np.bincount(owner, weights=rows.values, minlength=len(sizes)) / sizes
+        yield arrow_rows(ITEMS, rows.offsets[1:], part.users, rows.items, rows.values, means)
 
 
 def means_of_users(spark: SparkSession, columns: Columns) -> DataFrame:

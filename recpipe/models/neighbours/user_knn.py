@@ -23,11 +23,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recpipe.errors import nothing_to_fit
 from recpipe.models.neighbours import tables
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import nearest
-from recpipe.models.neighbours.rows import Matrix
+from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import prediction_of
 from recpipe.models.neighbours.similarity import liking_of, search_of
 
@@ -66,12 +65,9 @@ class UserKnn:
             FitError: if there is nothing to fit.
         """
         del seed
-        matrix = Matrix.of(tables.transposed(tables.values_of(data)))
-        try:
-            liking = liking_of(self.settings, data.scale)
-            columns = matrix.columns(liking)
-            if not columns.counts.any():
-                raise nothing_to_fit(self.name)
+        liking = liking_of(self.settings, data.scale)
+        with packed_matrix(tables.transposed(tables.values_of(data))) as matrix:
+            columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
             neighbours = nearest(
                 matrix, columns, search, shape=tables.as_histories, schema=tables.HISTORY
@@ -79,8 +75,6 @@ class UserKnn:
             scratch.write_table(_HISTORIES, neighbours)
             scratch.write_table(_ITEMS, tables.items_of_rows(matrix))
             items = matrix.rows()
-        finally:
-            matrix.close()
         scratch.write_table(_MEANS, tables.means_of_users(scratch.spark, columns))
         return NeighbourModel(
             name=self.name,

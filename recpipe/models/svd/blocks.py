@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -18,10 +18,10 @@ from pyspark.sql import functions as F
 from recpipe.errors import nothing_to_fit
 from recpipe.kernels import ids
 from recpipe.models.linear.gram import TILES, summed
-from recpipe.ranking.histories import HISTORY_KINDS, Histories, histories_of
+from recpipe.ranking.histories import PARTS, as_part, parts_of
 from recpipe.spark.columns import arrow_row, as_array, factor_rows, factor_schema
 from recpipe.spark.held import cached, plain_plans
-from recpipe.spark.interactions import Value, arrays_of, frame_of, packed, together, unpaired
+from recpipe.spark.interactions import Value, frame_of, packed, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
+    from recpipe.ranking.histories import Histories, Part
     from recpipe.spark.columns import Batches
     from recpipe.spark.interactions import Interactions
 
@@ -48,23 +49,7 @@ _TILE_BYTES = 32 << 20
 _COLLECTED_BYTES = 256 << 20
 """Bytes of a product from all blocks up to which the driver adds them up itself."""
 
-_BLOCKS = "block int, users binary, offsets binary, items binary, values binary"
-"""The rows of the matrix of some users: ids of users (int32), and `Histories`."""
 _SUMS = "block int, items binary, counts binary, sums binary"
-
-
-class _Block(NamedTuple):
-    """A block of users.
-
-    Args:
-        number: of the block.
-        users: (m,) ids, ascending.
-        rows: their values.
-    """
-
-    number: int
-    users: Ints
-    rows: Histories
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class Blocks:
     """A sparse matrix of users and items on the executors: `packed_blocks`.
 
     Args:
-        frame: _BLOCKS, cached.
+        frame: `histories.PARTS`, cached: a row a block of users.
         number: of blocks.
         items: (n,) ids, ascending: the columns.
         counts: (n,) values of each column.
@@ -110,7 +95,7 @@ def packed_blocks(rows: Interactions, *, value: str, model: str) -> Iterator[Blo
     least = max(_FEW_RATINGS, _RATINGS_AN_ITEM * items)
     number = int(max(1, min(users // _FEW_ROWS, count // least, _MAX_BLOCKS)))
     by_bucket = packed(rows, buckets=number, value=Value(value, "float"))
-    frame = cached(together([by_bucket], buckets=number).mapInArrow(_sorted_rows, _BLOCKS))
+    frame = cached(together([by_bucket], buckets=number).mapInArrow(as_part, PARTS))
     try:
         yield _with_items(frame, number)
     finally:
@@ -215,36 +200,21 @@ class CentredMatrix:
         return frame.mapInArrow(work, factor_schema("user"))
 
 
-def _sorted_rows(batches: Batches) -> Batches:
-    from pyspark import TaskContext
-
-    (arrays,) = arrays_of(batches, [HISTORY_KINDS])
-    if not len(arrays.keys):
-        return
-    context = TaskContext.get()
-    users = ids.distinct(unpaired(arrays.keys)[0])
-    yield arrow_row(
-        _BLOCKS, context.partitionId() if context else 0, users, *histories_of(arrays, users)
-    )
-
-
-def _blocks_of(batches: Batches) -> Iterator[_Block]:
-    for batch in batches:
-        for row in range(batch.num_rows):
-            number, users, offsets, items, values = (column[row] for column in batch.columns)
-            rows = Histories(
-                as_array(offsets, np.int64), as_array(items, np.int32), as_array(values, np.float32)
-            )
-            yield _Block(number.as_py(), as_array(users, np.int32), rows)
-
-
 def _item_sums(batches: Batches) -> Batches:
-    for block in _blocks_of(batches):
+    for block in parts_of(batches):
         items = ids.distinct(block.rows.items)
         at = ids.positions(items, block.rows.items)
         counts = np.bincount(at, minlength=len(items))
         sums = np.bincount(at, block.rows.values, minlength=len(items))
-        yield arrow_row(_SUMS, block.number, items, counts, sums)
+        yield arrow_row(_SUMS, block.source, items, counts, sums)
+
+
+def _centred(batches: Batches, matrix: tuple[Ints, Centre]) -> Iterator[tuple[Part, Ints, Doubles]]:
+    """Each block, and of its values the columns and what is left of them by the centre."""
+    items, centre = matrix
+    for block in parts_of(batches):
+        columns = ids.positions(items, block.rows.items)
+        yield block, columns, centre.applied(block.rows, columns)
 
 
 def _products(
@@ -256,13 +226,10 @@ def _products(
 ) -> Batches:
     from recpipe.kernels.gram import normal_product
 
-    items, centre = matrix.value
-    for block in _blocks_of(batches):
-        columns = ids.positions(items, block.rows.items)
-        values = centre.applied(block.rows, columns)
+    for block, columns, values in _centred(batches, matrix.value):
         product = normal_product(block.rows.offsets, columns, values, sent.value)
         for first in range(0, len(product), step):
-            yield arrow_row(TILES, first, block.number, product[first : first + step])
+            yield arrow_row(TILES, first, block.source, product[first : first + step])
 
 
 def _user_rows(
@@ -274,10 +241,8 @@ def _user_rows(
 ) -> Batches:
     from recpipe.kernels.gram import sparse_product
 
-    items, centre = matrix.value
-    for block in _blocks_of(batches):
-        columns = ids.positions(items, block.rows.items)
-        values = centre.applied(block.rows, columns)
+    centre = matrix.value[1]
+    for block, columns, values in _centred(batches, matrix.value):
         factors = sparse_product(block.rows.offsets, columns, values, sent.value)
         biases = centre.users(block.rows) - mean if centre.by_user else np.zeros(len(block.users))
         yield factor_rows(
