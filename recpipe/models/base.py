@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.ranking.engine import Scoring
     from recpipe.ranking.pairs import PackedPairs
+    from recpipe.ranking.rules import ListRules
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions, Mapped
     from recpipe.storage import Folder
@@ -112,6 +113,7 @@ class FittedModel(ABC):
         n: int,
         seen: Interactions | PackedPairs,
         instant: datetime | None = None,
+        rules: ListRules | None = None,
     ) -> Mapped:
         """(user int, item int, rank int from 1, score float): the n best items of every user.
 
@@ -123,11 +125,12 @@ class FittedModel(ABC):
                 not know the user.
             seen: (user, item) pairs to leave out.
             instant: for which the lists are made.
+            rules: what may be in lists; None: anything.
 
         Raises:
             MissingError: if not even a block of items fits into a worker.
         """
-        return top_n(self.scoring, users, n=n, seen=seen, instant=instant)
+        return top_n(self.scoring, users, n=n, seen=seen, instant=instant, rules=rules)
 
     def predict(self, pairs: Interactions | PackedPairs) -> Mapped:
         """(user int, item int, prediction float): of the pairs it can predict, never NaN.

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recpipe.kernels import ids
-from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of, seen_by
+from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of
+from recpipe.ranking.rules import ListRules, left_out_of
 from recpipe.ranking.scorer import Pairs
 from recpipe.ranking.user_batch import microseconds
 from recpipe.ranking.user_vectors import VECTOR_KINDS, packed_users
@@ -80,6 +81,7 @@ def top_n(
     n: int,
     seen: Interactions | PackedPairs,
     instant: datetime | None = None,
+    rules: ListRules | None = None,
 ) -> Mapped:
     """LISTS: the n best items of every user that the user has not seen.
 
@@ -94,18 +96,20 @@ def top_n(
         seen: (user, item) pairs to leave out; repeated pairs and unknown users and items do no
             harm.
         instant: that the lists are made for, for scorers that ask for it.
+        rules: what may be in lists; None: anything.
 
     Raises:
         ValueError: if n < 1.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
+    rules = rules or ListRules()
     # `users` is a frame of unknown size: what the model knows bounds how many get a list.
     max_users = None if scoring.everyone else scoring.users
     buckets = buckets_of(seen, users=max_users)
 
     def frames() -> list[DataFrame]:
-        known = scoring.inputs.packed(buckets=buckets)
+        known = [*rules.packed(buckets=buckets), *scoring.inputs.packed(buckets=buckets)]
         return known if users is None else [*known, packed_users(users, buckets=buckets)]
 
     work: list[Callable[[], Any]] = [
@@ -113,7 +117,7 @@ def top_n(
         lambda: packed_pairs(seen, users=max_users).rows,
         frames,
     ]
-    items, left_out, known = run_all(work)
+    items, seen_pairs, known = run_all(work)
     lists = partial(
         _lists,
         items=items,
@@ -122,8 +126,10 @@ def top_n(
         asked=users is not None,
         everyone=scoring.everyone,
         instant=None if instant is None else microseconds(instant),
+        restricted=rules.only is not None,
+        never=rules.never,
     )
-    return mapped(together([left_out, *known], buckets=buckets), lists, LISTS)
+    return mapped(together([seen_pairs, *known], buckets=buckets), lists, LISTS)
 
 
 def _lists(
@@ -135,10 +141,14 @@ def _lists(
     asked: bool,
     everyone: bool,
     instant: int | None,
+    restricted: bool,
+    never: NDArray[np.int32],
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
-    readers: list[Reader] = [runs_of, *shape.readers(), *([VECTOR_KINDS] if asked else [])]
-    runs, *arrays = arrays_of(batches, readers)
+    readers: list[Reader] = [runs_of, *([runs_of] if restricted else []), *shape.readers()]
+    readers += [VECTOR_KINDS] if asked else []
+    seen, *arrays = arrays_of(batches, readers)
+    only = arrays.pop(0) if restricted else None
     users = ids.distinct(arrays.pop().keys) if asked else shape.known_users(arrays)
     batch = shape.batch(users, arrays, instant=instant)
     if asked and not everyone:
@@ -147,10 +157,10 @@ def _lists(
         return
     from recpipe.kernels import topn as kernel
 
-    seen = seen_by(batch.users, runs)
+    left_out = left_out_of(batch.users, seen, only, never)
     top = kernel.Top.empty(len(batch.users), min(n, items.count))
     for scorer in items.scorers():
-        scorer.update_top(batch, seen, top)
+        scorer.update_top(batch, left_out, top)
     row, listed, scores = top.filled()
     shown = scorer.shown(scores)
     if shown is not scores:
