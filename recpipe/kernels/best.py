@@ -190,6 +190,6 @@ def hide(
 
 
 __all__ = [
-    "INTS", "LEFT_OUT", "LONGS", "MATRIX", "TOP", "VECTOR", "LeftOut", "Top", "constant", "hidden_always",
-    "hide", "insert", "least_of", "read_only",
+    "INTS", "LEFT_OUT", "LONGS", "MATRIX", "TOP", "VECTOR", "LeftOut", "Top", "constant",
+    "hidden_always", "hide", "insert", "least_of", "read_only",
 ]  # fmt: skip

@@ -121,44 +121,62 @@ def top_n(
     lists = partial(
         _lists,
         items=items,
-        n=n,
         shape=scoring.inputs.shape,
-        asked=users is not None,
-        everyone=scoring.everyone,
-        instant=None if instant is None else microseconds(instant),
-        restricted=rules.only is not None,
-        never=rules.never,
+        wanted=_Wanted(
+            n=n,
+            asked=users is not None,
+            everyone=scoring.everyone,
+            instant=None if instant is None else microseconds(instant),
+            restricted=rules.only is not None,
+            never=rules.never,
+        ),
     )
     return mapped(together([seen_pairs, *known], buckets=buckets), lists, LISTS)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of each task.
+
+    Args:
+        n: places of a list.
+        asked: whether the users who get one come with the batches; else all whom the model knows.
+        everyone: whether users of whom the model knows nothing get one as well.
+        instant: that lists are made for.
+        restricted: whether some users get some items alone, which come with the batches.
+        never: items that are in no list.
+    """
+
+    n: int
+    asked: bool
+    everyone: bool
+    instant: int | None
+    restricted: bool
+    never: NDArray[np.int32]
 
 
 def _lists(
     batches: Iterator[pa.RecordBatch],
     *,
     items: Items,
-    n: int,
     shape: InputShape,
-    asked: bool,
-    everyone: bool,
-    instant: int | None,
-    restricted: bool,
-    never: NDArray[np.int32],
+    wanted: _Wanted,
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
-    readers: list[Reader] = [runs_of, *([runs_of] if restricted else []), *shape.readers()]
-    readers += [VECTOR_KINDS] if asked else []
+    readers: list[Reader] = [runs_of, *([runs_of] if wanted.restricted else []), *shape.readers()]
+    readers += [VECTOR_KINDS] if wanted.asked else []
     seen, *arrays = arrays_of(batches, readers)
-    only = arrays.pop(0) if restricted else None
-    users = ids.distinct(arrays.pop().keys) if asked else shape.known_users(arrays)
-    batch = shape.batch(users, arrays, instant=instant)
-    if asked and not everyone:
+    only = arrays.pop(0) if wanted.restricted else None
+    users = ids.distinct(arrays.pop().keys) if wanted.asked else shape.known_users(arrays)
+    batch = shape.batch(users, arrays, instant=wanted.instant)
+    if wanted.asked and not wanted.everyone:
         batch = batch.where(batch.known)
     if not len(batch.users):
         return
     from recpipe.kernels import topn as kernel
 
-    left_out = left_out_of(batch.users, seen, only, never)
-    top = kernel.Top.empty(len(batch.users), min(n, items.count))
+    left_out = left_out_of(batch.users, seen, only, wanted.never)
+    top = kernel.Top.empty(len(batch.users), min(wanted.n, items.count))
     for scorer in items.scorers():
         scorer.update_top(batch, left_out, top)
     row, listed, scores = top.filled()

@@ -2,5 +2,9 @@
 
 from recpipe.recommend.lists import fill_up, recommend_all, short_lists
 from recpipe.recommend.output import to_output
+from recpipe.recommend.rules import AppliedRules, Catalogue, apply_rules, refuse_impossible
 
-__all__ = ["fill_up", "recommend_all", "short_lists", "to_output"]
+__all__ = [
+    "AppliedRules", "Catalogue", "apply_rules", "fill_up", "recommend_all", "refuse_impossible",
+    "short_lists", "to_output",
+]  # fmt: skip

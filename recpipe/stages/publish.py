@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from recpipe import publish as publishing
 from recpipe.errors import UsageError
 from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage
+from recpipe.stages.rules import written_rules
 from recpipe.storage.runs import FINISHED
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def publish(context: Context, run: Run) -> None:
             ratings=ratings_of(context, run).frame,
             n=context.settings.recommend.n,
             unrated=seen_otherwise(context, run),
+            rules=written_rules(run),
             no_leak=lambda: _no_leak(context, run),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])

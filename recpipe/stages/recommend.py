@@ -11,6 +11,7 @@ from recpipe.errors import UsageError
 from recpipe.models.registry import components_of, spec_of
 from recpipe.stages.context import Context, ratings_of, seen_otherwise, stage, table
 from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
+from recpipe.stages.rules import applied_rules
 
 if TYPE_CHECKING:
     from recpipe.models.base import FittedModel
@@ -31,6 +32,7 @@ def recommend(context: Context, run: Run) -> None:
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
         ratings = ratings_of(context, run)
+        rules = applied_rules(context, run)
         refits = _Refits(context, run, ratings)
         name, model = _final_model(refits)
         with (
@@ -45,6 +47,7 @@ def recommend(context: Context, run: Run) -> None:
                 scratch=scratch,
                 max_users=run.manifest["input"]["users"]["total"],
                 unrated=seen_otherwise(context, run),
+                rules=rules,
                 instant=context.end,
             )
             output = recommending.to_output(

@@ -200,7 +200,7 @@ def test_a_screen_changes_no_bit(
     p *= rng.choice([1, 1, 1000], (rows, 1))
     q *= rng.choice([1, 1, 1000], (items, 1))
     seen = seen_of([rng.choice(items, items // 3).tolist() for _ in range(rows)])
-    seen = seen._replace(only=rng.random(rows) < 0.2, always=np.arange(0, items, 7, np.int32))
+    seen = seen._replace(only=rng.random(rows) < 0.2, always=np.arange(0, items, 7, dtype=np.int32))
     given = [x.astype(np.float32) for x in (p, q, base, bias)]
     assert_same(*both_ways(given[0], given[1], given[2], given[3], seen, k=k, blocks=blocks))
 
