@@ -27,12 +27,30 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.ranking.item_blocks import ItemBlocks
+    from recpipe.ranking.rules import ListRules
     from recpipe.spark.interactions import Mapped
     from recpipe.storage import Folder
 
 Measure = Literal["cosine", "euclidean", "dot"]
 """cosine: of the angle between two vectors, 0 where one of them is 0. euclidean: 1 / (1 + d) for
 their distance d. dot: their inner product."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is wanted of each vector.
+
+    Args:
+        k: how many others; a list is shorter where there are fewer.
+        measure: of similarity.
+        asked: (user int): the vectors whose lists are wanted; None for all.
+        rules: what may be in the lists; None: anything.
+    """
+
+    k: int
+    measure: Measure
+    asked: DataFrame | None = None
+    rules: ListRules | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +64,11 @@ class _Nearness(FactorScorer):
 
 def most_similar(
     vectors: DataFrame,
+    wanted: Wanted,
     *,
     rank: int,
-    k: int,
-    measure: Measure,
     scratch: Folder,
     limit_mb: int,
-    asked: DataFrame | None = None,
 ) -> Mapped:
     """`engine.LISTS`: user is a vector, item one of the k most similar to it, itself left out.
 
@@ -61,21 +77,19 @@ def most_similar(
 
     Args:
         vectors: (item int, factors array<float>), one row a vector.
+        wanted: of each.
         rank: numbers of each.
-        k: how many are wanted; a list is shorter where there are fewer.
-        measure: of similarity.
         scratch: where the vectors are kept as they are compared; the lists read from it.
         limit_mb: MiB of vectors above which they are sent in blocks.
-        asked: (user int): the vectors whose lists are wanted; None for all.
 
     Raises:
         MissingError: if not even a block of vectors fits into a worker.
     """
     prepared = vectors.select("item", "factors").mapInArrow(
-        partial(_prepared, rank=rank, measure=measure), factor_schema("item")
+        partial(_prepared, rank=rank, measure=wanted.measure), factor_schema("item")
     )
     table = scratch.write_table("vectors", prepared)
-    kind = _Nearness if measure == "euclidean" else FactorScorer
+    kind = _Nearness if wanted.measure == "euclidean" else FactorScorer
     count = table.count()
 
     def send() -> ItemBlocks:
@@ -91,7 +105,7 @@ def most_similar(
     as_users = table.withColumnRenamed("item", "user")
     scoring = Scoring(send, UserInputs(vectors=as_users, width=rank + 1), users=count)
     itself = table.select(F.col("item").alias("user"), "item")
-    return top_n(scoring, asked, n=k, seen=itself)
+    return top_n(scoring, wanted.asked, n=wanted.k, seen=itself, rules=wanted.rules)
 
 
 def _prepared(
@@ -111,4 +125,4 @@ def _prepared(
         yield factor_rows("item", items, factors, biases)
 
 
-__all__ = ["Measure", "most_similar"]
+__all__ = ["Measure", "Wanted", "most_similar"]

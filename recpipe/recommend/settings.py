@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from recpipe.sections import Many, Section
@@ -18,6 +20,13 @@ class Recommend(Section):
     """Size in MiB of what a model knows of its items up to which every worker gets it whole.
     Larger ones are sent in blocks of at most this size, one after the other; the lists are the
     same."""
+    similar: int = Field(0, ge=0, le=1000)
+    """How many of the most similar items of each item are published beside the lists, by the model
+    of the lists. 0: there is no such table."""
+    similarity: Literal["cosine", "euclidean", "dot"] = "cosine"
+    """How alike the vectors of two items are. cosine: of the angle between them. euclidean:
+    1 / (1 + their distance). dot: their inner product. A model without vectors of items, such as
+    ease, has a measure of its own: how much the one speaks for the other."""
 
 
 class Rules(Section):
