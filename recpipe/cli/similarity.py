@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -52,7 +52,7 @@ def similar_command(
     with session(options, "similar", goes_on=True) as context:
         run = context.runs.newest(options.run_id)
         own = replace(context, settings=options.settings(run.manifest["settings"]))
-        kind = "user" if of_user else "item"
+        kind: Literal["item", "user"] = "user" if of_user else "item"
         name, places = similar(own, run, id, kind=kind, k=k, measure=measure, model=model)
     if as_json:
         rows = [place._asdict() for place in places]

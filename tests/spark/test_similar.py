@@ -41,15 +41,19 @@ MEASURES: tuple[Measure, ...] = ("cosine", "euclidean", "dot")
 
 def defined(vectors: Doubles, measure: Measure) -> Doubles:
     """The similarity of each two vectors."""
-    products = vectors @ vectors.T
+    products: Doubles = vectors @ vectors.T
     norms = np.sqrt(np.diag(products))
     if measure == "dot":
         return products
     if measure == "cosine":
         lengths = norms[:, None] * norms
-        return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-    distances = np.sqrt(((vectors[:, None] - vectors[None]) ** 2).sum(axis=2))
-    return 1 / (1 + distances)
+        cosines: Doubles = np.divide(
+            products, lengths, out=np.zeros_like(products), where=lengths > 0
+        )
+        return cosines
+    distances: Doubles = np.sqrt(((vectors[:, None] - vectors[None]) ** 2).sum(axis=2))
+    nearness: Doubles = 1 / (1 + distances)
+    return nearness
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +95,11 @@ def test_similar_items_are_the_nearest_by_definition(
     assert (rows["user"] != rows["item"]).all()
     of, other = rows["user"].to_numpy() // 2, rows["item"].to_numpy() // 2
     # A distance of nearly 0 keeps half of the digits of float32.
-    np.testing.assert_allclose(
-        rows["score"], due[of, other], atol=2e-3 if measure == "euclidean" else 1e-5
-    )
+    digits = 2e-3 if measure == "euclidean" else 1e-5
+    np.testing.assert_allclose(rows["score"], due[of, other], atol=digits)
     best = np.sort(due, axis=1)[:, ::-1][:, :5]
     placed = best[of, rows["rank"].to_numpy() - 1]
-    np.testing.assert_allclose(rows["score"], placed, atol=2e-3 if measure == "euclidean" else 1e-5)
+    np.testing.assert_allclose(rows["score"], placed, atol=digits)
 
 
 def test_only_those_asked_for_and_nothing_that_rules_leave_out(
@@ -156,7 +159,7 @@ def test_a_run_publishes_similar_items_under_the_pointer(
     [told] = run.manifest["output"]["tables"].values()
     assert told["path"] == now.tables["similar_items"]
     # Any reader of Parquet has them sorted.
-    place = context.root.path(told["path"]).removeprefix("file://")
+    place = (context.root / told["path"]).uri.removeprefix("file://")
     keys = pq.read_table(place).select(["item_id", "rank"]).to_pylist()
     assert keys == sorted(keys, key=lambda row: (row["item_id"], row["rank"]))
 
