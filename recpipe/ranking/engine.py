@@ -114,7 +114,7 @@ def top_n(
 
     work: list[Callable[[], Any]] = [
         scoring.items,
-        lambda: packed_pairs(seen, users=max_users).rows,
+        lambda: rules.with_blocked(packed_pairs(seen, users=max_users).rows, buckets=buckets),
         frames,
     ]
     items, seen_pairs, known = run_all(work)

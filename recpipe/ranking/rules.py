@@ -34,10 +34,18 @@ class ListRules:
         never: item numbers that are in no list.
         only: (user int, item int), without nulls: these users get no other items. None: all may
             get any.
+        blocked: (user int, item int), without nulls: these users do not get these items.
     """
 
     never: Ints = field(default_factory=_no_items)
     only: DataFrame | None = None
+    blocked: DataFrame | None = None
+
+    def with_blocked(self, seen: DataFrame, *, buckets: int) -> DataFrame:
+        """`interactions.PACKED` of what users have seen, and of what they do not get."""
+        if self.blocked is None:
+            return seen
+        return seen.unionByName(packed_in(self.blocked, buckets=buckets))
 
     def packed(self, *, buckets: int) -> list[DataFrame]:
         """`interactions.PACKED` of `only` by bucket of users; no frame where there is none."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.spark.held import narrow_rows
@@ -15,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from pyspark.sql import DataFrame
+
     from recpipe.models.base import FittedModel
     from recpipe.ranking.rules import ListRules
-    from recpipe.recommend.rules import AppliedRules
     from recpipe.storage import Folder, Stored
 
 
@@ -31,7 +31,7 @@ def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may ho
     max_users: int | None = None,
     instant: datetime | None = None,
     unrated: DataFrame | None = None,
-    rules: AppliedRules | None = None,
+    rules: ListRules | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): the model's lists, filled up to n.
 
@@ -55,13 +55,10 @@ def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may ho
     """
     rated = frame_of(ratings).select("user", "item")
     users = rated.select("user").distinct()
-    blocked = None if rules is None else rules.blocked()
-    more = [frame.select("user", "item") for frame in (unrated, blocked) if frame is not None]
     # The stored table itself where that is all: tasks can then decode its files.
-    left_out = reduce(DataFrame.unionByName, more, rated) if more else ratings
+    left_out = ratings if unrated is None else rated.unionByName(unrated.select("user", "item"))
     seen = frame_of(left_out)
-    may_hold = None if rules is None else rules.for_lists()
-    ranked = model.recommend(users, n=n, seen=left_out, instant=instant, rules=may_hold).frame
+    ranked = model.recommend(users, n=n, seen=left_out, instant=instant, rules=rules).frame
     ranked = ranked.select("user", "rank", "item", "score")
     written = Observation()
     with narrow_rows(seen.sparkSession):
@@ -79,7 +76,7 @@ def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may ho
         n=n,
         source=model.name,
         instant=instant,
-        rules=may_hold,
+        rules=rules,
     )
 
 

@@ -78,11 +78,13 @@ class AppliedRules:
         return self._pairs(_BLOCK)
 
     def for_lists(self) -> ListRules:
-        """What the engine needs, but for `blocked`, which goes with what users have seen."""
+        """The rules as the engine takes them."""
         never = self.never.select("item").toArrow()["item"].to_numpy().astype(np.int32)
-        allowed = self.allowed()
-        only = None if allowed is None else allowed.select("user", "item")
-        return ListRules(np.sort(never), only)
+        pairs = [
+            None if frame is None else frame.select("user", "item")
+            for frame in (self.allowed(), self.blocked())
+        ]
+        return ListRules(np.sort(never), *pairs)
 
     def _pairs(self, rule: str) -> DataFrame | None:
         if not self.folder.has_table(_PAIRS):

@@ -18,7 +18,6 @@ from recpipe.stages.rules import applied_rules
 
 if TYPE_CHECKING:
     from recpipe.models.base import FittedModel
-    from recpipe.recommend import AppliedRules
     from recpipe.storage import Run, Stored
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,8 @@ def recommend(context: Context, run: Run) -> None:
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
         ratings = ratings_of(context, run)
-        rules = applied_rules(context, run)
+        applied = applied_rules(context, run)
+        rules = None if applied is None else applied.for_lists()
         refits = _Refits(context, run, ratings)
         name, model = _final_model(refits)
         with (
@@ -68,16 +68,14 @@ def recommend(context: Context, run: Run) -> None:
         run.record(recommended=name)
 
 
-def _write_similar(
-    context: Context, run: Run, model: FittedModel, rules: AppliedRules | None
-) -> None:
+def _write_similar(context: Context, run: Run, model: FittedModel, rules: ListRules | None) -> None:
     """The most similar items of each item, and how many rows in the manifest.
 
     That a model says nothing of how alike items are is no reason to publish no lists.
     """
     settings, name = context.settings.recommend, model.name
     # What is for no list is for no page of an item either.
-    never = None if rules is None else ListRules(rules.for_lists().never)
+    never = None if rules is None else ListRules(rules.never)
     with (
         context.progress.stage("similar", f"{name}, all items"),
         context.root.scratch("similar") as scratch,

@@ -157,7 +157,7 @@ def test_lists_are_the_best_of_what_the_rules_leave_and_as_long_as_that_allows(
         n=N,
         scratch=Folder(spark, tmp_path / "lists"),
         instant=INSTANT,
-        rules=applied,
+        rules=applied.for_lists(),
     )
     allowed, blocked = ({(u, i) for u, i in rows or []} for rows in tables)
     for_all = {i for u, i in allowed if u is None}
