@@ -82,7 +82,8 @@ def main() -> None:
             theirs=lambda: seconds(lambda: drained(free())),
             target=1.2,
             sizes={**shape, "ratings": given.ratings, "n": N, "never": len(rules.never),
-                   "allowed": ALLOWED * given.users // 10, "blocked": BLOCKED * given.users * 9 // 10},
+                   "allowed": ALLOWED * given.users // 10,
+                   "blocked": BLOCKED * given.users * 9 // 10},
             versions={}, out=given.out,
         )  # fmt: skip
 
