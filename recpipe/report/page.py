@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recpipe.evaluation.metrics import label_of
 from recpipe.report import numbers
+from recpipe.report.blend import blend_table
 from recpipe.report.data import data_figures, data_table, tag_table
 from recpipe.report.differences import Differences
 from recpipe.report.items import NEIGHBOURS_AMONG, item_map, neighbours
@@ -130,6 +131,7 @@ def _of_models(
         "compared": list(compared(scores, metric, chosen=chosen)),
         "against": pairs.seen_from(chosen, scores.models),
         "pairs": [(part, table) for part, table in every_pair if table],
+        "blend": blend_table(manifest),
         "lengths": list(at_lengths(scores, tests[0], chosen=chosen)) if tests else [],
         "tables": _tables(scores, [*_of_lists(k), ("Predicted ratings", ratings_of())]),
         "other_tables": [

@@ -11,13 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 from recpipe.errors import FitError
 from recpipe.models import registry
 from recpipe.models.blend.blend import Blend, BlendModel
 from recpipe.models.blend.scorer import BlendItems, Component
 from recpipe.models.blend.settings import BlendSettings
-from recpipe.models.blend.weights import NO_CANDIDATE, ScoredCandidates, forward_selection
+from recpipe.models.blend.weights import (
+    NO_CANDIDATE,
+    Estimate,
+    ScoredCandidates,
+    cross_validated,
+    forward_selection,
+)
 from recpipe.models.data import TrainingData
 from recpipe.ranking.scorer import DenseScorer
 from recpipe.ranking.user_batch import UserBatch
@@ -194,6 +201,50 @@ def test_weights_are_shares_and_never_worse_than_the_best_single_model(
     assert questions.ndcg(weights, k=k) >= max(alone)
 
 
+@settings(deadline=None)
+@given(any_questions(), st.integers(1, 6), st.integers(1, 7), st.integers(2, 6))
+def test_every_user_judges_weights_that_were_found_without_the_user(
+    questions: ScoredCandidates, k: int, steps: int, folds: int
+) -> None:
+    found = cross_validated(questions, folds=folds, steps=steps, k=k, seed=1)
+    users, _, width = questions.scores.shape
+    assert found.by_fold.shape == (min(folds, users), width)
+    assert found.weights.sum() == pytest.approx(1)
+    assert (found.weights >= 0).all()
+    # Each user's value is that of the weights of one fold, and no fold has found its weights on it.
+    for user in range(users if users > 1 else 0):
+        one = questions.of(np.array([user]))
+        rest = questions.of(np.array([u for u in range(users) if u != user]))
+        possible = [one.ndcg(weights, k=k) for weights in found.by_fold]
+        assert found.blended[user] in possible
+        if folds >= users:
+            expected = one.ndcg(forward_selection(rest, steps=steps, k=k), k=k)
+            assert found.blended[user] == expected
+        alone = [one.ndcg(weights, k=k) for weights in np.eye(width)]
+        np.testing.assert_array_equal(found.alone[user], alone)
+
+
+def test_noise_looks_better_than_it_is_only_to_whom_it_was_fitted() -> None:
+    random = np.random.default_rng(2)
+    hits = np.zeros((40, 30), bool)
+    hits[:, :3] = True
+    noise = random.normal(size=(40, 30, 12)).astype(np.float32)
+    questions = ScoredCandidates(noise, hits, np.full(40, 3, np.int32))
+    found = cross_validated(questions, folds=5, steps=20, k=10, seed=1)
+    fitted = questions.ndcg(forward_selection(questions, steps=20, k=10), k=10)
+    # What a list by chance reaches.
+    chance = found.alone.mean()
+    assert fitted > chance + 0.1
+    assert found.blended.mean() < chance + 0.06
+
+
+def test_an_interval_is_that_of_student() -> None:
+    values = np.random.default_rng(3).normal(0.4, 0.2, 17)
+    low, high = stats.t.interval(0.95, 16, values.mean(), stats.sem(values))
+    assert Estimate.of(values) == pytest.approx((values.mean(), low, high))
+    assert Estimate.of(values[:1]) == (values[0], None, None)
+
+
 def test_two_models_that_each_know_half_are_blended() -> None:
     # The first puts the relevant item of user 0 first, the second that of user 1.
     scores = np.array([[[3, 0], [0, 1], [0, 0]], [[0, 0], [1, 0], [0, 3]]], np.float32)
@@ -310,6 +361,17 @@ def test_weights_from_validation_are_at_least_as_good_as_the_best_part(world: Wo
     # Popularity and tastes are worth more together.
     assert {"popularity", "ease"} <= set(weights)
     assert ndcg(model, world) > 1.02 * max(alone.values())
+    told = model.info()["validated"]
+    assert (told["users"], told["folds"], told["metric"]) == (60, 5, "ndcg@10")
+    by_name = {each["model"]: each for each in told["models"]}
+    assert by_name.keys() == world.components.keys()
+    for name, each in by_name.items():
+        assert each["alone"]["value"] == pytest.approx(alone[name], abs=1e-6)
+        assert each["least_weight"] <= each["most_weight"]
+        assert each["difference"]["value"] == pytest.approx(
+            told["blend"]["value"] - each["alone"]["value"]
+        )
+    assert by_name["random"]["difference"]["ci_low"] > 0
 
 
 def test_weights_are_settings_of_the_model_that_is_fitted_again(world: World) -> None:
@@ -337,6 +399,7 @@ def test_a_model_of_weight_0_is_no_part_of_a_saved_blend(world: World, tmp_path:
     loaded = registry.load(folder, max_broadcast_mb=77)
     assert isinstance(loaded, BlendModel)
     assert (loaded.weights, loaded.refit_config) == (model.weights, model.refit_config)
+    assert (model.validated, loaded.validated) == ({}, {})
     assert {each.max_broadcast_mb for each in loaded.components.values()} == {77}
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from recpipe.publish.profile import Profile, Rated, Recommended
 from recpipe.report import Item, ItemVectors, render
+from recpipe.report.blend import blend_table
 from recpipe.report.differences import Differences
 from recpipe.report.items import item_map, neighbours, principal_plane
 from recpipe.report.learning import learning_curve
@@ -698,3 +699,34 @@ def test_where_the_chosen_model_is_weak_is_said_and_small_groups_are_marked() ->
         "300 and more", found.text.index("group")
     )
     assert "Where the model is weak" not in page().text
+
+
+def test_the_page_says_what_a_blend_is_made_of_and_what_its_weights_are_worth() -> None:
+    def mean(value: float, reach: float | None) -> dict[str, float | None]:
+        ends = (None, None) if reach is None else (value - reach, value + reach)
+        return {"value": value, "ci_low": ends[0], "ci_high": ends[1]}
+
+    models = [
+        {"model": name, "weight": weight, "least_weight": weight / 2, "most_weight": 2 * weight,
+         "alone": mean(0.1, 0.01), "difference": mean(0.02, reach)}
+        for name, weight, reach in (("sgd", 0.25, None), ("<ease>", 0.75, 0.01))
+    ]  # fmt: skip
+    found = {"users": 1200, "folds": 5, "metric": "ndcg@10", "blend": mean(0.12, 0.01)}
+    info = {"weights": {}, "validated": {**found, "models": models}}
+    manifest = {"run_id": "one", "models": {"blend": {"folds": [{"info": info}]}}}
+    table = blend_table(manifest)
+    assert table is not None
+    rows = [(name, [cell.text for cell in cells]) for name, cells in table.rows]
+    assert rows == [
+        ("<ease>", ["0.7500", "0.3750 to 1.5000", "0.1000 (0.0900 to 0.1100)",
+                    "0.0200 (0.0100 to 0.0300)"]),
+        ("sgd", ["0.2500", "0.1250 to 0.5000", "0.1000 (0.0900 to 0.1100)", "0.0200"]),
+    ]  # fmt: skip
+    page = render(manifest, metrics={}, people=[])
+    assert "What the blend is made of" in page
+    assert "NDCG@10 0.1200 (0.1100 to 0.1300) on 1,200 validation users" in page
+    assert "&lt;ease&gt;" in page
+    # Weights that were given have not been judged.
+    fixed = {"models": {"blend": {"folds": [{"info": {"weights": {"sgd": 1.0}}}]}}}
+    assert blend_table(fixed) is None
+    assert "What the blend" not in render(fixed, metrics={}, people=[])

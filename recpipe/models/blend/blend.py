@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recpipe.errors import FitError
 from recpipe.models.base import FittedModel
 from recpipe.models.blend.scorer import BlendItems, Component
-from recpipe.models.blend.weights import forward_selection, scored_candidates
+from recpipe.models.blend.weights import Estimate, cross_validated, scored_candidates
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.user_batch import UserInputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import SparkSession
 
     from recpipe.models.blend.settings import BlendSettings
+    from recpipe.models.blend.weights import CrossValidated
     from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
     from recpipe.sections import Section
@@ -55,7 +56,10 @@ class Blend:
             raise FitError(
                 "blend: no model to blend", hint="name other models in train.models as well"
             )
-        weights = self.settings.weights or self._found(data, seed)
+        validated: Mapping[str, Any] = {}
+        weights: Mapping[str, float] = self.settings.weights
+        if not weights:
+            weights, validated = self._found(data, seed)
         kept = {name: weight for name, weight in weights.items() if weight > 0}
         missing = [name for name in kept if name not in data.fitted]
         if missing:
@@ -67,10 +71,13 @@ class Blend:
             refit_config=Blend(self.settings.model_copy(update=fixed)),
             components={name: data.fitted[name] for name in kept},
             weights=kept,
+            validated=validated,
         )
 
-    def _found(self, data: TrainingData, seed: int) -> dict[str, float]:
-        """The weight of each fitted model, on validation."""
+    def _found(
+        self, data: TrainingData, seed: int
+    ) -> tuple[Mapping[str, float], Mapping[str, Any]]:
+        """The weight of each fitted model, on validation, and what `BlendModel.validated` says."""
         if data.validation is None:
             raise FitError("blend: no validation part to find weights on", hint="set blend.weights")
         settings, names = self.settings, list(data.fitted)
@@ -87,12 +94,38 @@ class Blend:
         )
         if candidates is None:
             log.warning("blend: no relevant item in validation; all models weigh the same")
-            return equal
-        found = forward_selection(candidates, steps=settings.steps, k=settings.k)
-        return dict(zip(names, found.tolist(), strict=True))
+            return equal, {}
+        found = cross_validated(
+            candidates, folds=settings.folds, steps=settings.steps, k=settings.k, seed=seed
+        )
+        weights = dict(zip(names, found.weights.tolist(), strict=True))
+        return weights, _told(found, names, k=settings.k)
 
     def sections(self) -> Mapping[str, Section]:
         return {"blend": self.settings}
+
+
+def _told(found: CrossValidated, names: Sequence[str], *, k: int) -> Mapping[str, Any]:
+    """What the manifest says of weights that were found: see `BlendModel.validated`."""
+    return {
+        "users": len(found.blended),
+        "folds": len(found.by_fold),
+        "metric": f"ndcg@{k}",
+        "blend": Estimate.of(found.blended)._asdict(),
+        "models": [
+            {
+                "model": name,
+                "weight": float(weight),
+                "least_weight": float(of_folds.min()),
+                "most_weight": float(of_folds.max()),
+                "alone": Estimate.of(alone)._asdict(),
+                "difference": Estimate.of(found.blended - alone)._asdict(),
+            }
+            for name, weight, of_folds, alone in zip(
+                names, found.weights, found.by_fold.T, found.alone.T, strict=True
+            )
+        ],
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +157,15 @@ class BlendModel(FittedModel):
     Args:
         components: by name, at least one.
         weights: of each component, above 0.
+        validated: what the weights are worth on validation users whom they were not found on:
+            users, folds, metric, the `blend` (value, ci_low, ci_high), and of each of the `models`
+            its weight, the least and the most that a fold has given it, what it reaches `alone`,
+            and the `difference` of the blend to it. Empty where weights were given.
     """
 
     components: Mapping[str, FittedModel]
     weights: Mapping[str, float]
+    validated: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def spark(self) -> SparkSession:
@@ -138,7 +176,8 @@ class BlendModel(FittedModel):
         return Scoring(lambda: whole.items, whole.inputs, everyone=whole.everyone)
 
     def info(self) -> Mapping[str, Any]:
-        return {"weights": dict(self.weights)}
+        validated = {"validated": self.validated} if self.validated else {}
+        return {"weights": dict(self.weights), **validated}
 
     def save(self, folder: Folder, *, move: bool = False) -> None:
         """See `FittedModel.save`. Copies of the components lie below: no other folder is needed."""
@@ -157,6 +196,7 @@ class BlendModel(FittedModel):
                 name: options.load_component(folder / _COMPONENTS / name) for name in weights
             },
             weights=weights,
+            validated=options.manifest.get("validated", {}),
         )
 
 

@@ -1,9 +1,14 @@
-"""The weights of a blend, found on validation by forward selection.
+"""The weights of a blend, found on validation by forward selection and judged by other users.
 
 Starting from no model, every step adds the model that raises NDCG most, and a model may be added
 more than once (Caruana et al. 2004): its share of the steps is its weight. Weights cannot be
 negative and few of them are not 0. The first step finds the best single model, so the blend is
 never worse than that on the users it was found on.
+
+On other users it may be worse. So users fall into folds, and the weights for each fold are found
+without its users: what these then reach is what the blend is worth, and how far the weights of the
+folds lie apart is how sure they are. The weights of the blend are their mean, which is better than
+any of them where they differ (bagging, in the same paper).
 
 References:
     Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew and Alex Ksikes. Ensemble Selection from
@@ -14,10 +19,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
+from scipy.special import stdtrit
 
 from recpipe.kernels import ids
 from recpipe.ranking.pairs import items_by_user, packed_pairs, runs_of
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
 _CANDIDATES = 100
 """The best items of each component among which a blend finds its own best."""
 _USERS_AT_ONCE = 64
+_LEAST_USERS = 2
 NO_CANDIDATE = -1e30
 """The score in a place without a candidate: below all others, finite so that 0 times it is 0."""
 
@@ -65,15 +72,87 @@ class ScoredCandidates:
     hits: NDArray[np.bool_]
     relevant: NDArray[np.int32]
 
+    def of(self, users: NDArray[np.int64]) -> ScoredCandidates:
+        """Those of some users, by their places."""
+        return ScoredCandidates(self.scores[users], self.hits[users], self.relevant[users])
+
     def ndcg(self, weights: NDArray[np.float64], *, k: int) -> float:
-        """The mean NDCG within k places of the weighted sum of scores."""
+        """The mean of `ndcg_of_users`."""
+        return float(self.ndcg_of_users(weights, k=k).mean())
+
+    def ndcg_of_users(self, weights: NDArray[np.float64], *, k: int) -> NDArray[np.float64]:
+        """(users,) the NDCG within k places of the weighted sum of scores."""
         blended = self.scores @ weights.astype(np.float32)
         # Stable: equal scores stay in the order of the numbers of their items.
         best = np.argsort(-blended, axis=1, kind="stable")[:, :k]
         gains = 1 / np.log2(np.arange(2, k + 2))
         found = np.take_along_axis(self.hits, best, axis=1) @ gains[: best.shape[1]]
         ideal = np.cumsum(gains)[np.minimum(self.relevant, k) - 1]
-        return float((found / ideal).mean())
+        values: NDArray[np.float64] = found / ideal
+        return values
+
+
+class Estimate(NamedTuple):
+    """A mean over users and its 95 % interval, by Student's t; None for fewer than two users."""
+
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Estimate:
+        """Of a value for each user, at least one."""
+        mean, users = float(values.mean()), len(values)
+        if users < _LEAST_USERS:
+            return cls(mean, None, None)
+        error = float(values.std(ddof=1)) / np.sqrt(users)
+        reach = float(stdtrit(users - 1, 0.975)) * error
+        return cls(mean, mean - reach, mean + reach)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidated:
+    """Weights, and what they are worth on users whom they were not found on.
+
+    Args:
+        weights: (components,) the mean of those of the folds, without what it gives less than half
+            a step; they sum to 1.
+        by_fold: (folds, components) found on the users of the other folds.
+        blended: (users,) the NDCG of each user by the weights of the user's own fold.
+        alone: (users, components) the NDCG of each user by each model alone.
+    """
+
+    weights: NDArray[np.float64]
+    by_fold: NDArray[np.float64]
+    blended: NDArray[np.float64]
+    alone: NDArray[np.float64]
+
+
+def cross_validated(
+    candidates: ScoredCandidates, *, folds: int, steps: int, k: int, seed: int
+) -> CrossValidated:
+    """Weights by `forward_selection` over folds of users.
+
+    Args:
+        candidates: of at least one user.
+        folds: at most; with fewer users as many. One user has no other: there the weights are
+            judged by whom they were found on.
+        steps: of each selection.
+        k: places of a list that count.
+        seed: of who falls into which fold.
+    """
+    users, width = candidates.scores.shape[0], candidates.scores.shape[2]
+    fold = np.random.default_rng(seed).permutation(users) % min(folds, users)
+    by_fold, blended = [], np.empty(users)
+    for number in range(min(folds, users)):
+        within = np.flatnonzero(fold == number)
+        others = np.flatnonzero(fold != number) if users > 1 else within
+        by_fold.append(forward_selection(candidates.of(others), steps=steps, k=k))
+        blended[within] = candidates.of(within).ndcg_of_users(by_fold[-1], k=k)
+    mean = np.mean(by_fold, axis=0)
+    kept = np.where(mean >= min(0.5 / steps, mean.max()), mean, 0)
+    alone = np.stack([candidates.ndcg_of_users(one, k=k) for one in np.eye(width)], axis=1)
+    return CrossValidated(kept / kept.sum(), np.stack(by_fold), blended, alone)
 
 
 def forward_selection(candidates: ScoredCandidates, *, steps: int, k: int) -> NDArray[np.float64]:
@@ -181,4 +260,7 @@ def _candidates(scores: NDArray[np.float32], hits: NDArray[np.bool_]) -> NDArray
     return np.flatnonzero(chosen & np.isfinite(scores).all(axis=1))
 
 
-__all__ = ["NO_CANDIDATE", "ScoredCandidates", "forward_selection", "scored_candidates"]
+__all__ = [
+    "NO_CANDIDATE", "CrossValidated", "Estimate", "ScoredCandidates", "cross_validated",
+    "forward_selection", "scored_candidates",
+]  # fmt: skip
