@@ -89,7 +89,7 @@ def _substitute(matrix: Floats, right: Floats, inverse: Floats) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _solve_in_double(  # noqa: PLR0913, PLR0917 - compiled whole
+def _solve_in_double(  # noqa: C901, PLR0913, PLR0917 - compiled whole
     columns: Ints,
     values: Floats,
     start: int,
@@ -231,7 +231,7 @@ def _solve_nearly(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     nogil=True,
     fastmath=FASTMATH,
 )
-def solve_refined(  # noqa: C901, PLR0913, PLR0917 - compiled whole
+def solve_refined(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     offsets: Longs,
     columns: Ints,
     values: Floats,

@@ -35,7 +35,7 @@ _STILL = 1e-10
 
 
 @njit(void(OFFSETS, COLUMNS, VALUES, CONST, float32, boolean, MATRIX), cache=True, nogil=True)
-def solve_nonnegative(
+def solve_nonnegative(  # noqa: C901 - compiled whole
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
     values: NDArray[np.float32],

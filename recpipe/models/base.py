@@ -172,6 +172,7 @@ class FittedModel(ABC):
 
     def inputs_of(self, data: TrainingData) -> UserInputs:
         """What the scorers need to know of new people; see `for_people`."""
+        del data
         raise UsageError(
             f"{self.name} has no lists for people who were not there at its fit",
             hint="ask another model",
@@ -244,6 +245,7 @@ class ModelForPeople(FittedModel):
 
     def save(self, folder: Folder, *, move: bool = False) -> None:
         """Not to be called: people come and go, the model stays."""
+        del folder, move
         raise TypeError(f"{self.name} is kept without the people that it is asked for")
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from recpipe.kernels.normal_equations import Objective
 from recpipe.models.fold_in import least_squares, padded
 from recpipe.models.sgd.units import Units
-from recpipe.ranking.histories import Histories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from recpipe.models.factors import FactorModel
     from recpipe.models.sgd.settings import SgdSettings
     from recpipe.ranking.factor_scorer import ItemArrays
+    from recpipe.ranking.histories import Histories
 
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
