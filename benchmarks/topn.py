@@ -81,8 +81,8 @@ class Lists:
         self.tables = {n: Folder(spark, folder).stored(f"{n}.parquet") for n in names}
         self.users, self.items, self.rank = users, items, rank
 
-    def ours(self) -> DataFrame:
-        model = FactorModel(
+    def model(self) -> FactorModel:
+        return FactorModel(
             name="als_explicit",
             user_factors=self.tables["user"],
             item_factors=self.tables["item"],
@@ -92,8 +92,10 @@ class Lists:
             users=self.users,
             items=self.items,
         )
+
+    def ours(self) -> DataFrame:
         users = self.tables["user"].frame.select("user")
-        return model.recommend(users, n=N, seen=self.tables["seen"]).frame
+        return self.model().recommend(users, n=N, seen=self.tables["seen"]).frame
 
 
 def drained(frame: DataFrame) -> None:

@@ -237,6 +237,40 @@ RECOMMENDATIONS = Table(
         Check("rank starts at 1", "rank >= 1"),
     ),
 )
+SIMILAR_ITEMS = Table(
+    "similar_items",
+    (
+        ("item_id", ID),
+        ("rank", _INT),
+        ("similar_item_id", ID),
+        ("similarity", _FLOAT),
+        ("source", _STR),
+        ("run_date", DateType()),
+    ),
+    key=("item_id", "rank"),
+    checks=(
+        Check("similarity is a number", "NOT isnan(similarity)"),
+        Check("rank starts at 1", "rank >= 1"),
+        Check("no item is similar to itself", "item_id != similar_item_id"),
+    ),
+)
+"""The items most similar to each item, by the published model."""
+EXPLANATIONS = Table(
+    "explanations",
+    (
+        ("user_id", ID),
+        ("rank", _INT),
+        ("reason", _INT),
+        ("because_item_id", ID),
+        ("weight", _FLOAT),
+    ),
+    key=("user_id", "rank", "reason"),
+    checks=(
+        Check("weight is a number", "NOT isnan(weight)"),
+        Check("reason starts at 1", "reason >= 1"),
+    ),
+)
+"""For the places of a user's list the items of the user's history that spoke most for them."""
 
 INGESTED = (
     RATINGS, GIVEN_PARTS, UNRATED, USERS, ITEMS, MOVIES, TAGS, LINKS, GENOME_SCORES,

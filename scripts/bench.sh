@@ -16,6 +16,7 @@ bench() {
 }
 if [[ $1 == full ]]; then
   bench topn
+  bench rules
   bench evaluation
   bench intervals
   bench ingest --ratings 25000000
@@ -27,6 +28,7 @@ if [[ $1 == full ]]; then
   .venv/bin/python benchmarks/growth.py --ratings 1000000,5000000,25000000
 else
   bench topn --users 10000 --items 4000 --ratings 1000000
+  bench rules --users 10000 --items 4000 --ratings 1000000
   bench evaluation --users 10000
   bench intervals --users 10000
   bench ingest --ratings 1000000

@@ -17,6 +17,7 @@ from recpipe.cli import (
     comparison,
     description,
     inspection,
+    similarity,
     simulation,
     stages,
     tuning,
@@ -48,7 +49,7 @@ def cli() -> None:
     """From raw ratings to published top-N tables, on Apache Spark."""
 
 
-_ON_SPARK = (stages, backtest, tuning, simulation, description)
+_ON_SPARK = (stages, backtest, tuning, simulation, similarity, description)
 """Whose commands open a session of Spark, whatever its master."""
 _HERE = (comparison, inspection, clusters)
 """Whose commands are for the machine that they are given on."""

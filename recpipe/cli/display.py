@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recpipe.report import Comparison
     from recpipe.report.scores import Scores
     from recpipe.report.tables import Table as Grid
+    from recpipe.stages.similar import Alike
     from recpipe.tuning.tuned import Tuned
 
 
@@ -149,6 +150,25 @@ def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
     for place in profile.recommendations:
         table.add_row(str(place.rank), _title(place), f"{place.score:.3f}", place.source)
     yield table
+
+
+def similar_table(of: str, places: Sequence[Alike], *, model: str) -> Table:
+    """What is most similar, the most similar first.
+
+    Args:
+        of: what it is similar to.
+        places: in their order.
+        model: that says so.
+    """
+    titled = any(place.title for place in places)
+    table = Table("rank", "id", title=f"Most similar to {of}, by {model}")
+    if titled:
+        table.add_column("title")
+    table.add_column("similarity", justify="right")
+    for place in places:
+        title = [escape(place.title or "")] if titled else []
+        table.add_row(str(place.rank), escape(place.id), *title, f"{place.similarity:.3f}")
+    return table
 
 
 def description_tables(data: Mapping[str, Any]) -> Iterator[Table | Text]:

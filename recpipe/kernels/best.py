@@ -1,4 +1,4 @@
-"""The k best so far, of each of some rows, and what each row has seen.
+"""The k best so far, of each of some rows, and what each row may not take.
 
 Order is total: score descending, then item ascending. Items must arrive in ascending order, so an
 equal score that comes later is the worse.
@@ -50,16 +50,38 @@ class Top(NamedTuple):
         return np.nonzero(held)[0], self.items[held], self.scores[held]
 
 
-class Seen(NamedTuple):
-    """What each row has seen.
+class LeftOut(NamedTuple):
+    """What each row may not take; make one with `of`.
 
     Args:
         offsets: (rows + 1,) where in `items` each row starts.
         items: item numbers of all rows, in any order; repeated and unknown ones do no harm.
+        only: (rows,) whether the items of a row are the only ones that it may take; else they are
+            those that it may not take.
+        always: (any,) item numbers that no row may take.
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
+    only: NDArray[np.bool_]
+    always: NDArray[np.int32]
+
+    @classmethod
+    def of(
+        cls,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        *,
+        only: NDArray[np.bool_] | None = None,
+        always: NDArray[np.int32] | None = None,
+    ) -> LeftOut:
+        """Arguments as in the class; by default no row is restricted to its items."""
+        return cls(
+            offsets,
+            items,
+            np.zeros(len(offsets) - 1, np.bool_) if only is None else only,
+            np.empty(0, np.int32) if always is None else always,
+        )
 
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -77,7 +99,8 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-SEEN = types.NamedTuple((LONGS, INTS), Seen)
+_BOOLS = types.Array(types.boolean, 1, "C", readonly=True)
+LEFT_OUT = types.NamedTuple((LONGS, INTS, _BOOLS, INTS), LeftOut)
 TOP = types.NamedTuple((float32[:, ::1], int32[:, ::1], int64[::1]), Top)
 
 
@@ -107,19 +130,66 @@ def least_of(top: Top, row: int) -> float:
     return least
 
 
-@njit(void(uint16[::1], SEEN, int64, INTS), cache=True, nogil=True)
-def hide(hidden: NDArray[np.uint16], seen: Seen, row: int, places: NDArray[np.int32]) -> None:
-    """The bits of the columns of what a row has seen, and no other: a number for LANES columns."""
-    hidden[:] = 0
-    for at in range(seen.offsets[row], seen.offsets[row + 1]):
-        item = seen.items[at]
+@njit(void(uint16[::1], INTS, int64, int64, INTS), cache=True, nogil=True)
+def _set_bits(
+    bits: NDArray[np.uint16],
+    items: NDArray[np.int32],
+    first: int,
+    end: int,
+    places: NDArray[np.int32],
+) -> None:
+    """Set the bits of the columns of `items[first:end]`."""
+    for at in range(first, end):
+        item = items[at]
         if 0 <= item < places.shape[0]:
             column = places[item]
             if column >= 0:
-                hidden[column // LANES] |= np.uint16(1 << column % LANES)
+                bits[column // LANES] |= np.uint16(1 << column % LANES)
+
+
+@njit(uint16[::1](LEFT_OUT, int64, INTS), cache=True, nogil=True)
+def hidden_always(left_out: LeftOut, panels: int, places: NDArray[np.int32]) -> NDArray[np.uint16]:
+    """(panels,) the bits of the columns that no row may take: a number for LANES columns.
+
+    Args:
+        left_out: it.
+        panels: how many numbers all columns take.
+        places: the column of each item by its number, -1 for none.
+    """
+    bits = np.zeros(panels, np.uint16)
+    _set_bits(bits, left_out.always, 0, len(left_out.always), places)
+    return bits
+
+
+@njit(void(uint16[::1], LEFT_OUT, int64, INTS, uint16[::1]), cache=True, nogil=True)
+def hide(
+    hidden: NDArray[np.uint16],
+    left_out: LeftOut,
+    row: int,
+    places: NDArray[np.int32],
+    always: NDArray[np.uint16],
+) -> None:
+    """The bits of the columns that a row may not take, and no other.
+
+    Args:
+        hidden: (panels,) overwritten.
+        left_out: of all rows.
+        row: it.
+        places: as for `hidden_always`.
+        always: what that gave.
+    """
+    first, end = left_out.offsets[row], left_out.offsets[row + 1]
+    if not left_out.only[row]:
+        hidden[:] = always
+        _set_bits(hidden, left_out.items, first, end, places)
+        return
+    hidden[:] = 0
+    _set_bits(hidden, left_out.items, first, end, places)
+    for panel in range(hidden.shape[0]):
+        hidden[panel] = ~hidden[panel] | always[panel]
 
 
 __all__ = [
-    "INTS", "LONGS", "MATRIX", "SEEN", "TOP", "VECTOR", "Seen", "Top", "constant", "hide", "insert",
-    "least_of", "read_only",
+    "INTS", "LEFT_OUT", "LONGS", "MATRIX", "TOP", "VECTOR", "LeftOut", "Top", "constant",
+    "hidden_always", "hide", "insert", "least_of", "read_only",
 ]  # fmt: skip

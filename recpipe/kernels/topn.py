@@ -2,8 +2,8 @@
 
 Each row keeps its best k so far and the least of them as a threshold; each score is looked at once
 and nearly all fall at that comparison, those of a product while they are still in registers, or
-before it where bytes say that it cannot pass (`score_bounds`). What a user has seen is asked only
-of the few that pass it.
+before it where bytes say that it cannot pass (`score_bounds`). What a user may not get is asked
+only of the few that pass it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from numba import float32, int64, njit, types, uint16, void
 from recpipe.kernels import ids
 from recpipe.kernels.best import (
     INTS,
+    LEFT_OUT,
     MATRIX,
-    SEEN,
     TOP,
     VECTOR,
-    Seen,
+    LeftOut,
     Top,
     constant,
+    hidden_always,
     hide,
     insert,
     least_of,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # meets each: at rank 64, 64 and 128 KiB.
 _BATCH = 256
 _PANELS = 32
+_ALL_HIDDEN = (1 << LANES) - 1
 _PASSED = 4096
 """What a score that passes its bound costs, in factors of scores that are all computed."""
 
@@ -94,7 +96,7 @@ def best_of_products(
     panels: Panels,
     users: NDArray[np.float32],
     base: NDArray[np.float32],
-    seen: Seen,
+    left_out: LeftOut,
     top: Top,
     item_bounds: ItemBounds = NO_BOUNDS,
 ) -> None:
@@ -107,13 +109,13 @@ def best_of_products(
         panels: the items, all above those that `top` has taken before.
         users: (rows, rank) factors.
         base: (rows,) what is added to all scores of a row.
-        seen: what is left out.
+        left_out: what is left out.
         top: changed in place; scores that are -inf or NaN are never taken.
         item_bounds: of the items; the lists are the same without.
     """
-    seen, columns = _found(panels.items, seen)
+    left_out, columns = _found(panels.items, left_out)
     _best_of_products(
-        constant(panels), columns, users, base, constant(seen), top, constant(item_bounds)
+        constant(panels), columns, users, base, constant(left_out), top, constant(item_bounds)
     )
 
 
@@ -135,7 +137,7 @@ def all_products(
 def best_of_scores(
     scores: NDArray[np.float32],
     items: NDArray[np.int32],
-    seen: Seen,
+    left_out: LeftOut,
     top: Top,
     *,
     first: int = 0,
@@ -145,22 +147,22 @@ def best_of_scores(
     Args:
         scores: (rows, I); what is -inf or NaN is never taken.
         items: (I,) item numbers, ascending, above all that `top` has taken before.
-        seen: what is left out, of all rows of `top`.
+        left_out: what is left out, of all rows of `top`.
         top: changed in place.
         first: the row of `top` that is the first of `scores`.
     """
-    seen, columns = _found(items, seen)
-    _best_of_scores(scores, items, columns, constant(seen), top, first)
+    left_out, columns = _found(items, left_out)
+    _best_of_scores(scores, items, columns, constant(left_out), top, first)
 
 
-def _found(items: NDArray[np.int32], seen: Seen) -> tuple[Seen, NDArray[np.int32]]:
-    """What was seen, and by its number the column of each item in it, or -1."""
+def _found(items: NDArray[np.int32], left_out: LeftOut) -> tuple[LeftOut, NDArray[np.int32]]:
+    """What is left out, and by its number the column of each item in it, or -1."""
     columns = ids.table(items)
     if columns is not None:
-        return seen, columns
-    # Numbers far apart, such as hashes, have no table: what was seen is a column from here on.
-    places = ids.positions(items, seen.items)
-    return Seen(seen.offsets, places), np.arange(len(items), dtype=np.int32)
+        return left_out, columns
+    # Numbers far apart, such as hashes, have no table: an item left out is a column from here on.
+    places, always = (ids.positions(items, some) for some in (left_out.items, left_out.always))
+    return left_out._replace(items=places, always=always), np.arange(len(items), dtype=np.int32)
 
 
 @njit(float32(float32[::1], int64, INTS, uint16[::1], TOP, int64), cache=True, nogil=True)
@@ -174,6 +176,8 @@ def _take(
 ) -> float:
     """Take the scores of the LANES columns of a panel; the threshold of the row after them."""
     threshold = least_of(top, row)
+    if hidden[panel] == _ALL_HIDDEN:
+        return threshold
     for lane in range(LANES):
         if scores[lane] > threshold and not hidden[panel] >> lane & 1:
             top.sizes[row] = insert(
@@ -237,7 +241,7 @@ def _best_of_batch(
 
 
 @njit(
-    void(_PANELS_TYPE, INTS, MATRIX, VECTOR, SEEN, TOP, ITEM_BOUNDS),
+    void(_PANELS_TYPE, INTS, MATRIX, VECTOR, LEFT_OUT, TOP, ITEM_BOUNDS),
     cache=True,
     nogil=True,
 )
@@ -246,18 +250,19 @@ def _best_of_products(
     places: NDArray[np.int32],
     users: NDArray[np.float32],
     base: NDArray[np.float32],
-    seen: Seen,
+    left_out: LeftOut,
     top: Top,
     item_bounds: ItemBounds,
 ) -> None:
     rows, rank = users.shape
     count = panels.biases.shape[0]
     hidden = np.empty((min(rows, _BATCH), count), np.uint16)
+    always = hidden_always(left_out, count, places)
     bounded = len(item_bounds.bounds) > 0
     for first in range(0, rows, _BATCH):
         batch = users[first : first + _BATCH]
         for row in range(len(batch)):
-            hide(hidden[row], seen, first + row, places)
+            hide(hidden[row], left_out, first + row, places, always)
         if bounded:
             passed = best_of_bounds(
                 item_bounds, panels.items, panels.biases, batch, base, hidden, first, top
@@ -298,20 +303,21 @@ def _all_products(
                     found[row + r, left + lane] = scores[r, lane]
 
 
-@njit(void(MATRIX, INTS, INTS, SEEN, TOP, int64), cache=True, nogil=True)
+@njit(void(MATRIX, INTS, INTS, LEFT_OUT, TOP, int64), cache=True, nogil=True)
 def _best_of_scores(
     scores: NDArray[np.float32],
     candidates: NDArray[np.int32],
     places: NDArray[np.int32],
-    seen: Seen,
+    left_out: LeftOut,
     top: Top,
     first: int,
 ) -> None:
     rows, count = scores.shape
     hidden = np.empty((count + LANES - 1) // LANES, np.uint16)
+    always = hidden_always(left_out, len(hidden), places)
     for row in range(rows):
         here = first + row
-        hide(hidden, seen, here, places)
+        hide(hidden, left_out, here, places, always)
         threshold = least_of(top, here)
         for column in range(count):
             score = scores[row, column]
@@ -323,5 +329,5 @@ def _best_of_scores(
 
 
 __all__ = [
-    "Panels", "Seen", "Top", "all_products", "best_of_products", "best_of_scores",
+    "LeftOut", "Panels", "Top", "all_products", "best_of_products", "best_of_scores",
 ]  # fmt: skip

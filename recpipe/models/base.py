@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from recpipe.errors import UsageError
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import no_predictions, predict, top_n
+from recpipe.ranking.similar import Wanted, most_similar
 from recpipe.runtime.parallel import once, run_all
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Stored
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.ranking.engine import Scoring
     from recpipe.ranking.pairs import PackedPairs
+    from recpipe.ranking.rules import ListRules
+    from recpipe.ranking.similar import Measure
     from recpipe.ranking.user_batch import UserInputs
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions, Mapped
@@ -114,6 +117,7 @@ class FittedModel(ABC):
         n: int,
         seen: Interactions | PackedPairs,
         instant: datetime | None = None,
+        rules: ListRules | None = None,
     ) -> Mapped:
         """(user int, item int, rank int from 1, score float): the n best items of every user.
 
@@ -125,11 +129,12 @@ class FittedModel(ABC):
                 not know the user.
             seen: (user, item) pairs to leave out.
             instant: for which the lists are made.
+            rules: what may be in lists; None: anything.
 
         Raises:
             MissingError: if not even a block of items fits into a worker.
         """
-        return top_n(self.scoring, users, n=n, seen=seen, instant=instant)
+        return top_n(self.scoring, users, n=n, seen=seen, instant=instant, rules=rules)
 
     def predict(self, pairs: Interactions | PackedPairs) -> Mapped:
         """(user int, item int, prediction float): of the pairs it can predict, never NaN.
@@ -181,6 +186,61 @@ class FittedModel(ABC):
     def item_vectors(self) -> ItemVectors | None:
         """Vectors of the items that the model knows; None for a model that has none."""
         return None
+
+    def user_vectors(self) -> ItemVectors | None:
+        """Vectors of users, as (item int, factors): `item` holds users; None for none."""
+        return None
+
+    def similar_items(
+        self,
+        *,
+        k: int,
+        measure: Measure,
+        scratch: Folder,
+        asked: DataFrame | None = None,
+        rules: ListRules | None = None,
+    ) -> Mapped | None:
+        """(user int, item int, rank int from 1, score float): of item `user` the k most similar.
+
+        By the angle, distance or product of the vectors of items where the model has some. None for
+        a model that says nothing of how alike items are.
+
+        Args:
+            k: how many are wanted; a list is shorter where there are fewer.
+            measure: of similarity; a model without vectors has its own.
+            scratch: where vectors are kept; what comes back reads from it.
+            asked: (user int): the items whose lists are wanted; None for all.
+            rules: what may be in the lists; None: anything.
+
+        Raises:
+            MissingError: if not even a block of vectors fits into a worker.
+        """
+        wanted = Wanted(k, measure, asked, rules)
+        return self._most_similar(self.item_vectors(), wanted, scratch)
+
+    def similar_users(
+        self,
+        *,
+        k: int,
+        measure: Measure,
+        scratch: Folder,
+        asked: DataFrame | None = None,
+    ) -> Mapped | None:
+        """As `similar_items`, of users; None for a model without vectors of users."""
+        return self._most_similar(self.user_vectors(), Wanted(k, measure, asked), scratch)
+
+    def _most_similar(
+        self, vectors: ItemVectors | None, wanted: Wanted, scratch: Folder
+    ) -> Mapped | None:
+        if vectors is None:
+            return None
+        return most_similar(
+            vectors.rows,
+            wanted,
+            rank=vectors.width,
+            scratch=scratch,
+            limit_mb=self.max_broadcast_mb,
+        )
 
     def save(self, folder: Folder, *, move: bool = False) -> None:
         """Write everything that loading needs, and `model.json` last.

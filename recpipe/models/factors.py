@@ -153,6 +153,13 @@ class FactorModel(FittedModel):
             return None
         return ItemVectors(frame_of(self.item_factors).select("item", "factors"), self.rank)
 
+    def user_vectors(self) -> ItemVectors | None:
+        """The factors of users, without their biases; None for a model without."""
+        if not self.rank or self.user_factors is None:
+            return None
+        users = frame_of(self.user_factors).select(F.col("user").alias("item"), "factors")
+        return ItemVectors(users, self.rank)
+
     def _scoring(self) -> Scoring:
         everyone = self.unknown == "zero"
         inputs = (

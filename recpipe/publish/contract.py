@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pyspark.sql import functions as F
 
@@ -25,22 +25,45 @@ class OutputCounts:
     items: int
 
 
+class OutputRules(Protocol):
+    """What lists may hold: frames of (user_id, item_id, ...), and without user_id of `never`."""
+
+    @property
+    def never(self) -> DataFrame:
+        """Items that no list may hold."""
+        ...
+
+    def allowed(self) -> DataFrame | None:
+        """Users whose lists may hold these items alone; None for nobody."""
+        ...
+
+    def blocked(self) -> DataFrame | None:
+        """What the lists of single users must not hold; None for nothing."""
+        ...
+
+
 def check_output(
-    recommendations: DataFrame, *, ratings: DataFrame, n: int, unrated: DataFrame | None = None
+    recommendations: DataFrame,
+    *,
+    ratings: DataFrame,
+    n: int,
+    unrated: DataFrame | None = None,
+    rules: OutputRules | None = None,
 ) -> OutputCounts:
     """Raise unless the lists keep the whole output contract.
 
     Every user of `ratings` has exactly n distinct items of the catalogue (fewer only if it has
-    fewer left), none of which the user has rated, or seen without a rating; ranks are 1, 2, ... and
-    scores descend within one source; nothing is null or NaN. Users and items are compared by the
-    ids of the source, so that a wrong id map is found too. Three queries: over rows alone, over
-    items, over users.
+    fewer left that the rules allow), none of which the user has rated, or seen without a rating;
+    ranks are 1, 2, ... and scores descend within one source; nothing is null or NaN.
+    Users and items are compared by the ids of the source, so that a wrong id map is found too.
+    Three queries: over rows alone, over items, over users; with rules one more, over places.
 
     Args:
         recommendations: contracts.RECOMMENDATIONS.
         ratings: (user_id, item_id, ...): every rating that the run knows, one row a pair.
         n: how many items each user gets.
         unrated: (user_id, item_id, ...): what was seen otherwise, no pair of `ratings`.
+        rules: that the lists were made by; None for none.
 
     Raises:
         ContractError: the rule that is broken, by how many users, and one of them.
@@ -62,7 +85,59 @@ def check_output(
         for key in ("user_id", "item_id"):
             more = more.join(ratings.select(key).distinct(), key, "left_semi")
         seen = seen.unionByName(more)
-    return _check_lists(recommendations, seen, n=n, items=items)
+    if rules is None:
+        return _check_lists(recommendations, seen, n=n, items=items)
+    _check_rules(recommendations, rules)
+    may_hold = items - rules.never.count()
+    room = _room(seen, rules, ratings.select("item_id").distinct(), may_hold=may_hold)
+    return _check_lists(recommendations, seen, n=n, items=may_hold, room=room)
+
+
+def _room(seen: DataFrame, rules: OutputRules, catalogue: DataFrame, *, may_hold: int) -> DataFrame:
+    """(user_id, room long): how many items are left for each user; all for a user without a row.
+
+    Args:
+        seen: (user_id, item_id) of the catalogue, each pair once.
+        rules: that lists were made by.
+        catalogue: (item_id), each once.
+        may_hold: how many items of it some list may hold.
+    """
+    pair, blocked, allowed = ["user_id", "item_id"], rules.blocked(), rules.allowed()
+    open_items = catalogue.join(rules.never.select("item_id"), "item_id", "left_anti")
+    taken = seen if blocked is None else seen.unionByName(blocked.select(pair)).distinct()
+    taken = taken.join(open_items, "item_id", "left_semi")
+    room = taken.groupBy("user_id").agg((F.lit(may_hold) - F.count(F.lit(1))).alias("room"))
+    if allowed is None:
+        return room
+    left = allowed.join(open_items, "item_id", "left_semi").join(taken, pair, "left_anti")
+    theirs = left.groupBy("user_id").agg(F.count(F.lit(1)).alias("theirs"))
+    restricted = allowed.select("user_id").distinct().join(theirs, "user_id", "left")
+    restricted = restricted.select("user_id", F.coalesce("theirs", F.lit(0)).alias("theirs"))
+    room = room.join(restricted, "user_id", "full")
+    return room.select("user_id", F.coalesce("theirs", "room").alias("room"))
+
+
+def _check_rules(recommendations: DataFrame, rules: OutputRules) -> None:
+    """Raise where a list holds what rules forbid."""
+    pairs = recommendations.select("user_id", "item_id")
+    forbidden = pairs.join(rules.never.select("item_id"), "item_id", "left_semi")
+    blocked, allowed = rules.blocked(), rules.allowed()
+    both = ["user_id", "item_id"]
+    if blocked is not None:
+        more = pairs.join(blocked.select(both), both, "left_semi").select(forbidden.columns)
+        forbidden = forbidden.unionByName(more)
+    if allowed is not None:
+        theirs = pairs.join(allowed.select("user_id").distinct(), "user_id", "left_semi")
+        more = theirs.join(allowed.select(both), both, "left_anti").select(forbidden.columns)
+        forbidden = forbidden.unionByName(more)
+    example = F.min(F.struct("user_id", "item_id"))
+    count, one = forbidden.agg(F.count(F.lit(1)), example).collect()[0]
+    if count:
+        raise ContractError(
+            f"recommendations: {count} places hold what the rules forbid, such as item"
+            f" {one.item_id!r} for user {one.user_id!r}",
+            hint=_HINT,
+        )
 
 
 def _check_items(recommendations: DataFrame, ratings: DataFrame) -> int:
@@ -91,9 +166,23 @@ def _check_items(recommendations: DataFrame, ratings: DataFrame) -> int:
 
 
 def _check_lists(
-    recommendations: DataFrame, known: DataFrame, *, n: int, items: int
+    recommendations: DataFrame,
+    known: DataFrame,
+    *,
+    n: int,
+    items: int,
+    room: DataFrame | None = None,
 ) -> OutputCounts:
-    """The list of every user, beside the pairs (user_id, item_id) that the user knows."""
+    """The list of every user, beside the pairs (user_id, item_id) that the user knows.
+
+    Args:
+        recommendations: the lists.
+        known: each pair once.
+        n: how many items each user gets.
+        items: how many there are.
+        room: (user_id, room) where not all items that a user does not know may be in the list; a
+            user without a row has room for all.
+    """
     place = F.struct("source", "rank", "score")
     lists = recommendations.groupBy("user_id").agg(
         F.count("*").alias("listed"),
@@ -111,7 +200,11 @@ def _check_lists(
     by_user = (
         lists.join(rated, "user_id", "full").join(seen, "user_id", "left").fillna(0, subset=counts)
     )
-    due = F.least(F.lit(n), F.lit(items) - F.col("rated"))
+    left = F.lit(items) - F.col("rated")
+    if room is not None:
+        by_user = by_user.join(room, "user_id", "left")
+        left = F.coalesce("room", F.lit(items))
+    due = F.least(F.lit(n), left)
     # Sorted by source, then rank: neighbours of one source must not climb.
     climbs = F.zip_with(
         F.slice("places", 1, F.size("places") - 1),

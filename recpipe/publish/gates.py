@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from recpipe.publish.contract import OutputRules
+
 
 @dataclass(frozen=True)
 class GateVerdict:
@@ -50,6 +52,7 @@ def gates(
     ratings: DataFrame,
     n: int,
     unrated: DataFrame | None,
+    rules: OutputRules | None = None,
     no_leak: Callable[[], str],
 ) -> Iterator[GateVerdict]:
     """The verdict of every gate in turn; one that refuses is the last.
@@ -61,12 +64,13 @@ def gates(
         ratings: (user_id, item_id, ...): every rating that the run knows.
         n: how many items each user gets.
         unrated: (user_id, item_id, ...): what was seen otherwise; None for nothing.
+        rules: that the lists were made by; None for none.
         no_leak: raises LeakError if the metrics behind the choice rest on a leaking split; else
             says what it looked at.
     """
 
     def output_contract() -> str:
-        counts = check_output(recommendations, ratings=ratings, n=n, unrated=unrated)
+        counts = check_output(recommendations, ratings=ratings, n=n, unrated=unrated, rules=rules)
         return f"{counts.rows} rows of {counts.users} users, {counts.items} items to choose from"
 
     tests: dict[str, Callable[[], str]] = {

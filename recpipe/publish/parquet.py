@@ -1,4 +1,4 @@
-"""The lists as sorted Parquet files that any reader takes, in a folder that nobody reads yet."""
+"""Tables as sorted Parquet files that any reader takes, in folders that nobody reads yet."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from pyspark.sql import functions as F
 
 from recpipe.contracts import RECOMMENDATIONS
 from recpipe.errors import CheckError, ContractError, UsageError
-from recpipe.publish.pointer import RECOMMENDATIONS_PATH, place_of, was_published
+from recpipe.publish.pointer import place_of, shelf_of, was_published
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
+
+    from recpipe.contracts import Table
 
 ROWS_A_FILE = 2_000_000
 """About 20 MB: few files, and still as many tasks as a large table needs."""
-
-_ORDER = ("user_id", "rank")
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Export:
-    """A version that is complete but not pointed to.
+    """A table of a version that is complete but not pointed to.
 
     Args:
         run_id: of the run that it belongs to; names the folder.
         path: the folder, relative to the root.
         rows: in all files.
-        users: with at least one row.
+        users: with at least one row; of a table of items, items.
         files: in the order of their names, which is the order of the rows.
     """
 
@@ -56,43 +58,52 @@ class Export:
         return asdict(self) | {"files": [asdict(file) for file in self.files]}
 
 
-def export(recommendations: DataFrame, *, root: Folder, run_id: str, files: int = 0) -> Export:
-    """Write `published/recommendations/<run_id>/part-*.parquet` and read it back.
+def export(
+    table: DataFrame,
+    *,
+    root: Folder,
+    run_id: str,
+    files: int = 0,
+    contract: Table = RECOMMENDATIONS,
+) -> Export:
+    """Write `published/<name>/<run_id>/part-*.parquet` and read it back.
 
-    Zstd, exactly the columns of contracts.RECOMMENDATIONS, sorted by user_id then rank within the
-    files and across them in the order of their names; no user is in two files. The folder holds
+    Zstd, exactly the columns of the contract, sorted by its key within the files and across them in
+    the order of their names; no user, or first column of the key, is in two files. The folder holds
     nothing else. No reader sees it before `point_to`; what an interrupted publish of this run left
     there is replaced. A version that was published already is never written again: it is verified
     and returned as it is, so that a publish that died after the pointer can be repeated.
 
     Args:
-        recommendations: contracts.RECOMMENDATIONS, read twice: read from a table.
+        table: of the contract, read twice: read from a table.
         root: of the pipeline.
         run_id: names the folder.
         files: how many; 0: from the number of rows.
+        contract: of the table, whose name names the folder above.
 
     Raises:
         ContractError: if the columns are others, or there is no row.
         CheckError: if what was read back is not what was to be written.
         UsageError: if this run was published with other rows.
     """
-    RECOMMENDATIONS.check_schema(recommendations)
-    wanted = _content(recommendations)
+    contract.check_schema(table)
+    wanted = _content(table)
     if not wanted.rows:
-        raise ContractError("recommendations: no row", hint="nothing was published")
+        raise ContractError(f"{contract.name}: no row", hint="nothing was published")
     # The export is Parquet whatever the tables are: a Delta folder is not read as plain Parquet.
-    shelf = Folder(root.spark, f"{root.uri}/{RECOMMENDATIONS_PATH}")
+    shelf = Folder(root.spark, f"{root.uri}/{shelf_of(contract.name)}")
     published = was_published(root, run_id)
     if not published:
         number = files or -(-wanted.rows // ROWS_A_FILE)
-        placed = recommendations.repartitionByRange(number, "user_id").sortWithinPartitions(*_ORDER)
-        shelf.write_table(run_id, placed, contract=RECOMMENDATIONS)
+        placed = table.repartitionByRange(number, contract.key[0])
+        placed = placed.sortWithinPartitions(*contract.key)
+        shelf.write_table(run_id, placed, contract=contract)
         _tidy(shelf / run_id)
     other = UsageError(
         f"run {run_id} is published with other rows", hint="start another with `split`"
     )
     try:
-        written, found = _described(shelf / run_id, run_id)
+        written, found = _described(shelf / run_id, run_id, contract)
     except CheckError as error:
         raise (other if published else error) from error
     if found != wanted and published:
@@ -113,12 +124,14 @@ class _Content(NamedTuple):
 
 
 def _content(frame: DataFrame) -> _Content:
-    rows, checksum = frame.select(_hash()).agg(F.count("*"), _sum_of_hashes()).collect()[0]
+    rows, checksum = (
+        frame.select(_hash(frame.columns)).agg(F.count("*"), _sum_of_hashes()).collect()[0]
+    )
     return _Content(int(rows), int(checksum or 0))
 
 
-def _hash() -> Column:
-    return F.xxhash64(*RECOMMENDATIONS.columns).alias("hash")
+def _hash(columns: Sequence[str]) -> Column:
+    return F.xxhash64(*columns).alias("hash")
 
 
 def _sum_of_hashes() -> Column:
@@ -132,7 +145,9 @@ def _tidy(folder: Folder) -> None:
             folder.delete(name)
 
 
-def _described(folder: Folder, run_id: str) -> tuple[Export, _Content]:
+def _described(
+    folder: Folder, run_id: str, contract: Table = RECOMMENDATIONS
+) -> tuple[Export, _Content]:
     """Rows, users, digest and order of the files as they are on disk, and what is in them.
 
     Raises:
@@ -140,17 +155,18 @@ def _described(folder: Folder, run_id: str) -> tuple[Export, _Content]:
     """
     # The place of a row in its file is what a reader without Spark goes by.
     in_file = Window.partitionBy("file").orderBy("at")
-    before, here = F.lag(F.struct(*_ORDER)).over(in_file), F.struct(*_ORDER)
-    same_user = F.coalesce(before["user_id"] == F.col("user_id"), F.lit(False))
+    order = contract.key
+    before, here = F.lag(F.struct(*order)).over(in_file), F.struct(*order)
+    same_user = F.coalesce(before[order[0]] == F.col(order[0]), F.lit(False))
     rows = folder.read_parquet().select(
-        *_ORDER,
-        _hash(),
+        *order,
+        _hash(contract.columns),
         F.col("_metadata.file_name").alias("file"),
         F.col("_metadata.row_index").alias("at"),
     )
     found = (
         rows.select(
-            *_ORDER,
+            *order,
             "hash",
             "file",
             (~same_user).alias("new_user"),
@@ -161,8 +177,8 @@ def _described(folder: Folder, run_id: str) -> tuple[Export, _Content]:
             F.count("*").alias("rows"),
             F.count_if("new_user").alias("users"),
             F.count_if("unsorted").alias("unsorted"),
-            F.min("user_id").alias("first"),
-            F.max("user_id").alias("last"),
+            F.min(order[0]).alias("first"),
+            F.max(order[0]).alias("last"),
             _sum_of_hashes().alias("checksum"),
         )
         .collect()
@@ -172,12 +188,12 @@ def _described(folder: Folder, run_id: str) -> tuple[Export, _Content]:
     torn = any(a["last"] >= b["first"] for a, b in pairwise(by_name))
     if torn or any(row["unsorted"] for row in by_name):
         raise CheckError(
-            f"{folder.uri}: rows are not sorted by {', '.join(_ORDER)}",
+            f"{folder.uri}: rows are not sorted by {', '.join(order)}",
             hint="nothing was published; run `recpipe publish` again",
         )
     files = tuple(
         OutputFile(
-            path=f"{place_of(run_id)}/{row['file']}",
+            path=f"{place_of(run_id, contract.name)}/{row['file']}",
             rows=row["rows"],
             bytes=folder.fs.size(folder.path(row["file"])),
             sha256=folder.fs.sha256(folder.path(row["file"])),
@@ -189,7 +205,7 @@ def _described(folder: Folder, run_id: str) -> tuple[Export, _Content]:
     )
     export = Export(
         run_id=run_id,
-        path=place_of(run_id),
+        path=place_of(run_id, contract.name),
         rows=content.rows,
         users=sum(row["users"] for row in by_name),
         files=files,

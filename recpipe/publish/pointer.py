@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import DataFrame
 
     from recpipe.publish.parquet import Export
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PUBLISHED_PATH = "published"
-RECOMMENDATIONS_PATH = f"{PUBLISHED_PATH}/recommendations"
 _CURRENT = "CURRENT.json"
 
 
@@ -36,6 +37,7 @@ class Published:
         users: with at least one row.
         published_at: when the pointer was set, ISO 8601, UTC.
         previous: run id of the version before it, if there was one.
+        tables: the folders of the tables beside the lists, by their names.
     """
 
     schema_version: int
@@ -45,10 +47,20 @@ class Published:
     users: int
     published_at: str
     previous: str | None = None
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, root: Folder) -> DataFrame:
         """The table: contracts.RECOMMENDATIONS."""
         return (root / self.path).read_parquet()
+
+    def read_beside(self, root: Folder, name: str) -> DataFrame | None:
+        """A table beside the lists; None where there is none of that name."""
+        return (root / self.tables[name]).read_parquet() if name in self.tables else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the file says; without `tables` where there are none, as it ever was."""
+        said = asdict(self)
+        return said if self.tables else {key: said[key] for key in said if key != "tables"}
 
 
 def current(root: Folder) -> Published:
@@ -96,12 +108,19 @@ def was_published(root: Folder, run_id: str) -> bool:
     return any(version.run_id == run_id for version in versions(root))
 
 
-def place_of(run_id: str) -> str:
-    """The folder of a run's version, relative to the root."""
-    return f"{RECOMMENDATIONS_PATH}/{run_id}"
+def shelf_of(table: str) -> str:
+    """The folder of all versions of a table, relative to the root."""
+    return f"{PUBLISHED_PATH}/{table}"
 
 
-def point_to(export: Export, *, root: Folder, keep: int) -> Published:
+def place_of(run_id: str, table: str) -> str:
+    """The folder of a run's version of a table, relative to the root."""
+    return f"{shelf_of(table)}/{run_id}"
+
+
+def point_to(
+    export: Export, *, root: Folder, keep: int, beside: Mapping[str, Export] | None = None
+) -> Published:
     """Make an export the current version, in one step, then remove versions beyond `keep`.
 
     A reader that has read the pointer before finds the files of the version before until the
@@ -112,6 +131,7 @@ def point_to(export: Export, *, root: Folder, keep: int) -> Published:
         export: what `export` verified.
         root: of the pipeline.
         keep: versions that stay, the current one included; at least 2.
+        beside: the other tables of the version, by their names.
 
     Returns:
         What CURRENT.json says now. A version that is current already stays as it is.
@@ -123,7 +143,7 @@ def point_to(export: Export, *, root: Folder, keep: int) -> Published:
     else:
         if before:
             # First the history, so that no state of the pointer is ever without a trace.
-            (folder / "history").write_json(f"{before[0].run_id}.json", asdict(before[0]))
+            (folder / "history").write_json(f"{before[0].run_id}.json", before[0].as_dict())
         now = Published(
             schema_version=SCHEMA_VERSION,
             run_id=export.run_id,
@@ -132,8 +152,9 @@ def point_to(export: Export, *, root: Folder, keep: int) -> Published:
             users=export.users,
             published_at=datetime.now(UTC).isoformat(timespec="microseconds"),
             previous=before[0].run_id if before else None,
+            tables={name: table.path for name, table in (beside or {}).items()},
         )
-        folder.write_json(_CURRENT, asdict(now))
+        folder.write_json(_CURRENT, now.as_dict())
     _sweep(root, keep=max(keep, 2))
     return now
 
@@ -146,7 +167,8 @@ def _sweep(root: Folder, *, keep: int) -> None:
     earlier.sort(key=lambda version: version.run_id != now.previous)
     for version in earlier[keep - 1 :]:
         (root / PUBLISHED_PATH / "history").delete(f"{version.run_id}.json")
-        (root / version.path).delete()
+        for path in (version.path, *version.tables.values()):
+            (root / path).delete()
 
 
 def _parsed(folder: Folder, name: str) -> Published:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recpipe.kernels import ids
-from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of, seen_by
+from recpipe.ranking.pairs import PackedPairs, buckets_of, packed_pairs, runs_of
+from recpipe.ranking.rules import ListRules, left_out_of
 from recpipe.ranking.scorer import Pairs
 from recpipe.ranking.user_batch import microseconds
 from recpipe.ranking.user_vectors import VECTOR_KINDS, packed_users
@@ -80,6 +81,7 @@ def top_n(
     n: int,
     seen: Interactions | PackedPairs,
     instant: datetime | None = None,
+    rules: ListRules | None = None,
 ) -> Mapped:
     """LISTS: the n best items of every user that the user has not seen.
 
@@ -94,63 +96,89 @@ def top_n(
         seen: (user, item) pairs to leave out; repeated pairs and unknown users and items do no
             harm.
         instant: that the lists are made for, for scorers that ask for it.
+        rules: what may be in lists; None: anything.
 
     Raises:
         ValueError: if n < 1.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
+    rules = rules or ListRules()
     # `users` is a frame of unknown size: what the model knows bounds how many get a list.
     max_users = None if scoring.everyone else scoring.users
     buckets = buckets_of(seen, users=max_users)
 
     def frames() -> list[DataFrame]:
-        known = scoring.inputs.packed(buckets=buckets)
+        known = [*rules.packed(buckets=buckets), *scoring.inputs.packed(buckets=buckets)]
         return known if users is None else [*known, packed_users(users, buckets=buckets)]
 
     work: list[Callable[[], Any]] = [
         scoring.items,
-        lambda: packed_pairs(seen, users=max_users).rows,
+        lambda: rules.with_blocked(packed_pairs(seen, users=max_users).rows, buckets=buckets),
         frames,
     ]
-    items, left_out, known = run_all(work)
+    items, seen_pairs, known = run_all(work)
     lists = partial(
         _lists,
         items=items,
-        n=n,
         shape=scoring.inputs.shape,
-        asked=users is not None,
-        everyone=scoring.everyone,
-        instant=None if instant is None else microseconds(instant),
+        wanted=_Wanted(
+            n=n,
+            asked=users is not None,
+            everyone=scoring.everyone,
+            instant=None if instant is None else microseconds(instant),
+            restricted=rules.only is not None,
+            never=rules.never,
+        ),
     )
-    return mapped(together([left_out, *known], buckets=buckets), lists, LISTS)
+    return mapped(together([seen_pairs, *known], buckets=buckets), lists, LISTS)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of each task.
+
+    Args:
+        n: places of a list.
+        asked: whether the users who get one come with the batches; else all whom the model knows.
+        everyone: whether users of whom the model knows nothing get one as well.
+        instant: that lists are made for.
+        restricted: whether some users get some items alone, which come with the batches.
+        never: items that are in no list.
+    """
+
+    n: int
+    asked: bool
+    everyone: bool
+    instant: int | None
+    restricted: bool
+    never: NDArray[np.int32]
 
 
 def _lists(
     batches: Iterator[pa.RecordBatch],
     *,
     items: Items,
-    n: int,
     shape: InputShape,
-    asked: bool,
-    everyone: bool,
-    instant: int | None,
+    wanted: _Wanted,
 ) -> Iterator[pa.RecordBatch]:
     """The lists of the users of one bucket."""
-    readers: list[Reader] = [runs_of, *shape.readers(), *([VECTOR_KINDS] if asked else [])]
-    runs, *arrays = arrays_of(batches, readers)
-    users = ids.distinct(arrays.pop().keys) if asked else shape.known_users(arrays)
-    batch = shape.batch(users, arrays, instant=instant)
-    if asked and not everyone:
+    readers: list[Reader] = [runs_of, *([runs_of] if wanted.restricted else []), *shape.readers()]
+    readers += [VECTOR_KINDS] if wanted.asked else []
+    seen, *arrays = arrays_of(batches, readers)
+    only = arrays.pop(0) if wanted.restricted else None
+    users = ids.distinct(arrays.pop().keys) if wanted.asked else shape.known_users(arrays)
+    batch = shape.batch(users, arrays, instant=wanted.instant)
+    if wanted.asked and not wanted.everyone:
         batch = batch.where(batch.known)
     if not len(batch.users):
         return
     from recpipe.kernels import topn as kernel
 
-    seen = seen_by(batch.users, runs)
-    top = kernel.Top.empty(len(batch.users), min(n, items.count))
+    left_out = left_out_of(batch.users, seen, only, wanted.never)
+    top = kernel.Top.empty(len(batch.users), min(wanted.n, items.count))
     for scorer in items.scorers():
-        scorer.update_top(batch, seen, top)
+        scorer.update_top(batch, left_out, top)
     row, listed, scores = top.filled()
     shown = scorer.shown(scores)
     if shown is not scores:

@@ -84,7 +84,7 @@ class FactorScorer:
     def items(self) -> NDArray[np.int32]:
         return self.panels.items
 
-    def update_top(self, batch: UserBatch, seen: kernel.Seen, top: kernel.Top) -> None:
+    def update_top(self, batch: UserBatch, left_out: kernel.LeftOut, top: kernel.Top) -> None:
         rank = self.panels.rank
         factors, base = self._users(batch)
         bounds = (
@@ -92,7 +92,7 @@ class FactorScorer:
             if score_bounds.pays(users=len(base), rank=rank)
             else score_bounds.NO_BOUNDS
         )
-        kernel.best_of_products(self.panels, factors, base, seen, top, bounds)
+        kernel.best_of_products(self.panels, factors, base, left_out, top, bounds)
 
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         factors, base = self._users(batch)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.kernels.best import Seen
     from recpipe.spark.interactions import Interactions
 
 _NARROW = np.uint16
@@ -82,8 +81,12 @@ def packed_pairs(pairs: Interactions | PackedPairs, *, users: int | None = None)
     if isinstance(pairs, PackedPairs):
         return pairs
     buckets = buckets_of(pairs, users=users)
-    rows = map_pairs(pairs, partial(pack, buckets=buckets), PACKED)
-    return PackedPairs(rows, buckets, pairs)
+    return PackedPairs(packed_in(pairs, buckets=buckets), buckets, pairs)
+
+
+def packed_in(pairs: Interactions, *, buckets: int) -> DataFrame:
+    """`interactions.PACKED` of pairs (user int, item int, ...) without nulls, by bucket."""
+    return map_pairs(pairs, partial(pack, buckets=buckets), PACKED)
 
 
 def buckets_of(pairs: Interactions | PackedPairs, *, users: int | None = None) -> int:
@@ -108,17 +111,37 @@ def _items_of(runs: NDArray[np.int32], items: bytes) -> NDArray[Any]:
     return np.frombuffer(items, _NARROW if narrow else np.int32)
 
 
-def seen_by(users: NDArray[np.int32], runs: Runs) -> Seen:
-    """The seen items of each of `users`.
+class ItemsByUser(NamedTuple):
+    """The items of some users.
+
+    Args:
+        offsets: (users + 1,) where in `items` those of each user start.
+        items: of all users, those of one in the order in which they came.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(users,) how many items each has."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The place of the user of each item."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.sizes)
+
+
+def items_by_user(users: NDArray[np.int32], runs: Runs) -> ItemsByUser:
+    """The items of each of `users`.
 
     Args:
         users: distinct, ascending; runs of other users are passed over.
         runs: of their bucket.
     """
-    from recpipe.kernels.best import Seen
-
     rows = ids.positions(users, runs.users)
-    return Seen(*kernel.by_row(rows, runs.sizes, runs.items, len(users)))
+    return ItemsByUser(*kernel.by_row(rows, runs.sizes, runs.items, len(users)))
 
 
 def pack(batches: Iterator[pa.RecordBatch], *, buckets: int) -> Iterator[pa.RecordBatch]:
@@ -178,4 +201,7 @@ def _no_longer_than(
     return np.repeat(users, times), cut
 
 
-__all__ = ["PackedPairs", "Runs", "buckets_of", "pack", "packed_pairs", "runs_of", "seen_by"]
+__all__ = [
+    "ItemsByUser", "PackedPairs", "Runs", "buckets_of", "items_by_user", "pack", "packed_in",
+    "packed_pairs", "runs_of",
+]  # fmt: skip

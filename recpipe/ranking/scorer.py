@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recpipe.kernels.best import Seen, Top
+    from recpipe.kernels.best import LeftOut, Top
     from recpipe.ranking.user_batch import UserBatch
 
     Ints = NDArray[np.int32]
@@ -46,12 +46,12 @@ class Scorer(Protocol):
         """The candidates, ascending: all items of the model, or a block of them."""
         ...
 
-    def update_top(self, batch: UserBatch, seen: Seen, top: Top) -> None:
-        """Score every unseen item for every user, and keep those that are among the user's best.
+    def update_top(self, batch: UserBatch, left_out: LeftOut, top: Top) -> None:
+        """Score the items that each user may get, and keep those that are among the user's best.
 
         Args:
             batch: the users, a row of `top` each.
-            seen: items to leave out, by row.
+            left_out: what each row may not take.
             top: the best so far, from items with lower numbers; changed in place.
         """
         ...
@@ -84,12 +84,12 @@ class DenseScorer:
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         raise NotImplementedError
 
-    def update_top(self, batch: UserBatch, seen: Seen, top: Top) -> None:
+    def update_top(self, batch: UserBatch, left_out: LeftOut, top: Top) -> None:
         from recpipe.kernels.topn import best_of_scores
 
         for rows in batch.slices(_CELLS // max(1, len(self.items))):
             scores = self.score_all(batch.at(rows))
-            best_of_scores(scores, self.items, seen, top, first=rows.start)
+            best_of_scores(scores, self.items, left_out, top, first=rows.start)
 
     def score(self, batch: UserBatch, pairs: Pairs) -> NDArray[np.float64]:
         """(n,) the score of each pair; NaN for an item that the model does not know."""

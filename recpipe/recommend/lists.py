@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.models.base import FittedModel
+    from recpipe.ranking.rules import ListRules
     from recpipe.storage import Folder, Stored
 
 
-def recommend_all(  # noqa: PLR0913 - each is one thing that a caller may know
+def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may hold
     model: FittedModel,
     filler: Callable[[], FittedModel] | None,
     *,
@@ -31,13 +32,14 @@ def recommend_all(  # noqa: PLR0913 - each is one thing that a caller may know
     max_users: int | None = None,
     instant: datetime | None = None,
     unrated: DataFrame | None = None,
+    rules: ListRules | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): the model's lists, filled up to n.
 
     Everything that a user has ever rated, or seen without a rating, is left out. A user whom the
     model does not know, or for whom it has fewer than n items, gets the rest from the filler,
     which is asked for those users alone. A list stays shorter than n only where the filler has no
-    more items either: fitted on all ratings, it knows the whole catalogue.
+    more items either: fitted on all ratings, it knows the whole catalogue. Rules hold for both.
 
     Args:
         model: whose lists are wanted.
@@ -52,13 +54,14 @@ def recommend_all(  # noqa: PLR0913 - each is one thing that a caller may know
             for as many, none of them need be looked at.
         instant: that the lists are made for.
         unrated: (user, item, ...) that were seen otherwise; it may hold other users.
+        rules: what lists may hold; None: anything.
     """
     rated = frame_of(ratings).select("user", "item")
     users = rated.select("user").distinct() if users is None else users
     # The stored table itself where that is all: tasks can then decode its files.
     left_out = ratings if unrated is None else rated.unionByName(unrated.select("user", "item"))
     seen = frame_of(left_out)
-    ranked = model.recommend(users, n=n, seen=left_out, instant=instant).frame
+    ranked = model.recommend(users, n=n, seen=left_out, instant=instant, rules=rules).frame
     ranked = ranked.select("user", "rank", "item", "score")
     written = Observation()
     with narrow_rows(seen.sparkSession):
@@ -70,7 +73,16 @@ def recommend_all(  # noqa: PLR0913 - each is one thing that a caller may know
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
     if short is None or short.isEmpty():
         return own.withColumn("source", F.lit(model.name))
-    return fill_up(own, filler(), short=short, seen=seen, n=n, source=model.name, instant=instant)
+    return fill_up(
+        own,
+        filler(),
+        short=short,
+        seen=seen,
+        n=n,
+        source=model.name,
+        instant=instant,
+        rules=rules,
+    )
 
 
 def short_lists(own: DataFrame, users: DataFrame, *, n: int) -> DataFrame:
@@ -92,6 +104,7 @@ def fill_up(
     n: int,
     source: str,
     instant: datetime | None = None,
+    rules: ListRules | None = None,
 ) -> DataFrame:
     """(user, rank, item, score, source): `own`, with short lists continued by the filler.
 
@@ -106,6 +119,7 @@ def fill_up(
         n: how many items each user gets.
         source: of the rows of `own`.
         instant: that the lists are made for.
+        rules: what may be in them; None: anything.
     """
     users = short.select("user")
     known = (
@@ -114,7 +128,7 @@ def fill_up(
         .unionByName(own.select("user", "item").join(users, "user", "left_semi"))
     )
     more = (
-        filler.recommend(users, n=n, seen=known, instant=instant)
+        filler.recommend(users, n=n, seen=known, instant=instant, rules=rules)
         .frame.join(short, "user")
         .where(F.col("rank") <= n - F.col("held"))
         .select(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from recpipe.contracts import RECOMMENDATIONS
+from recpipe.contracts import RECOMMENDATIONS, SIMILAR_ITEMS
 
 if TYPE_CHECKING:
     from datetime import date
@@ -31,4 +31,25 @@ def to_output(lists: DataFrame, *, users: DataFrame, items: DataFrame, run_date:
         .withColumn("score", F.col("score").cast("float"))
         .withColumn("run_date", F.lit(run_date))
         .select(*RECOMMENDATIONS.columns)
+    )
+
+
+def to_similar(lists: DataFrame, *, items: DataFrame, source: str, run_date: date) -> DataFrame:
+    """The columns of contracts.SIMILAR_ITEMS.
+
+    Args:
+        lists: (user, item, rank, score), in which users are items, too.
+        items: contracts.ITEMS.
+        source: the name of the model.
+        run_date: the day that they are for.
+    """
+    similar = items.select("item", F.col("item_id").alias("similar_item_id"))
+    of = items.select(F.col("item").alias("user"), "item_id")
+    return (
+        lists.join(similar, "item")
+        .join(of, "user")
+        .withColumn("similarity", F.col("score").cast("float"))
+        .withColumn("source", F.lit(source))
+        .withColumn("run_date", F.lit(run_date))
+        .select(*SIMILAR_ITEMS.columns)
     )

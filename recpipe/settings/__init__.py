@@ -21,7 +21,7 @@ from recpipe.ingest.settings import Ingest
 from recpipe.models.registry import SPECS, components_of
 from recpipe.models.settings import Train
 from recpipe.publish.settings import Publish
-from recpipe.recommend.settings import Recommend
+from recpipe.recommend.settings import Recommend, Rules
 from recpipe.sections import Section
 from recpipe.settings import reference
 from recpipe.settings.refusal import refusal
@@ -49,6 +49,7 @@ class _Settings(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()
+    rules: Rules = Rules()
     publish: Publish = Publish()
     tracking: Tracking = Tracking()
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recpipe import publish as publishing
+from recpipe.contracts import SIMILAR_ITEMS
 from recpipe.errors import UsageError
 from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage
+from recpipe.stages.rules import written_rules
 from recpipe.storage.runs import FINISHED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from recpipe.contracts import Table
     from recpipe.storage import Run
+
+_SECTIONS = {SIMILAR_ITEMS.name: "similar"}
+"""The section of the manifest that counts the rows of a table beside the lists."""
 
 
 def publish(context: Context, run: Run) -> None:
@@ -25,6 +33,7 @@ def publish(context: Context, run: Run) -> None:
             ratings=ratings_of(context, run).frame,
             n=context.settings.recommend.n,
             unrated=seen_otherwise(context, run),
+            rules=written_rules(run),
             no_leak=lambda: _no_leak(context, run),
         ):
             run.record(gates=[*run.manifest["gates"], gate.as_dict()])
@@ -32,9 +41,39 @@ def publish(context: Context, run: Run) -> None:
         export = publishing.export(
             lists, root=context.root, run_id=run.id, files=context.settings.publish.files
         )
-        run.record(output=export.as_dict())
-        publishing.point_to(export, root=context.root, keep=context.settings.publish.keep_versions)
+        beside = {
+            contract.name: publishing.export(
+                (run.folder / contract.name).read_table(run.manifest["recommended"]),
+                root=context.root,
+                run_id=run.id,
+                contract=contract,
+            )
+            for contract in _beside(run)
+        }
+        run.record(output=export.as_dict() | _tables(beside))
+        publishing.point_to(
+            export,
+            root=context.root,
+            keep=context.settings.publish.keep_versions,
+            beside=beside,
+        )
     run.record(status=FINISHED)
+
+
+def _beside(run: Run) -> Iterator[Table]:
+    """The tables that the run has made beside its lists, and that have a row."""
+    for contract in (SIMILAR_ITEMS,):
+        if run.manifest.get(_SECTIONS[contract.name], {}).get("rows"):
+            yield contract
+
+
+def _tables(beside: Mapping[str, publishing.Export]) -> dict[str, Any]:
+    """What the manifest says of the tables beside the lists; nothing where there is none."""
+    told = {name: table.as_dict() for name, table in beside.items()}
+    for each in told.values():
+        # Who has a row in them is no user.
+        del each["users"]
+    return {"tables": told} if told else {}
 
 
 def _no_leak(context: Context, run: Run) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recpipe import recommend as recommending
-from recpipe.contracts import RECOMMENDATIONS
+from recpipe.contracts import RECOMMENDATIONS, SIMILAR_ITEMS
 from recpipe.errors import UsageError
 from recpipe.models.registry import components_of, spec_of
+from recpipe.ranking.rules import ListRules
+from recpipe.spark.held import narrow_rows
 from recpipe.stages.context import Context, ratings_of, seen_otherwise, stage, table
 from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
+from recpipe.stages.rules import applied_rules
 
 if TYPE_CHECKING:
     from recpipe.models.base import FittedModel
     from recpipe.storage import Run, Stored
+
+logger = logging.getLogger(__name__)
 
 FILLER = "popularity"
 """The model that fills short lists and serves cold users."""
@@ -31,6 +37,8 @@ def recommend(context: Context, run: Run) -> None:
         kept = [e for e in run.manifest["fallbacks"] if e["failed"] not in run.manifest["models"]]
         run.record(fallbacks=kept)
         ratings = ratings_of(context, run)
+        applied = applied_rules(context, run)
+        rules = None if applied is None else applied.for_lists()
         refits = _Refits(context, run, ratings)
         name, model = _final_model(refits)
         with (
@@ -45,6 +53,7 @@ def recommend(context: Context, run: Run) -> None:
                 scratch=scratch,
                 max_users=run.manifest["input"]["users"]["total"],
                 unrated=seen_otherwise(context, run),
+                rules=rules,
                 instant=context.end,
             )
             output = recommending.to_output(
@@ -54,7 +63,36 @@ def recommend(context: Context, run: Run) -> None:
                 run_date=context.run_date,
             )
             (run.folder / "recommendations").write_table(name, output, contract=RECOMMENDATIONS)
+        if settings.recommend.similar:
+            _write_similar(context, run, model, rules)
         run.record(recommended=name)
+
+
+def _write_similar(context: Context, run: Run, model: FittedModel, rules: ListRules | None) -> None:
+    """The most similar items of each item, and how many rows in the manifest.
+
+    That a model says nothing of how alike items are is no reason to publish no lists.
+    """
+    settings, name = context.settings.recommend, model.name
+    # What is for no list is for no page of an item either.
+    never = None if rules is None else ListRules(rules.never)
+    with (
+        context.progress.stage("similar", f"{name}, all items"),
+        context.root.scratch("similar") as scratch,
+    ):
+        found = model.similar_items(
+            k=settings.similar, measure=settings.similarity, scratch=scratch, rules=never
+        )
+        if found is None:
+            logger.warning("%s says nothing of how alike items are: no similar_items", name)
+            run.record(similar={"model": name, "rows": 0})
+            return
+        items = table(context, run, "items")
+        with narrow_rows(context.root.spark):
+            lists = scratch.write_table("lists", found.frame)
+        rows = recommending.to_similar(lists, items=items, source=name, run_date=context.run_date)
+        written = (run.folder / SIMILAR_ITEMS.name).write_table(name, rows, contract=SIMILAR_ITEMS)
+        run.record(similar={"model": name, "rows": written.count()})
 
 
 def _final_model(refits: _Refits) -> tuple[str, FittedModel]:

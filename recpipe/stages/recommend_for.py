@@ -14,9 +14,11 @@ from recpipe.errors import UsageError
 from recpipe.ingest.people import read_people
 from recpipe.models.data import TrainingData
 from recpipe.publish.pointer import versions
+from recpipe.ranking.rules import ListRules
 from recpipe.stages.context import Context, scale, table
 from recpipe.stages.fit import load
 from recpipe.stages.recommend import FILLER, evaluated_model
+from recpipe.stages.rules import written_rules
 from recpipe.stages.start import beside
 from recpipe.storage import Folder
 from recpipe.storage.paths import absolute
@@ -79,6 +81,7 @@ def recommend_for(
     """
     name, model, filler = _models(context, run)
     n = n or context.settings.recommend.n
+    rules = written_rules(run)
     place, called = _place(context, run, source, out)
     with (
         context.progress.stage("recommend", f"{name}, the people of {source}"),
@@ -101,6 +104,8 @@ def recommend_for(
             users=people.users.select("user"),
             max_users=people.report.users.total,
             unrated=people.unrated,
+            # What is for nobody is not for them either; rules of single users are of other people.
+            rules=None if rules is None else ListRules(rules.for_lists().never),
             instant=context.end,
         )
         output = recommending.to_output(

@@ -6,11 +6,12 @@ import logging
 from dataclasses import replace
 from datetime import date
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from recpipe.errors import UsageError
 from recpipe.models.registry import SPECS
 from recpipe.runtime import provenance
+from recpipe.stages.rules import check_rules
 from recpipe.stages.table import stages_before
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ def start(context: Context, run_id: str) -> Run:
     """A run of that id, pinned to the tables as they are now.
 
     Raises:
-        UsageError: if there are no tables, or the run is finished.
+        UsageError: if there are no tables, the run is finished, or its rules cannot be applied.
+        InputError: if a table of its rules cannot be read.
     """
     current = context.tables.current()
+    versions = context.tables.versions()
+    source = cast("Mapping[str, Any]", current["source"])
+    check_rules(context, tables=versions, times=source.get("times", "some"))
     logger.info("run %s", run_id)
     return context.runs.start(
         run_id,
@@ -40,8 +45,8 @@ def start(context: Context, run_id: str) -> Run:
             "settings": context.settings.model_dump(mode="json"),
             "settings_hash": context.settings.hash(),
             "seed": context.settings.seed,
-            "input": current["source"],
-            "tables": context.tables.versions(),
+            "input": source,
+            "tables": versions,
         },
     )
 

@@ -89,9 +89,9 @@ STAGES = (
     Stage(
         "recommend",
         "Fit the chosen model on all ratings and make the list of every user.",
-        reads=("recommend",),
-        writes=("final", "recommended"),
-        files=("recommendations", "final"),
+        reads=("recommend", "rules"),
+        writes=("rules", "final", "similar", "recommended"),
+        files=("recommendations", "similar_items", "rules", "final"),
     ),
     Stage(
         "publish",

@@ -50,16 +50,17 @@ def expected_lists(root: Path, n: int) -> dict[str, list[tuple[int, float]]]:
     version = manifest(root, "one")["tables"]["items"]
     items = pd.read_parquet(root / "tables" / "items" / f"{version:06d}")
     held = held.merge(items, on="item").set_index("item_id").sort_values("item")
-    y = pd.DataFrame(np.stack(held.factors).astype(float), index=held.index)
-    mean = np.stack(model_table(root, "user_factors").factors).astype(float).mean(axis=0)
+    y = pd.DataFrame(np.stack(list(held.factors)).astype(float), index=held.index)
+    users = np.stack(list(model_table(root, "user_factors").factors)).astype(float)
     found = {}
     for person, rated in RATED.items():
         known = {item: stars for item, stars in rated.items() if item in y.index}
         own, stars = y.loc[list(known)].to_numpy(), np.array(list(known.values()))
         matrix = own.T @ own + REGULARIZATION * len(known) * np.eye(y.shape[1])
-        vector = np.linalg.solve(matrix, own.T @ stars) if known else mean
-        scores = (y @ vector).drop(index=list(known)).sort_values(ascending=False, kind="stable")
-        found[person] = list(scores.head(n).items())
+        vector = np.linalg.solve(matrix, own.T @ stars) if known else users.mean(axis=0)
+        scores = pd.Series(y.to_numpy() @ vector, index=y.index).drop(index=list(known))
+        best = scores.sort_values(ascending=False, kind="stable").head(n)
+        found[person] = [(int(item), float(best[item])) for item in best.index]
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.ranking.pairs import Runs, pack, runs_of, seen_by
+from recpipe.ranking.pairs import Runs, items_by_user, pack, runs_of
 from recpipe.spark.arrow import VALUE_BYTES
 
 _id = st.integers(0, 2**31 - 1) | st.integers(0, 5)
@@ -27,7 +27,7 @@ def sent(pairs: list[tuple[int, int]], buckets: int) -> list[Runs]:
 
 def of(runs: Runs, users: list[int]) -> list[list[int]]:
     """The items of each of some users."""
-    found = seen_by(np.array(users, np.int32), runs)
+    found = items_by_user(np.array(users, np.int32), runs)
     assert found.offsets[-1] == len(found.items)
     return [part.tolist() for part in np.split(found.items, found.offsets[1:-1])][: len(users)]
 

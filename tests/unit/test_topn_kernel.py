@@ -17,9 +17,9 @@ from recpipe.kernels import topn as kernel
 Lists = list[list[tuple[int, float]]]
 
 
-def seen_of(seen: list[list[int]]) -> kernel.Seen:
+def seen_of(seen: list[list[int]]) -> kernel.LeftOut:
     flat = np.array([item for row in seen for item in row], np.int32)
-    return kernel.Seen(np.cumsum([0, *map(len, seen)]), flat)
+    return kernel.LeftOut.of(np.cumsum([0, *map(len, seen)]), flat)
 
 
 def lists_of(top: kernel.Top) -> Lists:
@@ -31,7 +31,7 @@ def lists_of(top: kernel.Top) -> Lists:
 
 
 def best(
-    scores: np.ndarray, items: np.ndarray, seen: list[list[int]], *, k: int, width: int
+    scores: np.ndarray, items: np.ndarray, left_out: kernel.LeftOut, *, k: int, width: int
 ) -> Lists:
     """The kernel on items in blocks of `width`, where row u's score of item i is scores[u, i]."""
     top = kernel.Top.empty(len(scores), k)
@@ -41,9 +41,7 @@ def best(
     for start in range(0, len(items), width):
         block = slice(start, start + width)
         panels = kernel.Panels.of(items[block], scores.T[block], none[block])
-        kernel.best_of_products(
-            panels, users, np.zeros(len(scores), np.float32), seen_of(seen), top
-        )
+        kernel.best_of_products(panels, users, np.zeros(len(scores), np.float32), left_out, top)
     return lists_of(top)
 
 
@@ -78,30 +76,47 @@ def test_equals_a_full_sort_with_ties_and_seen_items_however_columns_are_tiled(
     # Unknown and repeated items among them.
     ids = st.lists(st.integers(-3, 80).map(lambda number: number * apart), max_size=40)
     seen = data.draw(st.lists(ids, min_size=rows, max_size=rows))
-    assert best(scores, items, seen, k=k, width=width) == reference(scores, items, seen, k=k)
+    found = best(scores, items, seen_of(seen), k=k, width=width)
+    assert found == reference(scores, items, seen, k=k)
+    only = np.array(data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)))
+    always = data.draw(ids)
+    rules = seen_of(seen)._replace(only=only, always=np.array(always, np.int32))
+    hidden = [
+        [*always, *(set(items.tolist()) - set(row) if alone else row)]
+        for row, alone in zip(seen, only, strict=True)
+    ]
+    due = reference(scores, items, hidden, k=k)
+    assert best(scores, items, rules, k=k, width=width) == due
+    made = kernel.Top.empty(rows, k)
+    kernel.best_of_scores(scores, items, rules, made)
+    assert lists_of(made) == due
 
 
 def test_ascending_and_descending_scores_over_many_chunks() -> None:
     rising = np.arange(1000, dtype=np.float32)
     scores, items = np.stack([rising, rising[::-1]]), np.arange(1000, dtype=np.int32)
-    lists = best(scores, items, [[999], []], k=3, width=300)
+    lists = best(scores, items, seen_of([[999], []]), k=3, width=300)
     assert lists == [[(998, 998), (997, 997), (996, 996)], [(0, 999), (1, 998), (2, 997)]]
 
 
 def test_equal_scores_go_to_the_lowest_items() -> None:
     items = np.array([3, 5, 8, 13], np.int32)
-    assert best(np.zeros((1, 4), np.float32), items, [[5]], k=2, width=1) == [[(3, 0), (8, 0)]]
+    assert best(np.zeros((1, 4), np.float32), items, seen_of([[5]]), k=2, width=1) == [
+        [(3, 0), (8, 0)]
+    ]
 
 
 def test_a_row_that_has_seen_everything_stays_empty() -> None:
     items = np.array([0, 1], np.int32)
-    lists = best(np.ones((2, 2), np.float32), items, [[1, 0], [1]], k=2, width=2)
+    lists = best(np.ones((2, 2), np.float32), items, seen_of([[1, 0], [1]]), k=2, width=2)
     assert lists == [[], [(0, 1)]]
 
 
 def test_nan_and_minus_infinity_never_rank() -> None:
     scores = np.array([[np.nan, 1, -np.inf, 0]], np.float32)
-    assert best(scores, np.arange(4, dtype=np.int32), [[]], k=4, width=4) == [[(1, 1), (3, 0)]]
+    assert best(scores, np.arange(4, dtype=np.int32), seen_of([[]]), k=4, width=4) == [
+        [(1, 1), (3, 0)]
+    ]
 
 
 @pytest.mark.parametrize("rank", [0, 1, 7, 64, 65])
@@ -138,8 +153,8 @@ def test_a_score_has_the_same_bits_whoever_stands_beside_it() -> None:
 
 
 def both_ways(
-    p: np.ndarray, q: np.ndarray, base: np.ndarray, bias: np.ndarray, seen: kernel.Seen, *, k: int,
-    blocks: int = 1,
+    p: np.ndarray, q: np.ndarray, base: np.ndarray, bias: np.ndarray, seen: kernel.LeftOut, *,
+    k: int, blocks: int = 1,
 ) -> tuple[kernel.Top, kernel.Top]:  # fmt: skip
     """Lists from all scores, and lists from those that pass a score_bounds."""
     numbers = np.arange(len(q), dtype=np.int32)
@@ -185,6 +200,7 @@ def test_a_screen_changes_no_bit(
     p *= rng.choice([1, 1, 1000], (rows, 1))
     q *= rng.choice([1, 1, 1000], (items, 1))
     seen = seen_of([rng.choice(items, items // 3).tolist() for _ in range(rows)])
+    seen = seen._replace(only=rng.random(rows) < 0.2, always=np.arange(0, items, 7, dtype=np.int32))
     given = [x.astype(np.float32) for x in (p, q, base, bias)]
     assert_same(*both_ways(given[0], given[1], given[2], given[3], seen, k=k, blocks=blocks))
 
@@ -231,7 +247,7 @@ def test_a_screen_is_right_on_machines_without_products_of_bytes() -> None:
         p, q = (rng.normal(size=(n, 35)).astype(np.float32) for n in (300, 2000))
         base, bias = (rng.normal(size=n).astype(np.float32) for n in (300, 2000))
         panels = topn.Panels.of(np.arange(2000, dtype=np.int32), q, bias)
-        seen = topn.Seen(np.zeros(301, np.int64), np.empty(0, np.int32))
+        seen = topn.LeftOut.of(np.zeros(301, np.int64), np.empty(0, np.int32))
         tops = [topn.Top.empty(300, 10) for _ in range(2)]
         bounds = [score_bounds.NO_BOUNDS, score_bounds.bounds_of_items(*panels[1:])]
         for top, made in zip(tops, bounds, strict=True):

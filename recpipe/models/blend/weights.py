@@ -20,7 +20,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
-from recpipe.ranking.pairs import packed_pairs, runs_of, seen_by
+from recpipe.ranking.pairs import items_by_user, packed_pairs, runs_of
 from recpipe.ranking.user_batch import microseconds
 from recpipe.spark.columns import arrow_row
 from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, together
@@ -156,7 +156,7 @@ def _asked(batches: Batches, *, items: BlendItems, shape: InputShape, instant: i
     wanted, left_out, *arrays = arrays_of(batches, [runs_of, runs_of, *shape.readers()])
     batch = shape.batch(ids.distinct(wanted.users), arrays, instant=instant)
     scorer, width = items.scorer, len(shape.components)
-    relevant, seen = (seen_by(batch.users, runs) for runs in (wanted, left_out))
+    relevant, seen = (items_by_user(batch.users, runs) for runs in (wanted, left_out))
     for rows in batch.slices(_USERS_AT_ONCE):
         some = batch.at(rows)
         scores = np.stack([scorer.standard_scores(some, p) for p in range(width)], axis=2)

@@ -1,0 +1,128 @@
+"""The k most similar of some vectors to each of them: lists in which vectors stand for users, too.
+
+The vectors are sent to the workers as the items of a model are, and each is scored against all by
+the same engine: nothing of vectors x vectors is held, and ties are broken by number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from recpipe.ranking.engine import Scoring, top_n
+from recpipe.ranking.factor_scorer import FactorScorer, matrix_of
+from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.user_batch import UserInputs
+from recpipe.spark.columns import factor_rows, factor_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    from recpipe.ranking.item_blocks import ItemBlocks
+    from recpipe.ranking.rules import ListRules
+    from recpipe.spark.interactions import Mapped
+    from recpipe.storage import Folder
+
+Measure = Literal["cosine", "euclidean", "dot"]
+"""cosine: of the angle between two vectors, 0 where one of them is 0. euclidean: 1 / (1 + d) for
+their distance d. dot: their inner product."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is wanted of each vector.
+
+    Args:
+        k: how many others; a list is shorter where there are fewer.
+        measure: of similarity.
+        asked: (user int): the vectors whose lists are wanted; None for all.
+        rules: what may be in the lists; None: anything.
+    """
+
+    k: int
+    measure: Measure
+    asked: DataFrame | None = None
+    rules: ListRules | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Nearness(FactorScorer):
+    """Scores of -d^2 / 2, that is u . v - |u|^2 / 2 - |v|^2 / 2, shown as 1 / (1 + d)."""
+
+    def shown(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        distances = np.sqrt(np.maximum(0.0, -2.0 * scores.astype(np.float64)))
+        return (1 / (1 + distances)).astype(np.float32)
+
+
+def most_similar(
+    vectors: DataFrame,
+    wanted: Wanted,
+    *,
+    rank: int,
+    scratch: Folder,
+    limit_mb: int,
+) -> Mapped:
+    """`engine.LISTS`: user is a vector, item one of the k most similar to it, itself left out.
+
+    Each similarity is computed in float32. Time grows with the square of the number of vectors, as
+    lists of as many users do; memory with one bucket of them, and with what `limit_mb` holds.
+
+    Args:
+        vectors: (item int, factors array<float>), one row a vector.
+        wanted: of each.
+        rank: numbers of each.
+        scratch: where the vectors are kept as they are compared; the lists read from it.
+        limit_mb: MiB of vectors above which they are sent in blocks.
+
+    Raises:
+        MissingError: if not even a block of vectors fits into a worker.
+    """
+    prepared = vectors.select("item", "factors").mapInArrow(
+        partial(_prepared, rank=rank, measure=wanted.measure), factor_schema("item")
+    )
+    table = scratch.write_table("vectors", prepared)
+    kind = _Nearness if wanted.measure == "euclidean" else FactorScorer
+    count = table.count()
+
+    def send() -> ItemBlocks:
+        return send_items(
+            table,
+            partial(kind.of, rank=rank),
+            count=count,
+            item_bytes=kind.item_bytes(rank=rank),
+            limit_mb=limit_mb,
+            what=f"vectors ({count}, {rank} numbers each)",
+        )
+
+    as_users = table.withColumnRenamed("item", "user")
+    scoring = Scoring(send, UserInputs(vectors=as_users, width=rank + 1), users=count)
+    itself = table.select(F.col("item").alias("user"), "item")
+    return top_n(scoring, wanted.asked, n=wanted.k, seen=itself, rules=wanted.rules)
+
+
+def _prepared(
+    batches: Iterator[pa.RecordBatch], *, rank: int, measure: Measure
+) -> Iterator[pa.RecordBatch]:
+    """Vectors and biases whose products are what the measure orders by."""
+    for batch in batches:
+        items = batch.column("item").to_numpy()
+        factors = matrix_of(batch.column("factors"), rank)
+        squares = np.einsum("nk,nk->n", factors, factors, dtype=np.float64)
+        biases = np.zeros(len(items), np.float32)
+        if measure == "cosine":
+            norms = np.sqrt(squares)
+            factors = (factors / np.where(norms > 0, norms, 1)[:, None]).astype(np.float32)
+        elif measure == "euclidean":
+            biases = (-squares / 2).astype(np.float32)
+        yield factor_rows("item", items, factors, biases)
+
+
+__all__ = ["Measure", "Wanted", "most_similar"]

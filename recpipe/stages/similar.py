@@ -1,0 +1,104 @@
+"""The items most similar to one item, or the users to one user, by a fitted model of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pyspark.sql import functions as F
+
+from recpipe.errors import UsageError
+from recpipe.stages.context import Context, table
+from recpipe.stages.fit import fitted_models, load
+
+if TYPE_CHECKING:
+    from recpipe.ranking.similar import Measure
+    from recpipe.storage import Run
+
+Kind = Literal["item", "user"]
+
+
+class Alike(NamedTuple):
+    """One place of a list of what is similar.
+
+    Args:
+        rank: from 1.
+        id: of the source.
+        title: of an item; None where the source has none, and for users.
+        similarity: by the measure.
+    """
+
+    rank: int
+    id: str
+    title: str | None
+    similarity: float
+
+
+def similar(
+    context: Context,
+    run: Run,
+    id: str,
+    *,
+    kind: Kind,
+    k: int,
+    measure: Measure,
+    model: str | None = None,
+) -> tuple[str, list[Alike]]:
+    """The name of the model, and what is most similar, the most similar first.
+
+    Args:
+        context: of the command.
+        run: with fitted models.
+        id: of the source.
+        kind: whose id it is.
+        k: how many are wanted.
+        measure: of similarity, for models with vectors.
+        model: that is asked; None: that of the lists, or else the chosen one, or the first.
+
+    Raises:
+        UsageError: if the run has no such model, item or user, or the model says nothing of how
+            alike they are.
+    """
+    name, path = _fit(run, model)
+    ids = table(context, run, f"{kind}s")
+    found = ids.where(F.col(f"{kind}_id").cast("string") == id).select(F.col(kind).alias("user"))
+    number = found.collect()
+    if not number:
+        raise UsageError(f"run {run.id} knows no {kind} {id!r}", hint="ids are those of the source")
+    fitted = load(context, path)
+    ask = fitted.similar_items if kind == "item" else fitted.similar_users
+    with context.root.scratch("similar") as scratch:
+        asked = context.root.spark.createDataFrame([(number[0][0],)], "user int")
+        lists = ask(k=k, measure=measure, scratch=scratch, asked=asked)
+        if lists is None:
+            raise UsageError(
+                f"{name} says nothing of how alike {kind}s are", hint="name another by --model"
+            )
+        rows = lists.frame.select("item", "rank", "score")
+        named = rows.join(ids.withColumnRenamed(kind, "item"), "item")
+        if kind == "item" and "movies" in run.manifest["tables"]:
+            titles = table(context, run, "movies").select("item_id", "title")
+            named = named.join(titles, "item_id", "left")
+        else:
+            named = named.withColumn("title", F.lit(None).cast("string"))
+        places = named.orderBy("rank").collect()
+    if not places:
+        raise UsageError(f"{name} knows no {kind} {id!r}", hint="it was in no rating of its fit")
+    return name, [
+        Alike(row["rank"], str(row[f"{kind}_id"]), row["title"], row["score"]) for row in places
+    ]
+
+
+def _fit(run: Run, model: str | None) -> tuple[str, str]:
+    """Name and path of the model that is asked: as fitted on all ratings where there is such."""
+    manifest: dict[str, Any] = run.manifest
+    fitted, final = fitted_models(run), manifest.get("final") or {}
+    chosen = (manifest.get("chosen") or {}).get("model")
+    name = model or manifest.get("recommended") or chosen or fitted[0]
+    if name in final:
+        return name, final[name]["path"]
+    if name not in fitted:
+        raise UsageError(f"run {run.id} has no model {name!r}", hint=f"fitted: {', '.join(fitted)}")
+    return name, manifest["models"][name]["folds"][0]["path"]
+
+
+__all__ = ["Alike", "Kind", "similar"]
