@@ -10,6 +10,7 @@ import click
 
 from recpipe.cli.inspection import fetched
 from recpipe.cli.options import Options, fresh_id, session, stage_options
+from recpipe.cli.people import for_options, recommend_people
 from recpipe.errors import UsageError
 from recpipe.stages.table import STAGES, Stage, Subject
 
@@ -36,17 +37,40 @@ def _stage_command(stage: Stage) -> click.Command:
     @click.command(stage.name, help=stage.summary)
     @stage_options(source=stage.subject == "source", run_id=_RUN_ID[stage.subject])
     def command(**given: Any) -> None:
-        options = Options(**given)
-        goes_on = stage.subject == "unfinished run"
-        with session(options, stage.name, goes_on=goes_on) as context:
-            own, subject = _subject(context, options, stage)
-            said = stage.run(own, subject)
-            if "metrics" in stage.writes:
-                _print_metrics(subject)
-            if isinstance(said, str):
-                click.echo(said)
+        _run_stage(stage, Options(**given))
 
     return command
+
+
+def _recommend_command(stage: Stage) -> click.Command:
+    """`recpipe recommend`: the stage, or with --for lists of people who are new."""
+
+    @click.command(stage.name, help=stage.summary)
+    @stage_options(source=False, run_id=_RUN_ID[stage.subject])
+    @for_options
+    def command(*, people: str | None, n: int | None, out: str | None, **given: Any) -> None:
+        options = Options(**given)
+        if people is not None:
+            recommend_people(options, people, n=n, out=out)
+            return
+        for option, value in (("--n", n), ("--out", out)):
+            if value is not None:
+                raise click.UsageError(f"{option} goes with --for")
+        _run_stage(stage, options)
+
+    return command
+
+
+def _run_stage(stage: Stage, options: Options) -> None:
+    """A stage on its subject, and what a person is told of it."""
+    goes_on = stage.subject == "unfinished run"
+    with session(options, stage.name, goes_on=goes_on) as context:
+        own, subject = _subject(context, options, stage)
+        said = stage.run(own, subject)
+        if "metrics" in stage.writes:
+            _print_metrics(subject)
+        if isinstance(said, str):
+            click.echo(said)
 
 
 def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context, Any]:
@@ -127,4 +151,10 @@ def _print_metrics(run: Run) -> None:
     )
 
 
-COMMANDS = (run_command, *map(_stage_command, STAGES))
+_OWN = {"recommend": _recommend_command}
+"""Stages whose command has options beside those of all."""
+
+COMMANDS = (
+    run_command,
+    *(_OWN.get(stage.name, _stage_command)(stage) for stage in STAGES),
+)

@@ -22,13 +22,18 @@ from recpipe.kernels.cholesky_tiles import (
 )
 from recpipe.kernels.normal_equations import (
     COLUMNS,
+    CONST,
+    DOUBLES,
     FASTMATH,
     GATHERED,
     MATRIX,
     OBJECTIVE,
+    OFFSETS,
     ROWS_TYPE,
+    VALUES,
     VECTOR,
     equations,
+    equations_in_double,
     penalty_of,
     weights,
     width,
@@ -42,19 +47,20 @@ Floats = NDArray[np.float32]
 
 # A pivot below this share of its diagonal has lost most of its digits in float32.
 _MIN_PIVOT = 1e-4
+# Each takes away all but the ten-thousandth part of the error, or more, of a pivot above the least.
+_REFINEMENTS = 2
 
 
-@njit(boolean(MATRIX, VECTOR, VECTOR), cache=True, nogil=True, fastmath=FASTMATH)
-def _solve(matrix: Floats, right: Floats, inverse: Floats) -> bool:
-    """Solve matrix x = right by Cholesky's U'U in place; x takes the place of `right`.
+@njit(boolean(MATRIX, VECTOR), cache=True, nogil=True, fastmath=FASTMATH)
+def _factored(matrix: Floats, inverse: Floats) -> bool:
+    """Cholesky's U'U of a matrix, in place.
 
     Args:
         matrix: symmetric; only its upper triangle is read, and it is destroyed.
-        right: the right side.
-        inverse: room for one number a row.
+        inverse: leaves with one number a row, for `_substitute`.
 
     Returns:
-        Whether every pivot kept enough digits; if not, nothing in `right` is of use.
+        Whether every pivot kept enough digits; if not, nothing of it is of use.
     """
     size = matrix.shape[0]
     for p in range(size):
@@ -69,21 +75,27 @@ def _solve(matrix: Floats, right: Floats, inverse: Floats) -> bool:
         for i in range(last, size, ROWS):
             for j in range(i // LANES * LANES, size, LANES):
                 subtract_tile(panel, LANES, i, j, matrix)
+    return True
+
+
+@njit(void(MATRIX, VECTOR, VECTOR), cache=True, nogil=True, fastmath=FASTMATH)
+def _substitute(matrix: Floats, right: Floats, inverse: Floats) -> None:
+    """Solve U'U x = right by what `_factored` has left; x takes the place of `right`."""
+    size = matrix.shape[0]
     for first in range(0, size, LANES):
         forward(matrix, first, right, inverse)
     for first in range(size - LANES, -1, -LANES):
         backward(matrix, first, right, inverse)
-    return True
 
 
 @njit(cache=True, nogil=True)
-def _solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
+def _solve_in_double(  # noqa: C901, PLR0913, PLR0917 - compiled whole
     columns: Ints,
     values: Floats,
     start: int,
     stop: int,
     other: Floats,
-    base: Floats,
+    base: NDArray[Any],
     rank: int,
     penalty: float,
     implicit: bool,
@@ -91,33 +103,28 @@ def _solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     out: Floats,
 ) -> bool:
     """The same row in float64, for the few that float32 cannot; False if it is singular."""
-    matrix = base[:rank, :rank].astype(np.float64)
-    right = np.zeros(rank)
-    for n in range(start, stop):
-        weight, target = weights(values[n], implicit, alpha)
-        c = columns[n]
-        for i in range(rank):
-            right[i] += np.float64(target) * other[c, i]
-            scaled = np.float64(weight) * other[c, i]
-            for j in range(i, rank):
-                matrix[i, j] += scaled * other[c, j]
+    matrix, right = equations_in_double(
+        columns, values, start, stop, other, base, rank, implicit, alpha
+    )
+    least = np.empty(rank)
     for i in range(rank):
         matrix[i, i] += penalty
+        least[i] = 1e-13 * abs(matrix[i, i])
+    # U'U in place, a row at a time, so that the innermost loops run along rows.
     for p in range(rank):
-        least = 1e-13 * abs(matrix[p, p])
-        for i in range(p):
-            matrix[p, p] -= matrix[i, p] * matrix[i, p]
-        if not matrix[p, p] > least:
+        if not matrix[p, p] > least[p]:
             return False
         matrix[p, p] = math.sqrt(matrix[p, p])
         for j in range(p + 1, rank):
-            for i in range(p):
-                matrix[p, j] -= matrix[i, p] * matrix[i, j]
             matrix[p, j] /= matrix[p, p]
+        for i in range(p + 1, rank):
+            factor = matrix[p, i]
+            for j in range(i, rank):
+                matrix[i, j] -= factor * matrix[p, j]
     for p in range(rank):
-        for i in range(p):
-            right[p] -= matrix[i, p] * right[i]
         right[p] /= matrix[p, p]
+        for j in range(p + 1, rank):
+            right[j] -= matrix[p, j] * right[p]
     for p in range(rank - 1, -1, -1):
         for j in range(p + 1, rank):
             right[p] -= matrix[p, j] * right[j]
@@ -178,13 +185,127 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
             matrix[k, k] += penalty
         for k in range(rank, size):
             matrix[k, k] = 1
-        if _solve(matrix, right, inverse):
+        if _factored(matrix, inverse):
+            _substitute(matrix, right, inverse)
             out[row] = right
         elif not _solve_in_double(
             columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out[row]
         ):
             return row
     return -1
+
+
+@njit(cache=True, nogil=True)
+def _solve_nearly(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
+    columns: Ints,
+    values: Floats,
+    start: int,
+    stop: int,
+    other: Floats,
+    base: NDArray[np.float64],
+    rank: int,
+    penalty: float,
+    implicit: bool,
+    alpha: float,
+    out: Floats,
+) -> None:
+    """`_solve_in_double`, if it must be with a tiny penalty; 0 where all factors are 0."""
+    if not _solve_in_double(
+        columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out
+    ):
+        length = 0.0
+        for n in range(start, stop):
+            for k in range(rank):
+                length += np.float64(other[columns[n], k]) ** 2
+        out[:] = 0
+        if length > 0:
+            _solve_in_double(
+                columns, values, start, stop, other, base, rank, penalty + 1e-9 * length,
+                implicit, alpha, out,
+            )  # fmt: skip
+
+
+@njit(
+    void(OFFSETS, COLUMNS, VALUES, CONST, DOUBLES, *OBJECTIVE, MATRIX),
+    cache=True,
+    nogil=True,
+    fastmath=FASTMATH,
+)
+def solve_refined(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
+    offsets: Longs,
+    columns: Ints,
+    values: Floats,
+    other: Floats,
+    base: NDArray[np.float64],
+    rank: int,
+    regularization: float,
+    by_count: bool,
+    implicit: bool,
+    alpha: float,
+    out: Floats,
+) -> None:
+    """Solve every row by Cholesky in float32, and refine the answer by residuals in float64.
+
+    Each residual is solved by the same decomposition and added to the answer, which then has the
+    digits of float64 at nearly the price of float32 (Higham 2002, "Accuracy and stability of
+    numerical algorithms", chapter 12). A row that float32 cannot decompose is solved in float64;
+    one that has more than one answer, for want of a penalty, gets that of a tiny penalty, which is
+    about the shortest.
+
+    Arguments as of `solve_exactly`, but `base` is float64. No row is refused.
+    """
+    size = other.shape[1]
+    matrix = np.empty((size, size), np.float32)
+    total = np.empty((size, size), np.float32)
+    gathered = np.empty((GATHERED, size), np.float32)
+    right = np.empty(size, np.float32)
+    inverse = np.empty(size, np.float32)
+    x, residual = np.empty(size), np.empty(size)
+    for row in range(offsets.shape[0] - 1):
+        start, stop = offsets[row], offsets[row + 1]
+        out[row] = 0
+        if start == stop:
+            continue
+        equations(
+            columns, values, start, stop, other, base, implicit, alpha,
+            gathered, total, matrix, right,
+        )  # fmt: skip
+        penalty = penalty_of(values, start, stop, regularization, by_count, implicit)
+        for k in range(rank):
+            matrix[k, k] += penalty
+        for k in range(rank, size):
+            matrix[k, k] = 1
+        if not _factored(matrix, inverse):
+            _solve_nearly(
+                columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out[row]
+            )
+            continue
+        _substitute(matrix, right, inverse)
+        for k in range(size):
+            x[k] = right[k]
+        for _ in range(_REFINEMENTS):
+            for i in range(size):
+                residual[i] = -penalty * x[i]
+            if implicit:
+                for i in range(rank):
+                    for j in range(rank):
+                        residual[i] -= base[i, j] * x[j]
+            for n in range(start, stop):
+                weight, target = weights(values[n], implicit, alpha)
+                c = columns[n]
+                score = 0.0
+                for k in range(size):
+                    score += other[c, k] * x[k]
+                left = target - weight * score
+                for k in range(size):
+                    residual[k] += left * other[c, k]
+            for k in range(size):
+                right[k] = residual[k]
+            _substitute(matrix, right, inverse)
+            for k in range(size):
+                x[k] += right[k]
+        for k in range(rank):
+            out[row, k] = np.float32(x[k])
 
 
 _mix: Any = njit(uint64(uint64), cache=True, nogil=True)(mixed)
@@ -225,4 +346,4 @@ def initial_factors(ids: Ints, *, rank: int, seed: int, side: int) -> Floats:
     return out
 
 
-__all__ = ["initial_factors", "solve_exactly"]
+__all__ = ["initial_factors", "solve_exactly", "solve_refined"]

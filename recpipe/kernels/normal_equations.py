@@ -21,7 +21,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import boolean, float32, int32, int64, njit, types, void
+from numba import boolean, float32, float64, int32, int64, njit, types, void
 from numpy.typing import NDArray
 
 from recpipe.kernels.cholesky_tiles import add_tile
@@ -37,6 +37,7 @@ OFFSETS = types.Array(int64, 1, "C", readonly=True)
 COLUMNS = types.Array(int32, 1, "C", readonly=True)
 VALUES = types.Array(float32, 1, "C", readonly=True)
 CONST = types.Array(float32, 2, "C", readonly=True)
+DOUBLES = types.Array(float64, 2, "C", readonly=True)
 ROWS_TYPE = (OFFSETS, COLUMNS, VALUES, CONST, CONST)
 MATRIX = float32[:, ::1]
 VECTOR = float32[::1]
@@ -119,7 +120,7 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     start: int,
     stop: int,
     other: Floats,
-    base: Floats,
+    base: NDArray[Any],
     implicit: bool,
     alpha: float,
     gathered: Floats,
@@ -161,6 +162,37 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
             matrix[:] = 0
             since = 0
     matrix += total
+
+
+@njit(cache=True, nogil=True)
+def equations_in_double(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
+    columns: Ints,
+    values: Floats,
+    start: int,
+    stop: int,
+    other: Floats,
+    base: NDArray[Any],
+    rank: int,
+    implicit: bool,
+    alpha: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rank, rank) the upper triangle of a row's matrix, without its penalty, and the right side.
+
+    Below the diagonal the matrix is that of `base`.
+    """
+    matrix = base[:rank, :rank].astype(np.float64)
+    right = np.zeros(rank)
+    y = np.empty(rank)
+    for n in range(start, stop):
+        weight, target = weights(values[n], implicit, alpha)
+        for k in range(rank):
+            y[k] = other[columns[n], k]
+        for i in range(rank):
+            right[i] += np.float64(target) * y[i]
+            scaled = np.float64(weight) * y[i]
+            for j in range(i, rank):
+                matrix[i, j] += scaled * y[j]
+    return matrix, right
 
 
 @njit(float32[:, ::1](CONST), cache=True, nogil=True)

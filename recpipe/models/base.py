@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from recpipe.errors import UsageError
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import no_predictions, predict, top_n
 from recpipe.ranking.similar import Wanted, most_similar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from recpipe.ranking.pairs import PackedPairs
     from recpipe.ranking.rules import ListRules
     from recpipe.ranking.similar import Measure
+    from recpipe.ranking.user_batch import UserInputs
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions, Mapped
     from recpipe.storage import Folder
@@ -149,6 +151,38 @@ class FittedModel(ABC):
             return no_predictions(self.spark)
         return predict(self.scoring, pairs)
 
+    def for_people(self, data: TrainingData) -> FittedModel:
+        """The same model for people who were not there at its fit, by a handful of their ratings.
+
+        Nothing is fitted, and nobody else's rating is read. The items are those of this model, and
+        go to the workers once for both. It is there to be asked and is never saved.
+
+        Args:
+            data: of which the ratings are those of the people, cheap to read again; numbers of
+                users are theirs alone, those of items are as they were at the fit. The scale is
+                that of the fit.
+
+        Raises:
+            UsageError: if the model has no lists for people whom it has not met.
+            MissingError: if its items do not fit into a worker.
+        """
+        inputs = self.inputs_of(data)
+        return ModelForPeople(
+            name=self.name,
+            refit_config=self.refit_config,
+            max_broadcast_mb=self.max_broadcast_mb,
+            model=self,
+            inputs=inputs,
+        )
+
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """What the scorers need to know of new people; see `for_people`."""
+        del data
+        raise UsageError(
+            f"{self.name} has no lists for people who were not there at its fit",
+            hint="ask another model",
+        )
+
     def item_vectors(self) -> ItemVectors | None:
         """Vectors of the items that the model knows; None for a model that has none."""
         return None
@@ -243,4 +277,36 @@ class FittedModel(ABC):
         """What the manifest and report show: blocks, epochs, learning curve, sizes."""
 
 
-__all__ = ["FittedModel", "ItemVectors", "Model"]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelForPeople(FittedModel):
+    """A fitted model that knows other people than those of its fit: see `FittedModel.for_people`.
+
+    Args:
+        model: as it was fitted.
+        inputs: what its scorers need to know of the people.
+    """
+
+    model: FittedModel
+    inputs: UserInputs
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.model.spark
+
+    @property
+    def predicts_ratings(self) -> bool:
+        return self.model.predicts_ratings
+
+    def _scoring(self) -> Scoring:
+        return replace(self.model.scoring, inputs=self.inputs, users=None)
+
+    def info(self) -> Mapping[str, Any]:
+        return self.model.info()
+
+    def save(self, folder: Folder, *, move: bool = False) -> None:
+        """Not to be called: people come and go, the model stays."""
+        del folder, move
+        raise TypeError(f"{self.name} is kept without the people that it is asked for")
+
+
+__all__ = ["FittedModel", "ItemVectors", "Model", "ModelForPeople"]

@@ -19,8 +19,9 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
 from recpipe.models.base import FittedModel, ItemVectors
+from recpipe.models.fold_in import FoldIn, FoldsIn, check_room, mean_user, sent
 from recpipe.ranking.engine import Scoring
-from recpipe.ranking.factor_scorer import FactorScorer
+from recpipe.ranking.factor_scorer import FactorScorer, ItemArrays
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.runtime.parallel import run_all
@@ -28,10 +29,11 @@ from recpipe.spark.columns import factor_schema
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.spark.interactions import Interactions
@@ -186,6 +188,28 @@ class FactorModel(FittedModel):
             item_bytes=FactorScorer.item_bytes(rank=self.rank),
             limit_mb=self.max_broadcast_mb,
             what=f"{self.name}: item factors ({self.items} items, rank {self.rank})",
+        )
+
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """Vectors by fold-in; that of the mean user for who has rated nothing that is known."""
+        config = self.refit_config
+        if self.user_factors is None:
+            return UserInputs()
+        if not isinstance(config, FoldsIn):
+            return super().inputs_of(data)
+        # A solver may pad its rows, and have a further number for the bias.
+        check_room(self.items, 4 * (self.rank + 17), limit_mb=self.max_broadcast_mb, what=self.name)
+        work: list[Callable[[], Any]] = [
+            partial(ItemArrays.of, frame_of(self.item_factors), rank=self.rank),
+            partial(mean_user, self.user_factors, rank=self.rank),
+        ]
+        items, nobody = run_all(work)
+        solver = sent(self.spark, items.items, config.row_solver(self, items))
+        value = F.col("rating").cast("float").alias("value")
+        return UserInputs(
+            width=self.rank + 1,
+            histories=frame_of(config.fed(data)).select("user", "item", value),
+            solver=FoldIn(solver, self.rank + 1, nobody),
         )
 
     def info(self) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,29 @@ if TYPE_CHECKING:
 
     from recpipe.ranking.scorer import Pairs
     from recpipe.ranking.user_batch import UserBatch
+
+
+class ItemArrays(NamedTuple):
+    """Factors and biases of items as arrays.
+
+    Args:
+        items: (n,) ascending.
+        factors: (n, rank).
+        biases: (n,).
+    """
+
+    items: NDArray[np.int32]
+    factors: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, item_factors: DataFrame, *, rank: int) -> ItemArrays:
+        """Those of (item, factors, bias), brought to the driver."""
+        table = item_factors.select("item", "factors", "bias").toArrow().combine_chunks()
+        items = table.column("item").to_numpy().astype(np.int32)
+        order = np.argsort(items, kind="stable")
+        factors = matrix_of(table.column("factors").combine_chunks(), rank)
+        return cls(items[order], factors[order], table.column("bias").to_numpy()[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +73,7 @@ class FactorScorer:
         **rest: Any,
     ) -> FactorScorer:
         """The scorer of (item, factors, bias), brought to the driver; `rest` as in the class."""
-        table = item_factors.select("item", "factors", "bias").toArrow().combine_chunks()
-        items = table.column("item").to_numpy().astype(np.int32)
-        order = np.argsort(items, kind="stable")
-        factors = matrix_of(table.column("factors").combine_chunks(), rank)
-        biases = table.column("bias").to_numpy()
-        panels = kernel.Panels.of(items[order], factors[order], biases[order])
-        return cls(panels, **rest)
+        return cls(kernel.Panels.of(*ItemArrays.of(item_factors, rank=rank)), **rest)
 
     @staticmethod
     def item_bytes(*, rank: int) -> int:
@@ -138,4 +155,4 @@ def matrix_of(factors: pa.ListArray, rank: int) -> NDArray[np.float32]:
     return values.reshape(len(factors), rank)
 
 
-__all__ = ["FactorScorer", "matrix_of"]
+__all__ = ["FactorScorer", "ItemArrays", "matrix_of"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,17 @@ def microseconds(instant: datetime) -> int:
     return (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
 
 
+class UserSolver(Protocol):
+    """Finds the vectors of users from their histories, in a task; sent to it with the plan.
+
+    The vector of a user depends on the user's history alone.
+    """
+
+    def __call__(self, histories: Histories) -> UserVectors:
+        """The vectors of the rows of `histories`, and whether something is known of each."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class UserInputs:
     """What a model's scorer needs to know of users; nothing by default.
@@ -49,6 +60,7 @@ class UserInputs:
         vectors: (user int, factors array<float>, bias float), users distinct; cheap to read again.
         width: numbers of a vector: the factors and the bias.
         histories: (user int, item int, value float), one row a pair: what users are scored from.
+        solver: finds the vectors from the histories, where there are none to be sent.
         instants: whether the scorer asks for the instant for which a list or a prediction is made.
         components: what the scorers of other models need, for a model that scores by them.
     """
@@ -56,6 +68,7 @@ class UserInputs:
     vectors: Interactions | None = None
     width: int = 0
     histories: Interactions | None = None
+    solver: UserSolver | None = None
     instants: bool = False
     components: tuple[UserInputs, ...] = ()
 
@@ -77,6 +90,7 @@ class UserInputs:
             self.width if self.vectors is not None else None,
             self.histories is not None,
             tuple(component.shape for component in self.components),
+            self.solver,
         )
 
 
@@ -87,6 +101,7 @@ class InputShape:
     width: int | None
     histories: bool
     components: tuple[InputShape, ...]
+    solver: UserSolver | None = None
 
     def readers(self) -> list[Reader]:
         """How the packed frames are read, for `interactions.arrays_of`."""
@@ -125,6 +140,10 @@ class InputShape:
         if self.histories:
             histories = histories_of(arrays.pop(0), users)
             known |= np.diff(histories.offsets) > 0
+            if self.solver is not None:
+                # Of a user who has rated only what the model does not know, nothing is known.
+                vectors = self.solver(histories)
+                known = vectors.known
         components = tuple(
             component.batch_from(users, arrays, instant) for component in self.components
         )
@@ -176,4 +195,4 @@ class UserBatch:
         )
 
 
-__all__ = ["InputShape", "UserBatch", "UserInputs"]
+__all__ = ["InputShape", "UserBatch", "UserInputs", "UserSolver"]

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may hold
     model: FittedModel,
-    filler: Callable[[], FittedModel],
+    filler: Callable[[], FittedModel] | None,
     *,
     ratings: DataFrame | Stored,
     n: int,
     scratch: Folder,
+    users: DataFrame | None = None,
     max_users: int | None = None,
     instant: datetime | None = None,
     unrated: DataFrame | None = None,
@@ -43,18 +44,20 @@ def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may ho
     Args:
         model: whose lists are wanted.
         filler: gives what fills up, popularity fitted on all ratings; called if a list is short.
-        ratings: (user, item, ...): what models learn from; its users are those who get a list.
+            None: short lists stay short.
+        ratings: (user, item, ...): what models learn from.
         n: how many items each user gets.
         scratch: where the model's lists are kept, since they are read more than once. The frame
             that is returned reads from it: write it elsewhere before the folder goes.
-        max_users: how many users `ratings` can have, where that is known: if the model's own lists
-            have n places for as many, none of them need be looked at.
+        users: (user), distinct, who get a list; by default the users of `ratings`.
+        max_users: how many they can be, where that is known: if the model's own lists have n places
+            for as many, none of them need be looked at.
         instant: that the lists are made for.
         unrated: (user, item, ...) that were seen otherwise; it may hold other users.
         rules: what lists may hold; None: anything.
     """
     rated = frame_of(ratings).select("user", "item")
-    users = rated.select("user").distinct()
+    users = rated.select("user").distinct() if users is None else users
     # The stored table itself where that is all: tasks can then decode its files.
     left_out = ratings if unrated is None else rated.unionByName(unrated.select("user", "item"))
     seen = frame_of(left_out)
@@ -65,6 +68,8 @@ def recommend_all(  # noqa: PLR0913 - whose lists, of what, and what they may ho
         counted = ranked.observe(written, F.count(F.lit(1)).alias("places"))
         own = scratch.write_table("own", counted)
     full = max_users is not None and written.get["places"] == n * max_users
+    if filler is None:
+        return own.withColumn("source", F.lit(model.name))
     short = None if full else scratch.write_table("short", short_lists(own, users, n=n))
     if short is None or short.isEmpty():
         return own.withColumn("source", F.lit(model.name))

@@ -100,7 +100,7 @@ def _final_model(refits: _Refits) -> tuple[str, FittedModel]:
     context, run = refits.context, refits.run
     name = run.manifest["chosen"]["model"]
     if not context.settings.recommend.refit:
-        return name, _evaluated_model(context, run, name)
+        return name, evaluated_model(context, run, name)
     try:
         return name, refits.of(name)
     except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
@@ -132,7 +132,7 @@ class _Refits:
     def _fit(self, name: str) -> FittedModel:
         context, run = self.context, self.run
         if name in run.manifest["models"]:
-            model = _evaluated_model(context, run, name).refit_config
+            model = evaluated_model(context, run, name).refit_config
         else:
             model = new_model(context, name)
         components = components_of(name, model.sections(), list(run.manifest["models"]))
@@ -148,7 +148,7 @@ class _Refits:
         return load(context, entry["path"])
 
 
-def _evaluated_model(context: Context, run: Run, name: str) -> FittedModel:
+def evaluated_model(context: Context, run: Run, name: str) -> FittedModel:
     """A model as it was evaluated; with k-fold that of the fold which stands for all.
 
     Raises:

@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError
+from recpipe.errors import FitError, UsageError
 from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
@@ -51,6 +51,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "svd_implicit": {"rank": 4},
     "blend": {"models": PARTS},
 }
+NO_NEW_PEOPLE = {"user_knn"}
+"""Who say that they have no lists for people whom they have not met."""
+NO_MEAN = {"ease", "item_knn", "rp3beta"}
+"""Who say nothing to people who have rated nothing that they know."""
+AS_AT_THE_FIT = {
+    "popularity", "mean", "biases", "ease", "svd", "svd_implicit", "item_knn", "rp3beta", "blend",
+}  # fmt: skip
+"""Whose users of the fit are to them what new people with the same ratings are. The last step of a
+fit of the others moves items, or moves nothing to its end."""
 N = 5
 LATER = datetime(2021, 1, 1, tzinfo=UTC)
 List = list[tuple[int, float]]
@@ -237,6 +246,36 @@ def test_unknown_users_and_items_are_served_by_those_who_can(house: House, name:
         assert len(answers.unseen[UNKNOWN]) == N
     predicted = {*UNKNOWN_PAIRS} & {*answers.predictions}
     assert predicted == ({*UNKNOWN_PAIRS} if name in {"mean", "biases"} else set())
+
+
+@each_model
+def test_new_people_get_lists_from_their_own_ratings(house: House, name: str) -> None:
+    """Numbered anew, some of TRAIN's users are as good as anybody; 1001 has rated nothing known."""
+    met = USERS[:6]
+    rows: list[Rating] = [
+        (user + 1, item, rating, at) for user, item, rating, at in TRAIN if user in met
+    ]
+    given = house.data([*rows, (1001, NO_ITEM, 5.0, LATER)])
+    if name in NO_NEW_PEOPLE:
+        with pytest.raises(UsageError, match=f"{name} has no lists for people") as refusal:
+            house.fitted(name).for_people(given)
+        assert refusal.value.hint
+        return
+    model = house.fitted(name).for_people(given)
+    seen = [row[:2] for row in rows]
+    people = [*(user + 1 for user in met), 1001]
+    everything, unseen = lists_of(model, people, ([], 100), (seen, N))
+    assert set(everything) == set(unseen) == set(people) - ({1001} if name in NO_MEAN else set())
+    for person, places in unseen.items():
+        every = everything[person]
+        assert sorted(item for item, _ in every) == ITEMS
+        assert all(np.isfinite(score) for _, score in every)
+        assert every == sorted(every, key=lambda place: (-place[1], place[0]))
+        assert places == [place for place in every if (person, place[0]) not in seen][:N]
+    if name in AS_AT_THE_FIT:
+        once = house.answers(name).everything
+        for user in met:
+            assert dict(everything[user + 1]) == pytest.approx(dict(once[user]), rel=1e-4, abs=1e-4)
 
 
 @each_model

@@ -18,6 +18,8 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.feedback import liked_from
+from recpipe.kernels.normal_equations import Objective
+from recpipe.models.als.fold_in import AlsRows, NonNegativeRows
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
 from recpipe.spark.checkpoints import set_checkpoint_dir
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     from recpipe.models.als.settings import AlsExplicitSettings, AlsImplicitSettings, AlsSettings
     from recpipe.models.blocks import Blocks
     from recpipe.models.data import TrainingData
+    from recpipe.models.fold_in import RowSolver
+    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 _WORK_OF_A_BLOCK = 150_000_000
@@ -73,6 +78,17 @@ class ExplicitAls:
             predicts_ratings=True,
         )
 
+    def fed(self, data: TrainingData) -> Interactions:
+        """What is fitted of ratings: all of them, as they are."""
+        return data.ratings
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: least squares with MLlib's penalty, without negative factors for `nmf`."""
+        del fitted
+        own = self.settings
+        objective = Objective(own.rank, own.regularization, True, False, 0.0)
+        return (NonNegativeRows if self.non_negative else AlsRows).of(objective, items)
+
     def sections(self) -> Mapping[str, Section]:
         return _sections(self)
 
@@ -106,6 +122,17 @@ class ImplicitAls:
             seed=seed,
             predicts_ratings=False,
         )
+
+    def fed(self, data: TrainingData) -> Interactions:
+        """What is fitted of ratings: see `preferences`."""
+        return preferences(data, settings=self.settings)
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: weighted least squares over all items, with MLlib's penalty."""
+        del fitted
+        own = self.settings
+        objective = Objective(own.rank, own.regularization, True, True, own.alpha)
+        return AlsRows.of(objective, items)
 
     def sections(self) -> Mapping[str, Section]:
         return _sections(self)

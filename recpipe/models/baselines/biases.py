@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
     from recpipe.models.baselines.settings import BiasesSettings
     from recpipe.models.data import TrainingData
+    from recpipe.models.fold_in import RowSolver
+    from recpipe.ranking.factor_scorer import ItemArrays
+    from recpipe.ranking.histories import Histories
     from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 _RATINGS_OF_A_PART = 2_000_000
@@ -86,8 +90,35 @@ class Biases:
         finally:
             packed.unpersist()
 
+    def fed(self, data: TrainingData) -> Interactions:
+        """What is fitted of ratings: all of them, as they are."""
+        return data.ratings
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: the best user bias beside the biases of the items."""
+        expected = fitted.mean + items.biases.astype(np.float64)
+        return _BiasRows(expected, self.settings.user_regularization)
+
     def sections(self) -> Mapping[str, Section]:
         return {"biases": self.settings}
+
+
+@dataclass(frozen=True, eq=False)
+class _BiasRows:
+    """The biases of users, each a regularised mean of what the items leave over.
+
+    Args:
+        expected: (n,) mean + bias of each item.
+        regularization: of the users.
+    """
+
+    expected: NDArray[np.float64]
+    regularization: float
+
+    def __call__(self, rows: Histories) -> NDArray[np.float32]:
+        left = rows.values - self.expected[rows.items]
+        found = kernel.user_means(left, rows.offsets[:-1], regularization=self.regularization)
+        return found.astype(np.float32)[:, None]
 
 
 class _Solver:

@@ -74,6 +74,11 @@ class RandomModel(FittedModel):
     def _scoring(self) -> Scoring:
         return Scoring(self._send, UserInputs(), everyone=True)
 
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """Nothing: everybody has a shuffle."""
+        del data
+        return UserInputs()
+
     def _send(self) -> ItemBlocks:
         def collect(items: DataFrame) -> RandomScorer:
             ids = items.toArrow().column("item").to_numpy().astype(np.int32)

@@ -175,6 +175,10 @@ class BlendModel(FittedModel):
         whole = _blend_inputs(self.components, self.weights)
         return Scoring(lambda: whole.items, whole.inputs, everyone=whole.everyone)
 
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """Those of the components, as each makes them of the same ratings."""
+        return UserInputs(components=tuple(c.inputs_of(data) for c in self.components.values()))
+
     def info(self) -> Mapping[str, Any]:
         validated = {"validated": self.validated} if self.validated else {}
         return {"weights": dict(self.weights), **validated}

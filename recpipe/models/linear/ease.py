@@ -33,13 +33,17 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
+from recpipe.models.fold_in import FoldIn, sent
+from recpipe.models.fold_in import check_room as check_solver_room
 from recpipe.models.linear.gram import check_room, gram_matrix
 from recpipe.models.linear.weights import (
     FACTORS,
     WEIGHTS,
     FactorWeights,
     ItemWeights,
+    VectorSums,
     factor_weights,
+    item_vectors,
     item_weights,
 )
 from recpipe.ranking.engine import Scoring
@@ -179,6 +183,28 @@ class EaseModel(FittedModel):
             histories=self.histories,
         )
         return Scoring(self._send, known, users=self.users)
+
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """Histories; who has liked nothing that the model knows gets no list."""
+        config = self.refit_config
+        assert isinstance(config, Ease)  # noqa: S101 - what has fitted it
+        own = config.settings
+        # Scores of a history without a known item would all be 0.
+        known = F.broadcast(self.weights.frame.select("item"))
+        histories = data.user_item_matrix(own.values, own.preference_from)
+        histories = histories.join(known, "item", "left_semi")
+        if self.vectors is None:
+            return UserInputs(histories=histories)
+        check_solver_room(
+            self.items, 4 * self.users, limit_mb=self.max_broadcast_mb, what=self.name
+        )
+        items, vectors = item_vectors(self.weights.frame)
+        solver = sent(self.spark, items, VectorSums(vectors))
+        return UserInputs(
+            width=self.users + 1,
+            histories=histories,
+            solver=FoldIn(solver, self.users + 1, None),
+        )
 
     def _send(self) -> ItemBlocks:
         collect: Callable[[DataFrame], Scorer]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.ranking.histories import Histories
     from recpipe.ranking.user_batch import UserBatch
 
     Batches = Iterator[pa.RecordBatch]
@@ -197,6 +198,32 @@ def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Ba
     factors = (y / (1 - norms)[:, None]).astype(np.float32)
     own = (norms / (1 - norms)).astype(np.float32)
     yield batch_of(FACTORS, items, [row.tobytes() for row in factors], own)
+
+
+def item_vectors(block: DataFrame) -> tuple[Ints, NDArray[np.float32]]:
+    """The items of some rows of FACTORS, ascending, and y_j of each: (items, users)."""
+    table = block.select("item", "factors", "own").toArrow().combine_chunks().sort_by("item")
+    factors = np.stack([as_array(row, np.float32) for row in table.column("factors")])
+    # own is y . y / (1 - y . y), so this is y / (1 - y . y) times 1 - y . y.
+    own = table.column("own").to_numpy().astype(np.float64)
+    return table.column("item").to_numpy(), (factors / (1 + own)[:, None]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class VectorSums:
+    """The vectors of new users: sums of the y_j of what they have taken up. A bias is 0.
+
+    Args:
+        vectors: (items, users) y_j.
+    """
+
+    vectors: NDArray[np.float32]
+
+    def __call__(self, rows: Histories) -> NDArray[np.float32]:
+        from recpipe.kernels.gram import sparse_product
+
+        sums = sparse_product(rows.offsets, rows.items, rows.values, self.vectors)
+        return np.column_stack([sums, np.zeros(len(sums), np.float32)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F
+
 from recpipe.models.base import FittedModel
 from recpipe.models.neighbours.entries import Liking
 from recpipe.models.neighbours.scorer import (
@@ -14,7 +16,7 @@ from recpipe.models.neighbours.scorer import (
     Prediction,
     item_bytes,
 )
-from recpipe.models.neighbours.tables import HISTORY
+from recpipe.models.neighbours.tables import HISTORY, values_of
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+    from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.storage import Folder, Stored
@@ -72,6 +75,18 @@ class NeighbourModel(FittedModel):
             vectors=self.means, width=0 if self.means is None else 1, histories=self.histories
         )
         return Scoring(self._send, known, users=self.users)
+
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """Histories, where these are ratings; who has rated nothing that is known gets no list.
+
+        Raises:
+            UsageError: if sources are users: who was not there at the fit has no neighbours.
+        """
+        if self.means is not None:
+            return super().inputs_of(data)
+        # Scores of a history without a known item would all be 0.
+        known = F.broadcast(self.table.frame.select("item"))
+        return UserInputs(histories=values_of(data).join(known, "item", "left_semi"))
 
     def _send(self) -> ItemBlocks:
         if self.means is None:

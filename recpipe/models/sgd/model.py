@@ -11,6 +11,7 @@ from recpipe.distributed import PeerLostError, obstacle
 from recpipe.errors import GivenUpError, MissingError, UsageError, nothing_to_fit
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
+from recpipe.models.sgd.fold_in import SgdRows
 from recpipe.models.sgd.grid import Grid, number_of_blocks
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.one_task import OneTask
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recpipe.models.data import TrainingData
+    from recpipe.models.fold_in import RowSolver
     from recpipe.models.sgd.algorithm import FitProgress
     from recpipe.models.sgd.exchange import Exchange, Trained
     from recpipe.models.sgd.packing import Packed
     from recpipe.models.sgd.settings import SgdSettings
+    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
@@ -146,6 +149,14 @@ class Sgd:
         """How far the sigmoid reaches beyond the scale, in ratings."""
         own, scale = self.settings, data.scale
         return scale.step / 2 if own.bounded and own.open_bounds and scale and scale.step else 0.0
+
+    def fed(self, data: TrainingData) -> Interactions:
+        """What is fitted of ratings: all of them, as they are."""
+        return data.ratings
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn` and `fold_in.SgdRows`."""
+        return SgdRows.of(self.settings, fitted, items)
 
     def sections(self) -> Mapping[str, Section]:
         return {"sgd": self.settings}

@@ -37,9 +37,14 @@ class Units:
     @classmethod
     def of(cls, scale: Scale | None) -> Units:
         """The units of a scale; without one, or one of a single rating, ratings as they are."""
-        if scale is None or scale.max <= scale.min:
+        return cls.between(None if scale is None else (scale.min, scale.max))
+
+    @classmethod
+    def between(cls, bounds: tuple[float, float] | None) -> Units:
+        """The units of a scale with these ends."""
+        if bounds is None or bounds[1] <= bounds[0]:
             return PLAIN
-        return cls(scale.min, (scale.max - scale.min) / (HIGHEST - LOWEST))
+        return cls(bounds[0], (bounds[1] - bounds[0]) / (HIGHEST - LOWEST))
 
     @property
     def plain(self) -> bool:

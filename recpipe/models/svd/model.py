@@ -39,9 +39,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recpipe.models.data import TrainingData
+    from recpipe.models.fold_in import RowSolver
     from recpipe.models.svd.blocks import Blocks
     from recpipe.models.svd.settings import SvdImplicitSettings, SvdSettings, Truncated
+    from recpipe.ranking.factor_scorer import ItemArrays
+    from recpipe.ranking.histories import Histories
     from recpipe.sections import Section
+    from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
     Doubles = NDArray[np.float64]
@@ -93,6 +97,14 @@ class Svd:
             fill, scale = self._fill(blocks), data.bounds
             return _fitted(self, blocks, fill, scratch=scratch, seed=seed, scale=scale)
 
+    def fed(self, data: TrainingData) -> Interactions:
+        """What is fitted of ratings: all of them, as they are."""
+        return data.ratings
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn` and `_Projection`."""
+        return _Projection.of(fitted, items, by_user=self.settings.fill == "user")
+
     def _fill(self, blocks: Blocks) -> _Fill:
         mean = float(blocks.sums.sum() / blocks.counts.sum())
         nothing = np.zeros(len(blocks.items))
@@ -134,6 +146,16 @@ class SvdImplicit:
                 return _fitted(self, blocks, fill, scratch=scratch, seed=seed, scale=None)
         finally:
             matrix.unpersist()
+
+    def fed(self, data: TrainingData) -> Interactions:
+        """What is fitted of ratings: the matrix, as (user, item, rating)."""
+        own = self.settings
+        matrix = data.user_item_matrix(own.values, own.preference_from)
+        return matrix.withColumnRenamed("value", "rating")
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn` and `_Projection`."""
+        return _Projection.of(fitted, items, by_user=False)
 
     def sections(self) -> Mapping[str, Section]:
         return {"svd_implicit": self.settings}
@@ -178,6 +200,41 @@ def _fitted(
             "singular_values": singular.tolist(),
         },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Projection:
+    """Rows of U S that belong to further rows of A: a V, as it is for those of the fit.
+
+    The vectors of the items are V times the root of S, so those of users are a V over that root.
+
+    Args:
+        centre: what is taken off the ratings.
+        shares: (n, k) the vectors of the items over S; 0 for singular values that are none.
+        mean: added to every score.
+    """
+
+    centre: Centre
+    shares: Doubles
+    mean: float
+
+    @classmethod
+    def of(cls, fitted: FactorModel, items: ItemArrays, *, by_user: bool) -> _Projection:
+        """Of a fitted model; with `by_user` the mean of each user is taken off the ratings."""
+        singular = np.asarray(fitted.details["singular_values"], np.float64)
+        there = singular > _NOTHING * singular[0]
+        inverse = np.divide(1, singular, out=np.zeros_like(singular), where=there)
+        taken = np.zeros(len(items.items)) if by_user else fitted.mean + items.biases.astype(float)
+        return cls(Centre(taken, by_user), items.factors.astype(float) * inverse, fitted.mean)
+
+    def __call__(self, rows: Histories) -> NDArray[np.float32]:
+        from recpipe.kernels.gram import sparse_product
+
+        left = self.centre.applied(rows, rows.items)
+        factors = sparse_product(rows.offsets, rows.items, left, self.shares)
+        means = self.centre.users(rows)
+        biases = means - self.mean if self.centre.by_user else means
+        return np.column_stack([factors, biases]).astype(np.float32)
 
 
 def _singular_vectors(

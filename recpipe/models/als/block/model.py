@@ -18,6 +18,7 @@ from recpipe.models.als.block.packing import ITEM, USER, counted
 from recpipe.models.als.block.ring import Ring
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
+from recpipe.models.als.fold_in import AlsRows
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from recpipe.models.als.block.packing import Packed
     from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
     from recpipe.models.data import TrainingData
+    from recpipe.models.fold_in import RowSolver
+    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
@@ -74,6 +77,11 @@ class BlockAls:
         """What is fitted of ratings: all of them, as they are."""
         return data.ratings
 
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: the row that a half-iteration would solve."""
+        del fitted
+        return AlsRows.of(self.objective(), items)
+
     def sections(self) -> Mapping[str, Section]:
         return {self.name: self.settings}
 
@@ -106,6 +114,11 @@ class BlockAlsImplicit:
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
         return preferences(data, settings=self.settings)
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: the row that a half-iteration would solve."""
+        del fitted
+        return AlsRows.of(self.objective(), items)
 
     def sections(self) -> Mapping[str, Section]:
         return {self.name: self.settings}

@@ -1,0 +1,78 @@
+"""Rows of new users as ALS solves them, with the factors of all items held still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recpipe.models.fold_in import gram, least_squares, padded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recpipe.kernels.normal_equations import Objective
+    from recpipe.ranking.factor_scorer import ItemArrays
+    from recpipe.ranking.histories import Histories
+
+    Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class AlsRows:
+    """The equations of `kernels.normal_equations`; there are no biases.
+
+    Args:
+        objective: of the fit.
+        other: (n, width) the factors of the items.
+        base: (width, width) the sum of their products; zeros if explicit.
+    """
+
+    objective: Objective
+    other: Floats
+    base: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, objective: Objective, items: ItemArrays) -> AlsRows:
+        """What solves with these items."""
+        other = padded(items.factors)
+        base = gram(other) if objective.implicit else np.zeros((other.shape[1],) * 2)
+        return cls(objective, other, base)
+
+    def __call__(self, rows: Histories) -> Floats:
+        return without_bias(least_squares(self.objective, rows, self.other, self.base))
+
+
+@dataclass(frozen=True, eq=False)
+class NonNegativeRows:
+    """The same where no factor may be negative: `kernels.nonnegative`.
+
+    Args:
+        objective: of the fit, explicit.
+        other: (n, rank) the factors of the items.
+    """
+
+    objective: Objective
+    other: Floats
+
+    @classmethod
+    def of(cls, objective: Objective, items: ItemArrays) -> NonNegativeRows:
+        """What solves with these items."""
+        return cls(objective, np.ascontiguousarray(items.factors))
+
+    def __call__(self, rows: Histories) -> Floats:
+        from recpipe.kernels.nonnegative import solve_nonnegative
+
+        own = self.objective
+        found = np.empty((len(rows.offsets) - 1, own.rank), np.float32)
+        solve_nonnegative(*rows, self.other, own.regularization, own.by_count, found)
+        return without_bias(found)
+
+
+def without_bias(factors: Floats) -> Floats:
+    """(rows, rank + 1) the factors, and a bias of 0."""
+    return np.column_stack([factors, np.zeros(len(factors), np.float32)])
+
+
+__all__ = ["AlsRows", "NonNegativeRows"]

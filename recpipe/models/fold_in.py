@@ -1,0 +1,210 @@
+"""Users who were not there at a fit: their vectors, found with the items held still (fold-in).
+
+What was fitted are the factors and biases of users and of items. A user who has rated some of the
+items since has a vector all the same: the one that the model's own objective asks for while the
+items stay as they are. Each is found alone from a handful of ratings, so a million people are as
+many small systems of equations, which tasks solve beside the lists that they are wanted for.
+
+References:
+    Badrul Sarwar, George Karypis, Joseph Konstan, John Riedl. Incremental Singular Value
+    Decomposition Algorithms for Highly Scalable Recommender Systems. ICCIT 2002.
+    Yifan Hu, Yehuda Koren, Chris Volinsky. Collaborative Filtering for Implicit Feedback Datasets.
+    ICDM 2008.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from recpipe.errors import MissingError
+from recpipe.kernels import ids
+from recpipe.ranking.histories import Histories
+from recpipe.ranking.user_vectors import UserVectors
+from recpipe.spark.columns import arrow_row
+from recpipe.spark.interactions import frame_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyspark import Broadcast
+    from pyspark.sql import SparkSession
+
+    from recpipe.kernels.normal_equations import Objective
+    from recpipe.models.data import TrainingData
+    from recpipe.models.factors import FactorModel
+    from recpipe.ranking.factor_scorer import ItemArrays
+    from recpipe.spark.columns import Batches
+    from recpipe.spark.interactions import Interactions
+
+    Ints = NDArray[np.int32]
+    Floats = NDArray[np.float32]
+    Doubles = NDArray[np.float64]
+
+_SUMS = "sums binary, users long"
+_GRAM_ROWS = 1 << 16
+"""Items that are multiplied at a time: at rank 64 their copies in float64 take 32 MiB."""
+
+
+class RowSolver(Protocol):
+    """How a family of models finds the vectors of users; sent to the workers, with its items."""
+
+    def __call__(self, rows: Histories) -> Floats:
+        """(rows, rank + 1) the factors and then the bias of each user.
+
+        Args:
+            rows: what each user has rated, at least one item; `items` are the places of the items
+                in the arrays that the solver was made of.
+        """
+        ...
+
+
+@runtime_checkable
+class FoldsIn(Protocol):
+    """A model of factors that knows how the vector of a user follows from those of the items."""
+
+    def fed(self, data: TrainingData) -> Interactions:
+        """(user int, item int, rating): what of some ratings its fit would learn from."""
+        ...
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """What finds the vectors of users of a fitted model.
+
+        Args:
+            fitted: the model.
+            items: what it has of its items.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FoldIn:
+    """Finds the vectors of new users in a task: `user_batch.UserSolver`.
+
+    Args:
+        sent: the items of the model, ascending, and what solves.
+        width: numbers of a vector.
+        nobody: (width,) the vector of a user who has rated nothing that the model knows; None for
+            no such vector.
+    """
+
+    sent: Broadcast[tuple[Ints, RowSolver]]
+    width: int
+    nobody: Floats | None
+
+    def __call__(self, histories: Histories) -> UserVectors:
+        items, solve = self.sent.value
+        rows, some = known_rows(histories, items)
+        numbers = np.zeros((len(some), self.width), np.float32)
+        if some.any():
+            numbers[some] = solve(rows)
+        if self.nobody is None:
+            return UserVectors(some, numbers)
+        numbers[~some] = self.nobody
+        return UserVectors(np.ones(len(some), bool), numbers)
+
+
+def known_rows(histories: Histories, items: Ints) -> tuple[Histories, NDArray[np.bool_]]:
+    """The rows with an item among `items`, these as places, without the others.
+
+    Args:
+        histories: of users.
+        items: ascending.
+
+    Returns:
+        The rows, and which of `histories` they are.
+    """
+    places = ids.positions(items, histories.items)
+    known = places >= 0
+    count = len(histories.offsets) - 1
+    owner = np.repeat(np.arange(count), np.diff(histories.offsets))
+    sizes = np.bincount(owner[known], minlength=count)
+    some = sizes > 0
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[some], dtype=np.int64)])
+    return Histories(offsets, places[known], histories.values[known]), some
+
+
+def check_room(items: int, item_bytes: int, *, limit_mb: int, what: str) -> None:
+    """Raise MissingError if the items of a solver, which every worker gets whole, are too large."""
+    size = items * item_bytes / 2**20
+    if size > limit_mb:
+        raise MissingError(
+            f"{what}: to find the vectors of new people every worker gets {items} items whole,"
+            f" {size:.0f} MiB, above recommend.max_broadcast_mb = {limit_mb}",
+            hint="raise recommend.max_broadcast_mb if driver and workers have the memory",
+        )
+
+
+def least_squares(objective: Objective, rows: Histories, other: Floats, base: Doubles) -> Floats:
+    """(rows, rank) the answers of `kernels.normal_equations`, to the digits of float32.
+
+    Args:
+        objective: what is minimised.
+        rows: columns are rows of `other`.
+        other: (n, width) as `padded` makes it.
+        base: (width, width) the sum of y y' over all of `other`; zeros if explicit.
+    """
+    from recpipe.kernels.als import solve_refined
+
+    found = np.empty((len(rows.offsets) - 1, other.shape[1]), np.float32)
+    solve_refined(rows.offsets, rows.items, rows.values, other, base, *objective, found)
+    return found[:, : objective.rank]
+
+
+def padded(factors: NDArray[np.float32] | Doubles) -> Floats:
+    """The same rows, with zeros up to a width that kernels take."""
+    from recpipe.kernels.normal_equations import width
+
+    rows, rank = factors.shape
+    found = np.zeros((rows, width(rank)), np.float32)
+    found[:, :rank] = factors
+    return found
+
+
+def gram(factors: Floats) -> Doubles:
+    """(width, width) the sum of y y' over the rows of `factors`, in float64."""
+    total = np.zeros((factors.shape[1], factors.shape[1]))
+    for first in range(0, len(factors), _GRAM_ROWS):
+        rows = factors[first : first + _GRAM_ROWS].astype(np.float64)
+        total += rows.T @ rows
+    return total
+
+
+def mean_user(users: Interactions, *, rank: int) -> Floats | None:
+    """(rank + 1,) the mean of the factors and of the bias of all users; None without users.
+
+    Args:
+        users: (user int, factors array<float>, bias float).
+        rank: length of the factors.
+    """
+
+    def sums(batches: Batches) -> Batches:
+        total, count = np.zeros(rank + 1), 0
+        for batch in batches:
+            factors, bias = batch.columns
+            numbers = factors.flatten().to_numpy(zero_copy_only=False).reshape(len(bias), rank)
+            total[:rank] += numbers.sum(axis=0, dtype=np.float64)
+            total[rank] += bias.to_numpy().sum(dtype=np.float64)
+            count += len(bias)
+        yield arrow_row(_SUMS, total, count)
+
+    # In the order of partitions, so that the sum is the same to the bit.
+    rows = frame_of(users).select("factors", "bias").mapInArrow(sums, _SUMS).collect()
+    count = sum(row.users for row in rows)
+    if not count:
+        return None
+    total = np.sum([np.frombuffer(row.sums) for row in rows], axis=0)
+    mean: Doubles = total / count
+    return mean.astype(np.float32)
+
+
+def sent(spark: SparkSession, items: Ints, solver: RowSolver) -> Broadcast[tuple[Ints, RowSolver]]:
+    """A solver and its items on their way to the workers."""
+    return spark.sparkContext.broadcast((items, solver))
+
+
+__all__ = [
+    "FoldIn", "FoldsIn", "RowSolver", "check_room", "gram", "known_rows", "least_squares",
+    "mean_user", "padded", "sent",
+]  # fmt: skip
