@@ -67,9 +67,7 @@ class BlockAls:
 
     def objective(self) -> Objective:
         settings = self.settings
-        return Objective(
-            settings.rank, settings.regularization, settings.regularization_exponent
-        )
+        return Objective(settings.rank, settings.regularization, settings.regularization_exponent)
 
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: all of them, as they are."""

@@ -53,13 +53,15 @@ class Solve:
         return self.solver == "cg" or self.subspace > 0
 
     def first(self, side: Side, number: int, block: int) -> Floats:
-        """A block's factors before the first half-iteration; `number` is 0 for users."""
-        return initial_factors(
-            side.ids[side.range_of(block)],
-            rank=self.objective.rank,
-            seed=self.seed,
-            side=number,
-        )
+        """A block's factors before the first half-iteration; `number` is 0 for users.
+
+        Steps in subspaces begin with items of 0: what an item does not owe to the users must first
+        be taken back, block after block, and that costs quality in the first iterations.
+        """
+        ids = side.ids[side.range_of(block)]
+        if self.subspace and number:
+            return np.zeros((len(ids), self.width), np.float32)
+        return initial_factors(ids, rank=self.objective.rank, seed=self.seed, side=number)
 
     def gram(self, factors: Floats) -> Doubles:
         """What a block adds to `base`: nothing where the objective has no use for it."""

@@ -86,7 +86,5 @@ def _solve_whole(
             rows = Rows.at(batch, row, NAMES[side])
             begin = own.value.factors[starts[block] : starts[block + 1]] if own else None
             held = other.value
-            solved, bad = plan.rows(
-                rows, held.factors, held.gram, begin, others=len(held.factors)
-            )
+            solved, bad = plan.rows(rows, held.factors, held.gram, begin, others=len(held.factors))
             yield arrow_row(SOLVED, block, bad, plan.gram(solved), solved)
