@@ -93,7 +93,7 @@ def _block_equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def _add_scores(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
+def _add_scores(
     columns: Ints, start: int, stop: int, other: Floats, first: int, x: Floats, scores: Floats
 ) -> None:
     """Add x . y[first:] to the score of each rating; x is as long as the factors it speaks of."""
