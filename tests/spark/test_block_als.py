@@ -154,7 +154,8 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
 def test_the_objective_of_ials_is_fitted_as_dense_solves_do(
     scratch: Folder, train: DataFrame, pairs: list[tuple[int, int, float]], exchange: str
 ) -> None:
-    own = {"loss": "ials", "unobserved_weight": 0.2, "regularization_exponent": 0.6}
+    own: dict[str, Any] = {"loss": "ials", "unobserved_weight": 0.2}
+    own["regularization_exponent"] = 0.6
     own |= {"alpha": 1.0, "preference_from": 1.0, "regularization": 0.05, "exchange": exchange}
     model = implicit(scratch, train, **own)
     liked = [(user, item, 1.0) for user, item, _ in pairs]
