@@ -80,7 +80,7 @@ class Work(NamedTuple):
 
 
 _DSGD = {"epochs": EPOCHS, "learning_rate": 0.02, "bounded": False, "patience": 0}
-_UNSCALED = {"scale_by_count": False}
+_UNSCALED = {"regularization_exponent": 0.0}
 WORKS = {
     "explicit": Work(
         "MLlib's explicit ALS, defaults", ("mllib", "explicit"), {},

@@ -27,14 +27,12 @@ from recpipe.kernels.normal_equations import (
     FASTMATH,
     GATHERED,
     MATRIX,
-    OBJECTIVE,
     OFFSETS,
     ROWS_TYPE,
+    SCALARS,
     VALUES,
     VECTOR,
     equations,
-    equations_in_double,
-    penalty_of,
     weights,
     width,
 )
@@ -88,63 +86,115 @@ def _substitute(matrix: Floats, right: Floats, inverse: Floats) -> None:
         backward(matrix, first, right, inverse)
 
 
+@njit(boolean(MATRIX, VECTOR, VECTOR), cache=True, nogil=True, fastmath=FASTMATH)
+def solve_in_place(matrix: Floats, right: Floats, inverse: Floats) -> bool:
+    """Solve matrix x = right by Cholesky's U'U in place; x takes the place of `right`.
+
+    Args:
+        matrix: symmetric; only its upper triangle is read, and it is destroyed.
+        right: the right side.
+        inverse: room for one number a row.
+
+    Returns:
+        Whether every pivot kept enough digits; if not, nothing of it is of use.
+    """
+    if not _factored(matrix, inverse):
+        return False
+    _substitute(matrix, right, inverse)
+    return True
+
+
 @njit(cache=True, nogil=True)
-def _solve_in_double(  # noqa: C901, PLR0913, PLR0917 - compiled whole
+def solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     columns: Ints,
     values: Floats,
     start: int,
     stop: int,
     other: Floats,
     base: NDArray[Any],
-    rank: int,
     penalty: float,
+    first: int,
+    last: int,
     implicit: bool,
     alpha: float,
-    out: Floats,
+    shift: float,
+    scores: Floats,
+    x: Floats,
 ) -> bool:
-    """The same row in float64, for the few that float32 cannot; False if it is singular."""
-    matrix, right = equations_in_double(
-        columns, values, start, stop, other, base, rank, implicit, alpha
-    )
-    least = np.empty(rank)
-    for i in range(rank):
+    """The best x[first:last] beside the rest of x, in float64, for the few that float32 cannot.
+
+    Args:
+        columns: as of `solve_exactly`, as are the other arguments that have no line here.
+        values: likewise.
+        start: where in `columns` the row's ratings start.
+        stop: where they end.
+        other: as above.
+        base: as above.
+        penalty: of the row.
+        first: of the factors solved.
+        last: the first behind them.
+        implicit: as above.
+        alpha: as above.
+        shift: as above.
+        scores: (stop - start,) x . y of each rating.
+        x: (width,) the row; its factors first..last are replaced.
+
+    Returns:
+        False if the matrix is singular; x is then as it was.
+    """
+    size = last - first
+    matrix = base[first:last, first:last].astype(np.float64)
+    right = np.zeros(size)
+    for n in range(start, stop):
+        weight, target = weights(values[n], implicit, alpha, shift)
+        c = columns[n]
+        share = np.float64(target) - np.float64(weight) * scores[n - start]
+        for i in range(size):
+            right[i] += share * other[c, first + i]
+            scaled = np.float64(weight) * other[c, first + i]
+            for j in range(i, size):
+                matrix[i, j] += scaled * other[c, first + j]
+    for i in range(size):
+        for j in range(x.shape[0]):
+            right[i] -= np.float64(base[first + i, j]) * x[j]
+        right[i] -= penalty * x[first + i]
         matrix[i, i] += penalty
-        least[i] = 1e-13 * abs(matrix[i, i])
-    # U'U in place, a row at a time, so that the innermost loops run along rows.
-    for p in range(rank):
-        if not matrix[p, p] > least[p]:
+    for p in range(size):
+        least = 1e-13 * abs(matrix[p, p])
+        for i in range(p):
+            matrix[p, p] -= matrix[i, p] * matrix[i, p]
+        if not matrix[p, p] > least:
             return False
         matrix[p, p] = math.sqrt(matrix[p, p])
-        for j in range(p + 1, rank):
+        for j in range(p + 1, size):
+            for i in range(p):
+                matrix[p, j] -= matrix[i, p] * matrix[i, j]
             matrix[p, j] /= matrix[p, p]
-        for i in range(p + 1, rank):
-            factor = matrix[p, i]
-            for j in range(i, rank):
-                matrix[i, j] -= factor * matrix[p, j]
-    for p in range(rank):
+    for p in range(size):
+        for i in range(p):
+            right[p] -= matrix[i, p] * right[i]
         right[p] /= matrix[p, p]
-        for j in range(p + 1, rank):
-            right[j] -= matrix[p, j] * right[p]
-    for p in range(rank - 1, -1, -1):
-        for j in range(p + 1, rank):
+    for p in range(size - 1, -1, -1):
+        for j in range(p + 1, size):
             right[p] -= matrix[p, j] * right[j]
         right[p] /= matrix[p, p]
-        out[p] = np.float32(right[p])
+    for p in range(size):
+        x[first + p] += np.float32(right[p])
     return True
 
 
-@njit(int64(*ROWS_TYPE, *OBJECTIVE, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
+@njit(int64(*ROWS_TYPE, *SCALARS, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
 def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     offsets: Longs,
     columns: Ints,
     values: Floats,
     other: Floats,
     base: Floats,
+    penalties: Floats,
     rank: int,
-    regularization: float,
-    by_count: bool,
     implicit: bool,
     alpha: float,
+    shift: float,
     out: Floats,
 ) -> int:
     """Solve every row by Cholesky.
@@ -154,12 +204,12 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
         columns: the row in `other` of each rating.
         values: the rating or strength of each.
         other: (n, width) the side held still.
-        base: (width, width) sum of y y' over all of `other`; zeros if explicit.
-        rank: of `Objective`, as are the next four.
-        regularization: lambda.
-        by_count: whether lambda is multiplied by counts.
+        base: (width, width) what the matrices of all rows share; zeros if explicit.
+        penalties: (rows,) see `Objective.penalties`.
+        rank: of `Objective.scalars`, as are the next three.
         implicit: whether values are strengths.
         alpha: growth of confidence.
+        shift: what the target of a liking has beside its weight.
         out: (rows, width) the answers; 0 for a row without ratings.
 
     Returns:
@@ -177,20 +227,20 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
         if start == stop:
             continue
         equations(
-            columns, values, start, stop, other, base, implicit, alpha,
+            columns, values, start, stop, other, base, implicit, alpha, shift,
             gathered, total, matrix, right,
         )  # fmt: skip
-        penalty = penalty_of(values, start, stop, regularization, by_count, implicit)
+        penalty = penalties[row]
         for k in range(rank):
             matrix[k, k] += penalty
         for k in range(rank, size):
             matrix[k, k] = 1
-        if _factored(matrix, inverse):
-            _substitute(matrix, right, inverse)
+        if solve_in_place(matrix, right, inverse):
             out[row] = right
-        elif not _solve_in_double(
-            columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out[row]
-        ):
+        elif not solve_in_double(
+            columns, values, start, stop, other, base, penalty, 0, rank, implicit, alpha, shift,
+            np.zeros(stop - start, np.float32), out[row],
+        ):  # fmt: skip
             return row
     return -1
 
@@ -207,26 +257,28 @@ def _solve_nearly(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     penalty: float,
     implicit: bool,
     alpha: float,
+    shift: float,
     out: Floats,
 ) -> None:
-    """`_solve_in_double`, if it must be with a tiny penalty; 0 where all factors are 0."""
-    if not _solve_in_double(
-        columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out
-    ):
+    """`solve_in_double`, if it must be with a tiny penalty; 0 where all factors are 0."""
+    none = np.zeros(stop - start, np.float32)
+    if not solve_in_double(
+        columns, values, start, stop, other, base, penalty, 0, rank, implicit, alpha, shift,
+        none, out,
+    ):  # fmt: skip
         length = 0.0
         for n in range(start, stop):
             for k in range(rank):
                 length += np.float64(other[columns[n], k]) ** 2
-        out[:] = 0
         if length > 0:
-            _solve_in_double(
-                columns, values, start, stop, other, base, rank, penalty + 1e-9 * length,
-                implicit, alpha, out,
+            solve_in_double(
+                columns, values, start, stop, other, base, penalty + 1e-9 * length, 0, rank,
+                implicit, alpha, shift, none, out,
             )  # fmt: skip
 
 
 @njit(
-    void(OFFSETS, COLUMNS, VALUES, CONST, DOUBLES, *OBJECTIVE, MATRIX),
+    void(OFFSETS, COLUMNS, VALUES, CONST, DOUBLES, VALUES, *SCALARS, MATRIX),
     cache=True,
     nogil=True,
     fastmath=FASTMATH,
@@ -237,11 +289,11 @@ def solve_refined(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     values: Floats,
     other: Floats,
     base: NDArray[np.float64],
+    penalties: Floats,
     rank: int,
-    regularization: float,
-    by_count: bool,
     implicit: bool,
     alpha: float,
+    shift: float,
     out: Floats,
 ) -> None:
     """Solve every row by Cholesky in float32, and refine the answer by residuals in float64.
@@ -267,18 +319,19 @@ def solve_refined(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
         if start == stop:
             continue
         equations(
-            columns, values, start, stop, other, base, implicit, alpha,
+            columns, values, start, stop, other, base, implicit, alpha, shift,
             gathered, total, matrix, right,
         )  # fmt: skip
-        penalty = penalty_of(values, start, stop, regularization, by_count, implicit)
+        penalty = penalties[row]
         for k in range(rank):
             matrix[k, k] += penalty
         for k in range(rank, size):
             matrix[k, k] = 1
         if not _factored(matrix, inverse):
             _solve_nearly(
-                columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out[row]
-            )
+                columns, values, start, stop, other, base, rank, penalty, implicit, alpha, shift,
+                out[row],
+            )  # fmt: skip
             continue
         _substitute(matrix, right, inverse)
         for k in range(size):
@@ -291,7 +344,7 @@ def solve_refined(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
                     for j in range(rank):
                         residual[i] -= base[i, j] * x[j]
             for n in range(start, stop):
-                weight, target = weights(values[n], implicit, alpha)
+                weight, target = weights(values[n], implicit, alpha, shift)
                 c = columns[n]
                 score = 0.0
                 for k in range(size):
@@ -346,4 +399,6 @@ def initial_factors(ids: Ints, *, rank: int, seed: int, side: int) -> Floats:
     return out
 
 
-__all__ = ["initial_factors", "solve_exactly", "solve_refined"]
+__all__ = [
+    "initial_factors", "solve_exactly", "solve_in_double", "solve_in_place", "solve_refined",
+]  # fmt: skip

@@ -14,10 +14,9 @@ from recpipe.kernels.normal_equations import (
     FASTMATH,
     GATHERED,
     MATRIX,
-    OBJECTIVE,
     ROWS_TYPE,
+    SCALARS,
     equations,
-    penalty_of,
     weights,
 )
 from recpipe.kernels.vectors import LANES
@@ -41,6 +40,7 @@ def _gather(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     other: Floats,
     implicit: bool,
     alpha: float,
+    shift: float,
     kept: Floats,
     weight: Floats,
     target: Floats,
@@ -48,7 +48,7 @@ def _gather(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     """Ratings first..last side by side, and zeros up to a multiple of APPLIED: how many that is."""
     count = last - first
     for n in range(count):
-        weight[n], target[n] = weights(values[first + n], implicit, alpha)
+        weight[n], target[n] = weights(values[first + n], implicit, alpha, shift)
         c = columns[first + n]
         # A loop: Numba makes arrays of slices.
         for k in range(other.shape[1]):
@@ -60,18 +60,18 @@ def _gather(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     return whole
 
 
-@njit(int64(*ROWS_TYPE, *OBJECTIVE, int64, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
+@njit(int64(*ROWS_TYPE, *SCALARS, int64, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
 def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 - compiled whole
     offsets: Longs,
     columns: Ints,
     values: Floats,
     other: Floats,
     base: Floats,
+    penalties: Floats,
     rank: int,  # noqa: ARG001 - taken as `solve_exactly` takes it
-    regularization: float,
-    by_count: bool,
     implicit: bool,
     alpha: float,
+    shift: float,
     steps: int,
     out: Floats,
 ) -> int:
@@ -106,11 +106,11 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
         if start == stop:
             x[:] = 0
             continue
-        penalty = penalty_of(values, start, stop, regularization, by_count, implicit)
+        penalty = penalties[row]
         summed = stop - start > room and size <= _SUMMED_UP_TO * (steps + 1)
         if summed:
             equations(
-                columns, values, start, stop, other, base, implicit, alpha,
+                columns, values, start, stop, other, base, implicit, alpha, shift,
                 kept, total, matrix, right,
             )  # fmt: skip
             for i in range(LANES, size):
@@ -134,7 +134,7 @@ def solve_by_gradients(  # noqa: C901, D417, PLR0912, PLR0913, PLR0915, PLR0917 
                     if step < 0 or stop - start > room:
                         count = _gather(
                             columns, values, first, min(first + room, stop), other,
-                            implicit, alpha, kept, weight, target,
+                            implicit, alpha, shift, kept, weight, target,
                         )  # fmt: skip
                     sought = target if step < 0 else nothing
                     apply_ratings(kept, count, direction, weight, sought, image)

@@ -14,17 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import boolean, float32, njit, void
+from numba import njit, void
 
-from recpipe.kernels.normal_equations import (
-    COLUMNS,
-    CONST,
-    MATRIX,
-    OFFSETS,
-    VALUES,
-    equations_in_double,
-    penalty_of,
-)
+from recpipe.kernels.normal_equations import COLUMNS, CONST, MATRIX, OFFSETS, VALUES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,14 +26,13 @@ _MAX_SWEEPS = 10_000
 _STILL = 1e-10
 
 
-@njit(void(OFFSETS, COLUMNS, VALUES, CONST, float32, boolean, MATRIX), cache=True, nogil=True)
+@njit(void(OFFSETS, COLUMNS, VALUES, CONST, VALUES, MATRIX), cache=True, nogil=True)
 def solve_nonnegative(  # noqa: C901 - compiled whole
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
     values: NDArray[np.float32],
     other: NDArray[np.float32],
-    regularization: float,
-    by_count: bool,
+    penalties: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     """Solve every row. A sweep over the coordinates of a row takes rank^2 steps.
@@ -51,25 +42,25 @@ def solve_nonnegative(  # noqa: C901 - compiled whole
         columns: the row in `other` of each rating.
         values: each rating.
         other: (n, rank) the side held still.
-        regularization: lambda.
-        by_count: whether lambda is multiplied by the row's number of ratings.
+        penalties: (rows,) of each row.
         out: (rows, rank) the answers; 0 for a row without ratings.
     """
     rank = other.shape[1]
-    nothing = np.zeros((rank, rank))
+    matrix = np.empty((rank, rank))
     x, slope = np.empty(rank), np.empty(rank)
     for row in range(offsets.shape[0] - 1):
         start, stop = offsets[row], offsets[row + 1]
-        matrix, right = equations_in_double(
-            columns, values, start, stop, other, nothing, rank, False, 0.0
-        )
-        penalty = np.float64(penalty_of(values, start, stop, regularization, by_count, False))
+        matrix[:] = 0
+        x[:] = 0
+        slope[:] = 0
+        for n in range(start, stop):
+            y = other[columns[n]]
+            for i in range(rank):
+                slope[i] -= np.float64(values[n]) * y[i]
+                for j in range(rank):
+                    matrix[i, j] += np.float64(y[i]) * y[j]
         for i in range(rank):
-            matrix[i, i] += penalty
-            for j in range(i):
-                matrix[i, j] = matrix[j, i]
-            x[i] = 0
-            slope[i] = -right[i]
+            matrix[i, i] += penalties[row]
         for _ in range(_MAX_SWEEPS):
             largest = moved = 0.0
             for k in range(rank):

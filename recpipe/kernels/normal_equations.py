@@ -5,11 +5,10 @@ One side is held still, in `other`. A row with ratings r of the other side's row
     (sum w y y' + base + penalty I) x = sum t y
 
 explicit (Zhou et al. 2008, ALS-WR): w = 1, t = r, base = 0;
-implicit (Hu, Koren and Volinsky 2008): of a strength s, w = alpha |s| and t = 1 + w where s > 0,
-else 0; base is the sum of y y' over all of `other`.
+implicit (Hu, Koren and Volinsky 2008; Rendle et al. 2021): of a strength s, w = alpha |s| and
+t = w + shift where s > 0, else 0; base is alpha0 times the sum of y y' over all of `other`.
 
-The penalty is lambda, times the row's ratings (implicit: those above 0) where it is scaled by
-counts.
+`Objective` says what of it minimises which objective, and the penalty of a row.
 
 Matrices are C-contiguous float32 whose width is the rank padded with zeros to a multiple of
 `vectors.LANES`.
@@ -18,7 +17,7 @@ Matrices are C-contiguous float32 whose width is the rank padded with zeros to a
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, njit, types, void
@@ -30,6 +29,7 @@ from recpipe.kernels.vectors import LANES, ROWS
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
@@ -38,7 +38,7 @@ COLUMNS = types.Array(int32, 1, "C", readonly=True)
 VALUES = types.Array(float32, 1, "C", readonly=True)
 CONST = types.Array(float32, 2, "C", readonly=True)
 DOUBLES = types.Array(float64, 2, "C", readonly=True)
-ROWS_TYPE = (OFFSETS, COLUMNS, VALUES, CONST, CONST)
+ROWS_TYPE = (OFFSETS, COLUMNS, VALUES, CONST, CONST, VALUES)
 MATRIX = float32[:, ::1]
 VECTOR = float32[::1]
 
@@ -50,24 +50,59 @@ SUMMED = 1024
 
 
 class Objective(NamedTuple):
-    """What is minimised, as the kernels take it.
+    """What is minimised. The last three are of implicit objectives only.
+
+    explicit: sum over ratings of (r - x . y)^2;
+    `confidence` (Hu, Koren and Volinsky 2008): sum over all pairs of c (p - x . y)^2, of a liking
+    p = 1 and c = alpha0 + alpha s, elsewhere p = 0 and c = alpha0;
+    `ials` (Rendle et al. 2021, "Revisiting the performance of iALS on item recommendation
+    benchmarks"): sum over likings of alpha s (1 - x . y)^2, and alpha0 times the sum over all pairs
+    of (x . y)^2.
+
+    To each is added lambda n^nu |x|^2 of every row x: n is its number of ratings (implicit: of
+    likings), and with `ials` more by alpha0 times the number of rows on the other side.
 
     Args:
         rank: number of factors.
         regularization: lambda.
-        by_count: whether lambda is multiplied by the row's number of ratings.
+        exponent: nu; 0 for the same penalty of all rows.
         implicit: whether values are strengths, not ratings.
-        alpha: growth of confidence with strength; implicit only.
+        alpha: growth of confidence with strength.
+        unobserved_weight: alpha0.
+        loss: of implicit objectives.
     """
 
     rank: int
     regularization: float
-    by_count: bool
-    implicit: bool
-    alpha: float
+    exponent: float = 1.0
+    implicit: bool = False
+    alpha: float = 0.0
+    unobserved_weight: float = 1.0
+    loss: Literal["confidence", "ials"] = "confidence"
+
+    @property
+    def scalars(self) -> tuple[int, bool, float, float]:
+        """(rank, implicit, alpha, shift), as the kernels take them."""
+        shift = self.unobserved_weight if self.loss == "confidence" else 0.0
+        return self.rank, self.implicit, self.alpha, shift
+
+    def penalties(self, offsets: Longs, values: Floats, *, others: int) -> Floats:
+        """The penalty of each row.
+
+        Args:
+            offsets: (rows + 1,) where each row's values start.
+            values: ratings, or strengths.
+            others: number of rows on the other side.
+        """
+        counts = np.diff(offsets)
+        if self.implicit:
+            counts = np.diff(np.concatenate([[0], np.cumsum(values > 0)])[offsets])
+        unobserved = self.unobserved_weight * others if self.loss == "ials" else 0.0
+        scale: Floats = ((counts + unobserved) ** self.exponent).astype(np.float32)
+        return np.float32(self.regularization) * scale
 
 
-OBJECTIVE = (int64, float32, boolean, boolean, float32)
+SCALARS = (int64, boolean, float32, float32)
 
 
 def width(rank: int) -> int:
@@ -76,36 +111,18 @@ def width(rank: int) -> int:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def weights(value: np.float32, implicit: bool, alpha: float) -> tuple[np.float32, np.float32]:
+def weights(
+    value: np.float32, implicit: bool, alpha: float, shift: float
+) -> tuple[np.float32, np.float32]:
     """(w, t) of a rating."""
     if not implicit:
         return np.float32(1), value
     weight = np.float32(alpha * abs(value))
-    return weight, (np.float32(1) + weight if value > 0 else np.float32(0))
-
-
-@njit(cache=True, nogil=True)
-def penalty_of(
-    values: Floats,
-    start: int,
-    stop: int,
-    regularization: float,
-    by_count: bool,
-    implicit: bool,
-) -> Any:
-    """The penalty of a row whose ratings are values[start:stop]."""
-    if not by_count:
-        return regularization
-    count = stop - start
-    if implicit:
-        count = 0
-        for n in range(start, stop):
-            count += values[n] > 0
-    return np.float32(regularization * np.float32(count))
+    return weight, (np.float32(shift) + weight if value > 0 else np.float32(0))
 
 
 @njit(void(MATRIX, int64, MATRIX), cache=True, nogil=True)
-def _add_products(rows: Floats, count: int, matrix: Floats) -> None:
+def add_products(rows: Floats, count: int, matrix: Floats) -> None:
     """Add rows' rows to the upper triangle of `matrix` (and to some places below it)."""
     size = matrix.shape[1]
     for i in range(0, size, ROWS):
@@ -123,6 +140,7 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     base: NDArray[Any],
     implicit: bool,
     alpha: float,
+    shift: float,
     gathered: Floats,
     total: Floats,
     matrix: Floats,
@@ -141,7 +159,7 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     for first in range(start, stop, GATHERED):
         last = min(first + GATHERED, stop)
         for n in range(first, last):
-            weight, target = weights(values[n], implicit, alpha)
+            weight, target = weights(values[n], implicit, alpha, shift)
             c = columns[n]
             at = n - first
             if implicit:
@@ -155,44 +173,13 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
                     y = other[c, k]
                     right[k] += target * y
                     gathered[at, k] = y
-        _add_products(gathered, last - first, matrix)
+        add_products(gathered, last - first, matrix)
         since += last - first
         if many and since >= SUMMED:
             total += matrix
             matrix[:] = 0
             since = 0
     matrix += total
-
-
-@njit(cache=True, nogil=True)
-def equations_in_double(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
-    columns: Ints,
-    values: Floats,
-    start: int,
-    stop: int,
-    other: Floats,
-    base: NDArray[Any],
-    rank: int,
-    implicit: bool,
-    alpha: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(rank, rank) the upper triangle of a row's matrix, without its penalty, and the right side.
-
-    Below the diagonal the matrix is that of `base`.
-    """
-    matrix = base[:rank, :rank].astype(np.float64)
-    right = np.zeros(rank)
-    y = np.empty(rank)
-    for n in range(start, stop):
-        weight, target = weights(values[n], implicit, alpha)
-        for k in range(rank):
-            y[k] = other[columns[n], k]
-        for i in range(rank):
-            right[i] += np.float64(target) * y[i]
-            scaled = np.float64(weight) * y[i]
-            for j in range(i, rank):
-                matrix[i, j] += scaled * y[j]
-    return matrix, right
 
 
 @njit(float32[:, ::1](CONST), cache=True, nogil=True)
@@ -205,7 +192,7 @@ def _products(rows: Floats) -> Floats:
     return matrix
 
 
-def gram(factors: Floats) -> NDArray[np.float64]:
+def gram(factors: Floats) -> Doubles:
     """(width, width) the sum of y y' over the rows of `factors`."""
     total = np.zeros((factors.shape[1], factors.shape[1]))
     for first in range(0, len(factors), SUMMED):

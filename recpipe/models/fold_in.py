@@ -143,12 +143,15 @@ def least_squares(objective: Objective, rows: Histories, other: Floats, base: Do
         objective: what is minimised.
         rows: columns are rows of `other`.
         other: (n, width) as `padded` makes it.
-        base: (width, width) the sum of y y' over all of `other`; zeros if explicit.
+        base: (width, width) what the matrices of all rows share; zeros if explicit.
     """
     from recpipe.kernels.als import solve_refined
 
     found = np.empty((len(rows.offsets) - 1, other.shape[1]), np.float32)
-    solve_refined(rows.offsets, rows.items, rows.values, other, base, *objective, found)
+    penalties = objective.penalties(rows.offsets, rows.values, others=len(other))
+    solve_refined(
+        rows.offsets, rows.items, rows.values, other, base, penalties, *objective.scalars, found
+    )
     return found[:, : objective.rank]
 
 

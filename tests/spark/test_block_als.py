@@ -87,9 +87,16 @@ def bits(model: FactorModel) -> list[bytes]:
 
 
 def alternated(
-    pairs: list[tuple[int, int, float]], *, regularization: float, alpha: float | None
+    pairs: list[tuple[int, int, float]],
+    *,
+    regularization: float,
+    alpha: float | None,
+    ials: tuple[float, float] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The whole fit by dense solves in float64: of ratings or, with alpha, of strengths."""
+    """The whole fit by dense solves in float64: of ratings or, with alpha, of strengths.
+
+    With `ials`, which is alpha0 and nu, by the objective of Rendle et al. 2021.
+    """
     users, u = np.unique([p[0] for p in pairs], return_inverse=True)
     items, i = np.unique([p[1] for p in pairs], return_inverse=True)
     value = np.array([p[2] for p in pairs])
@@ -102,6 +109,9 @@ def alternated(
             weight = mask if alpha is None else 1 + alpha * np.abs(row)
             target = row if alpha is None else row > 0
             count = mask.sum() if alpha is None else (row > 0).sum()
+            if ials and alpha is not None:
+                target, weight = alpha * row / (alpha * row + ials[0]), alpha * row + ials[0]
+                count = (count + ials[0] * len(row)) ** ials[1]
             matrix = (y.T * weight) @ y + regularization * count * np.eye(RANK)
             out.append(np.linalg.solve(matrix, y.T @ (weight * target)))
         return np.array(out)
@@ -140,6 +150,56 @@ def test_ratings_become_preference_and_confidence_as_for_als_implicit(
     assert not model.predict(train).frame.count(), "what it scores are not ratings"
 
 
+@pytest.mark.parametrize("exchange", ["spark", "ring"])
+def test_the_objective_of_ials_is_fitted_as_dense_solves_do(
+    scratch: Folder, train: DataFrame, pairs: list[tuple[int, int, float]], exchange: str
+) -> None:
+    own: dict[str, Any] = {"loss": "ials", "unobserved_weight": 0.2}
+    own["regularization_exponent"] = 0.6
+    own |= {"alpha": 1.0, "preference_from": 1.0, "regularization": 0.05, "exchange": exchange}
+    model = implicit(scratch, train, **own)
+    liked = [(user, item, 1.0) for user, item, _ in pairs]
+    p, q = alternated(liked, regularization=0.05, alpha=1.0, ials=(0.2, 0.6))
+    np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(factors(model.item_factors, "item")[1], q, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("fit", [explicit, implicit])
+def test_steps_in_subspaces_come_to_the_same_fit(
+    scratch: Folder, train: DataFrame, fit: Any
+) -> None:
+    own = {"regularization": 0.3, "blocks": 1}
+    exact = fit(scratch, train, iterations=60, **own)
+    steps = fit(scratch, train, iterations=60, subspace=2, **own)
+    scores = [
+        factors(model.user_factors, "user")[1] @ factors(model.item_factors, "item")[1].T
+        for model in (exact, steps)
+    ]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("own", "width"),
+    [
+        ({"rank": 255}, 0),
+        ({"rank": 256}, 64),
+        ({"rank": 256, "subspace": 0}, 0),
+        ({"rank": 256, "solver": "cg"}, 0),
+        ({"rank": 20, "subspace": 16}, 16),
+        ({"rank": 16, "subspace": 16}, 0),
+    ],
+)
+def test_steps_in_subspaces_are_taken_from_rank_256_on_or_as_set(
+    own: dict[str, Any], width: int
+) -> None:
+    assert BlockAlsSettings(**own).subspace_width(own["rank"]) == width
+
+
+def test_subspaces_are_for_one_solver() -> None:
+    with pytest.raises(ValueError, match="subspace = 8 is for solver = cholesky"):
+        BlockAlsSettings(solver="cg", subspace=8)
+
+
 def test_order_and_partitions_of_the_input_do_not_change_a_bit(
     scratch: Folder, train: DataFrame
 ) -> None:
@@ -159,7 +219,7 @@ def test_another_seed_is_another_model(spark: SparkSession, scratch: Folder) -> 
     assert not np.allclose(one_users, factors(two.user_factors, "user")[1])
 
 
-@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "subspace", "ials"])
 def test_factors_by_block_are_those_of_the_broadcast_to_the_bit(
     spark: SparkSession, scratch: Folder, solver: str
 ) -> None:
@@ -169,8 +229,9 @@ def test_factors_by_block_are_those_of_the_broadcast_to_the_bit(
         F.col("id").cast("int").alias("item"),
         (1 + F.pmod("id", F.lit(5))).cast("float").alias("rating"),
     )
-    own = {"solver": solver, "iterations": 2, "preference_from": 2.0, "regularization": 1.0}
+    own: dict[str, Any] = {"iterations": 2, "preference_from": 2.0, "regularization": 1.0}
     own["exchange"] = "spark"
+    own |= {"subspace": {"subspace": 2}, "ials": {"loss": "ials"}}.get(solver, {"solver": solver})
     whole = implicit(scratch, rows, **own)
     by_block = implicit(scratch, rows, max_broadcast_mb=1, **own)
     assert whole.info()["exchange"] == "broadcast"
@@ -187,9 +248,9 @@ def test_factors_that_fit_nowhere_are_refused(spark: SparkSession, scratch: Fold
     assert refused.value.exit_code == 5
 
 
-@pytest.mark.parametrize("by_count", [True, False])
+@pytest.mark.parametrize("exponent", [1, 0])
 def test_every_iteration_lowers_the_objective(
-    scratch: Folder, train: DataFrame, pairs: list[tuple[int, int, float]], by_count: bool
+    scratch: Folder, train: DataFrame, pairs: list[tuple[int, int, float]], exponent: int
 ) -> None:
     def objective(iterations: int) -> float:
         model = explicit(
@@ -197,7 +258,7 @@ def test_every_iteration_lowers_the_objective(
             train,
             iterations=iterations,
             regularization=0.1,
-            scale_by_count=by_count,
+            regularization_exponent=exponent,
             blocks=1,
         )
         (users, p), (items, q) = (
@@ -207,8 +268,7 @@ def test_every_iteration_lowers_the_objective(
         u = np.searchsorted(users, [pair[0] for pair in pairs])
         i = np.searchsorted(items, [pair[1] for pair in pairs])
         error = np.array([pair[2] for pair in pairs]) - (p[u] * q[i]).sum(axis=1)
-        norms = [(a**2).sum(axis=1) @ (np.bincount(n) if by_count else 1 + 0 * np.bincount(n))
-                 for a, n in ((p, u), (q, i))]  # fmt: skip
+        norms = [(a**2).sum(axis=1) @ np.bincount(n) ** exponent for a, n in ((p, u), (q, i))]
         return float((error**2).sum() + 0.1 * sum(norms))
 
     values = [objective(n) for n in (1, 2, 4)]
@@ -249,7 +309,7 @@ def test_a_saved_model_is_the_same_when_loaded(
 def users_of(model: FactorModel, train: DataFrame, items: DataFrame) -> NDArray[np.float64]:
     """The factors of the users of `train` by one half-iteration from these items' factors."""
     again: Any = model.refit_config
-    plan = Solve("ours", again.objective(), "cholesky", cg_steps=1, seed=0)
+    plan = Solve("ours", again.objective(), "cholesky", cg_steps=1, subspace=0, seed=0)
     ids, values = factors(items, "item")
     known = np.zeros((len(ids), plan.width), np.float32)
     known[:, :RANK] = values
@@ -257,7 +317,9 @@ def users_of(model: FactorModel, train: DataFrame, items: DataFrame) -> NDArray[
     own = np.unique(fed["user"], return_inverse=True)[1].astype(np.int32)
     at = np.searchsorted(ids, fed["item"]).astype(np.int32)
     rows = Rows.of(own, at, fed["rating"].to_numpy(np.float32), rows=own.max() + 1)
-    solved, bad = plan.rows(rows, known, plan.gram(known).astype(np.float32), None)
+    solved, bad = plan.rows(
+        rows, known, plan.gram(known).astype(np.float32), None, others=len(known)
+    )
     assert bad == -1
     return solved[:, :RANK].astype(np.float64)
 
@@ -278,7 +340,7 @@ def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> Non
         factors(frame.withColumnsRenamed({"id": side, "features": "factors"}), side)
         for frame, side in ((found.userFactors, "user"), (found.itemFactors, "item"))
     )
-    plan = Solve("block_als", ours.objective(), "cholesky", cg_steps=1, seed=0)
+    plan = Solve("block_als", ours.objective(), "cholesky", cg_steps=1, subspace=0, seed=0)
     other = np.zeros((len(items), plan.width), np.float32)
     other[:, :RANK] = q
     rated = fed.toPandas()
@@ -288,7 +350,9 @@ def test_a_row_is_solved_as_mllib_solves_it(train: DataFrame, below: str) -> Non
         rated["rating"].to_numpy(np.float32),
         rows=len(users),
     )
-    solved, singular = plan.rows(rows, other, plan.gram(other).astype(np.float32), None)
+    solved, singular = plan.rows(
+        rows, other, plan.gram(other).astype(np.float32), None, others=len(other)
+    )
     assert singular == -1
     np.testing.assert_allclose(solved[:, :RANK], p, rtol=1e-3, atol=1e-4)
 
@@ -307,7 +371,7 @@ def test_a_row_that_nothing_determines_is_named(spark: SparkSession, scratch: Fo
 def test_a_pair_that_occurs_twice_counts_twice(spark: SparkSession, scratch: Folder) -> None:
     once = [(u, i, float(u + i)) for u in range(4) for i in range(4)]
     twice = spark.createDataFrame([*once, *once], RATINGS)
-    own = {"scale_by_count": False, "iterations": 3}
+    own = {"regularization_exponent": 0.0, "iterations": 3}
     doubled = explicit(scratch, twice, regularization=0.2, **own)
     single = explicit(scratch, spark.createDataFrame(once, RATINGS), regularization=0.1, **own)
     np.testing.assert_allclose(

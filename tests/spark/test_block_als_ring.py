@@ -54,7 +54,8 @@ def plan_of(*, implicit: bool, solver: Any = "cholesky") -> Solve:
         objective = BlockAlsImplicit(BlockAlsImplicitSettings(rank=RANK)).objective()
     else:
         objective = BlockAls(BlockAlsSettings(rank=RANK)).objective()
-    return Solve("block_als", objective, solver, cg_steps=3, seed=11)
+    own = {"solver": "cholesky", "subspace": 2} if solver == "subspace" else {"solver": solver}
+    return Solve("block_als", objective, **{"cg_steps": 3, "subspace": 0, "seed": 11, **own})
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def by_spark(packed: Packed, plan: Solve, iterations: int) -> list[NDArray[np.fl
 
 
 @pytest.mark.parametrize(
-    ("implicit", "solver"), [(False, "cholesky"), (True, "cholesky"), (True, "cg")]
+    ("implicit", "solver"),
+    [(False, "cholesky"), (True, "cholesky"), (True, "cg"), (True, "subspace")],
 )
 def test_the_ring_ends_in_the_bits_of_the_exchange_by_spark(
     packed: Packed, implicit: bool, solver: str

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 solve_exactly: Any = als.solve_exactly
 solve_by_gradients: Any = als_gradients.solve_by_gradients
 
-EXPLICIT = Objective(rank=5, regularization=0.1, by_count=True, implicit=False, alpha=0.0)
-IMPLICIT = Objective(rank=5, regularization=0.1, by_count=True, implicit=True, alpha=2.0)
+EXPLICIT = Objective(rank=5, regularization=0.1)
+IMPLICIT = Objective(rank=5, regularization=0.1, implicit=True, alpha=2.0)
+IALS = IMPLICIT._replace(loss="ials", unobserved_weight=0.3)
 
 
 def ratings(counts: list[int], *, others: int, seed: int = 1) -> Rows:
@@ -40,8 +41,11 @@ def factors(rows: int, rank: int, *, seed: int = 2) -> Floats:
     return padded
 
 
-def base_of(other: Floats, objective: Objective) -> Floats:
-    return (gram(other) * objective.implicit).astype(np.float32)
+def parts(rows: Rows, other: Floats, own: Objective) -> tuple[Any, ...]:
+    """What every solver takes."""
+    base = (own.unobserved_weight * gram(other) * own.implicit).astype(np.float32)
+    penalties = own.penalties(rows[0], rows[2], others=len(other))
+    return *rows, other, base, penalties, *own.scalars
 
 
 def by_numpy(rows: Rows, other: Floats, own: Objective) -> NDArray[np.float64]:
@@ -53,28 +57,31 @@ def by_numpy(rows: Rows, other: Floats, own: Objective) -> NDArray[np.float64]:
         if start == stop:
             continue
         y, value = y_all[columns[start:stop]], values[start:stop].astype(np.float64)
+        unobserved = own.unobserved_weight
         if own.implicit:
             weight = own.alpha * np.abs(value)
-            target = np.where(value > 0, 1 + weight, 0)
-            matrix, count = y_all.T @ y_all + (y.T * weight) @ y, (value > 0).sum()
+            target = np.where(value > 0, unobserved * (own.loss == "confidence") + weight, 0)
+            matrix, count = unobserved * y_all.T @ y_all + (y.T * weight) @ y, (value > 0).sum()
         else:
             target, matrix, count = value, y.T @ y, len(value)
-        penalty = own.regularization * (count if own.by_count else 1)
+        if own.loss == "ials":
+            count = count + unobserved * len(other)
+        penalty = own.regularization * count**own.exponent
         out[row] = np.linalg.solve(matrix + penalty * np.eye(own.rank), y.T @ target)
     return out
 
 
 def exactly(rows: Rows, other: Floats, own: Objective) -> Floats:
     out = np.full((len(rows[0]) - 1, other.shape[1]), 7, np.float32)
-    assert solve_exactly(*rows, other, base_of(other, own), *own, out) == -1
+    assert solve_exactly(*parts(rows, other, own), out) == -1
     return out
 
 
-@pytest.mark.parametrize("objective", [EXPLICIT, IMPLICIT])
-@pytest.mark.parametrize("by_count", [True, False])
+@pytest.mark.parametrize("objective", [EXPLICIT, IMPLICIT, IALS])
+@pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("rank", [1, 15, 16, 17, 40])
-def test_rows_are_the_dense_solution(objective: Objective, by_count: bool, rank: int) -> None:
-    own = objective._replace(by_count=by_count, rank=rank)
+def test_rows_are_the_dense_solution(objective: Objective, exponent: float, rank: int) -> None:
+    own = objective._replace(exponent=exponent, rank=rank)
     rows, other = ratings([3, 0, 64, 65, 1100, 1], others=90), factors(90, rank)
     solved = exactly(rows, other, own)
     np.testing.assert_allclose(solved[:, :rank], by_numpy(rows, other, own), rtol=0, atol=5e-4)
@@ -104,7 +111,7 @@ def test_conjugate_gradients_end_in_the_exact_solution(
     rows, other = ratings([3, 0, 70, 5000], others=90), factors(90, rank)
     out = np.zeros((4, width(rank)), np.float32)
     for _ in range(120 // steps):
-        assert solve_by_gradients(*rows, other, base_of(other, own), *own, steps, out) == -1
+        assert solve_by_gradients(*parts(rows, other, own), steps, out) == -1
     atol = 2e-3 if steps == 60 else 0.1
     np.testing.assert_allclose(out[:, :rank], by_numpy(rows, other, own), rtol=0, atol=atol)
     assert not out[1].any()
@@ -114,7 +121,8 @@ def test_conjugate_gradients_end_in_the_exact_solution(
 def test_three_steps_of_conjugate_gradients_are_those_of_the_textbook(objective: Objective) -> None:
     for rank in (5, 140):
         own = objective._replace(rank=rank)
-        (offsets, columns, values), other = ratings([30], others=60), factors(60, rank)
+        rows, other = ratings([30], others=60), factors(60, rank)
+        _, columns, values = rows
         y_all = other[:, :rank].astype(np.float64)
         y, value = y_all[columns], values.astype(np.float64)
         weight = own.alpha * np.abs(value) if own.implicit else np.ones(30)
@@ -133,8 +141,7 @@ def test_three_steps_of_conjugate_gradients_are_those_of_the_textbook(objective:
             residual = left
         out = np.zeros((1, width(rank)), np.float32)
         out[:, :rank] = 0.1
-        base = base_of(other, own)
-        solve_by_gradients(offsets, columns, values, other, base, *own, 3, out)
+        solve_by_gradients(*parts(rows, other, own), 3, out)
         np.testing.assert_allclose(out[0, :rank], x, rtol=1e-3, atol=1e-4)
 
 
@@ -155,7 +162,7 @@ def test_a_million_ratings_of_one_row_do_not_drown_in_rounding() -> None:
 
 
 def test_a_matrix_that_float32_cannot_hold_is_solved_in_float64() -> None:
-    own = EXPLICIT._replace(rank=8, regularization=1e-7, by_count=False)
+    own = EXPLICIT._replace(rank=8, regularization=1e-7, exponent=0.0)
     rows, other = ratings([200], others=300), factors(300, 8)
     other[:, 7] = other[:, 6] + other[:, 7] * np.float32(3e-3)
     expected = by_numpy(rows, other, own)
@@ -166,7 +173,7 @@ def test_a_singular_row_is_named() -> None:
     rows, other = ratings([30, 3], others=60), factors(60, 5)
     own = EXPLICIT._replace(regularization=0.0)
     out = np.zeros((2, 16), np.float32)
-    assert solve_exactly(*rows, other, base_of(other, own), *own, out) == 1
+    assert solve_exactly(*parts(rows, other, own), out) == 1
 
 
 def test_a_planted_low_rank_matrix_is_recovered() -> None:

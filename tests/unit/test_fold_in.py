@@ -107,7 +107,7 @@ def test_implicit_als_solves_the_row_of_its_last_half(rank: int, by_count: bool)
         return np.append(np.linalg.solve(matrix, y.T @ ((1 + weight) * (strengths > 0))), 0)
 
     own = {"regularization": 0.3, "alpha": 2.0}
-    block = shared("block_als_implicit", {**own, "scale_by_count": by_count}, rank)
+    block = shared("block_als_implicit", {**own, "regularization_exponent": float(by_count)}, rank)
     expected = each(given, row)
     found = solved("block_als_implicit", held, given, block)
     np.testing.assert_allclose(found, expected, atol=NEAR)

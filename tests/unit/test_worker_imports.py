@@ -19,6 +19,7 @@ PRINT = "print(*(m.rpartition('.')[2] for m in sys.modules if m.startswith('recp
             {
                 "als",
                 "als_gradients",
+                "als_subspace",
                 "cholesky_tiles",
                 "gradient_tiles",
                 "ids",

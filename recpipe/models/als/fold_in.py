@@ -26,7 +26,7 @@ class AlsRows:
     Args:
         objective: of the fit.
         other: (n, width) the factors of the items.
-        base: (width, width) the sum of their products; zeros if explicit.
+        base: (width, width) what the equations of all users share; zeros if explicit.
     """
 
     objective: Objective
@@ -37,7 +37,9 @@ class AlsRows:
     def of(cls, objective: Objective, items: ItemArrays) -> AlsRows:
         """What solves with these items."""
         other = padded(items.factors)
-        base = gram(other) if objective.implicit else np.zeros((other.shape[1],) * 2)
+        base = np.zeros((other.shape[1],) * 2)
+        if objective.implicit:
+            base = objective.unobserved_weight * gram(other)
         return cls(objective, other, base)
 
     def __call__(self, rows: Histories) -> Floats:
@@ -66,7 +68,8 @@ class NonNegativeRows:
 
         own = self.objective
         found = np.empty((len(rows.offsets) - 1, own.rank), np.float32)
-        solve_nonnegative(*rows, self.other, own.regularization, own.by_count, found)
+        penalties = own.penalties(rows.offsets, rows.values, others=len(self.other))
+        solve_nonnegative(*rows, self.other, penalties, found)
         return without_bias(found)
 
 

@@ -86,7 +86,7 @@ class ExplicitAls:
         """See `FoldsIn`: least squares with MLlib's penalty, without negative factors for `nmf`."""
         del fitted
         own = self.settings
-        objective = Objective(own.rank, own.regularization, True, False, 0.0)
+        objective = Objective(own.rank, own.regularization)
         return (NonNegativeRows if self.non_negative else AlsRows).of(objective, items)
 
     def sections(self) -> Mapping[str, Section]:
@@ -131,7 +131,7 @@ class ImplicitAls:
         """See `FoldsIn`: weighted least squares over all items, with MLlib's penalty."""
         del fitted
         own = self.settings
-        objective = Objective(own.rank, own.regularization, True, True, own.alpha)
+        objective = Objective(own.rank, own.regularization, implicit=True, alpha=own.alpha)
         return AlsRows.of(objective, items)
 
     def sections(self) -> Mapping[str, Section]:

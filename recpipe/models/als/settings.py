@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recpipe.feedback import LikedFrom
 from recpipe.models.blocks import Blocks
@@ -74,18 +74,27 @@ class AlsImplicitSettings(Section):
     on the scale, above 0 and at most 1."""
 
 
+_SUBSPACE = 64
+_SUBSPACE_FROM_RANK = 256
+
+
 class Blocked(Section):
     """How our own ALS solves a row of factors, and how factors travel."""
 
-    scale_by_count: bool = True
-    """Whether the penalty of a user or item is multiplied by the number of its ratings (or
-    likings), as it is in MLlib."""
+    regularization_exponent: float = Field(1.0, ge=0)
+    """The power of the number of ratings (or likings) of a user or item by which its penalty is
+    multiplied. 1: the number itself, as in MLlib. 0: not at all."""
     solver: Literal["cholesky", "cg"] = "cholesky"
     """How the factors of a user or item are solved. cholesky: exactly. cg: approximately, by some
     steps of conjugate gradients from the factors of the last iteration, which takes about half as
     long at rank 64."""
     cg_steps: int = Field(3, ge=1)
     """With solver = cg: steps for each user and item in an iteration."""
+    subspace: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """With solver = cholesky: how many factors of a user or item are solved at once, exactly, while
+    its others are held still; an iteration takes one block of factors after the other. 0: all at
+    once. auto: 64 from rank 256 on, where an iteration then takes a fraction of the time and comes
+    nearly as far, else 0."""
     blocks: Blocks = "auto"
     """Number of blocks of users, and of items; each task works on one or more of them. auto: from
     the number of ratings and the rank, never from the machine. cores: twice as many as the session
@@ -101,10 +110,35 @@ class Blocked(Section):
     whole. Above it the exchange is spark, and a task gets only the factors that its ratings need,
     which must not be larger either."""
 
+    def subspace_width(self, rank: int) -> int:
+        """How many of `rank` factors are solved at once; 0 for all of them."""
+        if self.solver != "cholesky":
+            return 0
+        if self.subspace == "auto":
+            return _SUBSPACE if rank >= _SUBSPACE_FROM_RANK else 0
+        return self.subspace if self.subspace < rank else 0
+
+    @model_validator(mode="after")
+    def _one_solver(self) -> Self:
+        if self.solver != "cholesky" and self.subspace not in {"auto", 0}:
+            raise ValueError(f"subspace = {self.subspace} is for solver = cholesky")
+        return self
+
 
 class BlockAlsSettings(Blocked, AlsExplicitSettings):
     """Alternating least squares on ratings (Zhou et al. 2008, ALS-WR), our own."""
 
 
 class BlockAlsImplicitSettings(Blocked, AlsImplicitSettings):
-    """ALS for implicit feedback (Hu, Koren and Volinsky 2008), our own."""
+    """ALS for implicit feedback (Hu, Koren and Volinsky 2008; Rendle et al. 2021), our own."""
+
+    loss: Literal["confidence", "ials"] = "confidence"
+    """What is minimised. confidence: squared errors of preferences, 1 for a liking and 0 elsewhere,
+    with weights of unobserved_weight + alpha * strength for a liking and unobserved_weight
+    elsewhere; the penalty of a user is regularization * likings ** regularization_exponent. ials
+    (Rendle et al. 2021, with alpha = 1): alpha * strength times the squared error of each liking,
+    and unobserved_weight times the squared score of every pair; the penalty of a user is
+    regularization * (likings + unobserved_weight * items) ** regularization_exponent. Items
+    likewise."""
+    unobserved_weight: float = Field(1.0, gt=0)
+    """The weight of a pair that is no liking."""

@@ -68,6 +68,16 @@ _IMPLICIT = SearchSpace(
     }
 )
 
+_BLOCK_IMPLICIT = SearchSpace(
+    {
+        **_IMPLICIT.ranges,
+        "regularization": FloatRange(0.001, 0.5, log=True),
+        "loss": Choices(("confidence", "ials")),
+        "unobserved_weight": FloatRange(0.02, 1.0, log=True),
+        "regularization_exponent": FloatRange(0.5, 1.0),
+    }
+)
+
 SPECS = (
     ModelSpec(
         name="als_explicit",
@@ -105,6 +115,6 @@ SPECS = (
         sections={"block_als_implicit": BlockAlsImplicitSettings},
         build=_block_als_implicit,
         load=load_factors,
-        search=_IMPLICIT,
+        search=_BLOCK_IMPLICIT,
     ),
 )

@@ -97,7 +97,7 @@ class SgdRows:
         # In units in which every penalty is 1, which is what the kernel knows.
         unit = np.sqrt(self.penalty)
         scaled = padded(other / unit)
-        objective = Objective(len(unit), 1.0, True, False, 0.0)
+        objective = Objective(len(unit), 1.0)
         rows = rows._replace(values=targets.astype(np.float32))
         nothing = np.zeros((scaled.shape[1], scaled.shape[1]))
         return least_squares(objective, rows, scaled, nothing) / unit

@@ -99,7 +99,8 @@ class ByBlock(Halves):
                     F.col("block").alias("dest"), F.lit(_OWN).alias("block"), F.col("data")
                 )
             )
-        work = partial(_solve_sent, side=side, base=other.gram, plan=self.plan)
+        others = len(self.packed.sides[1 - side].ids)
+        work = partial(_solve_sent, side=side, base=other.gram, others=others, plan=self.plan)
         solved = (
             self.packed.blocks.select(columns_of(side))
             .groupBy("block")
@@ -167,7 +168,7 @@ def _send(needs: pa.Table, factors: pa.Table, *, width: int) -> pa.Table:
 
 
 def _solve_sent(
-    packed: pa.Table, sent: pa.Table, *, side: int, base: Floats, plan: Solve
+    packed: pa.Table, sent: pa.Table, *, side: int, base: Floats, others: int, plan: Solve
 ) -> pa.Table:
     rows = Rows.at(packed, 0, NAMES[side])
     arrived = sent.sort_by("block")
@@ -178,6 +179,7 @@ def _solve_sent(
     begin = blocks.pop(_OWN, None)
     needed = distinct(rows.columns)
     local = Rows(rows.offsets, positions(needed, rows.columns), rows.values)
-    solved, bad = plan.rows(local, np.concatenate(list(blocks.values())), base, begin)
+    other = np.concatenate(list(blocks.values()))
+    solved, bad = plan.rows(local, other, base, begin, others=others)
     number = packed.column("block")[0].as_py()
     return pa.Table.from_batches([arrow_row(SOLVED, number, bad, plan.gram(solved), solved)])

@@ -47,7 +47,8 @@ log = logging.getLogger(__name__)
 class BlockAls:
     """Ratings approximated by user factors . item factors (Zhou et al. 2008, ALS-WR).
 
-    The objective is that of `ExplicitAls`, so equal settings make models of equal quality. One
+    The objective is that of `ExplicitAls` while `regularization_exponent` is 1, so equal settings
+    make models of equal quality. One
     seed makes one model, to the bit, whatever the blocks, the placement or the retries.
 
     Args:
@@ -69,9 +70,7 @@ class BlockAls:
 
     def objective(self) -> Objective:
         settings = self.settings
-        return Objective(
-            settings.rank, settings.regularization, settings.scale_by_count, False, 0.0
-        )
+        return Objective(settings.rank, settings.regularization, settings.regularization_exponent)
 
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: all of them, as they are."""
@@ -88,10 +87,11 @@ class BlockAls:
 
 @dataclass(frozen=True)
 class BlockAlsImplicit:
-    """Which items a user takes up at all (Hu, Koren and Volinsky 2008).
+    """Which items a user takes up at all (Hu, Koren and Volinsky 2008; Rendle et al. 2021).
 
-    Ratings become preference and confidence as `ImplicitAls` has them. One seed and one number of
-    blocks make one model, to the bit, whatever the placement or the retries.
+    Ratings become preference and confidence as `ImplicitAls` has them; `kernels.normal_equations.
+    Objective` says what is minimised. One seed and one number of blocks make one model, to the bit,
+    whatever the placement or the retries.
 
     Args:
         settings: `block_als_implicit`.
@@ -108,7 +108,13 @@ class BlockAlsImplicit:
     def objective(self) -> Objective:
         settings = self.settings
         return Objective(
-            settings.rank, settings.regularization, settings.scale_by_count, True, settings.alpha
+            settings.rank,
+            settings.regularization,
+            settings.regularization_exponent,
+            implicit=True,
+            alpha=settings.alpha,
+            unobserved_weight=settings.unobserved_weight,
+            loss=settings.loss,
         )
 
     def fed(self, data: TrainingData) -> Interactions:
@@ -158,7 +164,14 @@ def factorised(
         FitError, MissingError: see `BlockAls.fit`.
     """
     settings = model.settings
-    plan = Solve(model.name, model.objective(), settings.solver, settings.cg_steps, seed)
+    plan = Solve(
+        model.name,
+        model.objective(),
+        settings.solver,
+        settings.cg_steps,
+        settings.subspace_width(settings.rank),
+        seed,
+    )
     spark = frame_of(fed).sparkSession
     with ExitStack() as undo:
         undo.enter_context(failures.as_fit_errors(model.name))

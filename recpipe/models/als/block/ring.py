@@ -230,7 +230,7 @@ class _Task:
         mine = of_side.blocks_of(self.place)
         for block in mine:
             begin = self._block(side, block) if self.plan.continues else None
-            solved, bad = self.plan.rows(rows[block][side], other, base, begin)
+            solved, bad = self.plan.rows(rows[block][side], other, base, begin, others=len(other))
             position = -1 if bad < 0 else int(of_side.starts[block]) + bad
             gram = self.plan.gram(solved)
             self._keep(side, block, solved, gram, position)

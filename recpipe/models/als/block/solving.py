@@ -9,6 +9,7 @@ import numpy as np
 
 from recpipe.kernels.als import initial_factors, solve_exactly
 from recpipe.kernels.als_gradients import solve_by_gradients
+from recpipe.kernels.als_subspace import solve_by_subspaces
 from recpipe.kernels.normal_equations import Objective, gram, width
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Solve:
         objective: what is minimised.
         solver: `cholesky`, or `cg` to go some steps from where a row stands.
         cg_steps: steps of `cg`.
+        subspace: factors that `cholesky` solves at once, the others held still; 0: all.
         seed: of the first factors.
     """
 
@@ -37,6 +39,7 @@ class Solve:
     objective: Objective
     solver: Literal["cholesky", "cg"]
     cg_steps: int
+    subspace: int
     seed: int
 
     @property
@@ -47,16 +50,18 @@ class Solve:
     @property
     def continues(self) -> bool:
         """Whether a row's answer depends on where it stood."""
-        return self.solver == "cg"
+        return self.solver == "cg" or self.subspace > 0
 
     def first(self, side: Side, number: int, block: int) -> Floats:
-        """A block's factors before the first half-iteration; `number` is 0 for users."""
-        return initial_factors(
-            side.ids[side.range_of(block)],
-            rank=self.objective.rank,
-            seed=self.seed,
-            side=number,
-        )
+        """A block's factors before the first half-iteration; `number` is 0 for users.
+
+        Steps in subspaces begin with items of 0: what an item does not owe to the users must first
+        be taken back, block after block, and that costs quality in the first iterations.
+        """
+        ids = side.ids[side.range_of(block)]
+        if self.subspace and number:
+            return np.zeros((len(ids), self.width), np.float32)
+        return initial_factors(ids, rank=self.objective.rank, seed=self.seed, side=number)
 
     def gram(self, factors: Floats) -> Doubles:
         """What a block adds to `base`: nothing where the objective has no use for it."""
@@ -65,23 +70,31 @@ class Solve:
         return np.zeros((self.width, self.width))
 
     def rows(
-        self, rows: Rows, other: Floats, base: Floats, begin: Floats | None
+        self, rows: Rows, other: Floats, base: Floats, begin: Floats | None, *, others: int
     ) -> tuple[Floats, int]:
         """The factors of a block's rows.
 
         Args:
             rows: their ratings; columns are rows of `other`.
-            other: the factors of the other side.
+            other: the factors of the other side, or those of them that the ratings name.
             base: the sum of `gram` over that side.
             begin: the factors as they stood; only for a solver that continues.
+            others: number of rows on the other side.
 
         Returns:
             (rows, width) the factors, and -1 or the first row whose matrix is singular.
         """
-        parts = (rows.offsets, rows.columns, rows.values, other, base, *self.objective)
+        objective = self.objective
+        base = np.float32(objective.unobserved_weight) * base
+        penalties = objective.penalties(rows.offsets, rows.values, others=others)
+        parts = (
+            rows.offsets, rows.columns, rows.values, other, base, penalties, *objective.scalars,
+        )  # fmt: skip
         if begin is not None:
             out = begin.copy()
-            return out, solve_by_gradients(*parts, self.cg_steps, out)
+            if self.solver == "cg":
+                return out, solve_by_gradients(*parts, self.cg_steps, out)
+            return out, solve_by_subspaces(*parts, self.subspace, out)
         out = np.empty((len(rows.offsets) - 1, self.width), np.float32)
         return out, solve_exactly(*parts, out)
 

@@ -85,5 +85,6 @@ def _solve_whole(
             block = batch.column("block")[row].as_py()
             rows = Rows.at(batch, row, NAMES[side])
             begin = own.value.factors[starts[block] : starts[block + 1]] if own else None
-            solved, bad = plan.rows(rows, other.value.factors, other.value.gram, begin)
+            held = other.value
+            solved, bad = plan.rows(rows, held.factors, held.gram, begin, others=len(held.factors))
             yield arrow_row(SOLVED, block, bad, plan.gram(solved), solved)
