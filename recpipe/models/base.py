@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from recpipe.errors import UsageError
 from recpipe.models.spec import MANIFEST
 from recpipe.ranking.engine import no_predictions, predict, top_n
-from recpipe.ranking.similar import Wanted, most_similar
+from recpipe.ranking.similar import most_similar
 from recpipe.runtime.parallel import once, run_all
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Stored
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.ranking.engine import Scoring
     from recpipe.ranking.pairs import PackedPairs
+    from recpipe.ranking.reasons import Reasons
     from recpipe.ranking.rules import ListRules
-    from recpipe.ranking.similar import Measure
+    from recpipe.ranking.similar import Wanted
     from recpipe.ranking.user_batch import UserInputs
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions, Mapped
@@ -183,6 +184,20 @@ class FittedModel(ABC):
             hint="ask another model",
         )
 
+    def reasons(self, data: TrainingData) -> Reasons | None:
+        """How the scores of lists fall apart into what each item of a history adds to them.
+
+        None for a model whose scores are no sum over the history of a user.
+
+        Args:
+            data: of which the ratings are those that users are scored from.
+
+        Raises:
+            MissingError: if what explains does not fit into a worker.
+        """
+        del data
+        return None
+
     def item_vectors(self) -> ItemVectors | None:
         """Vectors of the items that the model knows; None for a model that has none."""
         return None
@@ -191,43 +206,24 @@ class FittedModel(ABC):
         """Vectors of users, as (item int, factors): `item` holds users; None for none."""
         return None
 
-    def similar_items(
-        self,
-        *,
-        k: int,
-        measure: Measure,
-        scratch: Folder,
-        asked: DataFrame | None = None,
-        rules: ListRules | None = None,
-    ) -> Mapped | None:
+    def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
         """(user int, item int, rank int from 1, score float): of item `user` the k most similar.
 
         By the angle, distance or product of the vectors of items where the model has some. None for
         a model that says nothing of how alike items are.
 
         Args:
-            k: how many are wanted; a list is shorter where there are fewer.
-            measure: of similarity; a model without vectors has its own.
+            wanted: how many, by what measure, of which; a model without vectors has its own.
             scratch: where vectors are kept; what comes back reads from it.
-            asked: (user int): the items whose lists are wanted; None for all.
-            rules: what may be in the lists; None: anything.
 
         Raises:
             MissingError: if not even a block of vectors fits into a worker.
         """
-        wanted = Wanted(k, measure, asked, rules)
         return self._most_similar(self.item_vectors(), wanted, scratch)
 
-    def similar_users(
-        self,
-        *,
-        k: int,
-        measure: Measure,
-        scratch: Folder,
-        asked: DataFrame | None = None,
-    ) -> Mapped | None:
+    def similar_users(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
         """As `similar_items`, of users; None for a model without vectors of users."""
-        return self._most_similar(self.user_vectors(), Wanted(k, measure, asked), scratch)
+        return self._most_similar(self.user_vectors(), wanted, scratch)
 
     def _most_similar(
         self, vectors: ItemVectors | None, wanted: Wanted, scratch: Folder

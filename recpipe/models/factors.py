@@ -19,10 +19,11 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
 from recpipe.models.base import FittedModel, ItemVectors
-from recpipe.models.fold_in import FoldIn, FoldsIn, check_room, mean_user, sent
+from recpipe.models.fold_in import FallsApart, FoldIn, FoldsIn, Shares, check_room, mean_user, sent
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer, ItemArrays
-from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.item_blocks import send_items, sent_whole
+from recpipe.ranking.reasons import Reasons
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.runtime.parallel import run_all
 from recpipe.spark.columns import factor_schema
@@ -211,6 +212,20 @@ class FactorModel(FittedModel):
             histories=frame_of(config.fed(data)).select("user", "item", value),
             solver=FoldIn(solver, self.rank + 1, nobody),
         )
+
+    def reasons(self, data: TrainingData) -> Reasons | None:
+        """See `FittedModel.reasons`: of models whose users' vectors are sums over histories."""
+        config = self.refit_config
+        if self.user_factors is None or not isinstance(config, FoldsIn):
+            return None
+        check_room(self.items, 4 * (self.rank + 17), limit_mb=self.max_broadcast_mb, what=self.name)
+        items = ItemArrays.of(frame_of(self.item_factors), rank=self.rank)
+        solver = config.row_solver(self, items)
+        if not isinstance(solver, FallsApart):
+            return None
+        value = F.col("rating").cast("float").alias("value")
+        histories = frame_of(config.fed(data)).select("user", "item", value)
+        return Reasons(partial(sent_whole, self.spark, Shares(items.items, solver)), histories)
 
     def info(self) -> Mapping[str, Any]:
         """Rank, users, items and mean, and what the fit had to tell."""

@@ -61,6 +61,36 @@ class RowSolver(Protocol):
 
 
 @runtime_checkable
+class FallsApart(Protocol):
+    """A solver whose vectors are sums over what the user has rated."""
+
+    def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
+        """As of `reasons.Explainer`, items being their places."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """`reasons.Explainer` by a solver.
+
+    Args:
+        items: all items of the model, ascending.
+        solver: made of them.
+    """
+
+    items: Ints
+    solver: FallsApart
+
+    def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
+        places = ids.positions(self.items, history)
+        known = places >= 0
+        found = np.zeros((len(columns), len(history)))
+        if known.any():
+            found[:, known] = self.solver.shares(places[known], values[known], columns)
+        return found
+
+
+@runtime_checkable
 class FoldsIn(Protocol):
     """A model of factors that knows how the vector of a user follows from those of the items."""
 
@@ -208,6 +238,6 @@ def sent(spark: SparkSession, items: Ints, solver: RowSolver) -> Broadcast[tuple
 
 
 __all__ = [
-    "FoldIn", "FoldsIn", "RowSolver", "check_room", "gram", "known_rows", "least_squares",
-    "mean_user", "padded", "sent",
+    "FallsApart", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_room", "gram", "known_rows",
+    "least_squares", "mean_user", "padded", "sent",
 ]  # fmt: skip

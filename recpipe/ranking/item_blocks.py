@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.ranking.reasons import Explainer
     from recpipe.ranking.scorer import Scorer
 
 MIN_ITEMS = 4096
@@ -55,6 +56,12 @@ class ItemBlocks:
                 # Spark has no public way to let go of a value in a worker; the next use reads it
                 # again from the executor's disk.
                 vars(block).pop("_value", None)
+
+
+def sent_whole(spark: SparkSession, scorer: Scorer | Explainer) -> ItemBlocks:
+    """One scorer, or explainer, of all items, on its way to the workers."""
+    sent: Broadcast[Any] = spark.sparkContext.broadcast(scorer)
+    return ItemBlocks((sent,), len(scorer.items))
 
 
 def send_items(
@@ -107,4 +114,4 @@ def send_items(
     return ItemBlocks(tuple(sent), count)
 
 
-__all__ = ["MIN_ITEMS", "ItemBlocks", "Items", "send_items"]
+__all__ = ["MIN_ITEMS", "ItemBlocks", "Items", "send_items", "sent_whole"]

@@ -1,7 +1,8 @@
-"""The k most similar of some vectors to each of them: lists in which vectors stand for users, too.
+"""What is most similar to each of some things: lists in which things stand for users, too.
 
-The vectors are sent to the workers as the items of a model are, and each is scored against all by
-the same engine: nothing of vectors x vectors is held, and ties are broken by number.
+Vectors are sent to the workers as the items of a model are, and each is scored against all by the
+same engine: nothing of vectors x vectors is held. Where a model has the weights of each item for
+each other, the largest are taken. Ties are broken by number.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.ranking.engine import Scoring, top_n
+from recpipe.ranking.engine import LISTS, Scoring, top_n
 from recpipe.ranking.factor_scorer import FactorScorer, matrix_of
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
-from recpipe.spark.columns import factor_rows, factor_schema
+from recpipe.spark.columns import batch_of, factor_rows, factor_schema
+from recpipe.spark.interactions import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from recpipe.ranking.rules import ListRules
     from recpipe.spark.interactions import Mapped
     from recpipe.storage import Folder
+
+    Ints = NDArray[np.int32]
+    Rows = Iterable[tuple[int, Ints, NDArray[np.float32]]]
 
 Measure = Literal["cosine", "euclidean", "dot"]
 """cosine: of the angle between two vectors, 0 where one of them is 0. euclidean: 1 / (1 + d) for
@@ -108,6 +113,42 @@ def most_similar(
     return top_n(scoring, wanted.asked, n=wanted.k, seen=itself, rules=wanted.rules)
 
 
+def strongest(rows: DataFrame, read: Callable[[pa.RecordBatch], Rows], wanted: Wanted) -> Mapped:
+    """`engine.LISTS`: user is an item, item one of the k with the largest weights above 0 for it.
+
+    Args:
+        rows: an item a row: item int, and what `read` takes.
+        read: in a task: each item of some rows with other items, ascending, and their weights.
+        wanted: of each; its measure is of no account.
+    """
+    if wanted.asked is not None:
+        asked = wanted.asked.withColumnRenamed("user", "item")
+        rows = rows.join(F.broadcast(asked), "item", "left_semi")
+    never = np.empty(0, np.int32) if wanted.rules is None else wanted.rules.never
+    return mapped(rows, partial(_strongest, read=read, k=wanted.k, never=never), LISTS)
+
+
+def _strongest(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    read: Callable[[pa.RecordBatch], Rows],
+    k: int,
+    never: Ints,
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for item, known, given in read(batch):
+            may = (given > 0) & (known != item) & ~np.isin(known, never)
+            others, weights = known[may], given[may]
+            if len(others) > k:
+                # The k-th largest and what ties with it.
+                least = np.partition(weights, len(weights) - k)[len(weights) - k]
+                others, weights = others[weights >= least], weights[weights >= least]
+            best = np.argsort(-weights, kind="stable")[:k]
+            ranks = np.arange(1, len(best) + 1, dtype=np.int32)
+            of = np.full(len(best), item, np.int32)
+            yield batch_of(LISTS, of, others[best].astype(np.int32), ranks, weights[best])
+
+
 def _prepared(
     batches: Iterator[pa.RecordBatch], *, rank: int, measure: Measure
 ) -> Iterator[pa.RecordBatch]:
@@ -125,4 +166,4 @@ def _prepared(
         yield factor_rows("item", items, factors, biases)
 
 
-__all__ = ["Measure", "Wanted", "most_similar"]
+__all__ = ["Measure", "Wanted", "most_similar", "strongest"]

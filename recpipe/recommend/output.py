@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from recpipe.contracts import RECOMMENDATIONS, SIMILAR_ITEMS
+from recpipe.contracts import EXPLANATIONS, RECOMMENDATIONS, SIMILAR_ITEMS
 
 if TYPE_CHECKING:
     from datetime import date
@@ -52,4 +52,24 @@ def to_similar(lists: DataFrame, *, items: DataFrame, source: str, run_date: dat
         .withColumn("source", F.lit(source))
         .withColumn("run_date", F.lit(run_date))
         .select(*SIMILAR_ITEMS.columns)
+    )
+
+
+def to_explanations(
+    reasons: DataFrame, lists: DataFrame, *, users: DataFrame, items: DataFrame
+) -> DataFrame:
+    """The columns of contracts.EXPLANATIONS.
+
+    Args:
+        reasons: (user, item, reason, because, weight) of `ranking.reasons`.
+        lists: (user, item, rank, ...): the places that are explained.
+        users: contracts.USERS.
+        items: contracts.ITEMS.
+    """
+    because = items.withColumnsRenamed({"item": "because", "item_id": "because_item_id"})
+    return (
+        reasons.join(lists.select("user", "item", "rank"), ["user", "item"])
+        .join(because, "because")
+        .join(users.select("user", "user_id"), "user")
+        .select(*EXPLANATIONS.columns)
     )

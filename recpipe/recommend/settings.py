@@ -20,6 +20,10 @@ class Recommend(Section):
     """Size in MiB of what a model knows of its items up to which every worker gets it whole.
     Larger ones are sent in blocks of at most this size, one after the other; the lists are the
     same."""
+    explain: int = Field(0, ge=0, le=100)
+    """How many items of the user's history are published with each place of a list, those that
+    spoke most for it, by models whose scores are sums over the history. 0: there is no such
+    table."""
     similar: int = Field(0, ge=0, le=1000)
     """How many of the most similar items of each item are published beside the lists, by the model
     of the lists. 0: there is no such table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recpipe import publish as publishing
-from recpipe.contracts import SIMILAR_ITEMS
+from recpipe.contracts import EXPLANATIONS, SIMILAR_ITEMS
 from recpipe.errors import UsageError
 from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage
 from recpipe.stages.rules import written_rules
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recpipe.contracts import Table
     from recpipe.storage import Run
 
-_SECTIONS = {SIMILAR_ITEMS.name: "similar"}
+_SECTIONS = {SIMILAR_ITEMS.name: "similar", EXPLANATIONS.name: "explained"}
 """The section of the manifest that counts the rows of a table beside the lists."""
 
 
@@ -62,7 +62,7 @@ def publish(context: Context, run: Run) -> None:
 
 def _beside(run: Run) -> Iterator[Table]:
     """The tables that the run has made beside its lists, and that have a row."""
-    for contract in (SIMILAR_ITEMS,):
+    for contract in (SIMILAR_ITEMS, EXPLANATIONS):
         if run.manifest.get(_SECTIONS[contract.name], {}).get("rows"):
             yield contract
 

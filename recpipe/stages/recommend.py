@@ -6,17 +6,23 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from recpipe import recommend as recommending
-from recpipe.contracts import RECOMMENDATIONS, SIMILAR_ITEMS
+from recpipe.contracts import EXPLANATIONS, RECOMMENDATIONS, SIMILAR_ITEMS
 from recpipe.errors import UsageError
 from recpipe.models.registry import components_of, spec_of
+from recpipe.ranking.reasons import reasons_for
 from recpipe.ranking.rules import ListRules
+from recpipe.ranking.similar import Wanted
 from recpipe.spark.held import narrow_rows
-from recpipe.stages.context import Context, ratings_of, seen_otherwise, stage, table
+from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage, table
 from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
 from recpipe.stages.rules import applied_rules
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from recpipe.models.base import FittedModel
     from recpipe.storage import Run, Stored
 
@@ -63,9 +69,39 @@ def recommend(context: Context, run: Run) -> None:
                 run_date=context.run_date,
             )
             (run.folder / "recommendations").write_table(name, output, contract=RECOMMENDATIONS)
+            if settings.recommend.explain:
+                _write_reasons(context, run, model, lists)
         if settings.recommend.similar:
             _write_similar(context, run, model, rules)
         run.record(recommended=name)
+
+
+def _write_reasons(context: Context, run: Run, model: FittedModel, lists: DataFrame) -> None:
+    """What spoke for each place of the model's own, and how many rows in the manifest.
+
+    That the scores of a model are no sums over histories is no reason to publish no lists.
+    """
+    name = model.name
+    with (
+        context.progress.stage("explain", f"{name}, all users"),
+        context.root.scratch("reasons") as scratch,
+    ):
+        fitted = ratings_of(context, run)
+        if not context.settings.recommend.refit:
+            fitted = folds_of(context, run)[0].stored["train"]
+        reasons = model.reasons(training_data(context, run, fitted, as_of=context.end))
+        if reasons is None:
+            logger.warning("%s cannot say why an item is in a list: no explanations", name)
+            run.record(explained={"model": name, "rows": 0})
+            return
+        own = lists.where(F.col("source") == name).select("user", "item", "rank")
+        found = reasons_for(own, reasons, n=context.settings.recommend.explain)
+        with narrow_rows(context.root.spark):
+            kept = scratch.write_table("reasons", found.frame)
+        tables = {each: table(context, run, each) for each in ("users", "items")}
+        rows = recommending.to_explanations(kept, own, **tables)
+        written = (run.folder / EXPLANATIONS.name).write_table(name, rows, contract=EXPLANATIONS)
+        run.record(explained={"model": name, "rows": written.count()})
 
 
 def _write_similar(context: Context, run: Run, model: FittedModel, rules: ListRules | None) -> None:
@@ -80,9 +116,8 @@ def _write_similar(context: Context, run: Run, model: FittedModel, rules: ListRu
         context.progress.stage("similar", f"{name}, all items"),
         context.root.scratch("similar") as scratch,
     ):
-        found = model.similar_items(
-            k=settings.similar, measure=settings.similarity, scratch=scratch, rules=never
-        )
+        wanted = Wanted(settings.similar, settings.similarity, rules=never)
+        found = model.similar_items(wanted, scratch=scratch)
         if found is None:
             logger.warning("%s says nothing of how alike items are: no similar_items", name)
             run.record(similar={"model": name, "rows": 0})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pyspark.sql import functions as F
 
 from recpipe.errors import UsageError
+from recpipe.ranking.similar import Wanted
 from recpipe.stages.context import Context, table
 from recpipe.stages.fit import fitted_models, load
 
@@ -68,7 +69,7 @@ def similar(
     ask = fitted.similar_items if kind == "item" else fitted.similar_users
     with context.root.scratch("similar") as scratch:
         asked = context.root.spark.createDataFrame([(number[0][0],)], "user int")
-        lists = ask(k=k, measure=measure, scratch=scratch, asked=asked)
+        lists = ask(Wanted(k, measure, asked), scratch=scratch)
         if lists is None:
             raise UsageError(
                 f"{name} says nothing of how alike {kind}s are", hint="name another by --model"

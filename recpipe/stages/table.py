@@ -90,8 +90,8 @@ STAGES = (
         "recommend",
         "Fit the chosen model on all ratings and make the list of every user.",
         reads=("recommend", "rules"),
-        writes=("rules", "final", "similar", "recommended"),
-        files=("recommendations", "similar_items", "rules", "final"),
+        writes=("rules", "final", "explained", "similar", "recommended"),
+        files=("recommendations", "explanations", "similar_items", "rules", "final"),
     ),
     Stage(
         "publish",

@@ -15,6 +15,7 @@ from recpipe.models.baselines.popularity import Popularity
 from recpipe.models.factors import FactorModel
 from recpipe.publish import current
 from recpipe.ranking.rules import ListRules
+from recpipe.ranking.similar import Wanted
 from recpipe.runtime.progress import Progress
 from recpipe.settings import Settings
 from recpipe.spark.columns import factor_schema
@@ -86,7 +87,7 @@ def model(
 def test_similar_items_are_the_nearest_by_definition(
     spark: SparkSession, tmp_path: Path, model: FactorModel, vectors: Doubles, measure: Measure
 ) -> None:
-    found = model.similar_items(k=5, measure=measure, scratch=Folder(spark, tmp_path))
+    found = model.similar_items(Wanted(5, measure), scratch=Folder(spark, tmp_path))
     assert found is not None
     rows = found.frame.toPandas()
     due = defined(vectors, measure)
@@ -106,20 +107,14 @@ def test_only_those_asked_for_and_nothing_that_rules_leave_out(
     spark: SparkSession, tmp_path: Path, model: FactorModel
 ) -> None:
     asked = spark.createDataFrame([(16,)], "user int")
-    found = model.similar_items(
-        k=ITEMS,
-        measure="cosine",
-        scratch=Folder(spark, tmp_path / "items"),
-        asked=asked,
-        rules=ListRules(np.array([18, 20], np.int32)),
-    )
+    rules = ListRules(np.array([18, 20], np.int32))
+    wanted = Wanted(ITEMS, "cosine", asked, rules)
+    found = model.similar_items(wanted, scratch=Folder(spark, tmp_path / "items"))
     assert found is not None
     rows = found.frame.collect()
     assert {row["user"] for row in rows} == {16}
     assert {row["item"] for row in rows} == {2 * n for n in range(ITEMS)} - {16, 18, 20}
-    people = model.similar_users(
-        k=3, measure="dot", scratch=Folder(spark, tmp_path / "users"), asked=asked
-    )
+    people = model.similar_users(Wanted(3, "dot", asked), scratch=Folder(spark, tmp_path / "users"))
     assert people is not None
     assert {row["item"] for row in people.frame.collect()} <= {2 * n for n in range(20)}
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.ranking.histories import Histories
 
+    Ints = NDArray[np.int32]
     Floats = NDArray[np.float32]
+    Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,31 @@ class AlsRows:
 
     def __call__(self, rows: Histories) -> Floats:
         return without_bias(least_squares(self.objective, rows, self.other, self.base))
+
+    def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
+        """(columns, history) what each item of a user's history adds to the score of each item.
+
+        The vector of a user is A^-1 times the sum of t_i y_i over the history, A being the matrix
+        of the user's equations, so the score of item j is the sum of t_i y_j' A^-1 y_i (Hu et al.
+        2008, section 5). It is the score of the fit but for how far the last iteration was from
+        the end: there the user's vector was solved beside the items of the iteration before.
+
+        Args:
+            history: places of items.
+            values: of each.
+            columns: places of items.
+        """
+        own, rank = self.objective, self.objective.rank
+        _, implicit, alpha, shift = own.scalars
+        y, wanted = (self.other[places, :rank].astype(np.float64) for places in (history, columns))
+        strengths = values.astype(np.float64)
+        weights = alpha * np.abs(strengths) if implicit else np.ones(len(values))
+        targets = np.where(strengths > 0, weights + shift, 0) if implicit else strengths
+        ends = np.array([0, len(values)])
+        matrix = self.base[:rank, :rank] + (y.T * weights) @ y
+        matrix[np.diag_indices(rank)] += own.penalties(ends, values, others=len(self.other))[0]
+        shares: Doubles = np.linalg.solve(matrix, wanted.T).T @ y.T * targets
+        return shares
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,15 +39,20 @@ from recpipe.models.linear.gram import check_room, gram_matrix
 from recpipe.models.linear.weights import (
     FACTORS,
     WEIGHTS,
+    FactorShares,
     FactorWeights,
     ItemWeights,
     VectorSums,
     factor_weights,
     item_vectors,
     item_weights,
+    vectors_of,
+    weights_of,
 )
 from recpipe.ranking.engine import Scoring
-from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.item_blocks import send_items, sent_whole
+from recpipe.ranking.reasons import Reasons
+from recpipe.ranking.similar import Wanted, most_similar, strongest
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.spark.columns import factor_schema
 
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.ranking.scorer import Scorer
     from recpipe.sections import Section
+    from recpipe.spark.interactions import Mapped
     from recpipe.storage import Folder, Stored
 
 _WEIGHTS, _VECTORS, _HISTORIES = "weights", "vectors", "histories"
@@ -205,6 +211,32 @@ class EaseModel(FittedModel):
             histories=histories,
             solver=FoldIn(solver, self.users + 1, None),
         )
+
+    def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped:
+        """See `FittedModel.similar_items`: by B_ij, or x_i' (XX' + lambda I)^-1 x_j, of users."""
+        if self.vectors is None:
+            numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
+            read = partial(weights_of, items=np.sort(numbers))
+            return strongest(self.weights.frame.select("item", "weights"), read, wanted)
+        vectors = self.weights.frame.mapInArrow(vectors_of, factor_schema("item"))
+        return most_similar(
+            vectors,
+            replace(wanted, measure="dot"),
+            rank=self.users,
+            scratch=scratch,
+            limit_mb=self.max_broadcast_mb,
+        )
+
+    def reasons(self, data: TrainingData) -> Reasons:
+        """See `FittedModel.reasons`: x_ui B_ij is what item i of a history adds to item j."""
+        del data
+        if self.vectors is None:
+            return Reasons(self.scoring.items, self.histories)
+        check_solver_room(
+            self.items, 4 * self.users, limit_mb=self.max_broadcast_mb, what=self.name
+        )
+        explainer = FactorShares(*item_vectors(self.weights.frame))
+        return Reasons(partial(sent_whole, self.spark, explainer), self.histories)
 
     def _send(self) -> ItemBlocks:
         collect: Callable[[DataFrame], Scorer]

@@ -121,6 +121,13 @@ class ItemWeights(DenseScorer):
         items = table.column("item").to_numpy()
         return cls(items, rows, np.ascontiguousarray(np.stack(columns, axis=1)))
 
+    def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
+        """See `reasons.Explainer`: x_i B_ij."""
+        rows = ids.positions(self.rows, history)
+        weights = self.weights[np.ix_(np.maximum(rows, 0), columns)].T.astype(np.float64)
+        shares: Doubles = np.where(rows >= 0, values * weights, 0)
+        return shares
+
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         from recpipe.kernels.gram import sparse_product
 
@@ -200,13 +207,33 @@ def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Ba
     yield batch_of(FACTORS, items, [row.tobytes() for row in factors], own)
 
 
+def weights_of(
+    batch: pa.RecordBatch, *, items: Ints
+) -> Iterator[tuple[int, Ints, NDArray[np.float32]]]:
+    """In a task: of some rows of WEIGHTS each item, all items, and the weight of each for it."""
+    for item, weights in zip(*batch.columns, strict=True):
+        yield item.as_py(), items, as_array(weights, np.float32)
+
+
+def vectors_of(batches: Batches) -> Batches:
+    """In a task: rows of `factor_schema("item")`, y_j of each of some rows of FACTORS."""
+    for batch in batches:
+        if len(batch):
+            items, y = _vectors_of(batch)
+            yield factor_rows("item", items, y, np.zeros(len(y), np.float32))
+
+
 def item_vectors(block: DataFrame) -> tuple[Ints, NDArray[np.float32]]:
     """The items of some rows of FACTORS, ascending, and y_j of each: (items, users)."""
-    table = block.select("item", "factors", "own").toArrow().combine_chunks().sort_by("item")
-    factors = np.stack([as_array(row, np.float32) for row in table.column("factors")])
+    return _vectors_of(block.select("item", "factors", "own").toArrow().sort_by("item"))
+
+
+def _vectors_of(rows: pa.Table | pa.RecordBatch) -> tuple[Ints, NDArray[np.float32]]:
+    """The items of some rows of FACTORS, and y_j of each."""
+    factors = np.stack([as_array(row, np.float32) for row in rows.column("factors")])
     # own is y . y / (1 - y . y), so this is y / (1 - y . y) times 1 - y . y.
-    own = table.column("own").to_numpy().astype(np.float64)
-    return table.column("item").to_numpy(), (factors / (1 + own)[:, None]).astype(np.float32)
+    own = rows.column("own").to_numpy().astype(np.float64)
+    return rows.column("item").to_numpy(), (factors / (1 + own)[:, None]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +251,29 @@ class VectorSums:
 
         sums = sparse_product(rows.offsets, rows.items, rows.values, self.vectors)
         return np.column_stack([sums, np.zeros(len(sums), np.float32)])
+
+
+@dataclass(frozen=True, eq=False)
+class FactorShares:
+    """What explains scores by factors: `reasons.Explainer`. B_ij is y_i . y_j / (1 - y_j . y_j).
+
+    Args:
+        items: all items, ascending.
+        vectors: (items, users) y of each.
+    """
+
+    items: Ints
+    vectors: NDArray[np.float32]
+
+    def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
+        """See `reasons.Explainer`: x_i B_ij."""
+        rows = ids.positions(self.items, history)
+        known, listed = self.vectors[np.maximum(rows, 0)], self.vectors[columns].astype(np.float64)
+        norms = np.einsum("jk,jk->j", listed, listed)
+        weights = (listed / (1 - norms)[:, None]) @ known.T
+        weights[rows[None, :] == columns[:, None]] = 0
+        shares: Doubles = np.where(rows >= 0, values * weights, 0)
+        return shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,5 +315,13 @@ class FactorWeights(DenseScorer):
 
 
 __all__ = [
-    "FACTORS", "WEIGHTS", "FactorWeights", "ItemWeights", "factor_weights", "item_weights",
+    "FACTORS",
+    "WEIGHTS",
+    "FactorShares",
+    "FactorWeights",
+    "ItemWeights",
+    "factor_weights",
+    "item_weights",
+    "vectors_of",
+    "weights_of",
 ]  # fmt: skip

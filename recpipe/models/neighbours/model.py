@@ -15,10 +15,13 @@ from recpipe.models.neighbours.scorer import (
     NeighbourScorer,
     Prediction,
     item_bytes,
+    links_of,
 )
 from recpipe.models.neighbours.tables import HISTORY, values_of
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.reasons import Reasons
+from recpipe.ranking.similar import Wanted, strongest
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.spark.columns import factor_schema
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.item_blocks import ItemBlocks
+    from recpipe.spark.interactions import Mapped
     from recpipe.storage import Folder, Stored
 
 _ITEMS, _HISTORIES, _USERS = "items", "histories", "users"
@@ -87,6 +91,18 @@ class NeighbourModel(FittedModel):
         # Scores of a history without a known item would all be 0.
         known = F.broadcast(self.table.frame.select("item"))
         return UserInputs(histories=values_of(data).join(known, "item", "left_semi"))
+
+    def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
+        """See `FittedModel.similar_items`: its neighbours, where sources are items."""
+        del scratch
+        if self.means is not None:
+            return None
+        return strongest(self.table.frame.select("item", "sources", "numbers"), links_of, wanted)
+
+    def reasons(self, data: TrainingData) -> Reasons | None:
+        """See `FittedModel.reasons`; None where sources are users, who are no item of a history."""
+        del data
+        return None if self.means is not None else Reasons(self.scoring.items, self.histories)
 
     def _send(self) -> ItemBlocks:
         if self.means is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from recpipe.ranking.scorer import DenseScorer
 from recpipe.spark.columns import as_array
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
+    from scipy.sparse import csr_array
 
     from recpipe.kernels.neighbour_scores import Links
     from recpipe.models.neighbours.entries import Liking
@@ -34,6 +39,12 @@ _ITEM_BYTES, _LINK_BYTES = 12, 8
 def item_bytes(*, links: int, items: int) -> int:
     """What the arrays of a scorer take for one item, for so many links of all items."""
     return _ITEM_BYTES + _LINK_BYTES * -(-links // items)
+
+
+def links_of(batch: pa.RecordBatch) -> Iterator[tuple[int, Ints, NDArray[np.float32]]]:
+    """In a task: of some rows of ITEMS each item, its sources, and the number of each."""
+    for item, sources, numbers in zip(*batch.columns, strict=True):
+        yield item.as_py(), as_array(sources, np.int32), as_array(numbers, np.float32)
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,23 @@ class NeighbourScorer(DenseScorer):
         items, own = (table.column(name).to_numpy() for name in ("item", "mean"))
         return cls(items, sources, links, means, own, **rest)
 
+    def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
+        """See `reasons.Explainer`: w_s x_s, where sources are items."""
+        rows = ids.positions(self.sources, history)
+        lowest = -np.inf if self.liking.lowest is None else self.liking.lowest
+        counts = (rows >= 0) & (values >= lowest)
+        links = self._matrix[np.maximum(rows, 0)][:, columns].toarray().T
+        shares: Doubles = links * np.where(counts, 1 if self.liking.binary else values, 0)
+        return shares
+
+    @cached_property
+    def _matrix(self) -> csr_array:
+        """(sources, items) the weight of each as a neighbour; in the worker, once."""
+        from scipy.sparse import csr_array
+
+        offsets, targets, numbers = self.links
+        return csr_array((numbers, targets, offsets), (len(self.sources), len(self.items)))
+
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         from recpipe.kernels.neighbour_scores import weighted_sums
 
@@ -162,4 +190,6 @@ class NeighbourScorer(DenseScorer):
         return Links(offsets, ids.positions(self.sources, sources), values)
 
 
-__all__ = ["ITEMS", "NeighbourScorer", "Prediction", "item_bytes", "prediction_of"]
+__all__ = [
+    "ITEMS", "NeighbourScorer", "Prediction", "item_bytes", "links_of", "prediction_of",
+]  # fmt: skip
