@@ -18,6 +18,7 @@ from recpipe.ranking.rules import ListRules
 from recpipe.ranking.similar import Wanted
 from recpipe.runtime.progress import Progress
 from recpipe.settings import Settings
+from recpipe.spark.interactions import frame_of
 from recpipe.stages.context import Context
 from recpipe.stages.pipeline import run_pipeline
 from recpipe.storage import Folder
