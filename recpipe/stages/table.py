@@ -91,7 +91,7 @@ STAGES = (
         "Fit the chosen model on all ratings and make the list of every user.",
         reads=("recommend", "rules"),
         writes=("rules", "final", "similar", "recommended"),
-        files=("recommendations", "similar_items", "rules", "final"),
+        files=("recommendations", "recommendations-for", "similar_items", "rules", "final"),
     ),
     Stage(
         "publish",
