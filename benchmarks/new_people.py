@@ -6,8 +6,8 @@ A run is made once: ratings of 10,000 items by 20,000 users, and a fit of rank 6
 iterations: what is timed does not depend on how good it is). The file is CSV: 100,000 further
 people with about 20 ratings each. What is timed, in a warm session, is everything that the command
 does between the start of Spark and its end: the file is read, checked and numbered, vectors are
-found, 10 unseen items of each person are ranked, and the table is written and checked. No rival: the
-target is one of seconds.
+found, 10 unseen items of each person are ranked, and the table is written and checked. There is
+no rival: the target is one of seconds.
 """
 
 from __future__ import annotations
