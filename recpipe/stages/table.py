@@ -91,7 +91,10 @@ STAGES = (
         "Fit the chosen model on all ratings and make the list of every user.",
         reads=("recommend", "rules"),
         writes=("rules", "final", "explained", "similar", "recommended"),
-        files=("recommendations", "explanations", "similar_items", "rules", "final"),
+        files=(
+            "recommendations", "recommendations-for", "explanations", "similar_items", "rules",
+            "final",
+        ),  # fmt: skip
     ),
     Stage(
         "publish",

@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.feedback import liked_from
-from recpipe.kernels.normal_equations import Objective
 from recpipe.models.als.fold_in import AlsRows, NonNegativeRows
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
@@ -84,6 +83,8 @@ class ExplicitAls:
 
     def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
         """See `FoldsIn`: least squares with MLlib's penalty, without negative factors for `nmf`."""
+        from recpipe.kernels.normal_equations import Objective
+
         del fitted
         own = self.settings
         objective = Objective(own.rank, own.regularization)
@@ -129,6 +130,8 @@ class ImplicitAls:
 
     def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
         """See `FoldsIn`: weighted least squares over all items, with MLlib's penalty."""
+        from recpipe.kernels.normal_equations import Objective
+
         del fitted
         own = self.settings
         objective = Objective(own.rank, own.regularization, implicit=True, alpha=own.alpha)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.kernels.normal_equations import Objective
 from recpipe.models.fold_in import least_squares, padded
 from recpipe.models.sgd.units import Units
 
@@ -94,6 +93,8 @@ class SgdRows:
             targets: (n,) in place of the values of `rows`.
             other: (m, rank + 1).
         """
+        from recpipe.kernels.normal_equations import Objective
+
         # In units in which every penalty is 1, which is what the kernel knows.
         unit = np.sqrt(self.penalty)
         scaled = padded(other / unit)
