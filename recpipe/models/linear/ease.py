@@ -33,7 +33,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
-from recpipe.models.linear.gram import check_room, gram_matrix
+from recpipe.models.linear.gram import check_room, gram_matrix, sizes_of
 from recpipe.models.linear.weights import (
     FACTORS,
     WEIGHTS,
@@ -50,7 +50,6 @@ from recpipe.spark.columns import factor_schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
@@ -90,8 +89,8 @@ class Ease:
         scratch.write_table(_HISTORIES, data.user_item_matrix(own.values, own.preference_from))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
-        items, item_pairs = _sizes(rows, "item")
-        users, user_pairs = _sizes(rows, "user")
+        items, item_pairs = sizes_of(rows, "item")
+        users, user_pairs = sizes_of(rows, "user")
         if not len(items):
             raise nothing_to_fit("ease")
         by_users = len(users) < len(items)
@@ -134,13 +133,6 @@ class Ease:
 
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}
-
-
-def _sizes(rows: DataFrame, side: str) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
-    """The users or items, ascending, and the sum over them of the square of their pairs."""
-    table: pa.Table = rows.groupBy(side).agg(F.count(F.lit(1)).alias("pairs")).toArrow()
-    pairs = table.column("pairs").to_numpy()
-    return np.sort(table.column(side).to_numpy().astype(np.int32)), int((pairs * pairs).sum())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyspark.sql import functions as F
 
 from recpipe.errors import MissingError
 from recpipe.kernels import ids
@@ -58,6 +59,20 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
         )
 
 
+def sizes_of(rows: DataFrame, side: str) -> tuple[NDArray[np.int32], int]:
+    """The users or the items, ascending, and the sum over them of the square of their pairs.
+
+    The driver holds a few bytes of each user or item.
+
+    Args:
+        rows: (user int, item int, ...), one row a pair.
+        side: `user` or `item`.
+    """
+    table: pa.Table = rows.groupBy(side).agg(F.count(F.lit(1)).alias("pairs")).toArrow()
+    pairs = table.column("pairs").to_numpy()
+    return np.sort(table.column(side).to_numpy().astype(np.int32)), int((pairs * pairs).sum())
+
+
 def gram_matrix(
     rows: DataFrame, columns: NDArray[np.int32], *, users: int, pairs: int
 ) -> NDArray[np.float64]:
@@ -95,6 +110,18 @@ def gram_matrix(
     return matrix
 
 
+def mirror(matrix: NDArray[np.float64]) -> None:
+    """Fill what is below the diagonal of a square matrix with what is above it, in place."""
+    width = len(matrix)
+    step = max(1, _TILE_BYTES // (8 * width))
+    for first in range(0, width, step):
+        rows = slice(first, min(first + step, width))
+        block = matrix[rows, rows]
+        below = np.tril_indices(len(block), -1)
+        block[below] = block.T[below]
+        matrix[rows.stop :, rows] = matrix[rows, rows.stop :].T
+
+
 def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], step: int) -> Batches:
     """TILES of one block of users; rows without a product are left out."""
     from recpipe.kernels.gram import gram_rows
@@ -126,4 +153,4 @@ def summed(batches: Batches) -> Batches:
         yield arrow_row(TILES, first, -1, total)
 
 
-__all__ = ["TILES", "check_room", "gram_matrix", "summed"]
+__all__ = ["TILES", "check_room", "gram_matrix", "mirror", "sizes_of", "summed"]
