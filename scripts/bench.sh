@@ -22,6 +22,7 @@ if [[ $1 == full ]]; then
   bench sgd --ratings 8300000
   bench svd --ratings 8300000
   bench neighbours --ratings 8300000
+  bench slim
   bench fits --ratings 8300000
   bench whole_run
   .venv/bin/python benchmarks/growth.py --ratings 1000000,5000000,25000000
@@ -33,6 +34,7 @@ else
   bench sgd --ratings 1000000
   bench svd --ratings 1000000
   bench neighbours --ratings 1000000
+  bench slim
   bench fits --ratings 1000000
   bench whole_run --ratings 200000
   .venv/bin/python benchmarks/growth.py --ratings 100000,1000000
