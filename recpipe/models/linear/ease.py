@@ -18,6 +18,9 @@ XX' + lambda I and Y = C^-1 X, whose columns are y_j, Woodbury's identity gives
 
 a matrix of users in place of one of items, and weights of as many factors as there are users.
 
+Where the matrix does not fit into the driver's memory, only the nearest items get a weight for an
+item (`sparse`).
+
 References:
     Harald Steck. Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019.
 """
@@ -33,7 +36,8 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
-from recpipe.models.linear.gram import check_room, gram_matrix, sizes_of
+from recpipe.models.linear.gram import check_room, gram_matrix, has_room, sizes_of
+from recpipe.models.linear.sparse import WEIGHT_BYTES, most_weights, write_sparse_weights
 from recpipe.models.linear.weights import (
     FACTORS,
     WEIGHTS,
@@ -42,6 +46,8 @@ from recpipe.models.linear.weights import (
     factor_weights,
     item_weights,
 )
+from recpipe.models.neighbours.entries import Liking
+from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.user_batch import UserInputs
@@ -76,13 +82,13 @@ class Ease:
 
     name: ClassVar[str] = "ease"
 
-    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> EaseModel:
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> EaseModel | NeighbourModel:
         """See `Model.fit`; nothing is random. A user without a liking gets no list.
 
         Raises:
             FitError: if there is nothing to fit.
             MissingError: if the driver cannot hold the matrix of items or of users, whichever are
-                fewer.
+                fewer, and, unless `ease.method` is dense, not a sparse one either.
         """
         del seed
         own = self.settings
@@ -95,6 +101,9 @@ class Ease:
             raise nothing_to_fit("ease")
         by_users = len(users) < len(items)
         side, what = (users, "users") if by_users else (items, "items")
+        fits = has_room(len(side), len(side), limit_mb=own.max_matrix_mb)
+        if own.method == "sparse" or (own.method == "auto" and not fits):
+            return self._fit_sparse(histories, scratch, items=len(items), users=len(users))
         check_room(
             len(side),
             len(side),
@@ -124,6 +133,43 @@ class Ease:
             items=len(items),
             users=len(users),
             penalty=penalty,
+        )
+
+    def _fit_sparse(
+        self, histories: Stored, scratch: Folder, *, items: int, users: int
+    ) -> NeighbourModel:
+        """Sparse weights, which score as those of neighbours do."""
+        own, penalty = self.settings, self._penalty(users)
+        most = most_weights(items, own.density)
+        check_room(
+            items,
+            most * WEIGHT_BYTES // 8,
+            what=f"the sparse matrix of {items} items with {most} weights for each",
+            limit_mb=own.max_matrix_mb,
+            model=self.name,
+        )
+        liking = Liking(None, binary=False)
+        write_sparse_weights(
+            histories,
+            scratch,
+            _WEIGHTS,
+            liking=liking,
+            penalty=penalty,
+            most=most,
+            model=self.name,
+        )
+        return NeighbourModel(
+            name=self.name,
+            refit_config=self,
+            table=scratch.stored(_WEIGHTS),
+            histories=histories,
+            means=None,
+            items=items,
+            users=users,
+            links=items * most,
+            liking=liking,
+            prediction=None,
+            details={"regularization": penalty, "matrix": "sparse", "most_weights": most},
         )
 
     def _penalty(self, users: int) -> float:
@@ -213,4 +259,11 @@ class EaseModel(FittedModel):
         )
 
 
-__all__ = ["Ease", "EaseModel"]
+def load(folder: Folder, options: LoadOptions) -> EaseModel | NeighbourModel:
+    """What `Ease.fit` returned and `save` wrote; called by `registry.load`."""
+    # Only a model of neighbours says how many links it has.
+    kind = NeighbourModel if "links" in options.manifest else EaseModel
+    return kind.load(folder, options)
+
+
+__all__ = ["Ease", "EaseModel", "load"]

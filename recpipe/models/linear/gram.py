@@ -46,10 +46,7 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
     Raises:
         MissingError: naming what it takes and what there is.
     """
-    import psutil
-
-    needed = rows * columns * 8 / 2**20
-    limit = limit_mb or psutil.virtual_memory().available / 2 / 2**20
+    needed, limit = _sizes_mb(rows, columns, limit_mb=limit_mb)
     if needed > limit:
         source = f"{model}.max_matrix_mb = {limit_mb}" if limit_mb else "half of the free memory"
         raise MissingError(
@@ -57,6 +54,20 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
             f" {source} is {limit:,.0f} MiB",
             hint=f"give the driver more memory, raise {model}.max_matrix_mb, or leave out {model}",
         )
+
+
+def has_room(rows: int, columns: int, *, limit_mb: int) -> bool:
+    """Whether `check_room` would let a matrix of float64 pass."""
+    needed, limit = _sizes_mb(rows, columns, limit_mb=limit_mb)
+    return needed <= limit
+
+
+def _sizes_mb(rows: int, columns: int, *, limit_mb: int) -> tuple[float, float]:
+    """What a matrix takes, and what it may take."""
+    import psutil
+
+    free = psutil.virtual_memory().available / 2 / 2**20
+    return rows * columns * 8 / 2**20, limit_mb or free
 
 
 def sizes_of(rows: DataFrame, side: str) -> tuple[NDArray[np.int32], int]:
@@ -153,4 +164,4 @@ def summed(batches: Batches) -> Batches:
         yield arrow_row(TILES, first, -1, total)
 
 
-__all__ = ["TILES", "check_room", "gram_matrix", "mirror", "sizes_of", "summed"]
+__all__ = ["TILES", "check_room", "gram_matrix", "has_room", "mirror", "sizes_of", "summed"]

@@ -21,9 +21,9 @@ def _ease(given: Sections) -> Model:
 
 
 def _load_ease(folder: Folder, options: LoadOptions) -> FittedModel:
-    from recpipe.models.linear.ease import EaseModel
+    from recpipe.models.linear.ease import load
 
-    return EaseModel.load(folder, options)
+    return load(folder, options)
 
 
 def _slim(given: Sections) -> Model:
