@@ -14,8 +14,8 @@ blocks of columns as the nearest items are found (`neighbours.nearest`), so noth
 is ever made; an entry that one of its two items keeps is there for both. Entries that are not above
 0, such as of ratings below 0, are not kept.
 
-The aim is that of SANSA (Spisak et al. 2023), which has one incomplete factor of all of G + lambda I
-in place of many small ones.
+The aim is that of SANSA (Spisak et al. 2023), which has one incomplete factor of all of
+G + lambda I in place of many small ones.
 
 References:
     Lily Kolotilina, Aleksey Yeremin. Factorized Sparse Approximate Inverse Preconditionings I.
@@ -102,7 +102,8 @@ def write_sparse_weights(
 ) -> None:
     """Write `scorer.ITEMS`, the sparse weights of EASE.
 
-    The driver and every Python worker hold `WEIGHT_BYTES` for each weight. Time grows with the sum
+    Every Python worker holds `WEIGHT_BYTES` for each weight, and the driver, while it brings the
+    entries of both items together, up to three times as much. Time grows with the sum
     over users of the square of their items, and with the items times the cube of `most`.
 
     Args:
