@@ -2,7 +2,7 @@
 
 With the Gram matrix G, d_i = G_ii + lambda, and S = D^-1/2 (G + lambda I) D^-1/2, whose diagonal
 is 1, N(j) are the k items with the largest S_ij, and the weights for item j are those of the ridge
-regression of its column on theirs, which is exact:
+regression of its column on theirs, which is exact (fewer where fewer than k are above 0):
 
     B_Nj = D_N^-1/2 S_NN^-1 S_Nj d_j^1/2   and 0 for all other items.
 
@@ -187,10 +187,16 @@ def _regression(
     from recpipe.kernels.gram import submatrix
 
     own = slice(given.starts[column], given.starts[column + 1])
-    # Rows ascend: of equal entries the lower items are taken.
-    largest = np.sort(np.argsort(-given.values[own], kind="stable")[:most])
-    chosen = given.rows[own][largest].astype(np.int64)
-    right = given.values[own][largest].astype(np.float64)
+    entries = np.zeros(len(given.items))
+    entries[given.rows[own]] = given.values[own]
+    if most < len(entries) - 1:
+        # Rows ascend: of equal entries the lower items are taken.
+        largest = np.argsort(-given.values[own], kind="stable")[:most]
+        chosen = np.sort(given.rows[own][largest]).astype(np.int64)
+    else:
+        # All others, those that share no user with the item, too.
+        chosen = np.delete(np.arange(len(entries)), column)
+    right = entries[chosen]
     if not len(chosen):
         return chosen, right
     matrix = submatrix(given.starts, given.rows, given.values, chosen)
