@@ -1,8 +1,8 @@
 """EASE for more items than a dense matrix can be held of: for each item a regression on k others.
 
 With the Gram matrix G, d_i = G_ii + lambda, and S = D^-1/2 (G + lambda I) D^-1/2, whose diagonal
-is 1, N(j) are the k items with the largest S_ij, and the weights for item j are those of the ridge
-regression of its column on theirs, which is exact (fewer where fewer than k are above 0):
+is 1, N(j) are the k items with the largest S_ij, those above 0 unless k is all others, and the
+weights for item j are those of the ridge regression of its column on theirs, which is exact:
 
     B_Nj = D_N^-1/2 S_NN^-1 S_Nj d_j^1/2   and 0 for all other items.
 
