@@ -198,6 +198,7 @@ def test_tiles_and_blocks_change_no_weight(
     assert bits(fit(scratch, rows, values="ratings")) == whole
     # Several blocks of users: sums of sums, so a few digits.
     monkeypatch.setattr(gram, "_FEW_ROWS", 3)
+    monkeypatch.setattr(gram, "_PRODUCTS_OF_A_NUMBER", 1)
     blocks = fit(scratch, rows, values="ratings")
     np.testing.assert_allclose(weights_of(blocks)[1], closed.weights, rtol=0, atol=1e-6)
     # Likings are counted, and counts are exact.

@@ -28,6 +28,8 @@ _TILE_BYTES = 32 << 20
 """Bytes of matrix rows that a task computes and returns at a time."""
 _MAX_BLOCKS = 64
 _FEW_ROWS = 256
+_PRODUCTS_OF_A_NUMBER = 16
+"""Products that take as long as a number of the matrix takes from a task to another."""
 
 TILES = "first int, source int, sums binary"
 """Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
@@ -103,7 +105,8 @@ def gram_matrix(
     spark = rows.sparkSession
     width = len(columns)
     # A further block sends one more matrix of sums, and takes its share of the products.
-    blocks = int(min(max(1, users // _FEW_ROWS), max(1, pairs // (width * width)), _MAX_BLOCKS))
+    worth = pairs // (_PRODUCTS_OF_A_NUMBER * width * width)
+    blocks = int(max(1, min(users // _FEW_ROWS, worth, _MAX_BLOCKS)))
     step = max(1, _TILE_BYTES // (8 * width))
     sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)
     tiles = (
