@@ -24,6 +24,7 @@ if [[ $1 == full ]]; then
   bench svd --ratings 8300000
   bench neighbours --ratings 8300000
   bench subspace --ratings 1000000
+  bench slim
   bench fits --ratings 8300000
   bench whole_run
   .venv/bin/python benchmarks/growth.py --ratings 1000000,5000000,25000000
@@ -37,6 +38,7 @@ else
   bench svd --ratings 1000000
   bench neighbours --ratings 1000000
   bench subspace
+  bench slim
   bench fits --ratings 1000000
   bench whole_run --ratings 200000
   .venv/bin/python benchmarks/growth.py --ratings 100000,1000000

@@ -1,4 +1,7 @@
-"""Products of a sparse matrix: with its own transpose, with a dense matrix, and both in one."""
+"""Products of a sparse matrix: with its own transpose, with a dense matrix, and both in one.
+
+And dense parts of a sparse one.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,27 @@ def normal_product(
     """
     found = np.zeros(dense.shape)
     _normal_product(offsets, columns, values, dense, found)
+    return found
+
+
+def submatrix(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int32],
+    values: NDArray[np.float32],
+    chosen: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(k, k) the entries of a square sparse matrix in some rows and the same columns.
+
+    Time grows with the entries of these columns, and with the rows of the matrix.
+
+    Args:
+        starts: (n + 1,) where in `rows` each column starts.
+        rows: of each entry.
+        values: of each entry.
+        chosen: (k,) distinct columns.
+    """
+    found = np.zeros((len(chosen), len(chosen)))
+    _submatrix(starts, rows, values, chosen, found)
     return found
 
 
@@ -148,4 +172,21 @@ def _normal_product(
                 found[columns[at], k] += values[at] * image[k]
 
 
-__all__ = ["gram_rows", "normal_product", "sparse_product"]
+@njit(void(LONGS, INTS, VECTOR, LONGS, float64[:, ::1]), cache=True, nogil=True)
+def _submatrix(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int32],
+    values: NDArray[np.float32],
+    chosen: NDArray[np.int64],
+    found: NDArray[np.float64],
+) -> None:
+    places = np.full(len(starts) - 1, -1)
+    for place in range(len(chosen)):
+        places[chosen[place]] = place
+    for place in range(len(chosen)):
+        for at in range(starts[chosen[place]], starts[chosen[place] + 1]):
+            if places[rows[at]] >= 0:
+                found[places[rows[at]], place] = values[at]
+
+
+__all__ = ["gram_rows", "normal_product", "sparse_product", "submatrix"]

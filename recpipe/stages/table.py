@@ -92,9 +92,13 @@ STAGES = (
         reads=("recommend", "rules"),
         writes=("rules", "final", "explained", "similar", "recommended"),
         files=(
-            "recommendations", "recommendations-for", "explanations", "similar_items", "rules",
+            "recommendations",
+            "recommendations-for",
+            "explanations",
+            "similar_items",
+            "rules",
             "final",
-        ),  # fmt: skip
+        ),
     ),
     Stage(
         "publish",

@@ -12,9 +12,10 @@ import pytest
 from recpipe.errors import FitError, MissingError
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
-from recpipe.models.linear import gram, weights
+from recpipe.models.linear import gram, sparse, weights
 from recpipe.models.linear.ease import Ease, EaseModel
 from recpipe.models.linear.settings import EaseSettings
+from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.ranking import item_blocks
 from recpipe.storage import Folder
 
@@ -50,6 +51,18 @@ def rated(users: int, items: int, *, share: float = 0.4, seed: int = 1) -> Rows:
 
 
 def fit(scratch: Folder, rows: Rows | DataFrame, **own: Any) -> EaseModel:
+    model = fit_any(scratch, rows, **own)
+    assert isinstance(model, EaseModel)
+    return model
+
+
+def fit_sparse(scratch: Folder, rows: Rows | DataFrame, **own: Any) -> NeighbourModel:
+    model = fit_any(scratch, rows, **{"method": "sparse", **own})
+    assert isinstance(model, NeighbourModel)
+    return model
+
+
+def fit_any(scratch: Folder, rows: Rows | DataFrame, **own: Any) -> EaseModel | NeighbourModel:
     frame = scratch.spark.createDataFrame(rows, RATINGS) if isinstance(rows, list) else rows
     settings = EaseSettings(**{"regularization": PENALTY, **own})
     place = scratch / str(next(fits))
@@ -93,8 +106,16 @@ class Closed:
         }
 
 
-def weights_of(model: EaseModel) -> tuple[list[int], np.ndarray]:
+def weights_of(model: EaseModel | NeighbourModel) -> tuple[list[int], np.ndarray]:
     """Items, ascending, and B of the tables of a fitted model."""
+    if isinstance(model, NeighbourModel):
+        rows = sorted(model.table.frame.collect(), key=lambda row: row["item"])
+        numbers = [row["item"] for row in rows]
+        found = np.zeros((len(rows), len(rows)))
+        for column, row in enumerate(rows):
+            sources = np.searchsorted(numbers, np.frombuffer(row["sources"], np.int32))
+            found[sources, column] = np.frombuffer(row["numbers"], np.float32)
+        return numbers, found
     rows = sorted(model.weights.frame.collect(), key=lambda row: row["item"])
     items = [row["item"] for row in rows]
     if model.vectors is None:
@@ -109,7 +130,9 @@ def weights_of(model: EaseModel) -> tuple[list[int], np.ndarray]:
     return items, b
 
 
-def lists(model: EaseModel, users: list[int], seen: Sequence[Any] = (), *, n: int = 10**6) -> Lists:
+def lists(
+    model: EaseModel | NeighbourModel, users: list[int], seen: Sequence[Any] = (), *, n: int = 10**6
+) -> Lists:
     spark = model.spark
     asked = spark.createDataFrame([(user,) for user in users], "user int")
     left_out = spark.createDataFrame([row[:2] for row in seen], "user int, item int")
@@ -175,6 +198,7 @@ def test_tiles_and_blocks_change_no_weight(
     assert bits(fit(scratch, rows, values="ratings")) == whole
     # Several blocks of users: sums of sums, so a few digits.
     monkeypatch.setattr(gram, "_FEW_ROWS", 3)
+    monkeypatch.setattr(gram, "_PRODUCTS_OF_A_NUMBER", 1)
     blocks = fit(scratch, rows, values="ratings")
     np.testing.assert_allclose(weights_of(blocks)[1], closed.weights, rtol=0, atol=1e-6)
     # Likings are counted, and counts are exact.
@@ -243,9 +267,113 @@ def test_a_matrix_above_the_limit_is_refused_by_both_sizes(
 ) -> None:
     rows = [(n % users, n % items, 5.0) for n in range(max(users, items))]
     with pytest.raises(MissingError, match=words) as refused:
-        fit(scratch, rows, max_matrix_mb=1)
+        fit(scratch, rows, max_matrix_mb=1, method="dense")
     assert refused.value.exit_code == 5
     assert "ease.max_matrix_mb" in str(refused.value.hint)
+
+
+# -- sparse weights ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", ["likings", "ratings"])
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_sparse_weights_of_all_items_are_those_of_the_closed_form(
+    scratch: Folder, matrix: str, values: str
+) -> None:
+    rows = rated(*SHAPES[matrix])
+    closed = Closed.of(rows, values=values)
+    model = fit_sparse(scratch, rows, values=values, density=1.0)
+    items, found = weights_of(model)
+    assert items == closed.items
+    np.testing.assert_allclose(found, closed.weights, rtol=0, atol=1e-5)
+    listed = lists(model, [*closed.users, 999])
+    assert sorted(listed) == closed.users
+    for user, due in closed.scores().items():
+        assert dict(listed[user]) == pytest.approx(due, abs=1e-4)
+
+
+def test_sparse_weights_are_the_regression_on_the_nearest_items(scratch: Folder) -> None:
+    rows = rated(60, 30)
+    closed = Closed.of(rows, values="ratings")
+    # 8 of 29, and 29 of them, which is all, in the matrix.
+    model = fit_sparse(scratch, rows, values="ratings", density=0.25)
+    _, found = weights_of(model)
+    ridge = closed.x.T @ closed.x + PENALTY * np.eye(30)
+    scale = np.sqrt(np.diag(ridge))
+    for item in range(30):
+        near = ridge[item] / scale
+        near[item] = -1
+        nearest = np.argsort(-near, kind="stable")[:8]
+        due = np.zeros(30)
+        due[nearest] = np.linalg.solve(ridge[np.ix_(nearest, nearest)], ridge[nearest, item])
+        assert found[:, item] == pytest.approx(due, abs=1e-5)
+    assert model.info() == {
+        "items": 30, "users": 60, "regularization": PENALTY, "matrix": "sparse", "most_weights": 8,
+    }  # fmt: skip
+
+
+def planted(users: int, items: int, *, groups: int = 6) -> tuple[Rows, set[tuple[int, int]]]:
+    """Likings by taste and popularity, and those of them that are held out."""
+    rng = np.random.default_rng(4)
+    taste, kind = rng.integers(groups, size=(users, 2)), rng.integers(groups, size=items)
+    popular = rng.lognormal(0, 0.7, items)
+    fits_taste = (taste[:, :1] == kind) | (taste[:, 1:] == kind)
+    chance = np.minimum(0.9, popular * np.where(fits_taste, 0.25, 0.01))
+    pairs = np.argwhere(rng.random((users, items)) < chance)
+    held = rng.random(len(pairs)) < 0.2
+    kept = [(int(u), int(i), 5.0) for u, i in pairs[~held]]
+    return kept, {(int(u), int(i)) for u, i in pairs[held]}
+
+
+def ndcg(model: EaseModel | NeighbourModel, rows: Rows, held: set[tuple[int, int]]) -> float:
+    users = sorted({user for user, _ in held} & {row[0] for row in rows})
+    gains = 1 / np.log2(np.arange(2, 12))
+    found = []
+    for user, best in lists(model, users, rows, n=10).items():
+        due = sum(pair[0] == user for pair in held)
+        hits = [(user, item) in held for item, _ in best]
+        found.append(gains[: len(hits)][hits].sum() / gains[:due].sum())
+    return float(np.mean(found))
+
+
+def test_lists_of_sparse_weights_are_about_as_good_as_those_of_dense_ones(scratch: Folder) -> None:
+    rows, held = planted(300, 200)
+    exact = ndcg(fit(scratch, rows, regularization=50), rows, held)
+    tenth = fit_sparse(scratch, rows, regularization=50, density=0.1)
+    assert tenth.info()["most_weights"] == 20
+    assert exact > 0.2
+    assert ndcg(tenth, rows, held) > 0.95 * exact
+
+
+def test_a_matrix_above_the_limit_is_sparse_by_itself_and_refused_if_that_is_too_large(
+    scratch: Folder,
+) -> None:
+    rows = [(n % 900, n % 800, 5.0) for n in range(900)]
+    chosen = fit_any(scratch, rows, max_matrix_mb=1)
+    assert isinstance(chosen, NeighbourModel)
+    assert chosen.info()["most_weights"] == 8
+    with pytest.raises(MissingError, match=r"sparse matrix of 800 items with 400 weights for each"):
+        fit_any(scratch, rows, max_matrix_mb=1, density=0.5)
+
+
+def test_sparse_weights_have_the_same_bits_whatever_the_order_and_after_loading(
+    spark: SparkSession, scratch: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rated(60, 30)
+    model = fit_sparse(scratch, rows, values="ratings", density=0.2)
+    whole = sorted(map(tuple, model.table.frame.collect()))
+    monkeypatch.setattr(sparse, "_TASKS_A_SLOT", 1)
+    moved = spark.createDataFrame(rows[::-1], RATINGS).repartition(5)
+    again = fit_sparse(scratch, moved, values="ratings", density=0.2)
+    assert sorted(map(tuple, again.table.frame.collect())) == whole
+    folder = Folder(spark, tmp_path) / "ease"
+    model.save(folder)
+    loaded: Any = registry.load(folder)
+    assert sorted(map(tuple, loaded.table.frame.collect())) == whole
+    assert (loaded.refit_config, loaded.info()) == (model.refit_config, model.info())
+
+
+# -- what both have ---------------------------------------------------------------------------
 
 
 def test_a_preference_is_compared_in_the_precision_of_ratings(scratch: Folder) -> None:

@@ -18,6 +18,9 @@ XX' + lambda I and Y = C^-1 X, whose columns are y_j, Woodbury's identity gives
 
 a matrix of users in place of one of items, and weights of as many factors as there are users.
 
+Where the matrix does not fit into the driver's memory, only the nearest items get a weight for an
+item (`sparse`).
+
 References:
     Harald Steck. Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019.
 """
@@ -35,7 +38,8 @@ from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
 from recpipe.models.fold_in import FoldIn, sent
 from recpipe.models.fold_in import check_room as check_solver_room
-from recpipe.models.linear.gram import check_room, gram_matrix
+from recpipe.models.linear.gram import check_room, gram_matrix, has_room, sizes_of
+from recpipe.models.linear.sparse import WEIGHT_BYTES, most_weights, write_sparse_weights
 from recpipe.models.linear.weights import (
     FACTORS,
     WEIGHTS,
@@ -49,6 +53,8 @@ from recpipe.models.linear.weights import (
     vectors_of,
     weights_of,
 )
+from recpipe.models.neighbours.entries import Liking
+from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items, sent_whole
 from recpipe.ranking.reasons import Reasons
@@ -59,7 +65,6 @@ from recpipe.spark.columns import factor_schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
@@ -87,25 +92,28 @@ class Ease:
 
     name: ClassVar[str] = "ease"
 
-    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> EaseModel:
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> EaseModel | NeighbourModel:
         """See `Model.fit`; nothing is random. A user without a liking gets no list.
 
         Raises:
             FitError: if there is nothing to fit.
             MissingError: if the driver cannot hold the matrix of items or of users, whichever are
-                fewer.
+                fewer, and, unless `ease.method` is dense, not a sparse one either.
         """
         del seed
         own = self.settings
         scratch.write_table(_HISTORIES, data.user_item_matrix(own.values, own.preference_from))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
-        items, item_pairs = _sizes(rows, "item")
-        users, user_pairs = _sizes(rows, "user")
+        items, item_pairs = sizes_of(rows, "item")
+        users, user_pairs = sizes_of(rows, "user")
         if not len(items):
             raise nothing_to_fit("ease")
         by_users = len(users) < len(items)
         side, what = (users, "users") if by_users else (items, "items")
+        fits = has_room(len(side), len(side), limit_mb=own.max_matrix_mb)
+        if own.method == "sparse" or (own.method == "auto" and not fits):
+            return self._fit_sparse(histories, scratch, items=len(items), users=len(users))
         check_room(
             len(side),
             len(side),
@@ -137,6 +145,43 @@ class Ease:
             penalty=penalty,
         )
 
+    def _fit_sparse(
+        self, histories: Stored, scratch: Folder, *, items: int, users: int
+    ) -> NeighbourModel:
+        """Sparse weights, which score as those of neighbours do."""
+        own, penalty = self.settings, self._penalty(users)
+        most = most_weights(items, own.density)
+        check_room(
+            items,
+            most * WEIGHT_BYTES // 8,
+            what=f"the sparse matrix of {items} items with {most} weights for each",
+            limit_mb=own.max_matrix_mb,
+            model=self.name,
+        )
+        liking = Liking(None, binary=False)
+        write_sparse_weights(
+            histories,
+            scratch,
+            _WEIGHTS,
+            liking=liking,
+            penalty=penalty,
+            most=most,
+            model=self.name,
+        )
+        return NeighbourModel(
+            name=self.name,
+            refit_config=self,
+            table=scratch.stored(_WEIGHTS),
+            histories=histories,
+            means=None,
+            items=items,
+            users=users,
+            links=items * most,
+            liking=liking,
+            prediction=None,
+            details={"regularization": penalty, "matrix": "sparse", "most_weights": most},
+        )
+
     def _penalty(self, users: int) -> float:
         """lambda: as set; for `auto` a third of the number of users, from 100 to 1000."""
         setting = self.settings.regularization
@@ -144,13 +189,6 @@ class Ease:
 
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}
-
-
-def _sizes(rows: DataFrame, side: str) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
-    """The users or items, ascending, and the sum over them of the square of their pairs."""
-    table: pa.Table = rows.groupBy(side).agg(F.count(F.lit(1)).alias("pairs")).toArrow()
-    pairs = table.column("pairs").to_numpy()
-    return np.sort(table.column(side).to_numpy().astype(np.int32)), int((pairs * pairs).sum())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -279,4 +317,11 @@ class EaseModel(FittedModel):
         )
 
 
-__all__ = ["Ease", "EaseModel"]
+def load(folder: Folder, options: LoadOptions) -> EaseModel | NeighbourModel:
+    """What `Ease.fit` returned and `save` wrote; called by `registry.load`."""
+    # Only a model of neighbours says how many links it has.
+    kind = NeighbourModel if "links" in options.manifest else EaseModel
+    return kind.load(folder, options)
+
+
+__all__ = ["Ease", "EaseModel", "load"]

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyspark.sql import functions as F
 
 from recpipe.errors import MissingError
 from recpipe.kernels import ids
@@ -27,6 +28,8 @@ _TILE_BYTES = 32 << 20
 """Bytes of matrix rows that a task computes and returns at a time."""
 _MAX_BLOCKS = 64
 _FEW_ROWS = 256
+_PRODUCTS_OF_A_NUMBER = 16
+"""Products that take as long as a number of the matrix takes from a task to another."""
 
 TILES = "first int, source int, sums binary"
 """Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
@@ -45,10 +48,7 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
     Raises:
         MissingError: naming what it takes and what there is.
     """
-    import psutil
-
-    needed = rows * columns * 8 / 2**20
-    limit = limit_mb or psutil.virtual_memory().available / 2 / 2**20
+    needed, limit = _sizes_mb(rows, columns, limit_mb=limit_mb)
     if needed > limit:
         source = f"{model}.max_matrix_mb = {limit_mb}" if limit_mb else "half of the free memory"
         raise MissingError(
@@ -56,6 +56,34 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
             f" {source} is {limit:,.0f} MiB",
             hint=f"give the driver more memory, raise {model}.max_matrix_mb, or leave out {model}",
         )
+
+
+def has_room(rows: int, columns: int, *, limit_mb: int) -> bool:
+    """Whether `check_room` would let a matrix of float64 pass."""
+    needed, limit = _sizes_mb(rows, columns, limit_mb=limit_mb)
+    return needed <= limit
+
+
+def _sizes_mb(rows: int, columns: int, *, limit_mb: int) -> tuple[float, float]:
+    """What a matrix takes, and what it may take."""
+    import psutil
+
+    free = psutil.virtual_memory().available / 2 / 2**20
+    return rows * columns * 8 / 2**20, limit_mb or free
+
+
+def sizes_of(rows: DataFrame, side: str) -> tuple[NDArray[np.int32], int]:
+    """The users or the items, ascending, and the sum over them of the square of their pairs.
+
+    The driver holds a few bytes of each user or item.
+
+    Args:
+        rows: (user int, item int, ...), one row a pair.
+        side: `user` or `item`.
+    """
+    table: pa.Table = rows.groupBy(side).agg(F.count(F.lit(1)).alias("pairs")).toArrow()
+    pairs = table.column("pairs").to_numpy()
+    return np.sort(table.column(side).to_numpy().astype(np.int32)), int((pairs * pairs).sum())
 
 
 def gram_matrix(
@@ -77,7 +105,8 @@ def gram_matrix(
     spark = rows.sparkSession
     width = len(columns)
     # A further block sends one more matrix of sums, and takes its share of the products.
-    blocks = int(min(max(1, users // _FEW_ROWS), max(1, pairs // (width * width)), _MAX_BLOCKS))
+    worth = pairs // (_PRODUCTS_OF_A_NUMBER * width * width)
+    blocks = int(max(1, min(users // _FEW_ROWS, worth, _MAX_BLOCKS)))
     step = max(1, _TILE_BYTES // (8 * width))
     sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)
     tiles = (
@@ -93,6 +122,18 @@ def gram_matrix(
         matrix[row["first"] : row["first"] + len(tile)] = tile
     sent.destroy()
     return matrix
+
+
+def mirror(matrix: NDArray[np.float64]) -> None:
+    """Fill what is below the diagonal of a square matrix with what is above it, in place."""
+    width = len(matrix)
+    step = max(1, _TILE_BYTES // (8 * width))
+    for first in range(0, width, step):
+        rows = slice(first, min(first + step, width))
+        block = matrix[rows, rows]
+        below = np.tril_indices(len(block), -1)
+        block[below] = block.T[below]
+        matrix[rows.stop :, rows] = matrix[rows, rows.stop :].T
 
 
 def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], step: int) -> Batches:
@@ -126,4 +167,4 @@ def summed(batches: Batches) -> Batches:
         yield arrow_row(TILES, first, -1, total)
 
 
-__all__ = ["TILES", "check_room", "gram_matrix", "summed"]
+__all__ = ["TILES", "check_room", "gram_matrix", "has_room", "mirror", "sizes_of", "summed"]
