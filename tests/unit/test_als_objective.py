@@ -100,7 +100,8 @@ def half(
     solved = solve_by_subspaces(*parts, block, out) if block else solve_exactly(*parts, out)
     assert solved == -1
     assert not out[:, own.rank :].any(), "padding stays 0"
-    return np.asarray(out[:, : own.rank], np.float64)
+    answers: Doubles = out[:, : own.rank].astype(np.float64)
+    return answers
 
 
 def padded(factors: Doubles) -> NDArray[np.float32]:
