@@ -183,6 +183,8 @@ def test_steps_in_subspaces_come_to_the_same_fit(
     [
         ({"rank": 255}, 0),
         ({"rank": 256}, 64),
+        ({"rank": 300}, 64),
+        ({"rank": 2048}, 128),
         ({"rank": 256, "subspace": 0}, 0),
         ({"rank": 256, "solver": "cg"}, 0),
         ({"rank": 20, "subspace": 16}, 16),

@@ -111,7 +111,8 @@ def padded(factors: Doubles) -> NDArray[np.float32]:
 
 
 def drawn(rows: int, rank: int = RANK, *, seed: int = 1) -> Doubles:
-    return np.random.default_rng(seed).normal(size=(rows, rank)) / np.sqrt(rank)
+    factors: Doubles = np.random.default_rng(seed).normal(size=(rows, rank))
+    return factors * float(rank) ** -0.5
 
 
 def test_a_half_step_ends_in_the_minimum_of_the_objective(
