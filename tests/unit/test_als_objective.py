@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def padded(factors: Doubles) -> NDArray[np.float32]:
 
 def drawn(rows: int, rank: int = RANK, *, seed: int = 1) -> Doubles:
     factors: Doubles = np.random.default_rng(seed).normal(size=(rows, rank))
-    return factors * float(rank) ** -0.5
+    return factors / math.sqrt(rank)
 
 
 def test_a_half_step_ends_in_the_minimum_of_the_objective(
