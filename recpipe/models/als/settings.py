@@ -93,8 +93,8 @@ class Blocked(Section):
     subspace: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """With solver = cholesky: how many factors of a user or item are solved at once, exactly, while
     its others are held still; an iteration takes one block of factors after the other. 0: all at
-    once. auto: from rank 256 on a quarter of it and at most 128, where an iteration takes a fraction
-    of the time and comes nearly as far, else 0."""
+    once. auto: from rank 256 on a quarter of it and at most 128, where an iteration takes a part of
+    the time and comes nearly as far, else 0."""
     blocks: Blocks = "auto"
     """Number of blocks of users, and of items; each task works on one or more of them. auto: from
     the number of ratings and the rank, never from the machine. cores: twice as many as the session
