@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 TARGET = 0.5
 SAME = 1e-4
-WIDTH = 64
+WIDTH = 128
 SCALE = Scale(min=0.5, max=5, step=0.5)
 ALPHA = 1.0
 IALS = {"loss": "ials", "unobserved_weight": 0.1, "regularization": 0.003, "alpha": ALPHA}

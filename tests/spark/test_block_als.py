@@ -156,8 +156,8 @@ def test_the_objective_of_ials_is_fitted_as_dense_solves_do(
 ) -> None:
     own: dict[str, Any] = {"loss": "ials", "unobserved_weight": 0.2}
     own["regularization_exponent"] = 0.6
-    own |= {"alpha": 1.0, "preference_from": 1.0, "regularization": 0.05, "exchange": exchange}
-    model = implicit(scratch, train, **own)
+    shared = {"alpha": 1.0, "preference_from": 1.0, "regularization": 0.05}
+    model = implicit(scratch, train, exchange=exchange, **shared, **own)
     liked = [(user, item, 1.0) for user, item, _ in pairs]
     p, q = alternated(liked, regularization=0.05, alpha=1.0, ials=(0.2, 0.6))
     np.testing.assert_allclose(factors(model.user_factors, "user")[1], p, rtol=0, atol=1e-3)
@@ -183,6 +183,8 @@ def test_steps_in_subspaces_come_to_the_same_fit(
     [
         ({"rank": 255}, 0),
         ({"rank": 256}, 64),
+        ({"rank": 300}, 64),
+        ({"rank": 2048}, 128),
         ({"rank": 256, "subspace": 0}, 0),
         ({"rank": 256, "solver": "cg"}, 0),
         ({"rank": 20, "subspace": 16}, 16),
@@ -231,7 +233,8 @@ def test_factors_by_block_are_those_of_the_broadcast_to_the_bit(
     )
     own: dict[str, Any] = {"iterations": 2, "preference_from": 2.0, "regularization": 1.0}
     own["exchange"] = "spark"
-    own |= {"subspace": {"subspace": 2}, "ials": {"loss": "ials"}}.get(solver, {"solver": solver})
+    ways: dict[str, dict[str, Any]] = {"subspace": {"subspace": 2}, "ials": {"loss": "ials"}}
+    own.update(ways.get(solver, {"solver": solver}))
     whole = implicit(scratch, rows, **own)
     by_block = implicit(scratch, rows, max_broadcast_mb=1, **own)
     assert whole.info()["exchange"] == "broadcast"

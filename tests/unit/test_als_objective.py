@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +101,8 @@ def half(
     solved = solve_by_subspaces(*parts, block, out) if block else solve_exactly(*parts, out)
     assert solved == -1
     assert not out[:, own.rank :].any(), "padding stays 0"
-    return np.asarray(out[:, : own.rank], np.float64)
+    answers: Doubles = out[:, : own.rank].astype(np.float64)
+    return answers
 
 
 def padded(factors: Doubles) -> NDArray[np.float32]:
@@ -110,7 +112,8 @@ def padded(factors: Doubles) -> NDArray[np.float32]:
 
 
 def drawn(rows: int, rank: int = RANK, *, seed: int = 1) -> Doubles:
-    return np.random.default_rng(seed).normal(size=(rows, rank)) / np.sqrt(rank)
+    factors: Doubles = np.random.default_rng(seed).normal(size=(rows, rank))
+    return factors / math.sqrt(rank)
 
 
 def test_a_half_step_ends_in_the_minimum_of_the_objective(

@@ -74,7 +74,7 @@ class AlsImplicitSettings(Section):
     on the scale, above 0 and at most 1."""
 
 
-_SUBSPACE = 64
+_MAX_SUBSPACE = 128
 _SUBSPACE_FROM_RANK = 256
 
 
@@ -93,8 +93,8 @@ class Blocked(Section):
     subspace: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """With solver = cholesky: how many factors of a user or item are solved at once, exactly, while
     its others are held still; an iteration takes one block of factors after the other. 0: all at
-    once. auto: 64 from rank 256 on, where an iteration then takes a fraction of the time and comes
-    nearly as far, else 0."""
+    once. auto: from rank 256 on a quarter of it and at most 128, where an iteration takes a part of
+    the time and comes nearly as far, else 0."""
     blocks: Blocks = "auto"
     """Number of blocks of users, and of items; each task works on one or more of them. auto: from
     the number of ratings and the rank, never from the machine. cores: twice as many as the session
@@ -115,7 +115,8 @@ class Blocked(Section):
         if self.solver != "cholesky":
             return 0
         if self.subspace == "auto":
-            return _SUBSPACE if rank >= _SUBSPACE_FROM_RANK else 0
+            # A multiple of 16, to which the kernels would pad it.
+            return min(rank // 64 * 16, _MAX_SUBSPACE) if rank >= _SUBSPACE_FROM_RANK else 0
         return self.subspace if self.subspace < rank else 0
 
     @model_validator(mode="after")
