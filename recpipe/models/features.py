@@ -26,8 +26,9 @@ def item_terms(
 ) -> DataFrame | None:
     """(item int, source string, term string, weight double), one row a term of an item.
 
-    The weight of a genre, a word of a title and a decade is 1; of a tag 1 + ln(how often users gave
-    it to the item), in lower case without blanks at its ends; of a tag of the genome its relevance.
+    The weight of a genre, a word of a title (but not the item's year) and a decade is 1; of a tag
+    1 + ln(how often users gave it to the item), in lower case without blanks at its ends; of a tag
+    of the genome its relevance.
 
     Args:
         items: what is known of items.
@@ -41,7 +42,7 @@ def item_terms(
     found: dict[Source, DataFrame | None] = {}
     if "genre" in sources and (genres := items.genres()) is not None:
         found["genre"] = _rows(genres, "genre", F.col("genre"), one)
-    if "title" in sources and (words := items.title_words()) is not None:
+    if "title" in sources and (words := _words(items)) is not None:
         found["title"] = _rows(words, "title", F.col("word"), one)
     if "year" in sources and (years := items.years()) is not None:
         decade = F.col("year") - F.col("year") % _YEARS_OF_A_DECADE
@@ -55,6 +56,15 @@ def item_terms(
         found["genome"] = _rows(relevant, "genome", F.col("tag"), F.col("relevance"))
     frames = [frame for frame in found.values() if frame is not None]
     return reduce(DataFrame.unionAll, frames) if frames else None
+
+
+def _words(items: ItemFeatures) -> DataFrame | None:
+    """(item int, word string) of titles, without the year that many end in."""
+    words, years = items.title_words(), items.years()
+    if words is None or years is None:
+        return words
+    year = years.select("item", F.col("year").cast("string").alias("word"))
+    return words.join(year, ["item", "word"], "left_anti")
 
 
 def _rows(frame: DataFrame, source: Source, term: Column, weight: Column) -> DataFrame:

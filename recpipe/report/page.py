@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recpipe.evaluation.metrics import label_of
 from recpipe.report import numbers
+from recpipe.report.clusters import clusters
 from recpipe.report.data import data_figures, data_table, tag_table
 from recpipe.report.differences import Differences
 from recpipe.report.items import NEIGHBOURS_AMONG, item_map, neighbours
@@ -35,6 +36,7 @@ _CHAPTERS = (
     ("data", "The data"),
     ("people", "What people get"),
     ("items", "What the model knows of items"),
+    ("clusters", "Clusters of items"),
     ("output", "Published output"),
     ("timings", "How long it took"),
     ("origin", "How to reproduce it"),
@@ -89,6 +91,7 @@ def render(
         "map": None if items is None else item_map(items),
         "neighbours": None if items is None else neighbours(items),
         "neighbours_among": 0 if items is None else min(NEIGHBOURS_AMONG, len(items.items)),
+        "clusters": clusters(manifest),
         "models": list(fits_of(manifest)),
         "settings": list(flat(section(manifest, "settings"))),
         "timings": section(manifest, "timings"),

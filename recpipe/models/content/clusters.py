@@ -1,9 +1,9 @@
 """Clusters of items by k-means over their vectors, and whether they mean anything.
 
 How far the clusters stand apart is the silhouette (Rousseeuw 1987) by the cosine distance: the mean
-over items of (b - a) / max(a, b), where a is the mean distance to the item's own cluster and b that
-to the nearest other; 1 at best, 0 where clusters touch. For vectors of length 1 it is the silhouette
-of MLlib's `ClusteringEvaluator` by the squared Euclidean distance.
+over items of (b - a) / max(a, b), where a is the mean distance to the item's own cluster and b
+that to the nearest other; 1 at best, 0 where clusters touch. For vectors of length 1 it is the
+silhouette of MLlib's `ClusteringEvaluator` by the squared Euclidean distance.
 
 How far they agree with genres is told by the normalised mutual information (Strehl and Ghosh 2002;
 the mean of both entropies as norm) and the adjusted Rand index (Hubert and Arabie 1985; 0 is what

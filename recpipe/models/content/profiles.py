@@ -6,8 +6,8 @@ Of a term t of item i, from source s, with weight f (see `features.item_terms`),
 
 where N_s is how many items have a term of the source, and n_t how many have this one (the smooth
 inverse document frequency of Salton's TF-IDF; Manning, Raghavan and Schütze 2008, ch. 6). Each
-source's part of a profile has length 1 and is multiplied by the root of the source's weight, so that
-the product of two profiles is the weighted sum of their cosines by source.
+source's part of a profile has length 1 and is multiplied by the root of the source's weight, so
+that the product of two profiles is the weighted sum of their cosines by source.
 """
 
 from __future__ import annotations
