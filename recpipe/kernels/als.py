@@ -22,6 +22,7 @@ from recpipe.kernels.cholesky_tiles import (
 )
 from recpipe.kernels.normal_equations import (
     COLUMNS,
+    CONST,
     FASTMATH,
     GATHERED,
     MATRIX,
@@ -39,6 +40,9 @@ from recpipe.kernels.vectors import LANES, ROWS
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+NO_PRIOR = np.empty((0, 0), np.float32)
+"""Draws no row anywhere but to 0."""
 
 # A pivot below this share of its diagonal has lost most of its digits in float32.
 _MIN_PIVOT = 1e-4
@@ -88,6 +92,8 @@ def _solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     penalty: float,
     implicit: bool,
     alpha: float,
+    prior: Floats,
+    row: int,
     out: Floats,
 ) -> bool:
     """The same row in float64, for the few that float32 cannot; False if it is singular."""
@@ -103,6 +109,9 @@ def _solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
                 matrix[i, j] += scaled * other[c, j]
     for i in range(rank):
         matrix[i, i] += penalty
+    if prior.shape[0] > 0:
+        for i in range(rank):
+            right[i] += penalty * prior[row, i]
     for p in range(rank):
         least = 1e-13 * abs(matrix[p, p])
         for i in range(p):
@@ -126,7 +135,7 @@ def _solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     return True
 
 
-@njit(int64(*ROWS_TYPE, *OBJECTIVE, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
+@njit(int64(*ROWS_TYPE, *OBJECTIVE, CONST, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
 def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     offsets: Longs,
     columns: Ints,
@@ -138,9 +147,13 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
     by_count: bool,
     implicit: bool,
     alpha: float,
+    prior: Floats,
     out: Floats,
 ) -> int:
     """Solve every row by Cholesky.
+
+    Where there is a prior, the penalty of a row is on its distance from it: it adds the penalty
+    times the prior to the right side.
 
     Args:
         offsets: (rows + 1,) where in `columns` each row's ratings start.
@@ -153,7 +166,8 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
         by_count: whether lambda is multiplied by counts.
         implicit: whether values are strengths.
         alpha: growth of confidence.
-        out: (rows, width) the answers; 0 for a row without ratings.
+        prior: (rows, width) what rows are drawn to; without rows (`NO_PRIOR`): to 0.
+        out: (rows, width) the answers; the prior for a row without ratings.
 
     Returns:
         -1, or the first row whose matrix is singular.
@@ -164,9 +178,12 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
     gathered = np.empty((GATHERED, size), np.float32)
     right = np.empty(size, np.float32)
     inverse = np.empty(size, np.float32)
+    drawn = prior.shape[0] > 0
     for row in range(offsets.shape[0] - 1):
         start, stop = offsets[row], offsets[row + 1]
         out[row] = 0
+        if drawn:
+            out[row] = prior[row]
         if start == stop:
             continue
         equations(
@@ -178,11 +195,15 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
             matrix[k, k] += penalty
         for k in range(rank, size):
             matrix[k, k] = 1
+        if drawn:
+            for k in range(rank):
+                right[k] += penalty * prior[row, k]
         if _solve(matrix, right, inverse):
             out[row] = right
         elif not _solve_in_double(
-            columns, values, start, stop, other, base, rank, penalty, implicit, alpha, out[row]
-        ):
+            columns, values, start, stop, other, base, rank, penalty, implicit, alpha,
+            prior, row, out[row],
+        ):  # fmt: skip
             return row
     return -1
 
@@ -225,4 +246,4 @@ def initial_factors(ids: Ints, *, rank: int, seed: int, side: int) -> Floats:
     return out
 
 
-__all__ = ["initial_factors", "solve_exactly"]
+__all__ = ["NO_PRIOR", "initial_factors", "solve_exactly"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from recpipe.kernels.als import initial_factors, solve_exactly
+from recpipe.kernels.als import NO_PRIOR, initial_factors, solve_exactly
 from recpipe.kernels.als_gradients import solve_by_gradients
 from recpipe.kernels.normal_equations import Objective, gram, width
 
@@ -83,7 +83,7 @@ class Solve:
             out = begin.copy()
             return out, solve_by_gradients(*parts, self.cg_steps, out)
         out = np.empty((len(rows.offsets) - 1, self.width), np.float32)
-        return out, solve_exactly(*parts, out)
+        return out, solve_exactly(*parts, NO_PRIOR, out)
 
 
 __all__ = ["Solve"]
