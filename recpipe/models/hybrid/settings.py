@@ -22,14 +22,15 @@ class HybridSettings(AlsImplicitSettings):
     """Number of factors."""
     iterations: int = Field(10, ge=1)
     """How often all items, all users and the embeddings of features are solved."""
-    regularization: float = Field(0.1, gt=0)
+    regularization: float = Field(3.0, gt=0)
     """L2 penalty of the own embedding of a user or item: of what its factors are beyond those of
-    its features. It is multiplied by the number of likings."""
-    scale_by_count: bool = True
-    """Whether that penalty is multiplied by the number of likings."""
-    feature_regularization: float = Field(10.0, gt=0)
-    """L2 penalty of the embedding of a feature, as a number of likings: with so many of all users
-    or items that have the feature alone it is half of what they say."""
+    its features."""
+    scale_by_count: bool = False
+    """Whether that penalty is multiplied by the number of likings of the user or item. If it is
+    not, the more likings there are, the less features say."""
+    feature_regularization: float = Field(30.0, gt=0)
+    """L2 penalty of the embedding of a feature, as a number of users or items (of likings, with
+    scale_by_count): where so many have the feature and no other, it is half of their mean."""
     min_count: int = Field(2, ge=1)
     """The least users or items of a feature; rarer ones are left out."""
     user: Own = "learned"
