@@ -65,7 +65,15 @@ def features(spark: SparkSession) -> ItemFeatures:
 
 def fit(spark: SparkSession, folder: Path, **own: Any) -> ContentModel:
     settings = ContentSettings(
-        **{"genres": 1, "title": 0.5, "year": 0.25, "tags": 2, "clusters": 0, **own}
+        **{
+            "genres": 1,
+            "title": 0.5,
+            "year": 0.25,
+            "tags": 2,
+            "clusters": 0,
+            "similarity": "cosine",
+            **own,
+        }
     )
     ratings = spark.createDataFrame(RATINGS, "user int, item int, rating float")
     data = TrainingData(ratings=ratings, items=features(spark), as_of=AS_OF)

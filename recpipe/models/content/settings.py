@@ -41,9 +41,10 @@ class ContentSettings(Section):
     """Weight of these vectors, beside those of the sources."""
     vector_size: int = Field(32, ge=1)
     """With vectors = train: numbers of each."""
-    similarity: Literal["cosine", "sum"] = "cosine"
-    """How an item is scored. cosine: by the cosine of its profile and the user's. sum: by the
-    weighted sum over sources, so that an item of which more is known can score higher."""
+    similarity: Literal["sum", "cosine"] = "sum"
+    """How an item is scored. sum: by the sum over sources of weight times product, so that an item
+    of which more is known can score higher. cosine: by the cosine of its profile and the user's:
+    what is said of an item beyond the user's taste counts against it."""
     values: Literal["likings", "ratings"] = "likings"
     """What a user's profile is a sum of. likings: the profiles of what the user rated from
     `preference_from` on. ratings: all that the user rated, times the rating."""
