@@ -43,6 +43,9 @@ Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
+NO_PRIOR = np.empty((0, 0), np.float32)
+"""Draws no row anywhere but to 0."""
+
 # A pivot below this share of its diagonal has lost most of its digits in float32.
 _MIN_PIVOT = 1e-4
 # Each takes away all but the ten-thousandth part of the error, or more, of a pivot above the least.
@@ -119,6 +122,8 @@ def solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     alpha: float,
     shift: float,
     scores: Floats,
+    prior: Floats,
+    row: int,
     x: Floats,
 ) -> bool:
     """The best x[first:last] beside the rest of x, in float64, for the few that float32 cannot.
@@ -137,6 +142,8 @@ def solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
         alpha: as above.
         shift: as above.
         scores: (stop - start,) x . y of each rating.
+        prior: as above.
+        row: of the prior.
         x: (width,) the row; its factors first..last are replaced.
 
     Returns:
@@ -158,6 +165,8 @@ def solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
         for j in range(x.shape[0]):
             right[i] -= np.float64(base[first + i, j]) * x[j]
         right[i] -= penalty * x[first + i]
+        if prior.shape[0] > 0:
+            right[i] += np.float64(penalty) * prior[row, first + i]
         matrix[i, i] += penalty
     for p in range(size):
         least = 1e-13 * abs(matrix[p, p])
@@ -183,7 +192,7 @@ def solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     return True
 
 
-@njit(int64(*ROWS_TYPE, *SCALARS, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
+@njit(int64(*ROWS_TYPE, *SCALARS, CONST, MATRIX), cache=True, nogil=True, fastmath=FASTMATH)
 def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     offsets: Longs,
     columns: Ints,
@@ -195,9 +204,13 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
     implicit: bool,
     alpha: float,
     shift: float,
+    prior: Floats,
     out: Floats,
 ) -> int:
     """Solve every row by Cholesky.
+
+    Where there is a prior, the penalty of a row is on its distance from it: it adds the penalty
+    times the prior to the right side.
 
     Args:
         offsets: (rows + 1,) where in `columns` each row's ratings start.
@@ -210,7 +223,8 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
         implicit: whether values are strengths.
         alpha: growth of confidence.
         shift: what the target of a liking has beside its weight.
-        out: (rows, width) the answers; 0 for a row without ratings.
+        prior: (rows, width) what rows are drawn to; without rows (`NO_PRIOR`): to 0.
+        out: (rows, width) the answers; the prior for a row without ratings.
 
     Returns:
         -1, or the first row whose matrix is singular.
@@ -221,10 +235,13 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
     gathered = np.empty((GATHERED, size), np.float32)
     right = np.empty(size, np.float32)
     inverse = np.empty(size, np.float32)
+    drawn = prior.shape[0] > 0
     for row in range(offsets.shape[0] - 1):
         start, stop = offsets[row], offsets[row + 1]
         out[row] = 0
         if start == stop:
+            if drawn:
+                out[row] = prior[row]
             continue
         equations(
             columns, values, start, stop, other, base, implicit, alpha, shift,
@@ -235,11 +252,14 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
             matrix[k, k] += penalty
         for k in range(rank, size):
             matrix[k, k] = 1
+        if drawn:
+            for k in range(rank):
+                right[k] += penalty * prior[row, k]
         if solve_in_place(matrix, right, inverse):
             out[row] = right
         elif not solve_in_double(
             columns, values, start, stop, other, base, penalty, 0, rank, implicit, alpha, shift,
-            np.zeros(stop - start, np.float32), out[row],
+            np.zeros(stop - start, np.float32), prior, row, out[row],
         ):  # fmt: skip
             return row
     return -1
@@ -264,7 +284,7 @@ def _solve_nearly(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     none = np.zeros(stop - start, np.float32)
     if not solve_in_double(
         columns, values, start, stop, other, base, penalty, 0, rank, implicit, alpha, shift,
-        none, out,
+        none, NO_PRIOR, 0, out,
     ):  # fmt: skip
         length = 0.0
         for n in range(start, stop):
@@ -273,7 +293,7 @@ def _solve_nearly(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
         if length > 0:
             solve_in_double(
                 columns, values, start, stop, other, base, penalty + 1e-9 * length, 0, rank,
-                implicit, alpha, shift, none, out,
+                implicit, alpha, shift, none, NO_PRIOR, 0, out,
             )  # fmt: skip
 
 
@@ -400,5 +420,6 @@ def initial_factors(ids: Ints, *, rank: int, seed: int, side: int) -> Floats:
 
 
 __all__ = [
-    "initial_factors", "solve_exactly", "solve_in_double", "solve_in_place", "solve_refined",
+    "NO_PRIOR", "initial_factors", "solve_exactly", "solve_in_double", "solve_in_place",
+    "solve_refined",
 ]  # fmt: skip

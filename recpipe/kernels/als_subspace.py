@@ -11,7 +11,7 @@ import numpy as np
 from numba import int64, njit
 from numpy.typing import NDArray
 
-from recpipe.kernels.als import solve_in_double, solve_in_place
+from recpipe.kernels.als import NO_PRIOR, solve_in_double, solve_in_place
 from recpipe.kernels.normal_equations import (
     FASTMATH,
     GATHERED,
@@ -175,7 +175,7 @@ def solve_by_subspaces(  # noqa: D417, PLR0913, PLR0917 - a compiled function ta
                     x[first + k] += right[k]
             elif not solve_in_double(
                 columns, values, start, stop, other, base, penalty, first, last,
-                implicit, alpha, shift, scores, x,
+                implicit, alpha, shift, scores, NO_PRIOR, 0, x,
             ):  # fmt: skip
                 return row
             for k in range(here):

@@ -38,6 +38,29 @@ class Links(NamedTuple):
 LINKS = types.NamedTuple((LONGS, INTS, VECTOR), Links)
 
 
+def inverted(
+    sizes: NDArray[np.int64],
+    sources: NDArray[np.int32],
+    numbers: NDArray[np.float32],
+    *,
+    of: int,
+) -> Links:
+    """The links from each source to the targets that name it, targets ascending.
+
+    Args:
+        sizes: (targets,) how many sources each names.
+        sources: (links,) those of one target after the other; at least 0.
+        numbers: (links,) of each.
+        of: how many sources there are.
+    """
+    targets = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    # Stable: the targets of a source stay ascending.
+    order = np.argsort(sources, kind="stable")
+    named = np.bincount(sources, minlength=of)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(named, dtype=np.int64)])
+    return Links(offsets, targets[order], numbers[order])
+
+
 def weighted_sums(
     users: Links,
     sources: Links,
@@ -189,4 +212,4 @@ def _means(
             found[pair] = total / norm
 
 
-__all__ = ["Links", "Mean", "means", "weighted_sums"]
+__all__ = ["Links", "Mean", "inverted", "means", "weighted_sums"]

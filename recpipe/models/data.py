@@ -49,6 +49,11 @@ class ItemFeatures:
         movies = self._numbered("movies")
         return None if movies is None else movies.where("year IS NOT NULL").select("item", "year")
 
+    def titles(self) -> DataFrame | None:
+        """(item int, title string)."""
+        movies = self._numbered("movies")
+        return None if movies is None else movies.select("item", "title")
+
     def title_words(self) -> DataFrame | None:
         """(item int, word string): the distinct words of each title, in lower case."""
         movies = self._numbered("movies")

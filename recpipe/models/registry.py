@@ -14,6 +14,8 @@ from recpipe.errors import InputError, UsageError
 from recpipe.models.als.spec import SPECS as ALS
 from recpipe.models.baselines.spec import SPECS as BASELINES
 from recpipe.models.blend.spec import SPECS as BLEND
+from recpipe.models.content.spec import SPECS as CONTENT
+from recpipe.models.hybrid.spec import SPECS as HYBRID
 from recpipe.models.linear.spec import SPECS as LINEAR
 from recpipe.models.neighbours.spec import SPECS as NEIGHBOURS
 from recpipe.models.sgd.spec import SPECS as SGD
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
 
 SPECS: Mapping[str, ModelSpec] = {
-    spec.name: spec for spec in (*BASELINES, *ALS, *SGD, *LINEAR, *SVD, *NEIGHBOURS, *BLEND)
+    spec.name: spec
+    for spec in (*BASELINES, *ALS, *SGD, *LINEAR, *SVD, *NEIGHBOURS, *CONTENT, *HYBRID, *BLEND)
 }
 """Every model by its name."""
 

@@ -58,6 +58,7 @@ def test_items_have_genres_years_words_and_tags_by_their_numbers(
     items = ItemFeatures(tables.get)
     assert values(items.genres()) == [(0, "Animation"), (0, "Comedy")]
     assert values(items.years()) == [(0, 1995)]
+    assert values(items.titles()) == [(0, "Toy Story: a Toy"), (1, "Amélie")]
     assert values(items.title_words()) == [(0, "a"), (0, "story"), (0, "toy"), (1, "amélie")]
     assert values(items.genome()) == [(0, "toys", 0.75)]
     assert [row[:2] for row in values(items.tags())] == [

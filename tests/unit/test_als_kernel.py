@@ -71,9 +71,30 @@ def by_numpy(rows: Rows, other: Floats, own: Objective) -> NDArray[np.float64]:
     return out
 
 
+@pytest.mark.parametrize("objective", [EXPLICIT, IMPLICIT])
+def test_rows_are_drawn_to_a_prior(objective: Objective) -> None:
+    """The penalty of the distance from m: with x = m + d, a ridge regression of what m leaves."""
+    rows, other = ratings([3, 0, 70], others=90), factors(90, 5)
+    prior = factors(3, 5, seed=6)
+    out = np.zeros_like(prior)
+    assert solve_exactly(*parts(rows, other, objective), prior, out) == -1
+    y_all, m = other[:, :5].astype(np.float64), prior[:, :5].astype(np.float64)
+    for row, (start, stop) in enumerate(pairwise(rows[0])):
+        y, value = y_all[rows[1][start:stop]], rows[2][start:stop].astype(np.float64)
+        matrix, target, count = y.T @ y, value, len(value)
+        if objective.implicit:
+            weight = objective.alpha * np.abs(value)
+            matrix = y_all.T @ y_all + (y.T * weight) @ y
+            target, count = np.where(value > 0, 1 + weight, 0), (value > 0).sum()
+        left = y.T @ target - matrix @ m[row]
+        ridge = matrix + objective.regularization * max(count, 1) * np.eye(5)
+        due = m[row] + np.linalg.solve(ridge, left) if count else m[row]
+        np.testing.assert_allclose(out[row, :5], due, rtol=0, atol=5e-4)
+
+
 def exactly(rows: Rows, other: Floats, own: Objective) -> Floats:
     out = np.full((len(rows[0]) - 1, other.shape[1]), 7, np.float32)
-    assert solve_exactly(*parts(rows, other, own), out) == -1
+    assert solve_exactly(*parts(rows, other, own), als.NO_PRIOR, out) == -1
     return out
 
 
@@ -173,7 +194,7 @@ def test_a_singular_row_is_named() -> None:
     rows, other = ratings([30, 3], others=60), factors(60, 5)
     own = EXPLICIT._replace(regularization=0.0)
     out = np.zeros((2, 16), np.float32)
-    assert solve_exactly(*parts(rows, other, own), out) == 1
+    assert solve_exactly(*parts(rows, other, own), als.NO_PRIOR, out) == 1
 
 
 def test_a_planted_low_rank_matrix_is_recovered() -> None:

@@ -98,7 +98,11 @@ def half(
     base = (own.unobserved_weight * gram(other)).astype(np.float32)
     penalties = own.penalties(offsets, values, others=len(q))
     parts = (offsets, column.astype(np.int32), values, other, base, penalties, *own.scalars)
-    solved = solve_by_subspaces(*parts, block, out) if block else solve_exactly(*parts, out)
+    solved = (
+        solve_by_subspaces(*parts, block, out)
+        if block
+        else solve_exactly(*parts, als.NO_PRIOR, out)
+    )
     assert solved == -1
     assert not out[:, own.rank :].any(), "padding stays 0"
     answers: Doubles = out[:, : own.rank].astype(np.float64)

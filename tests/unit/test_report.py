@@ -469,6 +469,41 @@ def test_the_contents_name_the_chapters_that_there_are() -> None:
     assert found.texts("h2") == [*filter(None, found.texts("a"))]
 
 
+CLUSTERS = {
+    "count": 2,
+    "items": 9,
+    "silhouette": 0.31,
+    "nmi": 0.4,
+    "ari": 0.2,
+    "rows": [
+        {"size": 6, "genres": [["Drama", 0.5]], "words": ["<b>sad"], "titles": ["Heat", "Up"]},
+        {"size": 3, "genres": [], "words": [], "titles": ["item 4"]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "hold together loosely, and they agree in part with the genres. They mean something"),
+        ({"silhouette": 0.6, "ari": 0.6}, "hold together well, and they largely agree with"),
+        ({"silhouette": 0.1}, "Read them as parts of a continuum"),
+        ({"ari": 0.01}, "by something other than genre"),
+        ({"silhouette": 0.1, "ari": 0.0}, "Do not read much into them."),
+        ({"ari": None, "nmi": None}, "No genres are known to compare them with."),
+        ({"silhouette": None}, "too few to say whether they stand apart, and they agree in part"),
+    ],
+)
+def test_clusters_say_whether_they_mean_anything(changes: dict[str, Any], words: str) -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["final"] = {"content": {"info": {"clusters": CLUSTERS | changes}}}
+    found = Page(render(manifest, metrics=METRICS, people=[]))
+    (said,) = [text for text in found.texts("p") if text.startswith("2 clusters of 9 items")]
+    assert words in said
+    cells = "6 Drama 50 % <b>sad Heat; Up 3 item 4"
+    assert any(" ".join(text.split()).endswith(cells) for text in found.texts("table"))
+
+
 def test_people_have_what_they_liked_next_to_their_list() -> None:
     people = [profile(), profile(title=None, source="popularity")]
     first, second = page(people=people).texts("section", "person")

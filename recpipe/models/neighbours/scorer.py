@@ -113,7 +113,7 @@ class NeighbourScorer(DenseScorer):
     @classmethod
     def of(cls, block: DataFrame, *, sources: Ints, means: Doubles, **rest: Any) -> NeighbourScorer:
         """The scorer of some rows of ITEMS, brought to the driver."""
-        from recpipe.kernels.neighbour_scores import Links
+        from recpipe.kernels.neighbour_scores import inverted
 
         table = block.select("item", "sources", "numbers", "mean").toArrow().combine_chunks()
         table = table.sort_by("item")
@@ -121,13 +121,9 @@ class NeighbourScorer(DenseScorer):
         found = [as_array(each, np.int32) for each in table.column("sources")]
         numbers = [as_array(each, np.float32) for each in table.column("numbers")]
         places = ids.positions(sources, np.concatenate([none, *found]))
-        targets = np.repeat(np.arange(len(found), dtype=np.int32), [len(each) for each in found])
-        # Stable: the items of a source stay ascending.
-        order = np.argsort(places, kind="stable")
-        sizes = np.bincount(places, minlength=len(sources))
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
         of_all = np.concatenate([np.empty(0, np.float32), *numbers])
-        links = Links(offsets, targets[order], of_all[order])
+        sizes = np.array([len(each) for each in found], np.int64)
+        links = inverted(sizes, places, of_all, of=len(sources))
         items, own = (table.column(name).to_numpy() for name in ("item", "mean"))
         return cls(items, sources, links, means, own, **rest)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from recpipe.kernels.als import initial_factors, solve_exactly
+from recpipe.kernels.als import NO_PRIOR, initial_factors, solve_exactly
 from recpipe.kernels.als_gradients import solve_by_gradients
 from recpipe.kernels.als_subspace import solve_by_subspaces
 from recpipe.kernels.normal_equations import Objective, gram, width
@@ -69,6 +69,15 @@ class Solve:
             return gram(factors)
         return np.zeros((self.width, self.width))
 
+    def parts(self, rows: Rows, other: Floats, base: Floats, *, others: int) -> Any:
+        """The first arguments of every solver, as a tuple; arguments as of `rows`."""
+        objective = self.objective
+        base = np.float32(objective.unobserved_weight) * base
+        penalties = objective.penalties(rows.offsets, rows.values, others=others)
+        return (
+            rows.offsets, rows.columns, rows.values, other, base, penalties, *objective.scalars,
+        )  # fmt: skip
+
     def rows(
         self, rows: Rows, other: Floats, base: Floats, begin: Floats | None, *, others: int
     ) -> tuple[Floats, int]:
@@ -84,19 +93,14 @@ class Solve:
         Returns:
             (rows, width) the factors, and -1 or the first row whose matrix is singular.
         """
-        objective = self.objective
-        base = np.float32(objective.unobserved_weight) * base
-        penalties = objective.penalties(rows.offsets, rows.values, others=others)
-        parts = (
-            rows.offsets, rows.columns, rows.values, other, base, penalties, *objective.scalars,
-        )  # fmt: skip
+        parts = self.parts(rows, other, base, others=others)
         if begin is not None:
             out = begin.copy()
             if self.solver == "cg":
                 return out, solve_by_gradients(*parts, self.cg_steps, out)
             return out, solve_by_subspaces(*parts, self.subspace, out)
         out = np.empty((len(rows.offsets) - 1, self.width), np.float32)
-        return out, solve_exactly(*parts, out)
+        return out, solve_exactly(*parts, NO_PRIOR, out)
 
 
 __all__ = ["Solve"]

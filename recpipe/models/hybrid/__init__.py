@@ -1,0 +1,1 @@
+"""Factors of users and items that are sums of the embeddings of their features."""
