@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe.evaluation.metrics import label_of
 from recpipe.report import numbers
 from recpipe.report.blend import blend_table
+from recpipe.report.clusters import clusters
 from recpipe.report.data import data_figures, data_table, tag_table
 from recpipe.report.differences import Differences
 from recpipe.report.items import NEIGHBOURS_AMONG, item_map, neighbours

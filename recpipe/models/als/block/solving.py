@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from recpipe.models.als.block.packing import Rows
 
     Floats = NDArray[np.float32]
+    Parts = tuple[
+        NDArray[np.int64],
+        NDArray[np.int32],
+        Floats,
+        Floats,
+        Floats,
+        Floats,
+        int,
+        bool,
+        float,
+        float,
+    ]
     Doubles = NDArray[np.float64]
 
 
@@ -69,8 +81,8 @@ class Solve:
             return gram(factors)
         return np.zeros((self.width, self.width))
 
-    def parts(self, rows: Rows, other: Floats, base: Floats, *, others: int) -> Any:
-        """The first arguments of every solver, as a tuple; arguments as of `rows`."""
+    def parts(self, rows: Rows, other: Floats, base: Floats, *, others: int) -> Parts:
+        """The first arguments of every solver; arguments as of `rows`."""
         objective = self.objective
         base = np.float32(objective.unobserved_weight) * base
         penalties = objective.penalties(rows.offsets, rows.values, others=others)
