@@ -38,6 +38,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "ease": {"regularization": 5.0},
     "item_knn": {"shrinkage": 1.0, "k": 6},
     "rp3beta": {"k": 6},
+    "slim": {"l2": 2.0},
     "block_als_implicit": {"rank": 5, "iterations": 3},
     "block_als": {"rank": 5, "iterations": 3},
     "als_implicit": {"rank": 5, "iterations": 3},

@@ -38,6 +38,7 @@ from recpipe.models.content.scorer import ContentScorer
 from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
+from recpipe.ranking.reasons import Reasons
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.spark.columns import factor_schema
 from recpipe.spark.held import cached
@@ -90,7 +91,7 @@ class Content:
             InputError: if `content.vectors` is no file of vectors.
         """
         own = self.settings
-        scratch.write_table(_HISTORIES, data.user_item_matrix(own.values, own.preference_from))
+        scratch.write_table(_HISTORIES, self.entries(data))
         histories = scratch.stored(_HISTORIES)
         users = histories.frame.select("user").distinct().count()
         if not users:
@@ -188,6 +189,10 @@ class Content:
             ratings=frame_of(data.ratings),
         )
 
+    def entries(self, data: TrainingData) -> DataFrame:
+        """What users have taken up, by some ratings, as `TrainingData.user_item_matrix` has it."""
+        return data.user_item_matrix(self.settings.values, self.settings.preference_from)
+
     def sections(self) -> Mapping[str, Section]:
         return {"content": self.settings}
 
@@ -246,6 +251,18 @@ class ContentModel(FittedModel):
         if self.vectors is None:
             return None
         return ItemVectors(self.vectors.frame.select("item", "factors"), self.dimensions)
+
+    def inputs_of(self, data: TrainingData) -> UserInputs:
+        """Histories; who has taken up nothing that the model knows gets no list."""
+        config = self.refit_config
+        assert isinstance(config, Content)  # noqa: S101 - what has fitted it
+        known = F.broadcast(self.profiles.frame.select("item"))
+        return UserInputs(histories=config.entries(data).join(known, "item", "left_semi"))
+
+    def reasons(self, data: TrainingData) -> Reasons:
+        """See `FittedModel.reasons`: the share of an item's profile in the user's."""
+        del data
+        return Reasons(self.scoring.items, self.histories)
 
     def _scoring(self) -> Scoring:
         return Scoring(self._send, UserInputs(histories=self.histories), users=self.users)

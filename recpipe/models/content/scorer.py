@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +15,13 @@ from recpipe.ranking.scorer import DenseScorer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
+    from scipy.sparse import csr_array
 
     from recpipe.kernels.neighbour_scores import Links
     from recpipe.ranking.user_batch import UserBatch
 
     Ints = NDArray[np.int32]
+    Doubles = NDArray[np.float64]
 
 _CELLS = 1 << 22
 """Numbers of users' profiles that are held at once: 16 MiB."""
@@ -62,6 +64,27 @@ class ContentScorer(DenseScorer):
         by_term = inverted(own.sizes, own.terms, own.values, of=terms)
         return cls(own.items, every.items, every.links, by_term, terms)
 
+    def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
+        """See `reasons.Explainer`: v_i p_i . p_j / L, for the length L of the sum of v_i p_i."""
+        rows = ids.positions(self.known, history)
+        known = np.flatnonzero(rows >= 0)
+        took_up = self._by_item[rows[known]].multiply(values[known, None].astype(np.float64))
+        length = np.sqrt(np.square(took_up.sum(axis=0)).sum())
+        found = np.zeros((len(columns), len(history)))
+        if length:
+            found[:, known] = (took_up @ self._by_term[:, columns]).toarray().T / length
+        return found
+
+    @cached_property
+    def _by_item(self) -> csr_array:
+        """(known, terms) the profiles; in the worker, once."""
+        return _matrix(self.profiles, self.terms)
+
+    @cached_property
+    def _by_term(self) -> csr_array:
+        """(terms, items) those of the block, the other way round."""
+        return _matrix(self.inverted, len(self.items))
+
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         from recpipe.kernels.neighbour_scores import Links, weighted_sums
 
@@ -83,6 +106,13 @@ class ContentScorer(DenseScorer):
             )
             found[rows] = product(users, self.inverted, targets=len(self.items))
         return found
+
+
+def _matrix(links: Links, width: int) -> csr_array:
+    from scipy.sparse import csr_array
+
+    offsets, targets, numbers = links
+    return csr_array((numbers, targets, offsets), (len(offsets) - 1, width))
 
 
 __all__ = ["ContentScorer"]

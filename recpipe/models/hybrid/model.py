@@ -41,6 +41,7 @@ from recpipe.models.als.block.blocks import number_of_blocks
 from recpipe.models.als.block.packing import ITEM, USER, counted
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
+from recpipe.models.als.fold_in import AlsRows
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
 from recpipe.models.hybrid.embeddings import ridge
@@ -57,8 +58,10 @@ if TYPE_CHECKING:
 
     from recpipe.models.als.block.packing import Packed, Rows
     from recpipe.models.data import TrainingData
+    from recpipe.models.fold_in import RowSolver
     from recpipe.models.hybrid.features import Features
     from recpipe.models.hybrid.settings import HybridSettings
+    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
@@ -92,15 +95,8 @@ class Hybrid:
             FitError: if there is no liking.
             MissingError: if the factors of one side are above `max_broadcast_mb`.
         """
-        own, scored = self.settings, preferences(data, settings=self.settings)
-        objective = Objective(
-            own.rank,
-            own.regularization,
-            own.regularization_exponent,
-            implicit=True,
-            alpha=own.alpha,
-        )
-        plan = DrawnSolve(self.name, objective, "cholesky", 0, 0, seed)
+        own, scored = self.settings, self.fed(data)
+        plan = DrawnSolve(self.name, self.objective(), "cholesky", 0, 0, seed)
         spark = scored.sparkSession
         with ExitStack() as undo:
             undo.enter_context(failures.as_fit_errors(self.name))
@@ -139,6 +135,25 @@ class Hybrid:
                 "cold_items": len(sides[ITEM].ids) - len(packed.sides[ITEM].ids),
             },
         )
+
+    def objective(self) -> Objective:
+        own = self.settings
+        return Objective(
+            own.rank,
+            own.regularization,
+            own.regularization_exponent,
+            implicit=True,
+            alpha=own.alpha,
+        )
+
+    def fed(self, data: TrainingData) -> DataFrame:
+        """What is fitted of ratings: see `preferences`."""
+        return preferences(data, settings=self.settings)
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: the row of a user without features, drawn to 0."""
+        del fitted
+        return AlsRows.of(self.objective(), items)
 
     def _check_room(self, sides: Sequence[Features], plan: Solve) -> None:
         need = max(len(side.ids) for side in sides) * plan.width * 4 / 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pyspark.sql import functions as F
 
@@ -28,7 +28,7 @@ from recpipe.spark.columns import factor_schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder, Stored
 
 _ITEMS, _HISTORIES, _USERS = "items", "histories", "users"
+
+
+@runtime_checkable
+class HasEntries(Protocol):
+    """A model whose histories are not all ratings as they are."""
+
+    def entries(self, data: TrainingData) -> DataFrame:
+        """(user int, item int, value float): what the fit makes of some ratings."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,7 +99,9 @@ class NeighbourModel(FittedModel):
             return super().inputs_of(data)
         # Scores of a history without a known item would all be 0.
         known = F.broadcast(self.table.frame.select("item"))
-        return UserInputs(histories=values_of(data).join(known, "item", "left_semi"))
+        config = self.refit_config
+        values = config.entries(data) if isinstance(config, HasEntries) else values_of(data)
+        return UserInputs(histories=values.join(known, "item", "left_semi"))
 
     def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
         """See `FittedModel.similar_items`: its neighbours, where sources are items."""
