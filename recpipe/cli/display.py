@@ -147,8 +147,12 @@ def profile_tables(profile: Profile, *, run_id: str) -> Iterator[Table]:
         if rated:
             yield table
     table = Table("rank", "title", "score", "source", title=f"For user {profile.user_id}, {run_id}")
+    explained = any(place.because for place in profile.recommendations)
+    if explained:
+        table.add_column("because of")
     for place in profile.recommendations:
-        table.add_row(str(place.rank), _title(place), f"{place.score:.3f}", place.source)
+        because = [escape("; ".join(place.because))] if explained else []
+        table.add_row(str(place.rank), _title(place), f"{place.score:.3f}", place.source, *because)
     yield table
 
 

@@ -4,7 +4,7 @@ from recpipe.publish.arrow_root import ArrowFolder, arrow_root
 from recpipe.publish.contract import OutputCounts, check_output
 from recpipe.publish.gates import GateVerdict, gates
 from recpipe.publish.parquet import Export, OutputFile, export
-from recpipe.publish.people import lookup, profiles, typical_users
+from recpipe.publish.people import explanations_of, lookup, profiles, typical_users
 from recpipe.publish.pointer import Published, current, point_to, published
 from recpipe.publish.profile import Profile, Rated, Recommended
 
@@ -21,6 +21,7 @@ __all__ = [
     "arrow_root",
     "check_output",
     "current",
+    "explanations_of",
     "export",
     "gates",
     "lookup",

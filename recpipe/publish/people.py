@@ -9,10 +9,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recpipe.contracts import EXPLANATIONS
 from recpipe.errors import InputError, UsageError
 from recpipe.publish.arrow_root import ArrowFolder
 from recpipe.publish.pointer import current, versions
-from recpipe.publish.profile import LISTED, RATED, Profile
+from recpipe.publish.profile import EXPLAINED, LISTED, RATED, Profile
 from recpipe.publish.profile import profiles as profiles_of
 from recpipe.storage import Runs, Tables
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pyarrow import dataset
 
-    from recpipe.storage import Folder
+    from recpipe.storage import Folder, Run
 
     Rows: TypeAlias = DataFrame | dataset.Dataset
     """A table in Spark's hands, or in those of pyarrow."""
@@ -47,9 +48,16 @@ def lookup(
     """
     # The code below uses only what Folder and ArrowFolder have in common.
     place = cast("Folder", root)
-    found_run, lists = _lists(place, run_id)
+    found_run, lists, explanations = _lists(place, run_id)
     ratings, movies = _table(place, "ratings"), _table(place, "movies")
-    found = profiles(lists, [user_id], ratings=ratings, movies=movies, history=history)
+    found = profiles(
+        lists,
+        [user_id],
+        ratings=ratings,
+        movies=movies,
+        explanations=explanations,
+        history=history,
+    )
     if not found:
         raise UsageError(
             f"no user {user_id!r} in the lists of {found_run} or the ratings",
@@ -58,20 +66,28 @@ def lookup(
     return found_run, found[0]
 
 
-def _lists(root: Folder, run_id: str | None) -> tuple[str, Rows]:
-    """The run id and the table of the lists that are asked for."""
-    if run_id is None:
-        version = current(root)
-        return version.run_id, version.read(root)
-    for version in versions(root):
-        if version.run_id == run_id:
-            return run_id, version.read(root)
+def _lists(root: Folder, run_id: str | None) -> tuple[str, Rows, Rows | None]:
+    """The run id and the table of the lists that are asked for, and that of their reasons."""
+    found = [current(root)] if run_id is None else versions(root)
+    for version in found:
+        if run_id is None or version.run_id == run_id:
+            reasons = version.read_beside(root, EXPLANATIONS.name)
+            return version.run_id, version.read(root), reasons
+    assert run_id is not None  # noqa: S101 - what is current was found
     run = Runs(root).get(run_id)
     if "recommended" not in run.manifest:
         raise UsageError(
             f"run {run_id} has no lists yet", hint="make them with `recpipe recommend`"
         )
-    return run_id, _read(run.folder / "recommendations", run.manifest["recommended"])
+    name = run.manifest["recommended"]
+    return run_id, _read(run.folder / "recommendations", name), explanations_of(run)
+
+
+def explanations_of(run: Run) -> Rows | None:
+    """contracts.EXPLANATIONS of a run that has made lists; None where it was asked for none."""
+    if not run.manifest.get("explained", {}).get("rows"):
+        return None
+    return _read(run.folder / EXPLANATIONS.name, run.manifest["recommended"])
 
 
 def _table(root: Folder, name: str) -> Rows | None:
@@ -94,6 +110,7 @@ def profiles(
     *,
     ratings: Rows | None,
     movies: Rows | None,
+    explanations: Rows | None = None,
     history: int = 10,
 ) -> list[Profile]:
     """What is known of these people, in their order; who has neither list nor rating is left out.
@@ -105,17 +122,28 @@ def profiles(
         user_ids: as the source has them.
         ratings: contracts.RATINGS, or None.
         movies: contracts.MOVIES, or None.
+        explanations: contracts.EXPLANATIONS of the lists, or None.
         history: how many of the best and of the latest ratings.
     """
     listed = _rows(recommendations, "user_id", user_ids, LISTED)
     rated = None if ratings is None else _rows(ratings, "user_id", user_ids, RATED)
+    explained = None
+    if explanations is not None:
+        explained = _rows(explanations, "user_id", user_ids, EXPLAINED)
     titles: dict[str, str] = {}
     if movies is not None:
         both = [listed, *([] if rated is None else [rated])]
         items = sorted({str(item) for table in both for item in table["item_id"].to_pylist()})
         named = _rows(movies, "item_id", items, ("item_id", "title")).to_pylist()
         titles = {str(row["item_id"]): row["title"] for row in named}
-    return profiles_of(user_ids, listed=listed, rated=rated, titles=titles, history=history)
+    return profiles_of(
+        user_ids,
+        listed=listed,
+        rated=rated,
+        explained=explained,
+        titles=titles,
+        history=history,
+    )
 
 
 def typical_users(ratings: DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LISTED = ("user_id", "rank", "item_id", "score", "source", "run_date")
 RATED = ("user_id", "item_id", "rating", "rated_at")
+EXPLAINED = ("user_id", "rank", "reason", "because_item_id")
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,24 @@ class Rated:
 
 @dataclass(frozen=True)
 class Recommended:
-    """A place of a person's list; no title where the source has none."""
+    """A place of a person's list; no title where the source has none.
+
+    Args:
+        rank: from 1.
+        item_id: as the source has it.
+        title: of the item.
+        score: of the model, or of what fills lists up.
+        source: which of these.
+        because: titles, or ids, of the items of the history that spoke most for it, the first the
+            most; empty where the run was not asked for reasons.
+    """
 
     rank: int
     item_id: str
     title: str | None
     score: float
     source: str
+    because: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ def profiles(
     rated: pa.Table | None,
     titles: Mapping[str, str],
     history: int,
+    explained: pa.Table | None = None,
 ) -> list[Profile]:
     """What is known of these people, in their order; who has neither list nor rating is left out.
 
@@ -80,10 +93,18 @@ def profiles(
         rated: the rows of their ratings: `RATED`; None where there is no such table.
         titles: by item id.
         history: how many of the best and of the latest ratings.
+        explained: the rows that say why their places are there: `EXPLAINED`; None for none.
     """
-    lists, ratings = _by_user(listed), _by_user(rated)
+    lists, ratings, reasons = _by_user(listed), _by_user(rated), _by_user(explained)
     return [
-        _profile(user_id, lists.get(user_id, []), ratings.get(user_id, []), titles, history)
+        _profile(
+            user_id,
+            lists.get(user_id, []),
+            ratings.get(user_id, []),
+            reasons.get(user_id, []),
+            titles,
+            history,
+        )
         for user_id in dict.fromkeys(user_ids)
         if user_id in lists or user_id in ratings
     ]
@@ -100,6 +121,7 @@ def _profile(
     user_id: str,
     listed: Sequence[Mapping[str, Any]],
     rated: Sequence[Mapping[str, Any]],
+    explained: Sequence[Mapping[str, Any]],
     titles: Mapping[str, str],
     history: int,
 ) -> Profile:
@@ -124,6 +146,10 @@ def _profile(
         key=lambda row: row["rating"],
         reverse=True,
     )
+    because: dict[int, list[str]] = {}
+    for row in sorted(explained, key=lambda row: (row["rank"], row["reason"])):
+        item_id = str(row["because_item_id"])
+        because.setdefault(row["rank"], []).append(titles.get(item_id) or item_id)
     places = sorted(listed, key=lambda row: row["rank"])
     return Profile(
         user_id=user_id,
@@ -137,6 +163,7 @@ def _profile(
                 title=titles.get(str(row["item_id"])),
                 score=row["score"],
                 source=row["source"],
+                because=tuple(because.get(row["rank"], ())),
             )
             for row in places
         ),

@@ -94,4 +94,5 @@ def _people(context: Context, run: Run) -> list[publishing.Profile]:
         publishing.typical_users(ratings),
         ratings=ratings,
         movies=table(context, run, "movies") if titled else None,
+        explanations=publishing.explanations_of(run),
     )

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import DataType, LongType, StringType
 
-from recpipe.contracts import MOVIES, RATINGS, RECOMMENDATIONS
+from recpipe.contracts import EXPLANATIONS, MOVIES, RATINGS, RECOMMENDATIONS
 from recpipe.errors import InputError, UsageError
 from recpipe.publish import (
     ArrowFolder,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from recpipe.publish import Export
 
 DAY = date(2026, 11, 21)
 
@@ -85,12 +87,20 @@ def write(folder: Folder) -> None:
         "r2": [(7, 2, 15, 90.0, "popularity"), (7, 1, 14, 1.5, "sgd")],
     }.items():
         frame = recommendations(spark, list(rows), LongType())
-        point_to(export(frame, root=folder, run_id=run_id), root=folder, keep=2)
+        lists = export(frame, root=folder, run_id=run_id)
+        beside = {"explanations": reasons(folder, run_id)} if run_id == "r2" else {}
+        point_to(lists, root=folder, keep=2, beside=beside)
     # A run that has made lists, and one that has not come so far.
     run = Runs(folder).start("r3", {"recommended": "sgd"})
     frame = recommendations(spark, [(7, 1, 16, 0.5, "sgd")], LongType())
     (run.folder / "recommendations").write_table("sgd", frame)
     Runs(folder).start("r4", {})
+
+
+def reasons(folder: Folder, run_id: str) -> Export:
+    rows = [(7, 1, 2, 11, 0.5), (7, 1, 1, 12, 0.75), (8, 1, 1, 10, 2.0)]
+    frame = folder.spark.createDataFrame(rows, EXPLANATIONS.schema(ids=LongType()))
+    return export(frame, root=folder, run_id=run_id, contract=EXPLANATIONS)
 
 
 def test_history_and_list_come_with_titles_from_the_current_version(
@@ -106,7 +116,7 @@ def test_history_and_list_come_with_titles_from_the_current_version(
         best=(Rated("12", "Twelve", 5.0, at(3)), Rated("11", None, 5.0, at(2))),
         latest=(Rated("13", None, 1.0, at(4)), Rated("12", "Twelve", 5.0, at(3))),
         recommendations=(
-            Recommended(1, "14", "Fourteen", 1.5, "sgd"),
+            Recommended(1, "14", "Fourteen", 1.5, "sgd", ("Twelve", "11")),
             Recommended(2, "15", None, 90.0, "popularity"),
         ),
         run_date=DAY,
