@@ -53,10 +53,11 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 NO_NEW_PEOPLE = {"user_knn"}
 """Who say that they have no lists for people whom they have not met."""
-NO_MEAN = {"ease", "item_knn", "rp3beta"}
+NO_MEAN = {"ease", "item_knn", "rp3beta", "slim"}
 """Who say nothing to people who have rated nothing that they know."""
 AS_AT_THE_FIT = {
-    "popularity", "mean", "biases", "ease", "svd", "svd_implicit", "item_knn", "rp3beta", "blend",
+    "popularity", "mean", "biases", "ease", "slim", "svd", "svd_implicit", "item_knn", "rp3beta",
+    "blend",
 }  # fmt: skip
 """Whose users of the fit are to them what new people with the same ratings are. The last step of a
 fit of the others moves items, or moves nothing to its end."""

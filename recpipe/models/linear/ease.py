@@ -102,7 +102,7 @@ class Ease:
         """
         del seed
         own = self.settings
-        scratch.write_table(_HISTORIES, data.user_item_matrix(own.values, own.preference_from))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, item_pairs = sizes_of(rows, "item")
@@ -187,6 +187,11 @@ class Ease:
         setting = self.settings.regularization
         return float(min(max(users / 3, 100), 1000)) if setting == "auto" else setting
 
+    def histories(self, data: TrainingData) -> DataFrame:
+        """The matrix X, as (user int, item int, value float)."""
+        own = self.settings
+        return data.user_item_matrix(own.values, own.preference_from)
+
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}
 
@@ -232,11 +237,9 @@ class EaseModel(FittedModel):
         """Histories; who has liked nothing that the model knows gets no list."""
         config = self.refit_config
         assert isinstance(config, Ease)  # noqa: S101 - what has fitted it
-        own = config.settings
         # Scores of a history without a known item would all be 0.
         known = F.broadcast(self.weights.frame.select("item"))
-        histories = data.user_item_matrix(own.values, own.preference_from)
-        histories = histories.join(known, "item", "left_semi")
+        histories = config.histories(data).join(known, "item", "left_semi")
         if self.vectors is None:
             return UserInputs(histories=histories)
         check_solver_room(

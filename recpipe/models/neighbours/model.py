@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pyspark.sql import functions as F
 
@@ -17,7 +17,7 @@ from recpipe.models.neighbours.scorer import (
     item_bytes,
     links_of,
 )
-from recpipe.models.neighbours.tables import HISTORY, values_of
+from recpipe.models.neighbours.tables import HISTORY
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.reasons import Reasons
@@ -28,7 +28,7 @@ from recpipe.spark.columns import factor_schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder, Stored
 
 _ITEMS, _HISTORIES, _USERS = "items", "histories", "users"
+
+
+@runtime_checkable
+class ScoresHistories(Protocol):
+    """The settings of a model whose users are scored from histories of items."""
+
+    def histories(self, data: TrainingData) -> DataFrame:
+        """`HISTORY`: what users are scored from, by their ratings."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,11 +95,12 @@ class NeighbourModel(FittedModel):
         Raises:
             UsageError: if sources are users: who was not there at the fit has no neighbours.
         """
-        if self.means is not None:
+        config = self.refit_config
+        if not isinstance(config, ScoresHistories):
             return super().inputs_of(data)
         # Scores of a history without a known item would all be 0.
         known = F.broadcast(self.table.frame.select("item"))
-        return UserInputs(histories=values_of(data).join(known, "item", "left_semi"))
+        return UserInputs(histories=config.histories(data).join(known, "item", "left_semi"))
 
     def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
         """See `FittedModel.similar_items`: its neighbours, where sources are items."""
@@ -168,4 +178,4 @@ class NeighbourModel(FittedModel):
         )
 
 
-__all__ = ["NeighbourModel"]
+__all__ = ["NeighbourModel", "ScoresHistories"]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
 
     from recpipe.models.data import TrainingData
     from recpipe.models.neighbours.rows import Columns
@@ -67,7 +68,7 @@ class Rp3Beta:
             FitError: if there is nothing to fit.
         """
         del seed
-        scratch.write_table(_HISTORIES, tables.values_of(data))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         own = self.settings
         liking = Liking.of(own.values, own.preference_from, data.scale)
@@ -103,6 +104,10 @@ class Rp3Beta:
         popularity = _power(columns.counts.astype(np.float64), -self.settings.beta)
         measure = Measure(SCALED, step, popularity, 1, 0.0)
         return Search(liking, Step(self.settings.alpha), measure, self.settings.k)
+
+    def histories(self, data: TrainingData) -> DataFrame:
+        """HISTORY: every rating."""
+        return tables.values_of(data)
 
     def sections(self) -> Mapping[str, Section]:
         return {"rp3beta": self.settings}
