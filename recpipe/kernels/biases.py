@@ -1,11 +1,12 @@
 """User and item biases by conjugate gradients, with the user biases eliminated.
 
-Minimise  sum (r - mean - b_u - b_i)^2 + L_u sum b_u^2 + L_i sum b_i^2.  For given item biases the
+Minimise  sum w (r - mean - b_u - b_i)^2 + L_u sum b_u^2 + L_i sum b_i^2.  For given item biases the
 best user bias is a weighted mean of what they leave over; put into the equations of the items,
 
     S b_i = e,   S = D_i + L_i - A' (D_u + L_u)^-1 A,
 
-with A the users x items matrix of which pairs are rated and D the numbers of ratings. S is applied
+with A the users x items matrix of the weights w of ratings (1 where none are given), D the sums of
+its rows and columns, and e likewise of weighted values. S is applied
 user by user and never formed. All sums are float64.
 """
 
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
     Sums: TypeAlias = Callable[
         [NDArray[np.float64] | None], tuple[NDArray[np.float64], NDArray[np.float64]]
     ]
-    """(width,) ratings of each item, and `eliminated` of x at each rating's item; without x, of the
-    ratings less their mean."""
+    """(width,) weights of each item's ratings, and `eliminated` of x at each rating's item; without
+    x, of the ratings less their mean."""
 
 
 class Solution(NamedTuple):
     """The biases of the items.
 
     Args:
-        counts: (width,) ratings of each item.
+        counts: (width,) weights of the ratings of each item.
         biases: (width,) 0 for items without ratings.
         steps: of conjugate gradients.
     """
@@ -70,17 +71,28 @@ def item_biases(
 
 
 def user_means(
-    values: NDArray[np.float64], starts: NDArray[np.int64], *, regularization: float
+    values: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    *,
+    regularization: float,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """The bias of each user: the sum of its values over their number + regularization.
+
+    With weights the weighted sum, over the sum of weights + regularization.
 
     Args:
         values: (ratings,) what is left to explain, users one after the other.
         starts: (users,) where each user starts; none is empty.
         regularization: L_u.
+        weights: (ratings,) of the values; None: each is 1.
     """
+    if not len(starts):
+        return np.zeros(0)
     counts = np.diff(np.append(starts, len(values)))
-    sums: NDArray[np.float64] = np.add.reduceat(values, starts) if len(starts) else np.zeros(0)
+    if weights is not None:
+        counts, values = np.add.reduceat(weights, starts), weights * values
+    sums: NDArray[np.float64] = np.add.reduceat(values, starts)
     return sums / (counts + regularization)
 
 
@@ -91,11 +103,14 @@ def eliminated(
     *,
     width: int,
     regularization: float,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """(width,) sums over each item's ratings of the value less its user's `user_means`."""
+    """(width,) weighted sums over each item's ratings of the value less its user's `user_means`."""
     counts = np.diff(np.append(starts, len(values)))
-    means = user_means(values, starts, regularization=regularization)
+    means = user_means(values, starts, regularization=regularization, weights=weights)
     left = values - np.repeat(means, counts)
+    if weights is not None:
+        left *= weights
     sums: NDArray[np.float64] = np.bincount(items, weights=left, minlength=width).astype(np.float64)
     return sums
 

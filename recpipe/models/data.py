@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import functions as F
@@ -14,13 +14,17 @@ from recpipe.spark.interactions import frame_of, is_liked
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from recpipe.feedback import LikedFrom
     from recpipe.models.base import FittedModel
     from recpipe.spark.interactions import Interactions
 
     Table = Callable[[str], DataFrame | None]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OLDEST = 100
+"""Half-lives after which a rating grows no older: no weight is 0 in float32, nothing drops out."""
 
 
 def _no_table(_name: str) -> None:
@@ -121,6 +125,8 @@ class TrainingData:
         give_up_above: of a fit that is one of many, by epoch from 1 on (the last holds from there
             on), the RMSE on validation above which its best so far must not lie; one that does ends
             with `GivenUpError`. Empty: it runs to its end, as do models that learn without epochs.
+        half_life: days after which a rating weighs half; None: all weigh 1. Of models that take no
+            weights (`ModelSpec.takes_weights`) it is None.
     """
 
     ratings: Interactions
@@ -131,11 +137,27 @@ class TrainingData:
     scale: Scale | None = field(default_factory=Scale)
     as_of: datetime = datetime(9999, 12, 31, tzinfo=UTC)
     give_up_above: tuple[float, ...] = ()
+    half_life: float | None = None
 
     @property
     def bounds(self) -> tuple[float, float] | None:
         """The lowest and the highest rating; None for implicit feedback."""
         return None if self.scale is None else (self.scale.min, self.scale.max)
+
+    @property
+    def weight(self) -> Column:
+        """What each of `ratings` weighs (double): 2^(-age / half_life), of its age at `as_of`.
+
+        1 without a half-life, for a rating whose instant is not known, and for one that is not
+        older than `as_of`. Ages above 100 half-lives count as 100: no weight is 0.
+        """
+        if self.half_life is None:
+            return F.lit(1.0)
+        until = F.lit((self.as_of - _EPOCH) // timedelta(microseconds=1))
+        days = (until - F.unix_micros("rated_at")) / F.lit(86_400e6)
+        lives = F.least(F.greatest(days / F.lit(self.half_life), F.lit(0.0)), F.lit(float(_OLDEST)))
+        known = F.when(F.col("rated_at").isNotNull(), F.pow(F.lit(2.0), -lives))
+        return known.otherwise(1.0)
 
     def liked(self, rows: Interactions, setting: LikedFrom) -> DataFrame:
         """Those of some rows that are liked.
@@ -151,6 +173,8 @@ class TrainingData:
     ) -> DataFrame:
         """(user int, item int, value float), none of them 0: a matrix whose other values are 0.
 
+        Each value is multiplied by `weight`.
+
         Args:
             values: likings: 1 for each rating from `preference_from` on. ratings: every rating, or
                 strength of implicit feedback, as it is.
@@ -160,7 +184,8 @@ class TrainingData:
             rows, value = self.liked(self.ratings, preference_from), F.lit(1.0)
         else:
             rows, value = frame_of(self.ratings), F.col("rating")
-        return rows.select("user", "item", value.cast("float").alias("value")).where("value != 0")
+        value = (value * self.weight).cast("float").alias("value")
+        return rows.select("user", "item", value).where("value != 0")
 
 
 __all__ = ["ItemFeatures", "TrainingData", "UserFeatures"]

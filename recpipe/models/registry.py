@@ -18,6 +18,7 @@ from recpipe.models.content.spec import SPECS as CONTENT
 from recpipe.models.hybrid.spec import SPECS as HYBRID
 from recpipe.models.linear.spec import SPECS as LINEAR
 from recpipe.models.neighbours.spec import SPECS as NEIGHBOURS
+from recpipe.models.settings import Train
 from recpipe.models.sgd.spec import SPECS as SGD
 from recpipe.models.spec import MANIFEST, LoadOptions, Sections
 from recpipe.models.svd.spec import SPECS as SVD
@@ -57,10 +58,23 @@ def build(name: str, sections: Mapping[str, Section]) -> Model:
             its defaults.
 
     Raises:
-        UsageError: if there is no such model.
+        UsageError: if there is no such model, or `train.half_life` is among the sections and the
+            model cannot weigh ratings.
     """
     spec = spec_of(name)
+    train = sections.get("train")
+    if isinstance(train, Train) and (refused := no_weights([name], train)):
+        raise UsageError(refused, hint="leave train.half_life out, or name another model")
     return spec.build(sections_of(spec, sections))
+
+
+def no_weights(names: Sequence[str], train: Train) -> str | None:
+    """What is wrong where some models cannot weigh ratings and are to; None where nothing is."""
+    refused = [name for name in names if not spec_of(name).takes_weights]
+    if train.half_life is None or not refused:
+        return None
+    able = ", ".join(name for name, spec in SPECS.items() if spec.takes_weights)
+    return f"train.half_life: {', '.join(refused)} cannot weigh ratings; these can: {able}"
 
 
 def sections_of(spec: ModelSpec, sections: Mapping[str, Section]) -> Sections:
@@ -120,4 +134,4 @@ def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
         ) from error
 
 
-__all__ = ["SPECS", "build", "components_of", "load", "sections_of", "spec_of"]
+__all__ = ["SPECS", "build", "components_of", "load", "no_weights", "sections_of", "spec_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from recpipe.sections import Many, Section
 
@@ -22,6 +22,11 @@ class Train(Section):
     """What follows when a model cannot be fitted. continue: it is named as failed, and the run goes
     on with the others, unless none is left or `publish.model` names it. stop: the run ends, unless
     the model is in `fallback_for`."""
+
+    half_life: float | None = Field(None, gt=0)
+    """Days after which a rating weighs half: 2^(-age / half_life), of its age at the instant that
+    lists are asked for. null: all ratings weigh the same. Only for models that can weigh ratings:
+    others are refused."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:

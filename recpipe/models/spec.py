@@ -94,6 +94,8 @@ class ModelSpec:
         predicts_ratings: whether the model predicts ratings, so that RMSE can be computed.
         takes_implicit: whether a model that predicts ratings can be fitted to implicit feedback
             all the same; it then predicts none. One that never predicts ratings always can.
+        takes_weights: whether its fit weighs ratings by `TrainingData.weight`, so that it can be
+            fitted under `train.half_life`; also true of one in which no rating counts.
         baseline: whether it is there to be beaten: a run warns where a baseline is the best.
         selectable: whether `publish.model = auto` may choose it.
         representative_fold: of k-fold, the place of the fold whose fit stands for all when the
@@ -113,6 +115,7 @@ class ModelSpec:
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
     predicts_ratings: bool = False
     takes_implicit: bool = False
+    takes_weights: bool = False
     baseline: bool = False
     selectable: bool = True
     representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle_fold

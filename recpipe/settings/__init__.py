@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from recpipe.errors import UsageError, did_you_mean
 from recpipe.evaluation.settings import Evaluate
 from recpipe.ingest.settings import Ingest
-from recpipe.models.registry import SPECS, components_of
+from recpipe.models.registry import SPECS, components_of, no_weights
 from recpipe.models.settings import Train
 from recpipe.publish.settings import Publish
 from recpipe.recommend.settings import Recommend, Rules
@@ -65,6 +65,8 @@ class _Settings(Section):
                 if name not in SPECS:
                     near = did_you_mean(name, SPECS) or f"the models are {', '.join(SPECS)}"
                     raise ValueError(f"{setting}: there is no model {name!r}; {near}")
+        if refused := no_weights(self.train.models, self.train):
+            raise ValueError(refused)
         chosen = self.publish.model
         if chosen == "auto" and not any(SPECS[name].selectable for name in self.train.models):
             never = " or ".join(name for name, spec in SPECS.items() if not spec.selectable)

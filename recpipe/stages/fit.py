@@ -9,7 +9,7 @@ from recpipe.errors import UsageError
 from recpipe.models import registry
 from recpipe.models.data import ItemFeatures, TrainingData, UserFeatures
 from recpipe.runtime import signals
-from recpipe.stages.context import Context, scale, table
+from recpipe.stages.context import Context, scale, table, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,7 +50,16 @@ def training_data(
         as_of: the instant that lists are asked for; what is known only from then on is left out.
         validation: held out, or None.
         fitted: models for a model that scores by them.
+
+    Raises:
+        UsageError: if ratings are to weigh less the older they are, and none is older than another.
     """
+    half_life = context.settings.train.half_life
+    if half_life is not None and times(run) != "some":
+        what = "have no instants" if times(run) == "none" else "are all of one instant"
+        raise UsageError(
+            f"train.half_life: the ratings of the source {what}", hint="leave train.half_life out"
+        )
     return TrainingData(
         ratings=ratings,
         validation=validation,
@@ -59,6 +68,7 @@ def training_data(
         fitted=fitted or {},
         scale=scale(run),
         as_of=as_of,
+        half_life=half_life,
     )
 
 
@@ -124,10 +134,10 @@ def note_failure(context: Context, run: Run, name: str, error: Exception, *, nee
         Exception: `error`, where the run is to end with it, or where it is no failure of one fit:
             settings that make no sense, or a signal.
     """
-    # `sgd` needs explicit ratings: with implicit feedback nothing takes the place of a model.
-    explicit = scale(run) is not None
+    # `sgd` needs explicit ratings of one weight: without these nothing takes the place of a model.
+    able = scale(run) is not None and context.settings.train.half_life is None
     failed = {name, *(entry["model"] for entry in run.manifest.get("failed") or ())}
-    replaced = explicit and FALLBACK not in failed and name in context.settings.train.fallback_for
+    replaced = able and FALLBACK not in failed and name in context.settings.train.fallback_for
     must_end_run = isinstance(error, UsageError) or signals.received() is not None
     if must_end_run or (needed and not replaced):
         raise error

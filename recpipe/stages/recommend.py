@@ -86,10 +86,11 @@ def _write_reasons(context: Context, run: Run, model: FittedModel, lists: DataFr
         context.progress.stage("explain", f"{name}, all users"),
         context.root.scratch("reasons") as scratch,
     ):
-        fitted = ratings_of(context, run)
+        fitted, as_of = ratings_of(context, run), context.end
         if not context.settings.recommend.refit:
-            fitted = folds_of(context, run)[0].stored["train"]
-        reasons = model.reasons(training_data(context, run, fitted, as_of=context.end))
+            parts = folds_of(context, run)[0]
+            fitted, as_of = parts.stored["train"], parts.asked_at("validation") or context.end
+        reasons = model.reasons(training_data(context, run, fitted, as_of=as_of))
         if reasons is None:
             logger.warning("%s cannot say why an item is in a list: no explanations", name)
             run.record(explained={"model": name, "rows": 0})

@@ -94,7 +94,12 @@ def recommend_for(
             settings=context.settings.ingest,
             run_date=context.run_date,
         )
-        data = TrainingData(ratings=people.ratings, scale=scale(run), as_of=context.end)
+        data = TrainingData(
+            ratings=people.ratings,
+            scale=scale(run),
+            as_of=context.end,
+            half_life=context.settings.train.half_life,
+        )
         lists = recommending.recommend_all(
             model.for_people(data),
             None if filler is None else partial(_for, filler, data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,6 @@ from tests.e2e.commands import environment, recpipe
 from tests.roots import DATE, snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.e2e.commands import WarmJvm
 
 
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
         ),
         (["--input", "a", "--set", "split.strategy=given"], "--train and --test"),
         (["--set", "evaluate.exclude=test"], "evaluate.exclude"),
+        (["--set", "train.half_life=30"], "block_als, sgd cannot weigh ratings"),
+        (["--set", "train.half_life=0"], "train.half_life"),
         (["--config", "none.toml"], "none.toml"),
         (["--nosuch"], "--nosuch"),
     ],
@@ -69,6 +70,17 @@ def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(
     assert "no tables" in ended.complaint
     assert "--input" in ended.complaint
     assert not (tmp_path / "root").exists()
+
+
+def test_a_half_life_without_instants_ends_with_2(submitted: WarmJvm, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    ended = submitted.recpipe(
+        "run", "--input", Path(__file__).parents[1] / "inputs" / "no-time" / "goodbooks.csv",
+        "--root", root, "--models", "popularity", "--set", "train.half_life=30",
+    )  # fmt: skip
+    assert ended.code == 2, ended.err
+    assert "have no instants" in ended.complaint
+    assert not (root / "published").exists()
 
 
 def test_a_finished_run_id_ends_with_2_and_changes_nothing(

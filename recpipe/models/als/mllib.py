@@ -148,7 +148,8 @@ def preferences(data: TrainingData, *, settings: AlsImplicitSettings) -> DataFra
     `confidence = "rating"`, their place on the scale: its first step 1/steps, its last 1. The
     strength of implicit feedback is then ln(1 + value). What becomes of the other ratings is
     `below`: `unobserved` leaves them out, so that they weigh as little as an item never rated;
-    `disliked` feeds -1, a preference of 0 with the confidence of a liked one.
+    `disliked` feeds -1, a preference of 0 with the confidence of a liked one. All of it is
+    multiplied by the weight of the rating: confidence grows less with one that is old.
     """
     ratings, rating = frame_of(data.ratings), F.col("rating")
     liked = is_liked(liked_from(settings.preference_from, data.scale))
@@ -162,8 +163,8 @@ def preferences(data: TrainingData, *, settings: AlsImplicitSettings) -> DataFra
             strength = (rating - (scale.min - step)) / (scale.max - scale.min + step)
     if settings.below == "unobserved":
         ratings = ratings.where(liked)
-    fed = F.when(liked, strength).otherwise(-1.0).cast("float")
-    return ratings.select("user", "item", fed.alias("rating"))
+    fed = F.when(liked, strength).otherwise(-1.0) * data.weight
+    return ratings.select("user", "item", fed.cast("float").alias("rating"))
 
 
 def block_count(blocks: Blocks, *, ratings: int, rank: int, parallelism: int) -> int:

@@ -92,6 +92,7 @@ SPECS = (
         sections={"als": AlsSettings, "als_implicit": AlsImplicitSettings},
         build=_als_implicit,
         load=load_factors,
+        takes_weights=True,
         search=_IMPLICIT,
     ),
     ModelSpec(
@@ -115,6 +116,7 @@ SPECS = (
         sections={"block_als_implicit": BlockAlsImplicitSettings},
         build=_block_als_implicit,
         load=load_factors,
+        takes_weights=True,
         search=_BLOCK_IMPLICIT,
     ),
 )

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
 from recpipe.kernels import biases as kernel
+from recpipe.models.baselines.popularity import mean_rating
 from recpipe.models.factors import FactorModel
 from recpipe.spark.columns import arrow_row, as_array, batch_of
 from recpipe.spark.held import cached
@@ -43,7 +44,8 @@ _MAX_STEPS = 200
 class Biases:
     """Rating = mean + user bias + item bias, all biases solved together.
 
-    Unknown users and items have bias 0, so every pair is predicted.
+    Unknown users and items have bias 0, so every pair is predicted. Under a half-life the squared
+    error of each rating is multiplied by its weight; the mean is a weighted one.
 
     Args:
         settings: the two regularizations, in pseudo-ratings.
@@ -61,13 +63,13 @@ class Biases:
         """
         del seed
         train = frame_of(data.ratings)
-        first = train.agg(F.count(F.lit(1)), F.avg("rating"), F.max("item")).collect()[0]
+        first = train.agg(F.count(F.lit(1)), mean_rating(data), F.max("item")).collect()[0]
         count, mean, width = int(first[0]), first[1], int(first[2] or 0) + 1
         if not count:
             raise nothing_to_fit(self.name)
         # From the data alone, so that sums are taken in the same order on every machine.
         parts = math.ceil(count / _RATINGS_OF_A_PART)
-        packed = cached(_pack(train, parts=parts))
+        packed = cached(_pack(data, parts=parts))
         try:
             solver = _Solver(packed, self.settings, mean=float(mean), width=width)
             solution = solver.in_one_task() if parts == 1 else solver.solve()
@@ -95,7 +97,7 @@ class Biases:
         return data.ratings
 
     def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: the best user bias beside the biases of the items."""
+        """See `FoldsIn`: the best user bias beside the biases of the items, of equal weights."""
         expected = fitted.mean + items.biases.astype(np.float64)
         return _BiasRows(expected, self.settings.user_regularization)
 
@@ -215,7 +217,9 @@ class _Solver:
         def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for part in _parts(batches):
                 left = part.ratings - mean - sent.value[part.items]
-                bias = kernel.user_means(left, part.starts, regularization=regularization)
+                bias = kernel.user_means(
+                    left, part.starts, regularization=regularization, weights=part.weights
+                )
                 yield batch_of(_BIASES, part.users, bias.astype(np.float32))
 
         users = self.packed.mapInArrow(biases, _BIASES)
@@ -234,18 +238,20 @@ class _Part(NamedTuple):
         starts: (users,) where each user's ratings start.
         items: (ratings,) item numbers.
         ratings: (ratings,) as float64.
+        weights: (ratings,) of each; None where all weigh 1.
     """
 
     users: NDArray[np.int32]
     starts: NDArray[np.int64]
     items: NDArray[np.int32]
     ratings: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
 
 
 _SUMS = "counts binary, sums binary"
 _SOLVED = "counts binary, biases binary, steps int"
 _BIASES = "user int, bias float"
-_PACKED = "users binary, starts binary, items binary, ratings binary"
+_PACKED = "users binary, starts binary, items binary, ratings binary, weights binary"
 
 
 def _sums(
@@ -256,18 +262,23 @@ def _sums(
     width: int,
     regularization: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ratings of each item, and `kernel.eliminated` of x at each rating's item.
+    """The weight of the ratings of each item, and `kernel.eliminated` of x at each rating's item.
 
     Without x, of the ratings less their mean.
     """
     values = part.ratings - mean if x is None else x[part.items]
     total = kernel.eliminated(
-        part.items, values, part.starts, width=width, regularization=regularization
+        part.items,
+        values,
+        part.starts,
+        width=width,
+        regularization=regularization,
+        weights=part.weights,
     )
-    return np.bincount(part.items, minlength=width).astype(np.float64), total
+    return np.bincount(part.items, part.weights, minlength=width).astype(np.float64), total
 
 
-def _pack(train: DataFrame, *, parts: int) -> DataFrame:
+def _pack(data: TrainingData, *, parts: int) -> DataFrame:
     """The ratings as one row a part, each user in one part: later passes convert no row."""
 
     def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -276,24 +287,36 @@ def _pack(train: DataFrame, *, parts: int) -> DataFrame:
         held = list(batches)
         if sum(batch.num_rows for batch in held):
             table = pa.Table.from_batches(held)
-            user, item, rating = (table.column(i).to_numpy() for i in range(3))
+            user, item, rating, *more = (column.to_numpy() for column in table.columns)
             order = np.lexsort((item, user))
             users, starts = np.unique(user[order], return_index=True)
-            yield arrow_row(_PACKED, users, starts.astype(np.int64), item[order], rating[order])
+            weights = more[0][order] if more else np.empty(0)
+            yield arrow_row(
+                _PACKED, users, starts.astype(np.int64), item[order], rating[order], weights
+            )
 
     columns = [F.col("user"), F.col("item"), F.col("rating").cast("float")]
-    return train.select(columns).repartition(parts, "user").mapInArrow(pack, _PACKED)
+    if data.half_life is not None:
+        columns.append(data.weight.alias("weight"))
+    rows = frame_of(data.ratings).select(columns)
+    return rows.repartition(parts, "user").mapInArrow(pack, _PACKED)
 
 
 def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
-    types: tuple[type[Any], ...] = (np.int32, np.int64, np.int32, np.float32)
+    types: tuple[type[Any], ...] = (np.int32, np.int64, np.int32, np.float32, np.float64)
     for batch in batches:
         for row in range(batch.num_rows):
-            users, starts, items, ratings = (
+            users, starts, items, ratings, weights = (
                 as_array(column[row], kind)
                 for column, kind in zip(batch.columns, types, strict=True)
             )
-            yield _Part(users, starts, items, ratings.astype(np.float64))
+            yield _Part(
+                users,
+                starts,
+                items,
+                ratings.astype(np.float64),
+                weights if len(weights) else None,
+            )
 
 
 __all__ = ["Biases"]

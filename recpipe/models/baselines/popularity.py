@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Popularity:
     """An item's number of ratings is its score, the same for everybody, cold users included.
 
-    Counts are exact up to 2^24; above, float32 rounds them.
+    Under a half-life each rating counts as much as it weighs. Counts are exact up to 2^24; above,
+    float32 rounds them.
     """
 
     name: ClassVar[str] = "popularity"
@@ -37,7 +38,7 @@ class Popularity:
             scratch,
             name=self.name,
             user_factors=None,
-            item_factors=_by_item(frame_of(data.ratings), bias=F.count(F.lit(1))),
+            item_factors=_by_item(frame_of(data.ratings), bias=F.sum(data.weight)),
             rank=0,
             refit_config=self,
             predicts_ratings=False,
@@ -50,7 +51,7 @@ class Popularity:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of all ratings, for every pair, of unknown users and items too.
+    """The (weighted) mean of all ratings, for every pair, of unknown users and items too.
 
     All scores are equal, so its lists are the lowest item numbers.
     """
@@ -61,7 +62,7 @@ class Mean:
         """See `Model.fit`; nothing is random."""
         del seed
         ratings = frame_of(data.ratings)
-        mean = ratings.agg(F.avg("rating")).collect()[0][0]
+        mean = ratings.agg(mean_rating(data)).collect()[0][0]
         if mean is None:
             raise nothing_to_fit(self.name)
         return FactorModel.fitted(
@@ -80,6 +81,11 @@ class Mean:
         return {}
 
 
+def mean_rating(data: TrainingData) -> Column:
+    """The mean of ratings by their weights; null of none."""
+    return F.try_divide(F.sum(data.weight * F.col("rating")), F.sum(data.weight))
+
+
 def _by_item(ratings: DataFrame, *, bias: Column) -> DataFrame:
     """Item factors of rank 0: one row an item of `ratings`."""
     return (
@@ -89,4 +95,4 @@ def _by_item(ratings: DataFrame, *, bias: Column) -> DataFrame:
     )
 
 
-__all__ = ["Mean", "Popularity"]
+__all__ = ["Mean", "Popularity", "mean_rating"]

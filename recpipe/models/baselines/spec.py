@@ -45,13 +45,20 @@ def _load_random(folder: Folder, options: LoadOptions) -> FittedModel:
 
 
 SPECS = (
-    ModelSpec(name="popularity", build=_popularity, load=load_factors, baseline=True),
+    ModelSpec(
+        name="popularity",
+        build=_popularity,
+        load=load_factors,
+        takes_weights=True,
+        baseline=True,
+    ),
     ModelSpec(
         name="biases",
         sections={"biases": BiasesSettings},
         build=_biases,
         load=load_factors,
         predicts_ratings=True,
+        takes_weights=True,
         baseline=True,
         # A baseline that nobody tuned is easily beaten (Rendle, Zhang and Koren 2019).
         search=SearchSpace(
@@ -66,8 +73,16 @@ SPECS = (
         build=_mean,
         load=load_factors,
         predicts_ratings=True,
+        takes_weights=True,
         baseline=True,
         selectable=False,
     ),
-    ModelSpec(name="random", build=_random, load=_load_random, baseline=True, selectable=False),
+    ModelSpec(
+        name="random",
+        build=_random,
+        load=_load_random,
+        takes_weights=True,
+        baseline=True,
+        selectable=False,
+    ),
 )

@@ -38,6 +38,7 @@ SPECS = (
         sections={"blend": BlendSettings},
         build=_blend,
         load=_load_blend,
+        takes_weights=True,
         components=_components,
     ),
 )

@@ -91,7 +91,7 @@ class Content:
             InputError: if `content.vectors` is no file of vectors.
         """
         own = self.settings
-        scratch.write_table(_HISTORIES, self.entries(data))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         users = histories.frame.select("user").distinct().count()
         if not users:
@@ -189,7 +189,7 @@ class Content:
             ratings=frame_of(data.ratings),
         )
 
-    def entries(self, data: TrainingData) -> DataFrame:
+    def histories(self, data: TrainingData) -> DataFrame:
         """What users have taken up, by some ratings, as `TrainingData.user_item_matrix` has it."""
         return data.user_item_matrix(self.settings.values, self.settings.preference_from)
 
@@ -257,7 +257,7 @@ class ContentModel(FittedModel):
         config = self.refit_config
         assert isinstance(config, Content)  # noqa: S101 - what has fitted it
         known = F.broadcast(self.profiles.frame.select("item"))
-        return UserInputs(histories=config.entries(data).join(known, "item", "left_semi"))
+        return UserInputs(histories=config.histories(data).join(known, "item", "left_semi"))
 
     def reasons(self, data: TrainingData) -> Reasons:
         """See `FittedModel.reasons`: the share of an item's profile in the user's."""

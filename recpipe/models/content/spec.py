@@ -31,6 +31,7 @@ SPECS = (
         name="content",
         sections={"content": ContentSettings},
         build=_content,
+        takes_weights=True,
         load=_load_content,
         search=SearchSpace(
             {

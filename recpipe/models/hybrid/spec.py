@@ -24,6 +24,7 @@ SPECS = (
         name="hybrid",
         sections={"hybrid": HybridSettings},
         build=_hybrid,
+        takes_weights=True,
         load=load_factors,
         search=SearchSpace(
             {

@@ -102,7 +102,7 @@ class Ease:
         """
         del seed
         own = self.settings
-        scratch.write_table(_HISTORIES, self.entries(data))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, item_pairs = sizes_of(rows, "item")
@@ -187,9 +187,10 @@ class Ease:
         setting = self.settings.regularization
         return float(min(max(users / 3, 100), 1000)) if setting == "auto" else setting
 
-    def entries(self, data: TrainingData) -> DataFrame:
-        """The matrix X of some ratings, as `TrainingData.user_item_matrix` has it."""
-        return data.user_item_matrix(self.settings.values, self.settings.preference_from)
+    def histories(self, data: TrainingData) -> DataFrame:
+        """The matrix X, as (user int, item int, value float)."""
+        own = self.settings
+        return data.user_item_matrix(own.values, own.preference_from)
 
     def sections(self) -> Mapping[str, Section]:
         return {"ease": self.settings}
@@ -238,7 +239,7 @@ class EaseModel(FittedModel):
         assert isinstance(config, Ease)  # noqa: S101 - what has fitted it
         # Scores of a history without a known item would all be 0.
         known = F.broadcast(self.weights.frame.select("item"))
-        histories = config.entries(data).join(known, "item", "left_semi")
+        histories = config.histories(data).join(known, "item", "left_semi")
         if self.vectors is None:
             return UserInputs(histories=histories)
         check_solver_room(

@@ -97,7 +97,7 @@ class Slim:
         """
         del seed
         own = self.settings
-        scratch.write_table(_HISTORIES, self.entries(data))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         rows = histories.frame
         items, _ = sizes_of(rows, "item")
@@ -154,9 +154,10 @@ class Slim:
         own = self.settings
         return Net(own.l1, own.l2, own.positive, own.nearest, own.max_sweeps, own.tolerance)
 
-    def entries(self, data: TrainingData) -> DataFrame:
-        """The matrix X of some ratings, as `TrainingData.user_item_matrix` has it."""
-        return data.user_item_matrix(self.settings.values, self.settings.preference_from)
+    def histories(self, data: TrainingData) -> DataFrame:
+        """The matrix X, as (user int, item int, value float)."""
+        own = self.settings
+        return data.user_item_matrix(own.values, own.preference_from)
 
     def sections(self) -> Mapping[str, Section]:
         return {"slim": self.settings}

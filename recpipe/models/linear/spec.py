@@ -44,6 +44,7 @@ SPECS = (
         sections={"ease": EaseSettings},
         build=_ease,
         load=_load_ease,
+        takes_weights=True,
         search=SearchSpace(
             {
                 "regularization": FloatRange(10.0, 5000.0, log=True),
@@ -56,6 +57,7 @@ SPECS = (
         sections={"slim": SlimSettings},
         build=_slim,
         load=_load_slim,
+        takes_weights=True,
         search=SearchSpace(
             {
                 "l1": FloatRange(0.01, 10.0, log=True),

@@ -33,6 +33,8 @@ from recpipe.models.neighbours.tables import as_items, values_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyspark.sql import DataFrame
+
     from recpipe.models.data import TrainingData
     from recpipe.models.neighbours.settings import ItemKnnSettings
     from recpipe.sections import Section
@@ -63,7 +65,7 @@ class ItemKnn:
             FitError: if there is nothing to fit.
         """
         del seed
-        scratch.write_table(_HISTORIES, values_of(data))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         liking = liking_of(self.settings, data.scale)
         with packed_matrix(histories) as matrix:
@@ -86,6 +88,10 @@ class ItemKnn:
             liking=liking,
             prediction=prediction_of(self.settings, data.bounds),
         )
+
+    def histories(self, data: TrainingData) -> DataFrame:
+        """HISTORY: every rating."""
+        return values_of(data)
 
     def sections(self) -> Mapping[str, Section]:
         return {"item_knn": self.settings}

@@ -17,7 +17,7 @@ from recpipe.models.neighbours.scorer import (
     item_bytes,
     links_of,
 )
-from recpipe.models.neighbours.tables import HISTORY, values_of
+from recpipe.models.neighbours.tables import HISTORY
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.reasons import Reasons
@@ -40,11 +40,11 @@ _ITEMS, _HISTORIES, _USERS = "items", "histories", "users"
 
 
 @runtime_checkable
-class HasEntries(Protocol):
-    """A model whose histories are not all ratings as they are."""
+class ScoresHistories(Protocol):
+    """The settings of a model whose users are scored from histories of items."""
 
-    def entries(self, data: TrainingData) -> DataFrame:
-        """(user int, item int, value float): what the fit makes of some ratings."""
+    def histories(self, data: TrainingData) -> DataFrame:
+        """`HISTORY`: what users are scored from, by their ratings."""
         ...
 
 
@@ -95,13 +95,12 @@ class NeighbourModel(FittedModel):
         Raises:
             UsageError: if sources are users: who was not there at the fit has no neighbours.
         """
-        if self.means is not None:
+        config = self.refit_config
+        if not isinstance(config, ScoresHistories):
             return super().inputs_of(data)
         # Scores of a history without a known item would all be 0.
         known = F.broadcast(self.table.frame.select("item"))
-        config = self.refit_config
-        values = config.entries(data) if isinstance(config, HasEntries) else values_of(data)
-        return UserInputs(histories=values.join(known, "item", "left_semi"))
+        return UserInputs(histories=config.histories(data).join(known, "item", "left_semi"))
 
     def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
         """See `FittedModel.similar_items`: its neighbours, where sources are items."""
@@ -179,4 +178,4 @@ class NeighbourModel(FittedModel):
         )
 
 
-__all__ = ["NeighbourModel"]
+__all__ = ["NeighbourModel", "ScoresHistories"]

@@ -12,6 +12,9 @@ where of the w_ij of each item i the k greatest are kept. The first step has the
 for all items of a user, and so no say in the order of a list. beta = 0 is P3alpha (Cooper et al.
 2014).
 
+Under a half-life x_ui is multiplied by the weight of the rating. With likings n_j is the sum of the
+weights then, as it is their number without; with ratings it stays their number.
+
 A user is scored from a history alone, so one who was not there at the fit can be scored.
 
 References:
@@ -27,17 +30,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from pyspark.sql import functions as F
 
+from recpipe.feedback import liked_from
 from recpipe.models.neighbours import tables
 from recpipe.models.neighbours.entries import Liking, Step
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import Search, nearest
 from recpipe.models.neighbours.rows import packed_matrix
+from recpipe.spark.interactions import frame_of, is_liked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
 
     from recpipe.models.data import TrainingData
     from recpipe.models.neighbours.rows import Columns
@@ -46,6 +53,9 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
 
 _ITEMS, _HISTORIES = "items", "histories"
+
+_ABOVE_ZERO = 2.0**-120
+"""A float32 below every weight."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +77,9 @@ class Rp3Beta:
             FitError: if there is nothing to fit.
         """
         del seed
-        scratch.write_table(_HISTORIES, tables.values_of(data))
+        scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
-        own = self.settings
-        liking = Liking.of(own.values, own.preference_from, data.scale)
+        liking = self._liking(data)
         with packed_matrix(histories) as matrix:
             columns = matrix.columns(liking, model=self.name)
             found = nearest(
@@ -100,9 +109,29 @@ class Rp3Beta:
         from recpipe.kernels.neighbours import SCALED, Measure
 
         step = _power(columns.sums, -self.settings.alpha)
-        popularity = _power(columns.counts.astype(np.float64), -self.settings.beta)
+        likings = self.settings.values == "likings"
+        ends = columns.sums if likings else columns.counts.astype(np.float64)
+        popularity = _power(ends, -self.settings.beta)
         measure = Measure(SCALED, step, popularity, 1, 0.0)
         return Search(liking, Step(self.settings.alpha), measure, self.settings.k)
+
+    def histories(self, data: TrainingData) -> DataFrame:
+        """HISTORY: every rating as it is; under a half-life what it adds, 0 for no liking."""
+        if data.half_life is None:
+            return tables.values_of(data)
+        own, value = self.settings, F.col("rating") * data.weight
+        if own.values == "likings":
+            liked = is_liked(liked_from(own.preference_from, data.scale))
+            value = F.when(liked, data.weight).otherwise(0.0)
+        rows = frame_of(data.ratings)
+        return rows.select("user", "item", value.cast("float").alias("value"))
+
+    def _liking(self, data: TrainingData) -> Liking:
+        """Which of `histories` are entries."""
+        own = self.settings
+        liking = Liking.of(own.values, own.preference_from, data.scale)
+        weighted = liking.binary and data.half_life is not None
+        return Liking(_ABOVE_ZERO, binary=False) if weighted else liking
 
     def sections(self) -> Mapping[str, Section]:
         return {"rp3beta": self.settings}

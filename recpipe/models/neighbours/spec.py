@@ -71,6 +71,7 @@ SPECS = (
         sections={"rp3beta": Rp3BetaSettings},
         build=_rp3beta,
         load=_load,
+        takes_weights=True,
         search=SearchSpace(
             {
                 "k": IntRange(10, 1000, log=True),

@@ -41,6 +41,7 @@ SPECS = (
         sections={"svd_implicit": SvdImplicitSettings},
         build=_svd_implicit,
         load=load_factors,
+        takes_weights=True,
         search=SearchSpace(
             {"rank": IntRange(4, 256, log=True), "values": Choices(("likings", "ratings"))}
         ),
