@@ -50,7 +50,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Ended, Path]
     """How each of `WRONG` has ended where there is no Java, and its root."""
     place = tmp_path_factory.mktemp("wrong")
     roots = [place / f"root-{number}" for number in range(len(WRONG))]
-    commands = [
+    commands: list[list[str | Path]] = [
         ["run", "--root", root, *options] for root, (options, _) in zip(roots, WRONG, strict=True)
     ]
     ended = each_of(commands, place, env=environment(JAVA_HOME="none"))
