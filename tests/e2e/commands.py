@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 MODEL = ("--set", 'train.models=["als_explicit"]', "--set", "publish.model=als_explicit",
@@ -52,6 +53,53 @@ def recpipe(
         timeout=TIMEOUT_SECONDS, check=False,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+_FORKS = """
+import json, os, sys
+import recpipe.stages.pipeline
+from recpipe.cli import main
+
+codes = []
+for number, arguments in enumerate(json.load(sys.stdin)):
+    child = os.fork()
+    if not child:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{sys.argv[1]}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
+        code = main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
+
+
+def each_of(
+    commands: Sequence[Sequence[str | Path]], folder: Path, *, env: Mapping[str, str]
+) -> list[Ended]:
+    """Run many commands to their ends, each in a process of its own.
+
+    The processes are forks of one that has imported our code, for to import it takes far longer
+    than to refuse a command.
+
+    Args:
+        commands: their arguments.
+        folder: for what they say; it is there, and empty.
+        env: their environment.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKS, str(folder)],
+        input=json.dumps([[*map(str, arguments)] for arguments in commands]),
+        env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [
+        [(folder / f"{number}.{name}").read_text() for name in ("out", "err")]
+        for number in range(len(commands))
+    ]
+    codes = json.loads(done.stdout)
+    return [Ended(code, out, err) for code, (out, err) in zip(codes, said, strict=True)]
 
 
 def succeed(

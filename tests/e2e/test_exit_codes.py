@@ -8,52 +8,65 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import environment, recpipe
+from tests.e2e.commands import each_of, environment, recpipe
 from tests.roots import DATE, snapshot
 
 if TYPE_CHECKING:
-    from tests.e2e.commands import WarmJvm
+    from tests.e2e.commands import Ended, WarmJvm
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--set", "als_explicit.rnak=3"], "als_explicit.rnak: no such setting"),
-        (["--set", "recommend.n=0"], "recommend.n"),
-        (["--set", "seed"], "no '='"),
-        (["--models", "als_explicit,svdpp"], "models"),
-        (["--resume", "one"], "--resume"),
-        (["--run-date", "02.01.2026"], "not YYYY-MM-DD"),
-        (["--run-date", "9999-12-31"], "not YYYY-MM-DD"),
-        (["--format", "orc"], "orc"),
-        (["--input", "a", "--dataset", "ml-latest-small"], "exclude each other"),
-        (["--input", "a", "--train", "b", "--test", "c"], "--input and --train exclude each other"),
-        (["--dataset", "latest-small", "--test", "c"], "--dataset and --test exclude each other"),
-        (["--train", "a"], "both --train and --test"),
-        (["--test", "a"], "both --train and --test"),
-        (["--validation", "a"], "both --train and --test"),
-        (["--train", "a", "--test", "b", "--set", "split.strategy=random"], "strategy random"),
-        (["--train", "a", "--test", "b", "--set", "split.test_from=2020-01-01"], "split.test_from"),
-        (
-            ["--train", "a", "--test", "b", "--set", "split.test_until=2020-01-01"],
-            "split.test_until",
-        ),
-        (["--input", "a", "--set", "split.strategy=given"], "--train and --test"),
-        (["--set", "evaluate.exclude=test"], "evaluate.exclude"),
-        (["--set", "train.half_life=30"], "block_als, sgd cannot weigh ratings"),
-        (["--set", "train.half_life=0"], "train.half_life"),
-        (["--config", "none.toml"], "none.toml"),
-        (["--nosuch"], "--nosuch"),
-    ],
-)
+WRONG: list[tuple[list[str], str]] = [
+    (["--set", "als_explicit.rnak=3"], "als_explicit.rnak: no such setting"),
+    (["--set", "recommend.n=0"], "recommend.n"),
+    (["--set", "seed"], "no '='"),
+    (["--models", "als_explicit,svdpp"], "models"),
+    (["--resume", "one"], "--resume"),
+    (["--run-date", "02.01.2026"], "not YYYY-MM-DD"),
+    (["--run-date", "9999-12-31"], "not YYYY-MM-DD"),
+    (["--format", "orc"], "orc"),
+    (["--input", "a", "--dataset", "ml-latest-small"], "exclude each other"),
+    (["--input", "a", "--train", "b", "--test", "c"], "--input and --train exclude each other"),
+    (["--dataset", "latest-small", "--test", "c"], "--dataset and --test exclude each other"),
+    (["--train", "a"], "both --train and --test"),
+    (["--test", "a"], "both --train and --test"),
+    (["--validation", "a"], "both --train and --test"),
+    (["--train", "a", "--test", "b", "--set", "split.strategy=random"], "strategy random"),
+    (["--train", "a", "--test", "b", "--set", "split.test_from=2020-01-01"], "split.test_from"),
+    (
+        ["--train", "a", "--test", "b", "--set", "split.test_until=2020-01-01"],
+        "split.test_until",
+    ),
+    (["--input", "a", "--set", "split.strategy=given"], "--train and --test"),
+    (["--set", "evaluate.exclude=test"], "evaluate.exclude"),
+    (["--set", "train.half_life=30"], "block_als, sgd cannot weigh ratings"),
+    (["--set", "train.half_life=0"], "train.half_life"),
+    (["--config", "none.toml"], "none.toml"),
+    (["--nosuch"], "--nosuch"),
+]
+"""Options, and what is said of them."""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Ended, Path]]:
+    """How each of `WRONG` has ended where there is no Java, and its root."""
+    place = tmp_path_factory.mktemp("wrong")
+    roots = [place / f"root-{number}" for number in range(len(WRONG))]
+    commands: list[list[str | Path]] = [
+        ["run", "--root", root, *options] for root, (options, _) in zip(roots, WRONG, strict=True)
+    ]
+    ended = each_of(commands, place, env=environment(JAVA_HOME="none"))
+    return list(zip(ended, roots, strict=True))
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[" ".join(case[0]) for case in WRONG])
 def test_wrong_usage_ends_with_2_and_a_line_before_spark_starts(
-    tmp_path: Path, options: list[str], says: str
+    refused: list[tuple[Ended, Path]], number: int
 ) -> None:
-    ended = recpipe("run", "--root", tmp_path / "root", *options, env=environment(JAVA_HOME="none"))
+    ended, root = refused[number]
     assert ended.code == 2, ended.err
-    assert says in ended.complaint
+    assert WRONG[number][1] in ended.complaint
     assert "Traceback" not in ended.err
-    assert not (tmp_path / "root").exists()
+    assert not root.exists()
 
 
 def test_a_run_without_a_root_is_wrong_usage() -> None:
@@ -70,17 +83,6 @@ def test_no_tables_and_no_input_ends_with_2_and_says_what_to_give(
     assert "no tables" in ended.complaint
     assert "--input" in ended.complaint
     assert not (tmp_path / "root").exists()
-
-
-def test_a_half_life_without_instants_ends_with_2(submitted: WarmJvm, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    ended = submitted.recpipe(
-        "run", "--input", Path(__file__).parents[1] / "inputs" / "no-time" / "goodbooks.csv",
-        "--root", root, "--models", "popularity", "--set", "train.half_life=30",
-    )  # fmt: skip
-    assert ended.code == 2, ended.err
-    assert "have no instants" in ended.complaint
-    assert not (root / "published").exists()
 
 
 def test_a_finished_run_id_ends_with_2_and_changes_nothing(
@@ -204,3 +206,14 @@ def test_verbose_shows_the_traceback_and_otherwise_it_is_kept(
     )
     assert ended.code == 3
     assert "Traceback" in ended.err
+
+
+def test_a_half_life_without_instants_ends_with_2(submitted: WarmJvm, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    ended = submitted.recpipe(
+        "run", "--input", Path(__file__).parents[1] / "inputs" / "no-time" / "goodbooks.csv",
+        "--root", root, "--models", "popularity", "--set", "train.half_life=30",
+    )  # fmt: skip
+    assert ended.code == 2, ended.err
+    assert "have no instants" in ended.complaint
+    assert not (root / "published").exists()

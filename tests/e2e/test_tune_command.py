@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import environment, recpipe
+from tests.e2e.commands import each_of, environment, recpipe
 from tests.roots import DATE, manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.commands import WarmJvm
+    from tests.e2e.commands import Ended, WarmJvm
 
 
 def test_a_search_starts_a_run_where_there_is_none_and_its_profile_runs(
@@ -45,29 +45,40 @@ def test_a_search_starts_a_run_where_there_is_none_and_its_profile_runs(
     assert f"alpha = {ran['alpha']}\n" in profile.read_text()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["popularity"], "popularity is a baseline with no settings to search"),
-        (["svdpp"], "no model 'svdpp'"),
-        (["sgd", "--metric", "ncdg@10"], "no metric 'ncdg'"),
-        (["sgd", "--metric", "ndcg"], "ndcg@10"),
-        (["sgd", "--trials", "0"], "--trials"),
-        (["sgd", "--parallel", "0"], "--parallel"),
-        (["sgd", "--timeout", "0"], "--timeout"),
-        (["sgd", "--set", "sgd.rnak=3"], "sgd.rnak"),
-        ([], "MODEL"),
-    ],
-)
+WRONG: list[tuple[list[str], str]] = [
+    (["popularity"], "popularity is a baseline with no settings to search"),
+    (["svdpp"], "no model 'svdpp'"),
+    (["sgd", "--metric", "ncdg@10"], "no metric 'ncdg'"),
+    (["sgd", "--metric", "ndcg"], "ndcg@10"),
+    (["sgd", "--trials", "0"], "--trials"),
+    (["sgd", "--parallel", "0"], "--parallel"),
+    (["sgd", "--timeout", "0"], "--timeout"),
+    (["sgd", "--set", "sgd.rnak=3"], "sgd.rnak"),
+    ([], "MODEL"),
+]
+"""Arguments, and what is said of them."""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Ended, Path]]:
+    """How each of `WRONG` has ended where there is no Java, and its root."""
+    place = tmp_path_factory.mktemp("wrong")
+    roots = [place / f"root-{number}" for number in range(len(WRONG))]
+    commands: list[list[str | Path]] = [
+        ["tune", *given, "--root", root] for root, (given, _) in zip(roots, WRONG, strict=True)
+    ]
+    ended = each_of(commands, place, env=environment(JAVA_HOME="none"))
+    return list(zip(ended, roots, strict=True))
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[case[1] for case in WRONG])
 def test_wrong_usage_ends_with_2_and_a_line_before_spark_starts(
-    tmp_path: Path, arguments: list[str], says: str
+    refused: list[tuple[Ended, Path]], number: int
 ) -> None:
-    ended = recpipe(
-        "tune", *arguments, "--root", tmp_path / "root", env=environment(JAVA_HOME="none")
-    )
+    ended, root = refused[number]
     assert ended.code == 2, ended.err
-    assert says in ended.complaint
-    assert not (tmp_path / "root").exists()
+    assert WRONG[number][1] in ended.complaint
+    assert not root.exists()
 
 
 def test_without_optuna_it_ends_with_5_and_the_way_to_get_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from recpipe.ranking import item_blocks
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -37,6 +38,12 @@ fits = itertools.count()
 @pytest.fixture(scope="module")
 def scratch(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return Folder(spark, tmp_path_factory.mktemp("ease"))
+
+
+@pytest.fixture(scope="module")
+def fitted(scratch: Folder) -> Callable[[str, str], EaseModel]:
+    """The model of a shape and of `values`; each is fitted once."""
+    return cache(lambda matrix, values: fit(scratch, rated(*SHAPES[matrix]), values=values))
 
 
 def rated(users: int, items: int, *, share: float = 0.4, seed: int = 1) -> Rows:
@@ -148,10 +155,10 @@ def lists(
 @pytest.mark.parametrize("values", ["likings", "ratings"])
 @pytest.mark.parametrize("matrix", SHAPES)
 def test_weights_and_scores_are_those_of_the_closed_form(
-    scratch: Folder, matrix: str, values: str
+    fitted: Callable[[str, str], EaseModel], matrix: str, values: str
 ) -> None:
     rows = rated(*SHAPES[matrix])
-    closed, model = Closed.of(rows, values=values), fit(scratch, rows, values=values)
+    closed, model = Closed.of(rows, values=values), fitted(matrix, values)
     assert model.info() == {
         "items": len(closed.items), "users": len(closed.users), "regularization": PENALTY,
         "matrix": matrix,
@@ -172,10 +179,10 @@ def test_weights_and_scores_are_those_of_the_closed_form(
 
 @pytest.mark.parametrize("matrix", SHAPES)
 def test_lists_are_the_best_of_the_closed_form_without_the_seen_items(
-    scratch: Folder, matrix: str
+    fitted: Callable[[str, str], EaseModel], matrix: str
 ) -> None:
     rows = rated(*SHAPES[matrix])
-    closed, model = Closed.of(rows, values="likings"), fit(scratch, rows)
+    closed, model = Closed.of(rows, values="likings"), fitted(matrix, "likings")
     seen = {row[:2] for row in rows}
     listed = lists(model, closed.users, rows, n=4)
     for user, scores in closed.scores().items():
@@ -187,11 +194,14 @@ def test_lists_are_the_best_of_the_closed_form_without_the_seen_items(
 
 @pytest.mark.parametrize("matrix", SHAPES)
 def test_tiles_and_blocks_change_no_weight(
-    scratch: Folder, matrix: str, monkeypatch: pytest.MonkeyPatch
+    scratch: Folder,
+    fitted: Callable[[str, str], EaseModel],
+    matrix: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = rated(*SHAPES[matrix])
     closed = Closed.of(rows, values="ratings")
-    whole = bits(fit(scratch, rows, values="ratings"))
+    whole, counted = (bits(fitted(matrix, values)) for values in ("ratings", "likings"))
     # Rows of the matrix three at a time: every sum is taken in the order in which it was.
     monkeypatch.setattr(gram, "_TILE_BYTES", 3 * 8 * 15)
     monkeypatch.setattr(weights, "_BLOCK_BYTES", 4 * 8 * 15)
@@ -202,9 +212,7 @@ def test_tiles_and_blocks_change_no_weight(
     blocks = fit(scratch, rows, values="ratings")
     np.testing.assert_allclose(weights_of(blocks)[1], closed.weights, rtol=0, atol=1e-6)
     # Likings are counted, and counts are exact.
-    split = bits(fit(scratch, rows))
-    monkeypatch.undo()
-    assert bits(fit(scratch, rows)) == split
+    assert bits(fit(scratch, rows)) == counted
 
 
 def bits(model: EaseModel) -> list[Any]:
@@ -219,10 +227,13 @@ def bits(model: EaseModel) -> list[Any]:
 
 @pytest.mark.parametrize("matrix", SHAPES)
 def test_partitions_and_the_order_of_rows_change_no_bit(
-    spark: SparkSession, scratch: Folder, matrix: str
+    spark: SparkSession,
+    scratch: Folder,
+    fitted: Callable[[str, str], EaseModel],
+    matrix: str,
 ) -> None:
     rows = rated(*SHAPES[matrix])
-    whole = bits(fit(scratch, rows, values="ratings"))
+    whole = bits(fitted(matrix, "ratings"))
     try:
         spark.conf.set("spark.sql.shuffle.partitions", "7")
         moved = spark.createDataFrame(rows[::-1], RATINGS).repartition(5)
@@ -396,9 +407,12 @@ def test_a_rating_of_0_is_no_value(scratch: Folder) -> None:
 
 @pytest.mark.parametrize("matrix", SHAPES)
 def test_a_saved_model_is_loaded_with_its_bits(
-    spark: SparkSession, scratch: Folder, tmp_path: Path, matrix: str
+    spark: SparkSession,
+    fitted: Callable[[str, str], EaseModel],
+    tmp_path: Path,
+    matrix: str,
 ) -> None:
-    model = fit(scratch, rated(*SHAPES[matrix]), values="ratings")
+    model = fitted(matrix, "ratings")
     folder = Folder(spark, tmp_path) / "ease"
     model.save(folder)
     loaded = registry.load(folder, max_broadcast_mb=9)

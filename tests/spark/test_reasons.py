@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,13 +16,8 @@ from recpipe.publish import current
 from recpipe.ranking.reasons import reasons_for
 from recpipe.ranking.rules import ListRules
 from recpipe.ranking.similar import Wanted
-from recpipe.runtime.progress import Progress
-from recpipe.settings import Settings
 from recpipe.spark.interactions import frame_of
-from recpipe.stages.context import Context
-from recpipe.stages.pipeline import run_pipeline
 from recpipe.storage import Folder
-from tests import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +26,8 @@ if TYPE_CHECKING:
 
     from recpipe.models.base import FittedModel
     from recpipe.ranking.reasons import Explainer
+    from recpipe.stages.context import Context
+    from recpipe.storage import Run
 
 AT = datetime(2020, 1, 1, tzinfo=UTC)
 USERS = 50
@@ -151,21 +148,15 @@ def test_similar_items_of_models_of_weights_are_those_that_speak_most(
         assert mine == known[best].tolist()
 
 
-def test_a_run_publishes_why_each_place_is_there(spark: SparkSession, tmp_path: Any) -> None:
-    settings = Settings.model_validate(
-        {"train": {"models": ("ease",)}, "recommend": {"explain": 2, "similar": 3}}
-    )
-    context = Context(
-        Folder(spark, tmp_path / "root"), settings, run_date=date(2019, 6, 1), progress=Progress()
-    )
-    run = run_pipeline(context, "one", source=str(release.write(tmp_path / "source")))
+def test_a_run_publishes_why_each_place_is_there(whole_run: tuple[Context, Run]) -> None:
+    context, run = whole_run
     now = current(context.root)
     assert set(now.tables) == {"similar_items", "explanations"}
     table = now.read_beside(context.root, "explanations")
     assert table is not None
     EXPLANATIONS.check(table)
     assert table.count() == run.manifest["explained"]["rows"]
-    places = now.read(context.root).where("source = 'ease'").select("user_id", "rank")
+    places = now.read(context.root).where("source = 'block_als'").select("user_id", "rank")
     explained = table.select("user_id", "rank").distinct()
     assert explained.exceptAll(places).isEmpty()
     # Nearly all places have a reason, and every reason is something that the user has rated.

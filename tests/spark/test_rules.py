@@ -27,20 +27,16 @@ from recpipe.recommend import (
     to_output,
 )
 from recpipe.recommend.settings import Rules
-from recpipe.runtime.progress import Progress
-from recpipe.settings import Settings
 from recpipe.spark.columns import factor_schema
-from recpipe.stages.context import Context
-from recpipe.stages.pipeline import run_pipeline
 from recpipe.stages.rules import written_rules
 from recpipe.storage import Folder
-from tests import release
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from recpipe.stages.context import Context
     from recpipe.storage import Run
 
 INSTANT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -295,31 +291,15 @@ def test_what_is_no_table_of_items_is_unusable_input(
         item_list(tmp_path / "t.csv", spark)
 
 
-@pytest.fixture(scope="module")
-def ruled_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, Run]:
-    """A run whose lists hold no item from 300 on, and for user 4 items 10 to 50 alone."""
-    place = tmp_path_factory.mktemp("ruled")
-    own = [f"4,{item}" for item in (10, 20, 30, 40, 50, 999)]
-    (place / "allow.csv").write_text("\n".join(["userId,movieId", *own, ""]))
-    (place / "block.csv").write_text("movieId\n" + "".join(f"{i}\n" for i in range(300, 610, 10)))
-    rules = {"allow": str(place / "allow.csv"), "block": str(place / "block.csv"), "year_to": 2015}
-    settings = Settings.model_validate({"train": {"models": ("ease",)}, "rules": rules})
-    context = Context(
-        Folder(spark, place / "root"), settings, run_date=date(2019, 6, 1), progress=Progress()
-    )
-    run = run_pipeline(context, "one", source=str(release.write(place / "source")))
-    return context, run
-
-
 def test_a_run_counts_what_its_rules_take_and_publishes_what_they_leave(
-    ruled_run: tuple[Context, Run],
+    whole_run: tuple[Context, Run],
 ) -> None:
-    context, run = ruled_run
+    context, run = whole_run
     assert run.manifest["status"] == "finished"
     told = run.manifest["rules"]
     assert told["left_out"]["block"] + told["left_out"]["years"] >= 31
     assert told["allow"] == {"rows": 6, "unknown_items": 1, "unknown_users": 0, "users": 1}
-    lists = (run.folder / "recommendations").read_table("ease").collect()
+    lists = (run.folder / "recommendations").read_table("block_als").collect()
     rated = {(r["user_id"], r["item_id"]) for r in context.tables.read("ratings").collect()}
     assert max(row["item_id"] for row in lists) < 300
     of_four = [row["item_id"] for row in lists if row["user_id"] == 4]
@@ -336,10 +316,10 @@ def test_a_run_counts_what_its_rules_take_and_publishes_what_they_leave(
     ],
 )
 def test_lists_that_break_the_rules_are_not_published(
-    ruled_run: tuple[Context, Run], place: dict[str, int] | None, says: str
+    whole_run: tuple[Context, Run], place: dict[str, int] | None, says: str
 ) -> None:
-    context, run = ruled_run
-    lists = (run.folder / "recommendations").read_table("ease")
+    context, run = whole_run
+    lists = (run.folder / "recommendations").read_table("block_als")
     rows = [row.asDict() for row in lists.collect()]
     of_seven = [row for row in rows if row["user_id"] == 7]
     if place is None:

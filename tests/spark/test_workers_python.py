@@ -16,7 +16,10 @@ from recpipe.errors import RecpipeError
 from recpipe.ml import ALS
 
 builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-spark = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
+builder = builder.config("spark.driver.host", "127.0.0.1")
+# As the session of the tests: which Python the workers run, no plan decides.
+builder = builder.config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+spark = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
 rows = [(user, item, float(user * item % 5)) for user in range(6) for item in range(4)]
 ratings = spark.createDataFrame(rows, "user int, item int, rating double")
 try:
