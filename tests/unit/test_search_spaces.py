@@ -17,7 +17,7 @@ TUNED = {name: spec.search for name, spec in SPECS.items() if spec.search is not
 def test_all_models_that_learn_from_settings_can_be_tuned() -> None:
     assert set(TUNED) == {
         "als_explicit", "als_implicit", "nmf", "block_als", "block_als_implicit", "sgd", "ease",
-        "slim", "svd", "svd_implicit", "item_knn", "user_knn", "rp3beta", "biases",
+        "slim", "svd", "svd_implicit", "item_knn", "user_knn", "rp3beta", "biases", "time_sgd",
     }  # fmt: skip
 
 
