@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
 
 DAYS = "user int, item int, value float"
-"""In the place of items the days on which a user has rated, and the bias that is added on each."""
+"""In the place of items the days on which a user has rated, from the first of the fit, and the bias
+that is added on each."""
 
 _USERS, _ITEMS, _DAYS = "users", "items", "days"
 

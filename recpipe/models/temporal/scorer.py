@@ -49,7 +49,8 @@ class TimeScorer:
     """At an instant the model is one of factors: an item has a further factor for each period.
 
     The vector of a user is rank factors, drift, mean day, bias. The history is the days on which
-    the user has rated, and what is added to the bias on each.
+    the user has rated, and what is added to the bias on each. Both count from the first day of the
+    fit: float32 has more room for parts of a day there.
 
     Args:
         inner: scores by rank + bins factors.
@@ -96,11 +97,12 @@ class TimeScorer:
         vectors, bins = batch.vectors[rows], self.calendar.bins
         rank = vectors.shape[1] - 3
         drift, centre, bias = vectors[:, rank:].astype(np.float64).T
-        bias = bias + drift * deviation(days - centre, self.calendar.power)
+        since = days - self.calendar.first
+        bias = bias + drift * deviation(since - centre, self.calendar.power)
         if len(known):
             # Days fit into 32 bits: a row and a day are one number.
             owners = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
-            there, asked = (owners << 32) + known, (rows.astype(np.int64) << 32) + days
+            there, asked = (owners << 32) + known, (rows.astype(np.int64) << 32) + since
             places = np.minimum(np.searchsorted(there, asked), len(there) - 1)
             bias = bias + np.where(there[places] == asked, values[places], 0)
         now = np.zeros((len(rows), rank + bins + 1), np.float32)

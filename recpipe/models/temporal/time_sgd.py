@@ -297,7 +297,7 @@ def _parts(batches: Batches, shape: _Shape) -> Iterator[_Part]:
                 items,
                 items * np.int64(calendar.bins) + calendar.bin_of(numbers),
                 ratings.astype(np.float64) - shape.mean,
-                kernel.Days.of(users, numbers, power=calendar.power),
+                kernel.Days.of(users, numbers - calendar.first, power=calendar.power),
             )
 
 
