@@ -22,6 +22,7 @@ from recpipe.models.settings import Train
 from recpipe.models.sgd.spec import SPECS as SGD
 from recpipe.models.spec import MANIFEST, LoadOptions, Sections
 from recpipe.models.svd.spec import SPECS as SVD
+from recpipe.models.temporal.spec import SPECS as TEMPORAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,18 @@ if TYPE_CHECKING:
 
 SPECS: Mapping[str, ModelSpec] = {
     spec.name: spec
-    for spec in (*BASELINES, *ALS, *SGD, *LINEAR, *SVD, *NEIGHBOURS, *CONTENT, *HYBRID, *BLEND)
+    for spec in (
+        *BASELINES,
+        *ALS,
+        *SGD,
+        *LINEAR,
+        *SVD,
+        *NEIGHBOURS,
+        *CONTENT,
+        *HYBRID,
+        *TEMPORAL,
+        *BLEND,
+    )
 }
 """Every model by its name."""
 

@@ -25,12 +25,12 @@ def test_a_model_is_one_folder_and_one_line(tmp_path: Path) -> None:
         (copy / name).parent.mkdir(exist_ok=True)
         (copy / name).write_text(text, encoding="utf-8")
     (copy / files[0][0]).with_name("__init__.py").touch()
-    (line,) = re.findall(r"^from recpipe\.models\.temporal\.spec import .*$", PAGE, re.MULTILINE)
+    (line,) = re.findall(r"^from recpipe\.models\.trending\.spec import .*$", PAGE, re.MULTILINE)
     registry = copy / "recpipe" / "models" / "registry.py"
     text = registry.read_text(encoding="utf-8")
     before = "\nfrom recpipe.models.spec import"
     text = text.replace(before, f"\n{line}{before}")
-    registry.write_text(re.sub(r"\*BLEND\)", "*BLEND, *TEMPORAL)", text), encoding="utf-8")
+    registry.write_text(re.sub(r"\*BLEND\)", "*BLEND, *TRENDING)", text), encoding="utf-8")
 
     suite = copy / "tests" / "spark" / "test_model_conformance.py"
     environment = {**os.environ, "PYTHONPATH": str(copy)}

@@ -51,7 +51,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "svd_implicit": {"rank": 4},
     "blend": {"models": PARTS},
 }
-NO_NEW_PEOPLE = {"user_knn"}
+NO_NEW_PEOPLE = {"user_knn", "time_sgd"}
 """Who say that they have no lists for people whom they have not met."""
 NO_MEAN = {"ease", "slim", "item_knn", "rp3beta", "content"}
 """Who say nothing to people who have rated nothing that they know."""

@@ -1,0 +1,1 @@
+"""Models whose scores depend on the instant of the question."""
