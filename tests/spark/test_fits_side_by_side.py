@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from recpipe.storage import Folder
 from tests.caching import cached
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -73,6 +75,15 @@ def fitted(name: str, train: DataFrame, scratch: Folder, **rest: Any) -> Arrays:
     return found
 
 
+@pytest.fixture(scope="module")
+def alone(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, train: DataFrame
+) -> Callable[[str], Arrays]:
+    """The factors of a fit of that name with nothing beside it; each is fitted once."""
+    root = Folder(spark, tmp_path_factory.mktemp("alone"))
+    return cache(lambda name: fitted(name, train, root / name))
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -86,7 +97,12 @@ def fitted(name: str, train: DataFrame, scratch: Folder, **rest: Any) -> Arrays:
     ],
 )
 def test_two_fits_at_once_are_those_that_each_makes_alone(
-    spark: SparkSession, tmp_path: Path, train: DataFrame, one: str, other: str
+    spark: SparkSession,
+    tmp_path: Path,
+    train: DataFrame,
+    alone: Callable[[str], Arrays],
+    one: str,
+    other: str,
 ) -> None:
     root, before = Folder(spark, tmp_path), [spark.conf.get(name) for name in SETTINGS]
     others = cached(spark)
@@ -95,16 +111,16 @@ def test_two_fits_at_once_are_those_that_each_makes_alone(
     kept = cached(spark)
     mine = kept - others
     assert mine
-    alone = [fitted(name, train, root / "alone" / f"{n}") for n, name in enumerate((one, other))]
+    due = [alone(name) for name in (one, other)]
     begin = threading.Barrier(2)
 
     def beside(number: int, name: str) -> Arrays:
         begin.wait()
-        return fitted(name, train, root / "beside" / f"{number}")
+        return fitted(name, train, root / f"{number}")
 
     with ThreadPoolExecutor(2) as threads:
         together = list(threads.map(beside, (0, 1), (one, other)))
-    for name, expected, found in zip((one, other), alone, together, strict=True):
+    for name, expected, found in zip((one, other), due, together, strict=True):
         for part, values in expected.items():
             if name in CLOSE:
                 np.testing.assert_allclose(found[part], values, atol=1e-4)
