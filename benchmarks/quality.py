@@ -90,7 +90,10 @@ def table(scores: Scores, manifest: dict[str, Any], *, models: Sequence[str], k:
         fitted = manifest["models"].get(model)
         cells.append(f"{fitted['folds'][0]['seconds']:.1f}" if fitted else "-")
         lines.append(f"| `{model}` | {' | '.join(cells)} |")
-    failed = [f"{entry['model']} was not fitted: {entry['error']}" for entry in manifest["failed"]]
+    failed = [
+        f"{entry.get('failed') or entry['model']} was not fitted: {entry['error']}"
+        for entry in [*manifest["failed"], *manifest["fallbacks"]]
+    ]
     return [*lines, "", *found.notes, *failed]
 
 
