@@ -1,10 +1,12 @@
 """Every model under three splits of one release, as the table of the README: `make quality`.
 
     python benchmarks/quality.py --input ml-latest-small --work build/quality
-    python benchmarks/quality.py --synthetic 1000000 --work build/quality
+    python benchmarks/quality.py --synthetic 1000000 --work build/quality --splits global_time
 
-Runs the command line as a user would and reads metrics.json; the RMSE of synthetic ratings is
-held against the noise floor, the best that any model can reach.
+Runs the command line as a user would, and reads metrics.json and manifest.json; each table also
+stays in the work folder, as a file of its split's name. A model that cannot be fitted has a line of
+dashes, and its error stands below the table. The RMSE of synthetic ratings is held against the
+noise floor, the best that any model can reach.
 """
 
 from __future__ import annotations
@@ -15,52 +17,84 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from recpipe.models.registry import SPECS
 from recpipe.report.numbers import NONE
 from recpipe.report.scores import Scores, ratings_of
 
-MODELS = (
-    "random,popularity,mean,biases,sgd,block_als,als_explicit,nmf,"
-    "block_als_implicit,als_implicit,ease,blend"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BLENDED = (
+    "popularity",
+    "sgd",
+    "block_als_implicit",
+    "ease",
+    "slim",
+    "item_knn",
+    "rp3beta",
+    "content",
+    "hybrid",
 )
-BLENDED = "popularity,biases,sgd,block_als,block_als_implicit,als_implicit,ease"
-"""The models that `blend` adds."""
+"""The models that `blend` adds: one of each kind, so that it does not fit near copies."""
 SPLITS = {
-    "(a) random 80/20 by row": ["split.strategy=random", "split.fractions=[0.7,0.1,0.2]"],
-    "(b) global time": ["split.strategy=global_time"],
-    "(c) leave-one-out by time": ["split.strategy=leave_one_out"],
+    "random": (
+        "(a) random 80/20 by row",
+        ["split.strategy=random", "split.fractions=[0.7,0.1,0.2]"],
+    ),
+    "global_time": ("(b) global time", ["split.strategy=global_time"]),
+    "leave_one_out": ("(c) leave-one-out by time", ["split.strategy=leave_one_out"]),
 }
-SHOWN = ("precision", "recall", "ndcg")
+"""By strategy the title of a table and what is set for it."""
+SHOWN = ("precision", "recall", "ndcg", "coverage")
 
 
 def recpipe(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "recpipe", *arguments], check=True)
 
 
-def evaluated(root: Path, source: str, overrides: list[str], *, run_id: str) -> Any:
-    """metrics.json of one run up to `evaluate`: nothing is published."""
+def evaluated(
+    root: Path, source: str, overrides: list[str], *, models: Sequence[str], run_id: str
+) -> tuple[Scores, dict[str, Any]]:
+    """The metrics and the manifest of one run up to `evaluate`: nothing is published."""
     common = ["--root", str(root), *(f"--set={setting}" for setting in overrides)]
     if not (root / "tables").exists():
         recpipe("ingest", "--input", source, *common)
     recpipe("split", *common, "--run-id", run_id)
-    blended = f"--set=blend.models={BLENDED}"
-    recpipe("train", *common, blended, "--run-id", run_id, "--models", MODELS)
+    blended = f"--set=blend.models={','.join(name for name in BLENDED if name in models)}"
+    recpipe("train", *common, blended, "--run-id", run_id, "--models", ",".join(models))
     recpipe("evaluate", *common, "--run-id", run_id)
-    return json.loads((root / "runs" / run_id / "metrics.json").read_text())["rows"]
+    run = root / "runs" / run_id
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    return Scores(rows), json.loads((run / "manifest.json").read_text())
 
 
-def table(scores: Scores, *, k: int) -> list[str]:
-    """A Markdown table of test metrics as `recpipe evaluate` has them, one line a model."""
+def table(scores: Scores, manifest: dict[str, Any], *, models: Sequence[str], k: int) -> list[str]:
+    """A Markdown table of test metrics as `recpipe evaluate` has them, one line a model.
+
+    The 95 % interval of NDCG stands beside it, and the seconds of the fit at the end.
+    """
     names = [*ratings_of(summary=True), *(f"{metric}@{k}" for metric in SHOWN)]
-    found = scores.table("test", names, models=MODELS.split(","))
+    found = scores.table("test", names, models=models)
     assert found is not None
+    with_interval = list(found.columns).index("NDCG") + 1
     lengths = [f"@{k}" if "@" in name else "" for name in names]
     heads = [column + at for column, at in zip(found.columns, lengths, strict=True)]
+    heads = [*heads[:with_interval], "95 % interval", *heads[with_interval:], "fit, s"]
     lines = [f"| model | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    for model, cells in found.rows:
-        lines.append(f"| `{model}` | {' | '.join(c.text.replace(NONE, '-') for c in cells)} |")
-    return [*lines, "", *found.notes]
+    for model, values in found.rows:
+        cells = [cell.text.replace(NONE, "-") for cell in values]
+        ends = scores.interval(model, f"ndcg@{k}", "test")
+        cells.insert(with_interval, " to ".join(f"{end:.4f}" for end in ends) if ends else "-")
+        fitted = manifest["models"].get(model)
+        cells.append(f"{fitted['folds'][0]['seconds']:.1f}" if fitted else "-")
+        lines.append(f"| `{model}` | {' | '.join(cells)} |")
+    failed = [
+        f"{entry.get('failed') or entry['model']} was not fitted: {entry['error']}"
+        for entry in [*manifest["failed"], *manifest["fallbacks"]]
+    ]
+    return [*lines, "", *found.notes, *failed]
 
 
 def main() -> None:
@@ -70,25 +104,30 @@ def main() -> None:
     what.add_argument("--synthetic", type=int, metavar="RATINGS")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
+    parser.add_argument("--models", nargs="+", choices=SPECS, default=list(SPECS))
     given = parser.parse_args()
     shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True)
-    splits, floor, source = SPLITS, None, given.input
+    floor, source = None, given.input
     if given.synthetic:
         source = str(given.work / "release")
         recpipe("data", "synthesize", source, "--ratings", str(given.synthetic))
         floor = json.loads((Path(source) / "truth.json").read_text())["noise_floor"]
-        splits = dict(list(SPLITS.items())[:1])
-    for number, (title, overrides) in enumerate(splits.items()):
-        rows = evaluated(given.work / "root", source, overrides, run_id=f"quality-{number}")
-        scores = Scores(rows)
-        print(f"\n{title}\n\n" + "\n".join(table(scores, k=given.k)))
+    for split in given.splits:
+        title, overrides = SPLITS[split]
+        scores, manifest = evaluated(
+            given.work / "root", source, overrides, models=given.models, run_id=f"quality-{split}"
+        )
+        lines = [title, "", *table(scores, manifest, models=given.models, k=given.k)]
         if floor is not None:
-            print(f"\nnoise floor: RMSE {floor:.4f}; above it:")
+            lines += ["", f"noise floor: RMSE {floor:.4f}; above it:"]
             for model in scores.models:
                 rmse = scores.value(model, "rmse", "test")
                 if rmse is not None:
-                    print(f"  {model}: {rmse / floor - 1:+.1%}")
+                    lines.append(f"  {model}: {rmse / floor - 1:+.1%}")
+        (given.work / f"{split}.md").write_text("\n".join(lines) + "\n")
+        print("\n".join(["", *lines]), flush=True)
 
 
 if __name__ == "__main__":
