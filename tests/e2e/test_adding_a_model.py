@@ -30,7 +30,9 @@ def test_a_model_is_one_folder_and_one_line(tmp_path: Path) -> None:
     text = registry.read_text(encoding="utf-8")
     before = "\nfrom recpipe.models.spec import"
     text = text.replace(before, f"\n{line}{before}")
-    registry.write_text(re.sub(r"\*BLEND\)", "*BLEND, *TRENDING)", text), encoding="utf-8")
+    assert text.count("        *BLEND,\n") == 1
+    text = text.replace("        *BLEND,\n", "        *BLEND,\n        *TRENDING,\n")
+    registry.write_text(text, encoding="utf-8")
 
     suite = copy / "tests" / "spark" / "test_model_conformance.py"
     environment = {**os.environ, "PYTHONPATH": str(copy)}
