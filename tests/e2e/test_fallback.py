@@ -97,6 +97,8 @@ def test_where_tasks_do_not_reach_each_other_factors_go_through_spark(tmp_path: 
     overrides = (
         f"session.conf.spark.driver.host={nobody}",
         "session.conf.spark.driver.bindAddress=127.0.0.1", "session.master=local[2]",
+        # As the JVM of the other tests: to compile plans takes longer than to interpret them.
+        "session.conf.spark.sql.codegen.factoryMode=NO_CODEGEN",
         "block_als.blocks=2", "block_als.rank=2", "block_als.iterations=1",
         "sgd.blocks=2", "sgd.rank=2", "sgd.epochs=1",
     )  # fmt: skip

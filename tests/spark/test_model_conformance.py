@@ -342,6 +342,8 @@ from recpipe.storage import Folder
 builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
 # Other buckets of users than those of the session that fitted, and few of them.
 builder = builder.config("spark.default.parallelism", "1")
+# As the session of the tests: to compile plans and expressions takes longer than to interpret them.
+builder = builder.config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
 spark = builder.config("spark.sql.shuffle.partitions", "3").getOrCreate()
 names, users, instant = json.loads(sys.argv[2])
 instant = datetime.fromisoformat(instant)

@@ -234,6 +234,8 @@ def main(folder: str) -> None:
         .config("spark.default.parallelism", "2")
         .config("spark.ui.enabled", "false")
         .config("spark.io.encryption.enabled", "true")
+        # As the session of the tests.
+        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     )
     spark = builder.getOrCreate()
     answers: dict[str, Any] = {}
