@@ -33,10 +33,12 @@ class OutputRules(Protocol):
         """Items that no list may hold."""
         ...
 
+    @property
     def allowed(self) -> DataFrame | None:
         """Users whose lists may hold these items alone; None for nobody."""
         ...
 
+    @property
     def blocked(self) -> DataFrame | None:
         """What the lists of single users must not hold; None for nothing."""
         ...
@@ -102,7 +104,7 @@ def _room(seen: DataFrame, rules: OutputRules, catalogue: DataFrame, *, may_hold
         catalogue: (item_id), each once.
         may_hold: how many items of it some list may hold.
     """
-    pair, blocked, allowed = ["user_id", "item_id"], rules.blocked(), rules.allowed()
+    pair, blocked, allowed = ["user_id", "item_id"], rules.blocked, rules.allowed
     open_items = catalogue.join(rules.never.select("item_id"), "item_id", "left_anti")
     taken = seen if blocked is None else seen.unionByName(blocked.select(pair)).distinct()
     taken = taken.join(open_items, "item_id", "left_semi")
@@ -121,7 +123,7 @@ def _check_rules(recommendations: DataFrame, rules: OutputRules) -> None:
     """Raise where a list holds what rules forbid."""
     pairs = recommendations.select("user_id", "item_id")
     forbidden = pairs.join(rules.never.select("item_id"), "item_id", "left_semi")
-    blocked, allowed = rules.blocked(), rules.allowed()
+    blocked, allowed = rules.blocked, rules.allowed
     both = ["user_id", "item_id"]
     if blocked is not None:
         more = pairs.join(blocked.select(both), both, "left_semi").select(forbidden.columns)

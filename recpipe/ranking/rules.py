@@ -68,14 +68,18 @@ def left_out_of(users: Ints, seen: Runs, only: Runs | None, never: Ints) -> Left
         return LeftOut.of(*left_out, always=never)
     allowed = items_by_user(users, only)
     restricted = allowed.sizes > 0
-    kept = ~np.isin(_keys(allowed), _keys(left_out))
-    free = ~restricted[left_out.rows]
-    rows = np.concatenate([left_out.rows[free], allowed.rows[kept]])
-    items = np.concatenate([left_out.items[free], allowed.items[kept]])
-    counts = np.bincount(rows, minlength=len(users))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    order = np.argsort(rows, kind="stable")
-    return LeftOut.of(offsets, items[order], only=restricted, always=never)
+    theirs = restricted[left_out.rows]
+    kept = ~np.isin(_keys(allowed), _keys(left_out)[theirs])
+    sizes = np.where(
+        restricted, np.bincount(allowed.rows[kept], minlength=len(users)), left_out.sizes
+    )
+    # Either part comes by user already, so each falls into the places of its users in its order.
+    of_restricted = np.repeat(restricted, sizes)
+    items = np.empty(len(of_restricted), np.int32)
+    items[of_restricted] = allowed.items[kept]
+    items[~of_restricted] = left_out.items[~theirs]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+    return LeftOut.of(offsets, items, only=restricted, always=never)
 
 
 def _keys(pairs: ItemsByUser) -> NDArray[np.int64]:

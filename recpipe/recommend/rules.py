@@ -7,7 +7,7 @@ the lists are checked: `items`, and `pairs` where a rule speaks of single users.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +69,12 @@ class AppliedRules:
         """(item_id, item int, rule string): what no list may hold, and the first rule against."""
         return self.folder.read_table(_ITEMS)
 
+    @cached_property
     def allowed(self) -> DataFrame | None:
         """(user_id, user, item_id, item): users whose lists may hold these items alone, or None."""
         return self._pairs(_ALLOW)
 
+    @cached_property
     def blocked(self) -> DataFrame | None:
         """(user_id, user, item_id, item): what lists of single users must not hold, or None."""
         return self._pairs(_BLOCK)
@@ -82,7 +84,7 @@ class AppliedRules:
         never = self.never.select("item").toArrow()["item"].to_numpy().astype(np.int32)
         pairs = [
             None if frame is None else frame.select("user", "item")
-            for frame in (self.allowed(), self.blocked())
+            for frame in (self.allowed, self.blocked)
         ]
         return ListRules(np.sort(never), *pairs)
 
