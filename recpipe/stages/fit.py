@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recpipe.errors import UsageError
 from recpipe.models import registry
 from recpipe.models.data import ItemFeatures, TrainingData, UserFeatures
+from recpipe.models.registry import spec_of
 from recpipe.runtime import signals
 from recpipe.stages.context import Context, scale, table, times
 
@@ -111,6 +112,34 @@ def load(context: Context, path: str) -> FittedModel:
     """The fitted model at a path relative to the root."""
     limit = context.settings.recommend.max_broadcast_mb
     return registry.load(context.root / path, max_broadcast_mb=limit)
+
+
+def evaluated_model(context: Context, run: Run, name: str) -> FittedModel:
+    """A model as it was evaluated; with k-fold that of the fold which stands for all.
+
+    Raises:
+        UsageError: with k-fold, where no model is to be fitted on all ratings.
+    """
+    folds = run.manifest["models"][name]["folds"]
+    if len(folds) > 1 and not context.settings.recommend.refit:
+        raise UsageError(
+            "k-fold fits a model for each fold and none on all ratings",
+            hint="set recommend.refit=true",
+        )
+    place = spec_of(name).representative_fold([fit["info"] for fit in folds])
+    return load(context, folds[place]["path"])
+
+
+def latest_fit(context: Context, run: Run, name: str) -> FittedModel:
+    """A model as it was fitted on all ratings, or where it was not, as it was evaluated.
+
+    Raises:
+        UsageError: as `evaluated_model`.
+    """
+    final = run.manifest.get("final") or {}
+    if name in final:
+        return load(context, final[name]["path"])
+    return evaluated_model(context, run, name)
 
 
 def fitted_models(run: Run) -> list[str]:

@@ -11,13 +11,21 @@ from pyspark.sql import functions as F
 from recpipe import recommend as recommending
 from recpipe.contracts import EXPLANATIONS, RECOMMENDATIONS, SIMILAR_ITEMS
 from recpipe.errors import UsageError
-from recpipe.models.registry import components_of, spec_of
+from recpipe.models.registry import components_of
 from recpipe.ranking.reasons import reasons_for
 from recpipe.ranking.rules import ListRules
 from recpipe.ranking.similar import Wanted
 from recpipe.spark.held import narrow_rows
 from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage, table
-from recpipe.stages.fit import FALLBACK, fit, load, new_model, note_failure, training_data
+from recpipe.stages.fit import (
+    FALLBACK,
+    evaluated_model,
+    fit,
+    load,
+    new_model,
+    note_failure,
+    training_data,
+)
 from recpipe.stages.rules import applied_rules
 
 if TYPE_CHECKING:
@@ -182,19 +190,3 @@ class _Refits:
         entry = fit(context, model, data, run.folder / "final" / name)
         run.add("final", {name: entry})
         return load(context, entry["path"])
-
-
-def evaluated_model(context: Context, run: Run, name: str) -> FittedModel:
-    """A model as it was evaluated; with k-fold that of the fold which stands for all.
-
-    Raises:
-        UsageError: with k-fold, where no model is to be fitted on all ratings.
-    """
-    folds = run.manifest["models"][name]["folds"]
-    if len(folds) > 1 and not context.settings.recommend.refit:
-        raise UsageError(
-            "k-fold fits a model for each fold and none on all ratings",
-            hint="set recommend.refit=true",
-        )
-    place = spec_of(name).representative_fold([fit["info"] for fit in folds])
-    return load(context, folds[place]["path"])

@@ -16,8 +16,8 @@ from recpipe.models.data import TrainingData
 from recpipe.publish.pointer import versions
 from recpipe.ranking.rules import ListRules
 from recpipe.stages.context import Context, scale, table
-from recpipe.stages.fit import load
-from recpipe.stages.recommend import FILLER, evaluated_model
+from recpipe.stages.fit import latest_fit
+from recpipe.stages.recommend import FILLER
 from recpipe.stages.rules import written_rules
 from recpipe.stages.start import beside
 from recpipe.storage import Folder
@@ -180,14 +180,9 @@ def _models(context: Context, run: Run) -> tuple[str, FittedModel, FittedModel |
         raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     name = manifest.get("recommended") or manifest["chosen"]["model"]
 
-    def fitted(wanted: str) -> FittedModel:
-        final = manifest.get("final", {})
-        if wanted in final:
-            return load(context, final[wanted]["path"])
-        return evaluated_model(context, run, wanted)
-
     filled = FILLER in {**manifest["models"], **manifest.get("final", {})}
-    return name, fitted(name), fitted(FILLER) if filled else None
+    filler = latest_fit(context, run, FILLER) if filled else None
+    return name, latest_fit(context, run, name), filler
 
 
 def _for(filler: FittedModel, data: TrainingData) -> FittedModel:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyspark.sql import functions as F
 
 from recpipe.errors import UsageError
 from recpipe.ranking.similar import Wanted
 from recpipe.stages.context import Context, table
-from recpipe.stages.fit import fitted_models, load
+from recpipe.stages.fit import fitted_models, latest_fit
 
 if TYPE_CHECKING:
     from recpipe.ranking.similar import Measure
@@ -59,13 +59,13 @@ def similar(
         UsageError: if the run has no such model, item or user, or the model says nothing of how
             alike they are.
     """
-    name, path = _fit(run, model)
+    name = _asked(run, model)
     ids = table(context, run, f"{kind}s")
     found = ids.where(F.col(f"{kind}_id").cast("string") == id).select(F.col(kind).alias("user"))
     number = found.collect()
     if not number:
         raise UsageError(f"run {run.id} knows no {kind} {id!r}", hint="ids are those of the source")
-    fitted = load(context, path)
+    fitted = latest_fit(context, run, name)
     ask = fitted.similar_items if kind == "item" else fitted.similar_users
     with context.root.scratch("similar") as scratch:
         asked = context.root.spark.createDataFrame([(number[0][0],)], "user int")
@@ -89,17 +89,14 @@ def similar(
     ]
 
 
-def _fit(run: Run, model: str | None) -> tuple[str, str]:
-    """Name and path of the model that is asked: as fitted on all ratings where there is such."""
-    manifest: dict[str, Any] = run.manifest
-    fitted, final = fitted_models(run), manifest.get("final") or {}
+def _asked(run: Run, model: str | None) -> str:
+    """The name of the model that is asked."""
+    manifest, fitted = run.manifest, fitted_models(run)
     chosen = (manifest.get("chosen") or {}).get("model")
-    name = model or manifest.get("recommended") or chosen or fitted[0]
-    if name in final:
-        return name, final[name]["path"]
-    if name not in fitted:
+    name: str = model or manifest.get("recommended") or chosen or fitted[0]
+    if name not in {*fitted, *(manifest.get("final") or {})}:
         raise UsageError(f"run {run.id} has no model {name!r}", hint=f"fitted: {', '.join(fitted)}")
-    return name, manifest["models"][name]["folds"][0]["path"]
+    return name
 
 
 __all__ = ["Alike", "Kind", "similar"]
