@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recpipe.kernels.gram import gram_rows, normal_product, sparse_product
+from recpipe.kernels.gram import (
+    TILE,
+    column_tiles,
+    gram_rows,
+    normal_product,
+    sparse_product,
+    tiled_product,
+)
 
 Sparse = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -72,6 +79,25 @@ def test_a_sparse_product_is_that_of_dense_matrices(
         for a, b in ((dense, other), (abs(dense), abs(other)))
     )
     np.testing.assert_array_less(abs(found - due), 10 * np.finfo(kind).eps * size + 1e-30)
+
+
+@pytest.mark.parametrize("width", [1, TILE - 1, TILE, TILE + 1, 3 * TILE])
+@settings(deadline=None, max_examples=30)
+@given(_dense, st.integers(0, 2**32 - 1))
+def test_a_product_in_tiles_has_the_bits_of_the_whole(
+    width: int, dense: np.ndarray, seed: int
+) -> None:
+    rows = dense.shape[1]
+    other = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+    tiles = column_tiles(width, rows)
+    for column in range(width):
+        tiles[column // TILE, :-1, column % TILE] = other[:, column]
+    offsets, columns, values = sparse(dense)
+    unknown = np.where(np.arange(len(columns)) % 3, columns, -1).astype(np.int32)
+    for those in (columns, unknown):
+        whole = sparse_product(offsets, those, values, other)
+        found = tiled_product(offsets, those, values, tiles, width=width)
+        np.testing.assert_array_equal(found, whole)
 
 
 @settings(deadline=None)

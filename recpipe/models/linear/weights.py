@@ -11,6 +11,7 @@ import numpy as np
 from recpipe.errors import FitError
 from recpipe.kernels import ids
 from recpipe.kernels import topn as kernel
+from recpipe.kernels.gram import TILE, column_tiles, sparse_product, tiled_product
 from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories
 from recpipe.ranking.scorer import DenseScorer
 from recpipe.spark.columns import as_array, batch_of, factor_rows, factor_schema
@@ -106,34 +107,35 @@ class ItemWeights(DenseScorer):
     Args:
         items: (I,) of the block, ascending.
         rows: (n,) all items, ascending: what a history may hold.
-        weights: (n, I) B, the columns of the block.
+        tiles: the (n, I) columns of B that belong to the block, as `gram.column_tiles` has them.
     """
 
     items: Ints
     rows: Ints
-    weights: NDArray[np.float32]
+    tiles: NDArray[np.float32]
 
     @classmethod
     def of(cls, block: DataFrame, *, rows: Ints) -> ItemWeights:
         """The scorer of some rows of WEIGHTS, brought to the driver."""
         table = block.select("item", "weights").toArrow().combine_chunks().sort_by("item")
-        columns = [as_array(weights, np.float32) for weights in table.column("weights")]
         items = table.column("item").to_numpy()
-        return cls(items, rows, np.ascontiguousarray(np.stack(columns, axis=1)))
+        tiles = column_tiles(len(items), len(rows))
+        for at, weights in enumerate(table.column("weights")):
+            tiles[at // TILE, :-1, at % TILE] = as_array(weights, np.float32)
+        return cls(items, rows, tiles)
 
     def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
         """See `reasons.Explainer`: x_i B_ij."""
         rows = ids.positions(self.rows, history)
-        weights = self.weights[np.ix_(np.maximum(rows, 0), columns)].T.astype(np.float64)
-        shares: Doubles = np.where(rows >= 0, values * weights, 0)
+        weights = self.tiles[(columns // TILE)[:, None], rows, (columns % TILE)[:, None]]
+        shares: Doubles = values * weights.astype(np.float64)
         return shares
 
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
-        from recpipe.kernels.gram import sparse_product
-
         assert batch.histories is not None  # noqa: S101 - what the model asks for
         offsets, items, values = batch.histories
-        return sparse_product(offsets, ids.positions(self.rows, items), values, self.weights)
+        places = ids.positions(self.rows, items)
+        return tiled_product(offsets, places, values, self.tiles, width=len(self.items))
 
 
 # -- a matrix of users ------------------------------------------------------------------------
@@ -190,8 +192,6 @@ def _user_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, NDArray[np.float
 
 
 def _item_rows(batches: Batches, *, sent: Broadcast[tuple[Ints, Doubles]]) -> Batches:
-    from recpipe.kernels.gram import sparse_product
-
     (arrays,) = arrays_of(batches, [HISTORY_KINDS])
     if not len(arrays.keys):
         return
@@ -247,8 +247,6 @@ class VectorSums:
     vectors: NDArray[np.float32]
 
     def __call__(self, rows: Histories) -> NDArray[np.float32]:
-        from recpipe.kernels.gram import sparse_product
-
         sums = sparse_product(rows.offsets, rows.items, rows.values, self.vectors)
         return np.column_stack([sums, np.zeros(len(sums), np.float32)])
 
