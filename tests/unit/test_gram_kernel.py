@@ -100,19 +100,21 @@ def test_a_product_in_tiles_has_the_bits_of_the_whole(
         np.testing.assert_array_equal(found, whole)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
 @settings(deadline=None)
 @given(_dense, st.integers(0, 5), st.integers(0, 2**32 - 1))
 def test_a_normal_product_is_that_of_dense_matrices(
-    dense: np.ndarray, width: int, seed: int
+    kind: type[Any], dense: np.ndarray, width: int, seed: int
 ) -> None:
-    other = np.random.default_rng(seed).normal(size=(dense.shape[1], width))
-    offsets, columns, values = sparse(dense, np.float64)
+    other = np.random.default_rng(seed).normal(size=(dense.shape[1], width)).astype(kind)
+    offsets, columns, values = sparse(dense, kind)
     found = normal_product(offsets, columns, values, other)
+    assert found.dtype == kind
     due, size = (
         a.astype(np.float64).T @ (a.astype(np.float64) @ b)
         for a, b in ((dense, other), (abs(dense), abs(other)))
     )
-    np.testing.assert_array_less(abs(found - due), 20 * np.finfo(np.float64).eps * size + 1e-30)
+    np.testing.assert_array_less(abs(found - due), 20 * np.finfo(kind).eps * size + 1e-30)
 
 
 def test_a_value_without_a_row_of_the_dense_matrix_adds_nothing() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _MAX_BLOCKS = 64
 _FEW_ROWS = 256
 _FEW_RATINGS = 250_000
-_RATINGS_AN_ITEM = 64
+_RATINGS_AN_ITEM = 128
 """Ratings of a block for each item: a block sends one sum for each item and column, so it must have
 many times as many ratings as there are items to be worth its way."""
 _TILE_BYTES = 32 << 20
@@ -152,10 +152,12 @@ class CentredMatrix:
     Args:
         blocks: the values.
         centre: what is taken off.
+        kind: of the numbers in which a block takes its products; blocks are added up in float64.
     """
 
     blocks: Blocks
     centre: Centre
+    kind: type[np.float32 | np.float64] = np.float64
     _sent: Broadcast[tuple[Ints, Centre]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -170,7 +172,7 @@ class CentredMatrix:
         """
         frame, size = self.blocks.frame, dense.shape[1] * 8
         step = max(1, _TILE_BYTES // size)
-        sent = frame.sparkSession.sparkContext.broadcast(np.ascontiguousarray(dense))
+        sent = frame.sparkSession.sparkContext.broadcast(np.ascontiguousarray(dense, self.kind))
         work = partial(_products, matrix=self._sent, sent=sent, step=step)
         tiles = frame.mapInArrow(work, TILES)
         if self.blocks.number * dense.nbytes > _COLLECTED_BYTES:
@@ -195,7 +197,7 @@ class CentredMatrix:
             mean: with a centre by user, the bias is the mean of the user less this; else 0.
         """
         frame = self.blocks.frame
-        sent = frame.sparkSession.sparkContext.broadcast(np.ascontiguousarray(vectors))
+        sent = frame.sparkSession.sparkContext.broadcast(np.ascontiguousarray(vectors, self.kind))
         work = partial(_user_rows, matrix=self._sent, sent=sent, mean=mean)
         return frame.mapInArrow(work, factor_schema("user"))
 
@@ -221,13 +223,15 @@ def _products(
     batches: Batches,
     *,
     matrix: Broadcast[tuple[Ints, Centre]],
-    sent: Broadcast[Doubles],
+    sent: Broadcast[NDArray[Any]],
     step: int,
 ) -> Batches:
     from recpipe.kernels.gram import normal_product
 
+    dense = sent.value
     for block, columns, values in _centred(batches, matrix.value):
-        product = normal_product(block.rows.offsets, columns, values, sent.value)
+        product = normal_product(block.rows.offsets, columns, values.astype(dense.dtype), dense)
+        product = product.astype(np.float64)
         for first in range(0, len(product), step):
             yield arrow_row(TILES, first, block.source, product[first : first + step])
 
@@ -236,14 +240,14 @@ def _user_rows(
     batches: Batches,
     *,
     matrix: Broadcast[tuple[Ints, Centre]],
-    sent: Broadcast[Doubles],
+    sent: Broadcast[NDArray[Any]],
     mean: float,
 ) -> Batches:
     from recpipe.kernels.gram import sparse_product
 
-    centre = matrix.value[1]
+    centre, dense = matrix.value[1], sent.value
     for block, columns, values in _centred(batches, matrix.value):
-        factors = sparse_product(block.rows.offsets, columns, values, sent.value)
+        factors = sparse_product(block.rows.offsets, columns, values.astype(dense.dtype), dense)
         biases = centre.users(block.rows) - mean if centre.by_user else np.zeros(len(block.users))
         yield factor_rows(
             "user", block.users, factors.astype(np.float32), biases.astype(np.float32)

@@ -56,6 +56,8 @@ _HELD_BLOCKS = 8
 """Blocks of columns after which the search begins again from the best vectors so far."""
 _WORK_BLOCKS = 4
 """Further blocks of columns that the driver holds during a step."""
+_SINGLE = 1e-5
+"""The tolerance from which on products are taken in float32: twice as fast, and good to 1e-6."""
 _NOTHING = 1e-12
 """A singular value so much smaller than the largest is rounding: its factors are 0."""
 
@@ -170,7 +172,8 @@ def _fitted(
     seed: int,
     scale: tuple[float, float] | None,
 ) -> FactorModel:
-    matrix = CentredMatrix(blocks, fill.centre)
+    kind = np.float32 if model.settings.tolerance >= _SINGLE else np.float64
+    matrix = CentredMatrix(blocks, fill.centre, kind)
     found = _singular_vectors(matrix, model.settings, seed=seed, name=model.name)
     singular = np.sqrt(found.values)
     # U S V' with the root of S on either side, so that both kinds of factors are of a size.
