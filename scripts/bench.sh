@@ -21,11 +21,13 @@ if [[ $1 == full ]]; then
   bench intervals
   bench ingest --ratings 25000000
   bench sgd --ratings 8300000
+  bench optimizers --ratings 8300000 --rank 64
   bench svd --ratings 8300000
-  bench neighbours --ratings 8300000
+  bench ease --ratings 8300000 --work build/bench/fits-full
+  bench neighbours --ratings 8300000 --work build/bench/fits-full
   bench subspace --ratings 1000000
   bench slim
-  bench fits --ratings 8300000
+  bench fits --ratings 8300000 --work build/bench/fits-full
   bench whole_run
   .venv/bin/python benchmarks/growth.py --ratings 1000000,5000000,25000000
 else
@@ -35,7 +37,9 @@ else
   bench intervals --users 10000
   bench ingest --ratings 1000000
   bench sgd --ratings 1000000
+  bench optimizers
   bench svd --ratings 1000000
+  bench ease --ratings 1000000
   bench neighbours --ratings 1000000
   bench subspace
   bench slim
