@@ -42,6 +42,11 @@ _BLOCK_BYTES = 64 << 20
 """Bytes of weights that the driver computes at a time, in float64."""
 
 
+def singular(what: str) -> FitError:
+    """The error where the matrix of `what` has no inverse in the precision of float64."""
+    return FitError(f"ease: the matrix of {what} is singular", hint="raise ease.regularization")
+
+
 # -- a matrix of items ------------------------------------------------------------------------
 
 
@@ -84,7 +89,7 @@ def _inverted(gram: Doubles, penalty: float) -> Doubles:
     if not failed:
         lower, failed = lapack.dpotri(lower, lower=1, overwrite_c=1)
     if failed:
-        raise FitError("ease: the matrix of items is singular", hint="raise ease.regularization")
+        raise singular("items")
     inverse: Doubles = lower.T
     return inverse
 
@@ -116,10 +121,14 @@ class ItemWeights(DenseScorer):
     @classmethod
     def of(cls, block: DataFrame, *, rows: Ints) -> ItemWeights:
         """The scorer of some rows of WEIGHTS, brought to the driver."""
-        table = block.select("item", "weights").toArrow().combine_chunks().sort_by("item")
-        columns = [as_array(weights, np.float32) for weights in table.column("weights")]
-        items = table.column("item").to_numpy()
-        return cls(items, rows, np.ascontiguousarray(np.stack(columns, axis=1)))
+        items = np.sort(block.select("item").toArrow().column("item").to_numpy())
+        weights = np.empty((len(rows), len(items)), np.float32)
+        # A partition at a time: all at once may be more than spark.driver.maxResultSize.
+        for row in block.select("item", "weights").toLocalIterator(prefetchPartitions=True):
+            weights[:, np.searchsorted(items, row["item"])] = np.frombuffer(
+                row["weights"], np.float32
+            )
+        return cls(items, rows, weights)
 
     def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
         """See `reasons.Explainer`: x_i B_ij."""
@@ -165,9 +174,9 @@ def factor_weights(
     spark = transposed.sparkSession
     gram[np.diag_indices(len(gram))] += penalty
     factor, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=1)
-    inverse, singular = lapack.dtrtri(factor, lower=1) if not failed else (factor, failed)
-    if failed or singular:
-        raise FitError("ease: the matrix of users is singular", hint="raise ease.regularization")
+    inverse, not_inverted = lapack.dtrtri(factor, lower=1) if not failed else (factor, failed)
+    if failed or not_inverted:
+        raise singular("users")
     context = spark.sparkContext
     vectors = np.ascontiguousarray((factor.T - penalty * inverse).T, np.float32)
     of_users = context.broadcast((users, vectors))
@@ -322,6 +331,7 @@ __all__ = [
     "ItemWeights",
     "factor_weights",
     "item_weights",
+    "singular",
     "vectors_of",
     "weights_of",
 ]  # fmt: skip
