@@ -29,6 +29,7 @@ DAYS = 10.0
 """The half-life of these tests."""
 USERS, ITEMS = 14, 6
 STARS = Scale(min=1, max=5, step=1)
+WIDE = Scale(min=-100, max=100, step=None)
 OWN: dict[str, dict[str, Any]] = {
     "als_implicit": {"rank": 3, "iterations": 3},
     "block_als_implicit": {"rank": 3, "iterations": 3},
@@ -149,6 +150,23 @@ def test_a_liking_of_half_the_weight_is_a_liking_of_half_the_strength(
     assert place.scores(weighed) != pytest.approx(place.scores(unweighed), rel=1e-2)
 
 
+@pytest.mark.parametrize("fill", ["mean", "item", "user"])
+def test_a_rating_of_a_filled_matrix_fades_to_what_the_unknown_are_filled_with(
+    place: Place, fill: str
+) -> None:
+    own = {"rank": ITEMS, "fill": fill, "tolerance": 1e-12}
+    fitted: Any = place.fit("svd", ROWS, own, f"half-{fill}", half_life=DAYS, scale=WIDE)
+    known, ratings, weights = (np.zeros((USERS, ITEMS)) for _ in range(3))
+    for row in ROWS:
+        known[row[:2]], ratings[row[:2]], weights[row[:2]] = 1, row[2], weight(row)
+    axis = {"mean": None, "item": 0, "user": 1}[fill]
+    means = (weights * ratings).sum(axis, keepdims=True) / weights.sum(axis, keepdims=True)
+    # Of full rank, so that the factors are the matrix.
+    expected = means + known * weights * (ratings - means)
+    for (user, item), score in place.scores(fitted).items():
+        assert score == pytest.approx(expected[user, item], abs=1e-4)
+
+
 def test_walks_are_likelier_through_ratings_that_weigh_more(place: Place) -> None:
     fitted = place.fit("rp3beta", ROWS, OWN["rp3beta"], "half", half_life=DAYS, scale=STARS)
     x = np.zeros((USERS, ITEMS))
@@ -178,7 +196,7 @@ def test_under_a_very_long_half_life_a_model_is_as_it_is_without(place: Place, n
 
 
 def test_new_people_are_scored_from_ratings_as_they_weigh(place: Place) -> None:
-    for name in ("ease", "slim", "rp3beta", "svd_implicit"):
+    for name in ("ease", "slim", "rp3beta", "svd", "svd_implicit"):
         data: dict[str, Any] = {"half_life": DAYS, "scale": STARS}
         fitted = place.fit(name, ROWS, OWN[name], "people", **data)
         mine = [row for row in ROWS if row[0] < 3]
