@@ -37,6 +37,7 @@ OWN: dict[str, dict[str, Any]] = {
     "ease": {"regularization": 1.0},
     "slim": {"l1": 0.01, "l2": 0.5},
     "rp3beta": {"k": 5},
+    "block_als": {"rank": 3, "iterations": 3},
 }
 STRENGTHS: dict[str, dict[str, Any]] = {
     **{n: {**OWN[n], "confidence": "rating"} for n in ("als_implicit", "block_als_implicit")},
@@ -148,6 +149,25 @@ def test_a_liking_of_half_the_weight_is_a_liking_of_half_the_strength(
     assert place.scores(weighed) == pytest.approx(place.scores(strengths), rel=1e-4, abs=1e-5)
     unweighed = place.fit(name, ROWS, OWN[name], "unweighed", scale=STARS)
     assert place.scores(weighed) != pytest.approx(place.scores(unweighed), rel=1e-2)
+
+
+@pytest.mark.parametrize("exchange", ["auto", "spark"])
+def test_rows_of_factors_minimise_the_weighted_squares(place: Place, exchange: str) -> None:
+    own = {"rank": 3, "iterations": 4, "regularization": 0.1, "blocks": 2, "exchange": exchange}
+    label = f"half-{exchange}"
+    fitted: Any = place.fit("block_als", ROWS, own, label, half_life=DAYS, scale=WIDE)
+    users, items = (
+        {row[side]: np.array(row.factors) for row in frame_of(frame).collect()}
+        for side, frame in (("user", fitted.user_factors), ("item", fitted.item_factors))
+    )
+    assert len(users) == USERS
+    for user, found in users.items():
+        mine = [row for row in ROWS if row[0] == user]
+        q = np.array([items[row[1]] for row in mine])
+        w, r = np.array([weight(row) for row in mine]), np.array([row[2] for row in mine])
+        # Users come last, so each is the best beside the items as they are.
+        ridge = (q.T * w) @ q + 0.1 * len(mine) * np.eye(3)
+        assert found == pytest.approx(np.linalg.solve(ridge, q.T @ (w * r)), abs=1e-4)
 
 
 @pytest.mark.parametrize("fill", ["mean", "item", "user"])
