@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from recpipe.kernels import weighed
 from recpipe.kernels.ids import Tally, counts_of
 from recpipe.spark.arrow import gathered
 from recpipe.spark.columns import arrow_row, as_array
@@ -38,10 +39,8 @@ if TYPE_CHECKING:
 USER, ITEM = 0, 1
 
 CHUNKS = "pairs binary, ratings binary"
-"""Pairs (int64, see `spark.interactions`) and ratings (float32, or `WEIGHED`), in the order of the
-input."""
-WEIGHED = np.dtype([("rating", np.float32), ("weight", np.float32)])
-"""A rating and what it weighs, where ratings do not all weigh the same."""
+"""Pairs (int64, see `spark.interactions`) and ratings of either kind of `kernels.weighed`, in the
+order of the input."""
 COUNTED = "side int, ids binary, counts binary"
 """Ids (int32) of a side, and the ratings of each (int64); several rows a side."""
 
@@ -82,20 +81,7 @@ def chunks_of(batches: Batches) -> Iterator[tuple[Ints, Ints, Values]]:
         pairs, ratings = batch.columns
         for row in range(batch.num_rows):
             users, items = unpaired(as_array(pairs[row], np.int64))
-            yield users, items, values_of(ratings[row], len(users))
-
-
-def values_of(value: pa.Scalar, count: int) -> Values:
-    """So many ratings as they travel, as float32 or WEIGHED: read-only, over Arrow's own memory."""
-    floats: Values = as_array(value, np.float32)
-    return floats.view(WEIGHED) if len(floats) > count else floats
-
-
-def joined_values(parts: Iterable[Values]) -> Values:
-    """Ratings end to end; no parts give an empty float32 array."""
-    # An empty part has no type of its own.
-    some = [part for part in parts if len(part)]
-    return np.concatenate(some) if some else np.empty(0, np.float32)
+            yield users, items, weighed.read(as_array(ratings[row], np.float32), len(users))
 
 
 def ratings_by_id(
@@ -139,9 +125,7 @@ def _gather(batches: Batches) -> Batches:
         table = pa.Table.from_batches(held)
         pairs, ratings = (table.column(name).to_numpy() for name in (PAIR, "value"))
         if "weight" in table.column_names:
-            both = np.empty(len(pairs), WEIGHED)
-            both["rating"], both["weight"] = ratings, table.column("weight").to_numpy()
-            ratings = both
+            ratings = weighed.with_weights(ratings, table.column("weight").to_numpy())
         for start in range(0, len(pairs), _ROWS):
             part = slice(start, start + _ROWS)
             yield arrow_row(CHUNKS, pairs[part], ratings[part])
@@ -181,12 +165,9 @@ __all__ = [
     "COUNTED",
     "ITEM",
     "USER",
-    "WEIGHED",
     "chunked",
     "chunks_of",
     "counts",
     "in_chunks",
-    "joined_values",
     "ratings_by_id",
-    "values_of",
 ]

@@ -170,6 +170,38 @@ def test_rows_of_factors_minimise_the_weighted_squares(place: Place, exchange: s
         assert found == pytest.approx(np.linalg.solve(ridge, q.T @ (w * r)), abs=1e-4)
 
 
+@pytest.mark.parametrize("own", [{}, {"optimizer": "adagrad"}, {"blocks": 3, "exchange": "spark"}])
+def test_steps_down_the_gradient_are_as_long_as_a_rating_weighs(
+    place: Place, own: dict[str, Any]
+) -> None:
+    # Each user has rated one item and each item has one rating: no step depends on another.
+    ages = [0, 1, 2, 5, 0, 3]
+    given: list[Row] = [
+        (n, n, float(1 + n % 5), AS_OF - timedelta(days=DAYS * age)) for n, age in enumerate(ages)
+    ]
+    still = {"rank": 2, "epochs": 2, "patience": 0, "initial_scale": 1e-6, "learning_rate": 0.05}
+    label = "-".join(["half", *map(str, own.values())])
+    fitted: Any = place.fit("sgd", given, {**still, **own}, label, half_life=DAYS, scale=STARS)
+    weights = np.array([weight(row) for row in given])
+    # As they are learned: from 1 to 5 becomes from 0.5 to 5.
+    ratings, unit = np.array([row[2] for row in given]), 4 / 4.5
+    learned = (ratings - 1) / unit + 0.5
+    mean = np.average(learned, weights=weights)
+    bias, squares = np.zeros(len(given)), np.zeros(len(given))
+    defaults = registry.SPECS["sgd"].sections["sgd"]().model_dump()
+    for epoch in range(2):
+        rate = 0.05 * defaults["learning_rate_decay"] ** epoch
+        error = learned - mean - 2 * bias
+        gradient = defaults["bias_regularization"] * bias - weights * error
+        if "optimizer" in own:
+            squares += gradient**2
+            gradient = gradient / (np.sqrt(squares) + 1e-10)
+        bias -= rate * gradient
+    found = {row.user: row.bias for row in frame_of(fitted.user_factors).collect()}
+    assert [found[n] for n in range(len(given))] == pytest.approx(list(unit * bias), abs=1e-4)
+    assert fitted.info()["mean"] == pytest.approx((mean - 0.5) * unit + 1, abs=1e-5)
+
+
 @pytest.mark.parametrize("fill", ["mean", "item", "user"])
 def test_a_rating_of_a_filled_matrix_fades_to_what_the_unknown_are_filled_with(
     place: Place, fill: str

@@ -15,19 +15,11 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
+from recpipe.kernels import weighed
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.rows import order_of
 from recpipe.models.als.block.blocks import Side
-from recpipe.spark.chunks import (
-    ITEM,
-    USER,
-    chunked,
-    chunks_of,
-    counts,
-    joined_values,
-    ratings_by_id,
-    values_of,
-)
+from recpipe.spark.chunks import ITEM, USER, chunked, chunks_of, counts, ratings_by_id
 from recpipe.spark.columns import arrow_row, arrow_rows, as_array
 from recpipe.spark.held import cached
 
@@ -128,7 +120,7 @@ class Rows:
         Args:
             own: of each rating.
             other: of each rating.
-            values: float32, or `chunks.WEIGHED`.
+            values: of either kind of `kernels.weighed`.
             rows: how many there are.
         """
         order = order_of(own, other, shape=(rows, int(other.max(initial=-1)) + 1))
@@ -140,10 +132,7 @@ class Rows:
             order = np.lexsort((*keys, other, own))
         offsets = np.zeros(rows + 1, np.int64)
         np.cumsum(np.bincount(own, minlength=rows), out=offsets[1:])
-        ordered = values[order]
-        if ordered.dtype.names is not None:
-            ordered = np.concatenate([ordered["rating"], ordered["weight"]])
-        return cls(offsets, other[order], ordered)
+        return cls(offsets, other[order], weighed.flat(values[order]))
 
     @classmethod
     def at(cls, batch: pa.RecordBatch | pa.Table, row: int, name: str) -> Rows:
@@ -253,7 +242,8 @@ def rows_of(batches: Batches, sides: Sides) -> Iterator[tuple[int, tuple[Rows, R
         for row in range(batch.num_rows):
             block, side = (batch.column(name)[row].as_py() for name in ("block", "side"))
             own, other = (as_array(batch.column(name)[row], np.int32) for name in ("own", "other"))
-            values = values_of(batch.column("value")[row], len(own))
+            floats = as_array(batch.column("value")[row], np.float32)
+            values = weighed.read(floats, len(own))
             received.setdefault(block, ([], []))[side].append((own, other, values))
     for block in sorted(received):
         users, items = (
@@ -266,7 +256,7 @@ def rows_of(batches: Batches, sides: Sides) -> Iterator[tuple[int, tuple[Rows, R
 def _sorted(parts: list[_Part], place: slice) -> Rows:
     none = np.empty(0, np.int32)
     own, other = (np.concatenate([none, *(part[side] for part in parts)]) for side in (0, 1))
-    values = joined_values(part[2] for part in parts)
+    values = weighed.joined(part[2] for part in parts)
     return Rows.of(own - place.start, other, values, rows=place.stop - place.start)
 
 
