@@ -13,6 +13,7 @@ For n items and strips of b rows:
 - a task holds some tiles or, while the first ones are made, the likings of the users who have one
   in its strip;
 - the scratch folder holds the tiles twice over, 8 n^2 bytes together, and then the weights, 4 n^2;
+  the last sweep shuffles 8 n^2 bytes;
 - the time is that of n^3 floating-point operations, spread over all tasks, of n^2 b on the driver,
   and of reading and writing 4 n^2 bytes n / b times.
 
