@@ -38,6 +38,7 @@ OWN: dict[str, dict[str, Any]] = {
     "slim": {"l1": 0.01, "l2": 0.5},
     "rp3beta": {"k": 5},
     "block_als": {"rank": 3, "iterations": 3},
+    "svd": {"rank": 3},
 }
 STRENGTHS: dict[str, dict[str, Any]] = {
     **{n: {**OWN[n], "confidence": "rating"} for n in ("als_implicit", "block_als_implicit")},

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 solve_exactly: Any = als.solve_exactly
 solve_by_gradients: Any = als_gradients.solve_by_gradients
 solve_by_subspaces: Any = als_subspace.solve_by_subspaces
+solve_refined: Any = als.solve_refined
 
 EXPLICIT = Objective(rank=5, regularization=0.1)
 IMPLICIT = Objective(rank=5, regularization=0.1, implicit=True, alpha=2.0)
@@ -127,7 +128,7 @@ def test_the_squared_error_of_a_rating_counts_as_much_as_it_weighs(solver: str, 
         assert solve_exactly(*weighed, als.NO_PRIOR, out) == -1
     elif solver == "refined":
         wide = (*weighed[:4], weighed[4].astype(np.float64), *weighed[5:])
-        als.solve_refined(*wide, out)
+        solve_refined(*wide, out)
     else:
         for _ in range(100):
             if solver == "gradients":

@@ -12,8 +12,8 @@ def spread(n: int, *, condition: float, seed: int = 3) -> np.ndarray:
     """A positive definite matrix whose largest eigenvalue is `condition` times its smallest."""
     rng = np.random.default_rng(seed)
     vectors, _ = np.linalg.qr(rng.normal(size=(n, n)))
-    matrix = (vectors * np.geomspace(1, condition, n)) @ vectors.T
-    return (matrix + matrix.T) / 2
+    matrix: np.ndarray = (vectors * np.geomspace(1, condition, n)) @ vectors.T
+    return 0.5 * matrix + 0.5 * matrix.T
 
 
 @pytest.mark.parametrize("width", [1, 5, 16, 37, 50])

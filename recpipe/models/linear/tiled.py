@@ -95,14 +95,15 @@ class _Strips(NamedTuple):
         return cls(bounds, step, -(-_STRIP // step))
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
+        """How many strips there are."""
         return len(self.bounds) - 1
 
     @property
     def chunks(self) -> int:
         """How many chunks all strips have."""
         last = int(self.bounds[-1] - self.bounds[-2])
-        return (self.count - 1) * self.chunks_of_a_strip - (-last // self.step)
+        return (self.number - 1) * self.chunks_of_a_strip - (-last // self.step)
 
     def chunk(self, strip: int, at: int) -> int:
         """The chunk of the row `at` of a strip, among all of all strips."""
@@ -132,7 +133,7 @@ def write_tiled_weights(
     spark, strips = scratch.spark, _Strips.of(len(items))
     log.info(
         "ease: %d items in %d strips: %.1e floating-point operations, and %.1f GiB in %s",
-        len(items), strips.count, float(len(items)) ** 3, 8 * len(items) ** 2 / 2**30, scratch.uri,
+        len(items), strips.number, float(len(items)) ** 3, 8 * len(items) ** 2 / 2**30, scratch.uri,
     )  # fmt: skip
     sent = spark.sparkContext.broadcast(items)
     with plain_plans(spark):
@@ -141,10 +142,10 @@ def write_tiled_weights(
             rows = in_blocks(matrix.parts, entries, strips.bounds, rightwards=True)
             made = rows.mapInArrow(partial(_gram_tiles, strips=strips, penalty=penalty), _TILES)
             tiles = scratch.write_table("tiles-0", made, options=_A_TILE_A_GROUP)
-        for pivot in range(strips.count):
-            panel = _sent_panel(tiles, pivot, strips.count)
+        for pivot in range(strips.number):
+            panel = _sent_panel(tiles, pivot, strips.number)
             sweep = _Sweep(pivot, panel)
-            if pivot + 1 < strips.count:
+            if pivot + 1 < strips.number:
                 made = tiles.mapInArrow(partial(_swept_tiles, sweep=sweep), _TILES)
                 tiles = scratch.write_table(f"tiles-{pivot + 1}", made, options=_A_TILE_A_GROUP)
             else:
@@ -174,7 +175,7 @@ def _gram_tiles(batches: Batches, *, strips: _Strips, penalty: float) -> Batches
     if found is None:
         return
     cuts = [slice(*bounds) for bounds in pairwise(strips.bounds.tolist())]
-    for column in range(found.number, strips.count):
+    for column in range(found.number, strips.number):
         tile = gram_tile(*found.rows, cuts[found.number], cuts[column])
         if column == found.number:
             mirror(tile)
@@ -279,7 +280,7 @@ def _weight_rows(batches: Batches, *, sent: Broadcast[Ints], strips: _Strips) ->
     if not pieces:
         return
     # P is symmetric: row j of it is its column j.
-    inverse = np.concatenate([pieces[strip] for strip in range(strips.count)], axis=1)
+    inverse = np.concatenate([pieces[strip] for strip in range(strips.number)], axis=1)
     rows = np.arange(len(inverse))
     own = strips.first(chunk) + rows
     inverse /= -inverse[rows, own][:, None]

@@ -157,7 +157,7 @@ def faded(data: TrainingData, fill: Literal["mean", "item", "user"]) -> DataFram
         fill: whose mean.
     """
     rows = frame_of(data.ratings).select("user", "item", "rating", data.weight.alias("weight"))
-    keys = [] if fill == "mean" else [fill]
+    keys: list[str] = [] if fill == "mean" else [fill]
     total = F.sum(F.col("rating") * F.col("weight")) / F.sum("weight")
     means = rows.groupBy(*keys).agg(total.alias("mean"))
     both = rows.join(means, keys) if keys else rows.crossJoin(F.broadcast(means))
