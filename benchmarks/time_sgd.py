@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--candidates", help="a JSON list of settings, in place of one setting at a time"
     )
+    parser.add_argument("--again", action="store_true", help="on the splits of an earlier run")
     given = parser.parse_args()
     own = (
         json.loads(given.candidates)
@@ -102,12 +103,13 @@ def main() -> None:
     )
     candidates: list[dict[str, Any]] = [{}, *own]
     root = given.work / "root"
-    shutil.rmtree(given.work, ignore_errors=True)
-    given.work.mkdir(parents=True)
-    recpipe("ingest", "--input", given.input, "--root", str(root))
-    for split in given.splits:
-        overrides = [f"--set={setting}" for setting in SPLITS[split]]
-        recpipe("split", "--root", str(root), "--run-id", run_of(split), *overrides)
+    if not given.again:
+        shutil.rmtree(given.work, ignore_errors=True)
+        given.work.mkdir(parents=True)
+        recpipe("ingest", "--input", given.input, "--root", str(root))
+        for split in given.splits:
+            overrides = [f"--set={setting}" for setting in SPLITS[split]]
+            recpipe("split", "--root", str(root), "--run-id", run_of(split), *overrides)
     session = load(environment={}).session
     with spark_session(session, name="bench-time-sgd") as spark:
         spark.sparkContext.setLogLevel("ERROR")
