@@ -153,7 +153,7 @@ def solve_in_double(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
     matrix = base[first:last, first:last].astype(np.float64)
     right = np.zeros(size)
     for n in range(start, stop):
-        weight, target = weights(values[n], implicit, alpha, shift)
+        weight, target = weights(values, n, columns.shape[0], implicit, alpha, shift)
         c = columns[n]
         share = np.float64(target) - np.float64(weight) * scores[n - start]
         for i in range(size):
@@ -215,7 +215,7 @@ def solve_exactly(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars
     Args:
         offsets: (rows + 1,) where in `columns` each row's ratings start.
         columns: the row in `other` of each rating.
-        values: the rating or strength of each.
+        values: the rating or strength of each; behind ratings perhaps what each weighs.
         other: (n, width) the side held still.
         base: (width, width) what the matrices of all rows share; zeros if explicit.
         penalties: (rows,) see `Objective.penalties`.
@@ -364,7 +364,7 @@ def solve_refined(  # noqa: C901, PLR0912, PLR0913, PLR0917 - compiled whole
                     for j in range(rank):
                         residual[i] -= base[i, j] * x[j]
             for n in range(start, stop):
-                weight, target = weights(values[n], implicit, alpha, shift)
+                weight, target = weights(values, n, columns.shape[0], implicit, alpha, shift)
                 c = columns[n]
                 score = 0.0
                 for k in range(size):

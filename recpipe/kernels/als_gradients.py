@@ -48,7 +48,8 @@ def _gather(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     """Ratings first..last side by side, and zeros up to a multiple of APPLIED: how many that is."""
     count = last - first
     for n in range(count):
-        weight[n], target[n] = weights(values[first + n], implicit, alpha, shift)
+        at = first + n
+        weight[n], target[n] = weights(values, at, columns.shape[0], implicit, alpha, shift)
         c = columns[first + n]
         # A loop: Numba makes arrays of slices.
         for k in range(other.shape[1]):

@@ -75,7 +75,7 @@ def _block_equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     for begin in range(start, stop, GATHERED):
         end = min(begin + GATHERED, stop)
         for n in range(begin, end):
-            weight, target = weights(values[n], implicit, alpha, shift)
+            weight, target = weights(values, n, columns.shape[0], implicit, alpha, shift)
             share = target - weight * scores[n - start]
             root = np.float32(math.sqrt(weight))
             c, at = columns[n], n - begin

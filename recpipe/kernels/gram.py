@@ -22,25 +22,27 @@ TILE = 64
 """Columns of a tile: 2.5 MB of float32 for 10,000 rows, which the second and third caches hold."""
 
 
-def gram_rows(
+def gram_tile(
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
     values: NDArray[np.float32],
-    rows: slice,
-    *,
-    width: int,
+    high: slice,
+    wide: slice,
 ) -> NDArray[np.float64]:
-    """(rows, width) some rows of X'X, on the diagonal and right of it; zeros left of it.
+    """(high, wide) some rows and columns of X'X, on its diagonal and above; zeros below.
+
+    Sums are taken in the order of the rows of X. Time grows with the values of X, and with the
+    products that are in the result.
 
     Args:
         offsets: (n + 1,) where in `columns` each row of X starts.
         columns: of each value, ascending within a row.
         values: of X, in compressed rows.
-        rows: of the result.
-        width: columns of X.
+        high: rows of X'X.
+        wide: columns of X'X.
     """
-    found = np.zeros((rows.stop - rows.start, width))
-    _gram_rows(offsets, columns, values, rows.start, rows.stop, found)
+    found = np.zeros((high.stop - high.start, wide.stop - wide.start))
+    _gram_tile(offsets, columns, values, high.start, high.stop, wide.start, found)
     return found
 
 
@@ -130,21 +132,31 @@ def submatrix(
     return found
 
 
-@njit(void(LONGS, INTS, VECTOR, int64, int64, float64[:, ::1]), cache=True, nogil=True)
-def _gram_rows(
+@njit(void(LONGS, INTS, VECTOR, int64, int64, int64, float64[:, ::1]), cache=True, nogil=True)
+def _gram_tile(
     offsets: NDArray[np.int64],
     columns: NDArray[np.int32],
     values: NDArray[np.float32],
     first: int,
     last: int,
+    left: int,
     found: NDArray[np.float64],
 ) -> None:
+    right = left + found.shape[1]
     for row in range(len(offsets) - 1):
-        for a in range(offsets[row], offsets[row + 1]):
-            if first <= columns[a] < last:
+        begin, end = offsets[row], offsets[row + 1]
+        while end > begin and columns[end - 1] >= right:
+            end -= 1
+        start = begin
+        while start < end and columns[start] < left:
+            start += 1
+        for a in range(begin, end):
+            if columns[a] >= last:
+                break
+            if columns[a] >= first:
                 value = float64(values[a])
-                for b in range(a, offsets[row + 1]):
-                    found[columns[a] - first, columns[b]] += value * values[b]
+                for b in range(max(a, start), end):
+                    found[columns[a] - first, columns[b] - left] += value * values[b]
 
 
 _SPARSE_AND_DENSE = [
@@ -261,6 +273,6 @@ def _submatrix(
 
 
 __all__ = [
-    "TILE", "column_tiles", "gram_rows", "normal_product", "sparse_product", "submatrix",
+    "TILE", "column_tiles", "gram_tile", "normal_product", "sparse_product", "submatrix",
     "tiled_product",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ One side is held still, in `other`. A row with ratings r of the other side's row
 
     (sum w y y' + base + penalty I) x = sum t y
 
-explicit (Zhou et al. 2008, ALS-WR): w = 1, t = r, base = 0;
+explicit (Zhou et al. 2008, ALS-WR): w = 1, or what the rating weighs, t = w r, base = 0;
 implicit (Hu, Koren and Volinsky 2008; Rendle et al. 2021): of a strength s, w = alpha |s| and
 t = w + shift where s > 0, else 0; base is alpha0 times the sum of y y' over all of `other`.
 
@@ -52,7 +52,7 @@ SUMMED = 1024
 class Objective(NamedTuple):
     """What is minimised. The last three are of implicit objectives only.
 
-    explicit: sum over ratings of (r - x . y)^2;
+    explicit: sum over ratings of (r - x . y)^2, each times what the rating weighs;
     `confidence` (Hu, Koren and Volinsky 2008): sum over all pairs of c (p - x . y)^2, of a liking
     p = 1 and c = alpha0 + alpha s, elsewhere p = 0 and c = alpha0;
     `ials` (Rendle et al. 2021, "Revisiting the performance of iALS on item recommendation
@@ -112,11 +112,13 @@ def width(rank: int) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def weights(
-    value: np.float32, implicit: bool, alpha: float, shift: float
+    values: Floats, n: int, count: int, implicit: bool, alpha: float, shift: float
 ) -> tuple[np.float32, np.float32]:
-    """(w, t) of a rating."""
+    """(w, t) of rating n of `count`; explicit ones may have their weights behind them."""
+    value = values[n]
     if not implicit:
-        return np.float32(1), value
+        weight = values[count + n] if values.shape[0] > count else np.float32(1)
+        return weight, weight * value
     weight = np.float32(alpha * abs(value))
     return weight, (np.float32(shift) + weight if value > 0 else np.float32(0))
 
@@ -150,7 +152,8 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
 
     Only the upper triangle of `matrix` is of use; `gathered` and `total` are room to work in.
     """
-    size = other.shape[1]
+    size, count = other.shape[1], columns.shape[0]
+    weighed = implicit or values.shape[0] > count
     many = stop - start > SUMMED
     right[:] = 0
     matrix[:] = 0
@@ -159,10 +162,10 @@ def equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     for first in range(start, stop, GATHERED):
         last = min(first + GATHERED, stop)
         for n in range(first, last):
-            weight, target = weights(values[n], implicit, alpha, shift)
+            weight, target = weights(values, n, count, implicit, alpha, shift)
             c = columns[n]
             at = n - first
-            if implicit:
+            if weighed:
                 root = np.float32(math.sqrt(weight))
                 for k in range(size):
                     y = other[c, k]

@@ -63,13 +63,14 @@ def descend(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not 
 ) -> float:
     """Visit every rating of a cell once, in order, and step both blocks down its gradient.
 
-    The loss of a rating is (r - r^)^2 / 2 + regularization / 2 * (|p|^2 + |q|^2)
-    + bias_regularization / 2 * (b_u^2 + b_i^2), and both sides step from the same point.
+    The loss of a rating is w (r - r^)^2 / 2 + regularization / 2 * (|p|^2 + |q|^2)
+    + bias_regularization / 2 * (b_u^2 + b_i^2), and both sides step from the same point; w is what
+    the rating weighs, or 1.
 
     Args:
         user: (n,) row in `users` of each rating, ascending.
         item: (n,) row in `items` of each rating.
-        rating: (n,) what is to be predicted.
+        rating: (n,) what is to be predicted, or (2 n,) with what each weighs behind it.
         users: (rows, rank + 1) the user block, changed in place.
         items: (rows, rank + 1) the item block, changed in place.
         offset: what is predicted before biases and factors (before the sigmoid if bounded).
@@ -80,9 +81,10 @@ def descend(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not 
         bias_regularization: L2 penalty of biases, a rating.
 
     Returns:
-        The sum of squared errors, each taken just before its own step.
+        The sum of squared errors, each taken just before its own step; they weigh the same.
     """
     rank = users.shape[1] - 1
+    weighed = rating.shape[0] > user.shape[0]
     keep = np.float32(1) - learning_rate * regularization
     keep_bias = np.float32(1) - learning_rate * bias_regularization
     # A user's row lives here for the run of its ratings: registers and the nearest cache instead
@@ -109,6 +111,8 @@ def descend(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not 
             else:
                 error = rating[n] - z
                 step = learning_rate * error
+            if weighed:
+                step *= rating[count + n]
             total += np.float64(error) * np.float64(error)
             bias = keep_bias * bias + step
             items[i, rank] = keep_bias * items[i, rank] + step

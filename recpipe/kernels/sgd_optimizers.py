@@ -188,6 +188,7 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
     of_user, of_item = np.empty(rank + 1, np.float32), np.empty(rank + 1, np.float32)
     total = 0.0
     count = user.shape[0]
+    weighed = rating.shape[0] > count
     n = 0
     while n < count:
         u = user[n]
@@ -205,6 +206,8 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
             else:
                 error = rating[n] - z
                 push = error
+            if weighed:
+                push *= rating[count + n]
             total += np.float64(error) * np.float64(error)
             for k in range(rank):
                 of_user[k] = penalty * row[k] - push * other[k]

@@ -8,12 +8,13 @@ A rating at day t is mean + b_u + a_u dev_u(t) + c_u,t + b_i + d_i,bin(t), with
 square of each parameter the users are solved exactly for given items, and the items for given
 users. In both the many parameters of one row are eliminated first: for n values with the mean y on
 a day, c = n (y - b - a dev) / (n + L), and what is left for b and a is that mean with the weight
-n L / (n + L). All sums are float64.
+n L / (n + L). Where ratings weigh, n is the sum of their weights, and y their mean by weight. All
+sums are float64.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
     Sums = Callable[[Doubles | None], Doubles]
     """(items, bins) what users leave over, beside given biases of items in bins; without these the
-    number of ratings."""
+    number of ratings. A rating counts as much as it weighs."""
 
 
 class Penalties(NamedTuple):
@@ -106,15 +107,20 @@ def deviation(distance: Doubles, power: float) -> Doubles:
     return found
 
 
-def user_biases(values: Doubles, days: Days, penalties: Penalties) -> UserBiases:
+def user_biases(
+    values: Doubles, days: Days, penalties: Penalties, weights: Doubles | None = None
+) -> UserBiases:
     """The best parameters of users, for what the items leave over of their ratings.
 
     Args:
         values: (ratings,) less mean and items.
         days: of the ratings.
         penalties: of users.
+        weights: (ratings,) of the squared error of each, above 0; None: all 1.
     """
-    counts = np.diff(np.append(days.starts, len(values)))
+    counts: NDArray[Any] = np.diff(np.append(days.starts, len(values)))
+    if weights is not None:
+        counts, values = np.add.reduceat(weights, days.starts), values * weights
     means = np.add.reduceat(values, days.starts) / counts
     weight = counts * (penalties.day / (counts + penalties.day))
 
@@ -144,7 +150,7 @@ def item_biases(counts: Doubles, sums: Doubles, penalties: Penalties) -> tuple[D
     """(items,) b_i and (items, bins) d_i,bin: the best for what the users leave over.
 
     Args:
-        counts: (items, bins) ratings.
+        counts: (items, bins) ratings, or the sum of what they weigh.
         sums: (items, bins) of what the users leave over of them.
         penalties: of items.
     """

@@ -25,8 +25,8 @@ class Train(Section):
 
     half_life: float | None = Field(None, gt=0)
     """Days after which a rating weighs half: 2^(-age / half_life), of its age at the instant that
-    lists are asked for. null: all ratings weigh the same. Only for models that can weigh ratings:
-    others are refused."""
+    lists are asked for. null: all ratings weigh the same. als_explicit, nmf, item_knn and user_knn
+    cannot weigh ratings, and are refused."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:

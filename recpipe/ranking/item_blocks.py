@@ -9,6 +9,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import MissingError
+from recpipe.spark.workers import let_go
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,9 +54,7 @@ class ItemBlocks:
         for block in self.blocks:
             yield block.value
             if len(self.blocks) > 1:
-                # Spark has no public way to let go of a value in a worker; the next use reads it
-                # again from the executor's disk.
-                vars(block).pop("_value", None)
+                let_go(block)
 
 
 def sent_whole(spark: SparkSession, scorer: Scorer | Explainer) -> ItemBlocks:

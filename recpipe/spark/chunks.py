@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from recpipe.kernels import weighed
 from recpipe.kernels.ids import Tally, counts_of
 from recpipe.spark.arrow import gathered
 from recpipe.spark.columns import arrow_row, as_array
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from recpipe.kernels.ids import Counts
     from recpipe.spark.columns import Batches
@@ -32,46 +33,55 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
-    Floats = NDArray[np.float32]
+    Values = NDArray[Any]
     Part = tuple[int, Ints, Longs]
 
 USER, ITEM = 0, 1
 
 CHUNKS = "pairs binary, ratings binary"
-"""Pairs (int64, see `spark.interactions`) and ratings (float32), in the order of the input."""
+"""Pairs (int64, see `spark.interactions`) and ratings of either kind of `kernels.weighed`, in the
+order of the input."""
 COUNTED = "side int, ids binary, counts binary"
 """Ids (int32) of a side, and the ratings of each (int64); several rows a side."""
 
 _SENT = "side int, part int, ids binary, counts binary"
 _ROWS = 1 << 17
 """Of a chunk; larger ones take longer between Spark and Python."""
-_RATING_BYTES = 4
+_PAIR_BYTES = 8
 
 
 @contextmanager
-def chunked(ratings: Interactions) -> Iterator[tuple[DataFrame, int]]:
-    """CHUNKS of (user int, item int, rating), held while the `with` lasts; and how many ratings."""
-    chunks = cached(in_chunks(ratings))
+def chunked(
+    ratings: Interactions, *, weight: Column | None = None
+) -> Iterator[tuple[DataFrame, int]]:
+    """CHUNKS of (user int, item int, rating), held while the `with` lasts; and how many ratings.
+
+    Args:
+        ratings: to be read once.
+        weight: of each; None: all weigh the same.
+    """
+    chunks = cached(in_chunks(ratings, weight=weight))
     try:
         # By itself, because chunks are not narrow: what reads them may not run with this.
         with narrow_rows(chunks.sparkSession):
-            (row,) = chunks.agg(F.sum(F.octet_length("ratings")).alias("bytes")).collect()
-        yield chunks, (row.bytes or 0) // _RATING_BYTES
+            (row,) = chunks.agg(F.sum(F.octet_length("pairs")).alias("bytes")).collect()
+        yield chunks, (row.bytes or 0) // _PAIR_BYTES
     finally:
         chunks.unpersist()
 
 
-def in_chunks(ratings: Interactions) -> DataFrame:
-    """CHUNKS of (user int, item int, rating)."""
-    return map_pairs(ratings, _gather, CHUNKS, value=Value("rating", "float"))
+def in_chunks(ratings: Interactions, *, weight: Column | None = None) -> DataFrame:
+    """CHUNKS of (user int, item int, rating); arguments as of `chunked`."""
+    return map_pairs(ratings, _gather, CHUNKS, value=Value("rating", "float"), weight=weight)
 
 
-def chunks_of(batches: Batches) -> Iterator[tuple[Ints, Ints, Floats]]:
+def chunks_of(batches: Batches) -> Iterator[tuple[Ints, Ints, Values]]:
     """(users, items, ratings) of each row of CHUNKS."""
     for batch in batches:
         pairs, ratings = batch.columns
         for row in range(batch.num_rows):
-            yield *unpaired(as_array(pairs[row], np.int64)), as_array(ratings[row], np.float32)
+            users, items = unpaired(as_array(pairs[row], np.int64))
+            yield users, items, weighed.read(as_array(ratings[row], np.float32), len(users))
 
 
 def ratings_by_id(
@@ -114,6 +124,8 @@ def _gather(batches: Batches) -> Batches:
     for held in gathered(batches, rows=_ROWS):
         table = pa.Table.from_batches(held)
         pairs, ratings = (table.column(name).to_numpy() for name in (PAIR, "value"))
+        if "weight" in table.column_names:
+            ratings = weighed.with_weights(ratings, table.column("weight").to_numpy())
         for start in range(0, len(pairs), _ROWS):
             part = slice(start, start + _ROWS)
             yield arrow_row(CHUNKS, pairs[part], ratings[part])

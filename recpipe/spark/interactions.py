@@ -152,7 +152,12 @@ def is_liked(lowest: float | None) -> Column:
 
 
 def map_pairs(
-    rows: Interactions, work: Work, schema: str, *, value: Value | None = None
+    rows: Interactions,
+    work: Work,
+    schema: str,
+    *,
+    value: Value | None = None,
+    weight: Column | None = None,
 ) -> DataFrame:
     """`work` on batches of (PAIR, value), as `mapInArrow` does; the way in is the shortest.
 
@@ -164,7 +169,12 @@ def map_pairs(
         work: what a task does.
         schema: of what it makes.
         value: a column of `rows` that goes with the pairs.
+        weight: of `rows`, as a third column, float; they then come from Spark, which computes it.
     """
+    if weight is not None:
+        columns = [column.column().alias("value") for column in ([value] if value else [])]
+        pairs = frame_of(rows).select(_pair_of(), *columns, weight.cast("float").alias("weight"))
+        return pairs.mapInArrow(work, schema)
     if isinstance(rows, Mapped):
         take, made_by = partial(_from_rows, value=value), rows.work
         return rows.source.mapInArrow(lambda batches: work(take(made_by(batches))), schema)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyspark import Broadcast
     from pyspark.sql import SparkSession
 
 
@@ -23,6 +24,15 @@ def use_this_python(spark: SparkSession) -> None:
     if not chosen and str(context.master).startswith("local"):
         # Read whenever a function is given to Spark, so that it holds from now on.
         context.pythonExec = sys.executable
+
+
+def let_go(sent: Broadcast[Any]) -> None:
+    """In a task: forget a value that was broadcast; the next use reads it from the executor's disk.
+
+    With `spark.io.encryption.enabled` a worker has read all values beforehand, and keeps them.
+    """
+    # Spark has no public way to do so.
+    vars(sent).pop("_value", None)
 
 
 def worker_limit(spark: SparkSession) -> int:

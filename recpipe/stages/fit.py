@@ -163,8 +163,8 @@ def note_failure(context: Context, run: Run, name: str, error: Exception, *, nee
         Exception: `error`, where the run is to end with it, or where it is no failure of one fit:
             settings that make no sense, or a signal.
     """
-    # `sgd` needs explicit ratings of one weight: without these nothing takes the place of a model.
-    able = scale(run) is not None and context.settings.train.half_life is None
+    # `sgd` needs explicit ratings: without these nothing takes the place of a model.
+    able = scale(run) is not None
     failed = {name, *(entry["model"] for entry in run.manifest.get("failed") or ())}
     replaced = able and FALLBACK not in failed and name in context.settings.train.fallback_for
     must_end_run = isinstance(error, UsageError) or signals.received() is not None

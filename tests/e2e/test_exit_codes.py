@@ -38,7 +38,7 @@ WRONG: list[tuple[list[str], str]] = [
     ),
     (["--input", "a", "--set", "split.strategy=given"], "--train and --test"),
     (["--set", "evaluate.exclude=test"], "evaluate.exclude"),
-    (["--set", "train.half_life=30"], "block_als, sgd cannot weigh ratings"),
+    (["--set", "train.half_life=30", "--models", "sgd,nmf"], "nmf cannot weigh ratings"),
     (["--set", "train.half_life=0"], "train.half_life"),
     (["--config", "none.toml"], "none.toml"),
     (["--nosuch"], "--nosuch"),

@@ -13,9 +13,10 @@ import pytest
 from recpipe.errors import FitError, MissingError
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
-from recpipe.models.linear import gram, sparse, weights
+from recpipe.models.linear import gram, sparse, tiled, weights
 from recpipe.models.linear.ease import Ease, EaseModel
 from recpipe.models.linear.settings import EaseSettings
+from recpipe.models.neighbours import rows as packed_rows
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.ranking import item_blocks
 from recpipe.storage import Folder
@@ -281,6 +282,77 @@ def test_a_matrix_above_the_limit_is_refused_by_both_sizes(
         fit(scratch, rows, max_matrix_mb=1, method="dense")
     assert refused.value.exit_code == 5
     assert "ease.max_matrix_mb" in str(refused.value.hint)
+
+
+# -- tiles on the executors -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", ["likings", "ratings"])
+@pytest.mark.parametrize("strip", [4, 15, 2048])
+def test_weights_by_tiles_are_those_of_the_closed_form_and_lists_those_of_the_dense_fit(
+    scratch: Folder,
+    fitted: Callable[[str, str], EaseModel],
+    monkeypatch: pytest.MonkeyPatch,
+    values: str,
+    strip: int,
+) -> None:
+    rows = rated(*SHAPES["items"])
+    closed, dense = Closed.of(rows, values=values), fitted("items", values)
+    # Strips of 4, 4, 4 and 3 rows, which are made into weights 3 at a time.
+    monkeypatch.setattr(tiled, "_STRIP", strip)
+    monkeypatch.setattr(tiled, "_CHUNK_BYTES", 3 * 8 * 15)
+    monkeypatch.setattr(tiled, "_COLLECTED_BYTES", 2 * 8 * strip**2)
+    model = fit(scratch, rows, values=values, method="tiled")
+    items, found = weights_of(model)
+    assert items == closed.items
+    np.testing.assert_allclose(found, closed.weights, rtol=1e-5, atol=1e-9)
+    assert model.info() == dense.info()
+    users = closed.users
+    listed, due = lists(model, users, rows, n=5), lists(dense, users, rows, n=5)
+    assert {user: [item for item, _ in best] for user, best in listed.items()} == {
+        user: [item for item, _ in best] for user, best in due.items()
+    }
+    # Nothing is left of the tiles.
+    assert model.weights.path is not None
+    assert sorted(Folder(scratch.spark, model.weights.path.rsplit("/", 1)[0]).list()) == [
+        "histories", "weights",
+    ]  # fmt: skip
+
+
+def test_tiles_are_of_items_where_users_are_fewer(
+    scratch: Folder, fitted: Callable[[str, str], EaseModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rated(*SHAPES["users"])
+    monkeypatch.setattr(tiled, "_STRIP", 16)
+    # No matrix that the driver would hold is too large.
+    model = fit(scratch, rows, values="ratings", method="tiled", max_matrix_mb=1)
+    assert model.info()["matrix"] == "items"
+    items, found = weights_of(model)
+    due_items, due = weights_of(fitted("users", "ratings"))
+    assert items == due_items
+    np.testing.assert_allclose(found, due, rtol=1e-4, atol=1e-6)
+
+
+def test_a_matrix_in_tiles_that_has_no_inverse_is_a_failed_fit(
+    scratch: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiled, "_STRIP", 1)
+    # Four users like both items, so that the second column is what the first one is.
+    rows = [(user, item, 5.0) for user in range(4) for item in (0, 1)]
+    with pytest.raises(FitError, match="the matrix of items is singular") as refused:
+        fit(scratch, rows, method="tiled", regularization=1e-300)
+    assert "ease.regularization" in str(refused.value.hint)
+
+
+def test_tiles_have_the_same_bits_whatever_the_order_of_rows(
+    spark: SparkSession, scratch: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rated(*SHAPES["items"])
+    monkeypatch.setattr(tiled, "_STRIP", 7)
+    monkeypatch.setattr(packed_rows, "_VALUES_OF_A_PART", 50)
+    whole = bits(fit(scratch, rows, values="ratings", method="tiled"))
+    moved = spark.createDataFrame(rows[::-1], RATINGS).repartition(5)
+    assert bits(fit(scratch, moved, values="ratings", method="tiled")) == whole
 
 
 # -- sparse weights ---------------------------------------------------------------------------

@@ -29,6 +29,7 @@ DAYS = 10.0
 """The half-life of these tests."""
 USERS, ITEMS = 14, 6
 STARS = Scale(min=1, max=5, step=1)
+WIDE = Scale(min=-100, max=100, step=None)
 OWN: dict[str, dict[str, Any]] = {
     "als_implicit": {"rank": 3, "iterations": 3},
     "block_als_implicit": {"rank": 3, "iterations": 3},
@@ -36,6 +37,8 @@ OWN: dict[str, dict[str, Any]] = {
     "ease": {"regularization": 1.0},
     "slim": {"l1": 0.01, "l2": 0.5},
     "rp3beta": {"k": 5},
+    "block_als": {"rank": 3, "iterations": 3},
+    "svd": {"rank": 3},
 }
 STRENGTHS: dict[str, dict[str, Any]] = {
     **{n: {**OWN[n], "confidence": "rating"} for n in ("als_implicit", "block_als_implicit")},
@@ -149,6 +152,72 @@ def test_a_liking_of_half_the_weight_is_a_liking_of_half_the_strength(
     assert place.scores(weighed) != pytest.approx(place.scores(unweighed), rel=1e-2)
 
 
+@pytest.mark.parametrize("exchange", ["auto", "spark"])
+def test_rows_of_factors_minimise_the_weighted_squares(place: Place, exchange: str) -> None:
+    own = {"rank": 3, "iterations": 4, "regularization": 0.1, "blocks": 2, "exchange": exchange}
+    label = f"half-{exchange}"
+    fitted: Any = place.fit("block_als", ROWS, own, label, half_life=DAYS, scale=WIDE)
+    users, items = (
+        {row[side]: np.array(row.factors) for row in frame_of(frame).collect()}
+        for side, frame in (("user", fitted.user_factors), ("item", fitted.item_factors))
+    )
+    assert len(users) == USERS
+    for user, found in users.items():
+        mine = [row for row in ROWS if row[0] == user]
+        q = np.array([items[row[1]] for row in mine])
+        w, r = np.array([weight(row) for row in mine]), np.array([row[2] for row in mine])
+        # Users come last, so each is the best beside the items as they are.
+        ridge = (q.T * w) @ q + 0.1 * len(mine) * np.eye(3)
+        assert found == pytest.approx(np.linalg.solve(ridge, q.T @ (w * r)), abs=1e-4)
+
+
+@pytest.mark.parametrize("own", [{}, {"optimizer": "momentum"}, {"blocks": 3, "exchange": "spark"}])
+def test_steps_down_the_gradient_are_as_long_as_a_rating_weighs(
+    place: Place, own: dict[str, Any]
+) -> None:
+    # Each user has rated one item and each item has one rating: no step depends on another.
+    ages = [0, 1, 2, 5, 0, 3]
+    given: list[Row] = [
+        (n, n, float(1 + n % 5), AS_OF - timedelta(days=DAYS * age)) for n, age in enumerate(ages)
+    ]
+    still = {"rank": 2, "epochs": 2, "patience": 0, "initial_scale": 1e-6, "learning_rate": 0.05}
+    label = "-".join(["half", *map(str, own.values())])
+    fitted: Any = place.fit("sgd", given, {**still, **own}, label, half_life=DAYS, scale=STARS)
+    weights = np.array([weight(row) for row in given])
+    # As they are learned: from 1 to 5 becomes from 0.5 to 5.
+    ratings, unit = np.array([row[2] for row in given]), 4 / 4.5
+    learned = (ratings - 1) / unit + 0.5
+    mean = np.average(learned, weights=weights)
+    bias, moment = np.zeros(len(given)), np.zeros(len(given))
+    defaults = registry.SPECS["sgd"].sections["sgd"]().model_dump()
+    for epoch in range(2):
+        rate = 0.05 * defaults["learning_rate_decay"] ** epoch
+        error = learned - mean - 2 * bias
+        gradient = defaults["bias_regularization"] * bias - weights * error
+        moment = gradient + (0.9 * moment if "optimizer" in own else 0)
+        bias -= rate * moment
+    found = {row.user: row.bias for row in frame_of(fitted.user_factors).collect()}
+    assert [found[n] for n in range(len(given))] == pytest.approx(list(unit * bias), abs=1e-4)
+    assert fitted.info()["mean"] == pytest.approx((mean - 0.5) * unit + 1, abs=1e-5)
+
+
+@pytest.mark.parametrize("fill", ["mean", "item", "user"])
+def test_a_rating_of_a_filled_matrix_fades_to_what_the_unknown_are_filled_with(
+    place: Place, fill: str
+) -> None:
+    own = {"rank": ITEMS, "fill": fill, "tolerance": 1e-12}
+    fitted: Any = place.fit("svd", ROWS, own, f"half-{fill}", half_life=DAYS, scale=WIDE)
+    known, ratings, weights = (np.zeros((USERS, ITEMS)) for _ in range(3))
+    for row in ROWS:
+        known[row[:2]], ratings[row[:2]], weights[row[:2]] = 1, row[2], weight(row)
+    axis = {"mean": None, "item": 0, "user": 1}[fill]
+    means = (weights * ratings).sum(axis, keepdims=True) / weights.sum(axis, keepdims=True)
+    # Of full rank, so that the factors are the matrix.
+    expected = means + known * weights * (ratings - means)
+    for (user, item), score in place.scores(fitted).items():
+        assert score == pytest.approx(expected[user, item], abs=1e-4)
+
+
 def test_walks_are_likelier_through_ratings_that_weigh_more(place: Place) -> None:
     fitted = place.fit("rp3beta", ROWS, OWN["rp3beta"], "half", half_life=DAYS, scale=STARS)
     x = np.zeros((USERS, ITEMS))
@@ -178,7 +247,7 @@ def test_under_a_very_long_half_life_a_model_is_as_it_is_without(place: Place, n
 
 
 def test_new_people_are_scored_from_ratings_as_they_weigh(place: Place) -> None:
-    for name in ("ease", "slim", "rp3beta", "svd_implicit"):
+    for name in ("ease", "slim", "rp3beta", "svd", "svd_implicit"):
         data: dict[str, Any] = {"half_life": DAYS, "scale": STARS}
         fitted = place.fit(name, ROWS, OWN[name], "people", **data)
         mine = [row for row in ROWS if row[0] < 3]

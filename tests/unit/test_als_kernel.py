@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpipe.kernels import als, als_gradients
+from recpipe.kernels import als, als_gradients, als_subspace
 from recpipe.kernels.als import initial_factors
 from recpipe.kernels.normal_equations import Objective, gram, width
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Numba's own types do not know what a call may unpack.
 solve_exactly: Any = als.solve_exactly
 solve_by_gradients: Any = als_gradients.solve_by_gradients
+solve_by_subspaces: Any = als_subspace.solve_by_subspaces
+solve_refined: Any = als.solve_refined
 
 EXPLICIT = Objective(rank=5, regularization=0.1)
 IMPLICIT = Objective(rank=5, regularization=0.1, implicit=True, alpha=2.0)
@@ -108,6 +110,37 @@ def test_rows_are_the_dense_solution(objective: Objective, exponent: float, rank
     np.testing.assert_allclose(solved[:, :rank], by_numpy(rows, other, own), rtol=0, atol=5e-4)
     assert not solved[:, rank:].any(), "padding stays 0"
     assert not solved[1].any(), "a row without ratings is 0"
+
+
+@pytest.mark.parametrize("rank", [5, 40])
+@pytest.mark.parametrize("solver", ["exact", "gradients", "subspaces", "refined"])
+def test_the_squared_error_of_a_rating_counts_as_much_as_it_weighs(solver: str, rank: int) -> None:
+    own = EXPLICIT._replace(rank=rank, regularization=1.0)
+    (offsets, columns, values), other = (
+        ratings([3, 0, 64, 1100, 5000], others=90),
+        factors(90, rank),
+    )
+    weight = np.random.default_rng(3).uniform(0.01, 1, len(values)).astype(np.float32)
+    given_parts = parts((offsets, columns, values), other, own)
+    weighed = (*given_parts[:2], np.concatenate([values, weight]), *given_parts[3:])
+    out = np.zeros((len(offsets) - 1, width(rank)), np.float32)
+    if solver == "exact":
+        assert solve_exactly(*weighed, als.NO_PRIOR, out) == -1
+    elif solver == "refined":
+        wide = (*weighed[:4], weighed[4].astype(np.float64), *weighed[5:])
+        solve_refined(*wide, out)
+    else:
+        for _ in range(100):
+            if solver == "gradients":
+                assert solve_by_gradients(*weighed, 3, out) == -1
+            else:
+                assert solve_by_subspaces(*weighed, rank // 2, out) == -1
+    y_all = other[:, :rank].astype(np.float64)
+    for row, (start, stop) in enumerate(pairwise(offsets)):
+        y, w = y_all[columns[start:stop]], weight[start:stop].astype(np.float64)
+        ridge = (y.T * w) @ y + own.regularization * max(1, stop - start) * np.eye(rank)
+        due = np.linalg.solve(ridge, y.T @ (w * values[start:stop]))
+        np.testing.assert_allclose(out[row, :rank], due, rtol=0, atol=1e-3)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(1, 20), st.booleans())

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from recpipe.kernels.gram import (
     TILE,
     column_tiles,
-    gram_rows,
+    gram_tile,
     normal_product,
     sparse_product,
     tiled_product,
@@ -43,25 +43,25 @@ def sparse(dense: np.ndarray, kind: type[Any] = np.float32) -> Sparse:
 
 @settings(deadline=None)
 @given(_dense, st.data())
-def test_gram_rows_are_the_upper_triangle_of_the_product(
+def test_a_gram_tile_is_of_the_upper_triangle_of_the_product(
     dense: np.ndarray, data: st.DataObject
 ) -> None:
     width = dense.shape[1]
-    first = data.draw(st.integers(0, width))
-    rows = slice(first, data.draw(st.integers(first, width)))
-    wide = dense.astype(np.float64)
-    found = gram_rows(*sparse(dense), rows, width=width)
+    ends = [data.draw(st.integers(0, width)) for _ in range(4)]
+    high, wide = slice(*sorted(ends[:2])), slice(*sorted(ends[2:]))
+    x = dense.astype(np.float64)
+    found = gram_tile(*sparse(dense), high, wide)
     assert found.dtype == np.float64
-    np.testing.assert_allclose(found, np.triu(wide.T @ wide)[rows], rtol=1e-12)
+    np.testing.assert_allclose(found, np.triu(x.T @ x)[high, wide], rtol=1e-12)
 
 
-def test_rows_that_are_made_a_few_at_a_time_have_the_same_bits() -> None:
+def test_tiles_that_are_made_one_by_one_have_the_same_bits() -> None:
     rng = np.random.default_rng(1)
     dense = np.where(rng.random((50, 23)) < 0.4, rng.normal(size=(50, 23)), 0)
-    given = sparse(dense)
-    whole = gram_rows(*given, slice(0, 23), width=23)
-    parts = [gram_rows(*given, slice(at, min(at + 5, 23)), width=23) for at in range(0, 23, 5)]
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    given, cuts = sparse(dense), [slice(at, min(at + 5, 23)) for at in range(0, 23, 5)]
+    whole = gram_tile(*given, slice(0, 23), slice(0, 23))
+    parts = [[gram_tile(*given, high, wide) for wide in cuts] for high in cuts]
+    assert np.block(parts).tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

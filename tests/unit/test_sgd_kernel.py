@@ -25,11 +25,17 @@ def predicted(z: float, low: float, span: float) -> float:
 
 
 def plain_pass(
-    cell: tuple[Array, Array, Array], p: Array, q: Array, low: float, span: float
+    cell: tuple[Array, Array, Array],
+    p: Array,
+    q: Array,
+    low: float,
+    span: float,
+    weights: Array | None = None,
 ) -> float:
     """The same pass rating by rating in float64; changes p and q."""
     total = 0.0
-    for u, i, r in zip(*cell, strict=True):
+    given_weights = np.ones(len(cell[0])) if weights is None else weights
+    for u, i, r, w in zip(*cell, given_weights, strict=True):
         z = 3.0 + p[u, -1] + q[i, -1] + p[u, :-1] @ q[i, :-1]
         error = r - predicted(z, low, span)
         share = (predicted(z, low, span) - low) / span if span else 0.0
@@ -38,8 +44,8 @@ def plain_pass(
         penalty = np.full(p.shape[1], REGULARIZATION)
         penalty[-1] = BIAS_REGULARIZATION
         along_p, along_q = np.append(q[i, :-1], 1.0), np.append(p[u, :-1], 1.0)
-        step_p = error * slope * along_p - penalty * p[u]
-        step_q = error * slope * along_q - penalty * q[i]
+        step_p = w * error * slope * along_p - penalty * p[u]
+        step_q = w * error * slope * along_q - penalty * q[i]
         p[u] += LEARNING_RATE * step_p
         q[i] += LEARNING_RATE * step_q
     return total
@@ -106,6 +112,21 @@ def test_a_step_goes_down_the_gradient_of_the_loss(low: float, span: float) -> N
 
     moved = (np.concatenate([p[0], q[0]]) - point) / -LEARNING_RATE
     np.testing.assert_allclose(moved, gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("low", "span"), SCALES)
+def test_the_gradient_of_an_error_counts_as_much_as_it_weighs(low: float, span: float) -> None:
+    user, item, rating = random_cell(5, ratings=60, users=6, items=7)
+    weight = np.random.default_rng(1).uniform(0.05, 1, len(rating)).astype(np.float32)
+    p = initial_block(6, 3, scale=1.0, seed=1, side=USERS, block=0)
+    q = initial_block(7, 3, scale=1.0, seed=1, side=ITEMS, block=0)
+    due_p, due_q = p.astype(np.float64), q.astype(np.float64)
+    due = plain_pass((user, item, rating), due_p, due_q, low, span, weight)
+    cell = (user, item, np.concatenate([rating, weight]))
+
+    assert compiled_pass(cell, p, q, low, span) == pytest.approx(due, rel=1e-4)
+    np.testing.assert_allclose(p, due_p, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(q, due_q, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("low", "span"), SCALES)

@@ -31,9 +31,16 @@ def ratings() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return users.astype(np.int32), days, items, rng.normal(size=len(users))
 
 
-def test_users_minimise_the_penalised_squares() -> None:
+def weights(count: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(0.1, 1, count)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_users_minimise_the_penalised_squares(weighed: bool) -> None:
     users, days, _, values = ratings()
-    found = user_biases(values, Days.of(users, days, power=POWER), PENALTIES)
+    weight = weights(len(values)) if weighed else np.ones(len(values))
+    own_days = Days.of(users, days, power=POWER)
+    found = user_biases(values, own_days, PENALTIES, weight if weighed else None)
     drifted, cells = [], 0
     for place, user in enumerate(np.unique(users)):
         own = users == user
@@ -44,7 +51,8 @@ def test_users_minimise_the_penalised_squares() -> None:
         design[:, 1] = np.sign(left) * np.abs(left) ** POWER
         design[np.arange(own.sum()), 2 + cell] = 1
         penalty = np.diag([PENALTIES.user, PENALTIES.drift, *[PENALTIES.day] * len(distinct)])
-        expected = np.linalg.solve(design.T @ design + penalty, design.T @ values[own])
+        scaled = design.T * weight[own]
+        expected = np.linalg.solve(scaled @ design + penalty, scaled @ values[own])
         assert found.bias[place] == pytest.approx(expected[0], abs=1e-6)
         assert found.drift[place] == pytest.approx(expected[1], abs=1e-6)
         assert found.day[cells : cells + len(distinct)] == pytest.approx(expected[2:], abs=1e-6)
@@ -66,20 +74,22 @@ def test_items_minimise_the_penalised_squares() -> None:
         assert [bias[item], *bins[item]] == pytest.approx(list(expected), abs=1e-12)
 
 
-def test_sweeps_end_at_the_joint_optimum() -> None:
+@pytest.mark.parametrize("weighed", [False, True])
+def test_sweeps_end_at_the_joint_optimum(weighed: bool) -> None:
     users, days, items, values = ratings()
+    weight = weights(len(values)) if weighed else np.ones(len(values))
     own, bins = Days.of(users, days, power=POWER), 4
     cells = items * bins + days * bins // 20
 
     def left_over(of_items: np.ndarray) -> np.ndarray:
-        found = user_biases(values - of_items.ravel()[cells], own, PENALTIES)
+        found = user_biases(values - of_items.ravel()[cells], own, PENALTIES, weight)
         return values - of_ratings(found, own, ratings=len(values))
 
     def sums(of_items: np.ndarray | None) -> np.ndarray:
-        left = None if of_items is None else left_over(of_items)
+        left = weight if of_items is None else weight * left_over(of_items)
         return np.bincount(cells, left, minlength=5 * bins).astype(float).reshape(5, bins)
 
-    solution = solve(sums, PENALTIES, sweeps=60)
+    solution = solve(sums, PENALTIES, sweeps=100)
     _, row = np.unique(users, return_inverse=True)
     pairs, day = np.unique(np.column_stack([users, days]), axis=0, return_inverse=True)
     spread = np.array([days[users == user].mean() for user in users])
@@ -93,6 +103,7 @@ def test_sweeps_end_at_the_joint_optimum() -> None:
     design[every, 13 + len(pairs) + cells] = 1
     sizes = [4, 4, len(pairs), 5, 5 * bins]
     penalty = np.diag(np.repeat(PENALTIES, sizes))
-    expected = np.linalg.solve(design.T @ design + penalty, design.T @ values)
+    scaled = design.T * weight
+    expected = np.linalg.solve(scaled @ design + penalty, scaled @ values)
     assert solution.bias == pytest.approx(expected[-5 - 5 * bins : -5 * bins], abs=1e-6)
     assert solution.bins.ravel() == pytest.approx(expected[-5 * bins :], abs=1e-6)

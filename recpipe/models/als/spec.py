@@ -109,6 +109,7 @@ SPECS = (
         build=_block_als,
         load=load_factors,
         predicts_ratings=True,
+        takes_weights=True,
         search=_EXPLICIT,
     ),
     ModelSpec(

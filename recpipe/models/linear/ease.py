@@ -19,7 +19,7 @@ XX' + lambda I and Y = C^-1 X, whose columns are y_j, Woodbury's identity gives
 a matrix of users in place of one of items, and weights of as many factors as there are users.
 
 Where the matrix does not fit into the driver's memory, only the nearest items get a weight for an
-item (`sparse`).
+item (`sparse`), or, where that is asked for, the executors hold and invert it in tiles (`tiled`).
 
 References:
     Harald Steck. Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019.
@@ -40,6 +40,7 @@ from recpipe.models.fold_in import FoldIn, sent
 from recpipe.models.fold_in import check_room as check_solver_room
 from recpipe.models.linear.gram import check_room, gram_matrix, has_room, sizes_of
 from recpipe.models.linear.sparse import WEIGHT_BYTES, most_weights, write_sparse_weights
+from recpipe.models.linear.tiled import write_tiled_weights
 from recpipe.models.linear.weights import (
     FACTORS,
     WEIGHTS,
@@ -98,7 +99,8 @@ class Ease:
         Raises:
             FitError: if there is nothing to fit.
             MissingError: if the driver cannot hold the matrix of items or of users, whichever are
-                fewer, and, unless `ease.method` is dense, not a sparse one either.
+                fewer, and, unless `ease.method` is dense, not a sparse one either. Nothing is
+                refused where it is tiled.
         """
         del seed
         own = self.settings
@@ -114,15 +116,20 @@ class Ease:
         fits = has_room(len(side), len(side), limit_mb=own.max_matrix_mb)
         if own.method == "sparse" or (own.method == "auto" and not fits):
             return self._fit_sparse(histories, scratch, items=len(items), users=len(users))
+        penalty = self._penalty(len(users))
+        if own.method == "tiled":
+            write_tiled_weights(histories, scratch, _WEIGHTS, items=items, penalty=penalty)
+            return self._fitted(
+                histories, scratch, items=len(items), users=len(users), by_users=False
+            )
         check_room(
             len(side),
             len(side),
             what=f"the matrix of {len(side)} {what}",
             limit_mb=own.max_matrix_mb,
             model=self.name,
+            otherwise="set ease.method to tiled or auto",
         )
-        penalty = self._penalty(len(users))
-        vectors: DataFrame | None = None
         if by_users:
             transposed = rows.select(
                 F.col("item").alias("user"), F.col("user").alias("item"), "value"
@@ -134,15 +141,23 @@ class Ease:
             gram = gram_matrix(rows, items, users=len(users), pairs=user_pairs)
             weights = item_weights(rows.sparkSession, items, gram, penalty)
         scratch.write_table(_WEIGHTS, weights)
+        return self._fitted(
+            histories, scratch, items=len(items), users=len(users), by_users=by_users
+        )
+
+    def _fitted(
+        self, histories: Stored, scratch: Folder, *, items: int, users: int, by_users: bool
+    ) -> EaseModel:
+        """The model of what `scratch` has."""
         return EaseModel(
             name=self.name,
             refit_config=self,
             weights=scratch.stored(_WEIGHTS),
             histories=histories,
             vectors=scratch.stored(_VECTORS) if by_users else None,
-            items=len(items),
-            users=len(users),
-            penalty=penalty,
+            items=items,
+            users=users,
+            penalty=self._penalty(users),
         )
 
     def _fit_sparse(

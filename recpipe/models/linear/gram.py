@@ -35,7 +35,9 @@ TILES = "first int, source int, sums binary"
 """Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
 
 
-def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str) -> None:
+def check_room(
+    rows: int, columns: int, *, what: str, limit_mb: int, model: str, otherwise: str = ""
+) -> None:
     """Refuse a matrix of float64 that the driver cannot hold.
 
     Args:
@@ -44,6 +46,7 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
         what: the matrix in words, for the error.
         limit_mb: the most MiB; 0: half of the memory that is free on this machine.
         model: for the error.
+        otherwise: what else can be done; by default to leave out the model.
 
     Raises:
         MissingError: naming what it takes and what there is.
@@ -54,7 +57,8 @@ def check_room(rows: int, columns: int, *, what: str, limit_mb: int, model: str)
         raise MissingError(
             f"{model}: {what} takes {needed:,.0f} MiB on the driver, and"
             f" {source} is {limit:,.0f} MiB",
-            hint=f"give the driver more memory, raise {model}.max_matrix_mb, or leave out {model}",
+            hint=f"give the driver more memory, raise {model}.max_matrix_mb,"
+            f" or {otherwise or f'leave out {model}'}",
         )
 
 
@@ -138,16 +142,17 @@ def mirror(matrix: NDArray[np.float64]) -> None:
 
 def _block_tiles(batches: Batches, *, columns: Broadcast[NDArray[np.int32]], step: int) -> Batches:
     """TILES of one block of users; rows without a product are left out."""
-    from recpipe.kernels.gram import gram_rows
+    from recpipe.kernels.gram import gram_tile
 
     part = part_of(batches)
     if part is None:
         return
     histories, items = part.rows, columns.value
     at = ids.positions(items, histories.items)
+    every = slice(0, len(items))
     for first in range(0, len(items), step):
         rows = slice(first, min(first + step, len(items)))
-        sums = gram_rows(histories.offsets, at, histories.values, rows, width=len(items))
+        sums = gram_tile(histories.offsets, at, histories.values, rows, every)
         if sums.any():
             yield arrow_row(TILES, first, part.source, sums)
 

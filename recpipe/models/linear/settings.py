@@ -21,10 +21,12 @@ class EaseSettings(Section):
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked; auto: the top quarter of the scale, such as 4 of 1 to 5 or
     8 of 1 to 10, or every row of implicit feedback."""
-    method: Literal["auto", "dense", "sparse"] = "auto"
-    """dense: the exact weights, from a matrix of items, or of users if they are fewer. sparse: for
-    each item weights of the items nearest to it alone, so that no such matrix is made. auto: dense
-    up to `max_matrix_mb`, sparse above it."""
+    method: Literal["auto", "dense", "tiled", "sparse"] = "auto"
+    """dense: the exact weights, from a matrix of items, or of users if they are fewer, which the
+    driver holds. tiled: the same weights from a matrix of items that the executors hold, in tiles:
+    8 bytes for each pair of items on the disk of the root while it is fitted, and time that grows
+    with the cube of the items. sparse: for each item weights of the items nearest to it alone, so
+    that no such matrix is made. auto: dense up to `max_matrix_mb`, sparse above it."""
     density: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
     """Of sparse: the share of all items that have a weight for an item. 1 is as exact as dense, and
     time grows with the cube. auto: 0.01, but at most 500 items."""

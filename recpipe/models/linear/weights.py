@@ -43,6 +43,11 @@ _BLOCK_BYTES = 64 << 20
 """Bytes of weights that the driver computes at a time, in float64."""
 
 
+def singular(what: str) -> FitError:
+    """The error where the matrix of `what` has no inverse in the precision of float64."""
+    return FitError(f"ease: the matrix of {what} is singular", hint="raise ease.regularization")
+
+
 # -- a matrix of items ------------------------------------------------------------------------
 
 
@@ -85,7 +90,7 @@ def _inverted(gram: Doubles, penalty: float) -> Doubles:
     if not failed:
         lower, failed = lapack.dpotri(lower, lower=1, overwrite_c=1)
     if failed:
-        raise FitError("ease: the matrix of items is singular", hint="raise ease.regularization")
+        raise singular("items")
     inverse: Doubles = lower.T
     return inverse
 
@@ -117,11 +122,12 @@ class ItemWeights(DenseScorer):
     @classmethod
     def of(cls, block: DataFrame, *, rows: Ints) -> ItemWeights:
         """The scorer of some rows of WEIGHTS, brought to the driver."""
-        table = block.select("item", "weights").toArrow().combine_chunks().sort_by("item")
-        items = table.column("item").to_numpy()
+        items = np.sort(block.select("item").toArrow().column("item").to_numpy())
         tiles = column_tiles(len(items), len(rows))
-        for at, weights in enumerate(table.column("weights")):
-            tiles[at // TILE, :-1, at % TILE] = as_array(weights, np.float32)
+        # A partition at a time: all at once may be more than spark.driver.maxResultSize.
+        for row in block.select("item", "weights").toLocalIterator(prefetchPartitions=True):
+            at = int(np.searchsorted(items, row["item"]))
+            tiles[at // TILE, :-1, at % TILE] = np.frombuffer(row["weights"], np.float32)
         return cls(items, rows, tiles)
 
     def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
@@ -167,9 +173,9 @@ def factor_weights(
     spark = transposed.sparkSession
     gram[np.diag_indices(len(gram))] += penalty
     factor, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=1)
-    inverse, singular = lapack.dtrtri(factor, lower=1) if not failed else (factor, failed)
-    if failed or singular:
-        raise FitError("ease: the matrix of users is singular", hint="raise ease.regularization")
+    inverse, not_inverted = lapack.dtrtri(factor, lower=1) if not failed else (factor, failed)
+    if failed or not_inverted:
+        raise singular("users")
     context = spark.sparkContext
     vectors = np.ascontiguousarray((factor.T - penalty * inverse).T, np.float32)
     of_users = context.broadcast((users, vectors))
@@ -320,6 +326,7 @@ __all__ = [
     "ItemWeights",
     "factor_weights",
     "item_weights",
+    "singular",
     "vectors_of",
     "weights_of",
 ]  # fmt: skip

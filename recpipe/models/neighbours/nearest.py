@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recpipe.kernels import neighbours as kernel
 from recpipe.kernels.best import Top
+from recpipe.models.neighbours.blocks import block_of, in_blocks
 from recpipe.models.neighbours.rows import entries_of
-from recpipe.ranking.histories import parts_of
 from recpipe.spark.columns import arrow_row
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.neighbours.entries import Liking, Weighting
     from recpipe.models.neighbours.rows import Columns, Matrix
+    from recpipe.ranking.histories import Part
 
     Batches = Iterator[pa.RecordBatch]
     Ints = NDArray[np.int32]
@@ -47,9 +47,6 @@ _CANDIDATE_BYTES = 1 << 30
 """Of all blocks, up to which they have candidates for all columns to their right."""
 _RANGE = 512
 """Columns whose candidates travel together."""
-
-_BLOCKS = "block int, keys binary, sizes binary, columns binary, values binary"
-"""What one part has of the rows of a block: numbers, sizes (int32), places of columns, entries."""
 
 _CANDIDATES = "range int, block int, first int, sizes binary, items binary, scores binary"
 """The best neighbours by one block of some columns from `first` on, by their places."""
@@ -122,12 +119,11 @@ def nearest(
     symmetric = 8 * k * width * blocks <= _CANDIDATE_BYTES
     bounds = _bounds(columns.costs, blocks)
     sent = context.broadcast((columns.ids, columns.means, search))
-    cut = partial(_cut, sent=sent, bounds=bounds, symmetric=symmetric)
+    entries = partial(_entries, sent=sent)
     find = partial(_found, sent=sent, bounds=bounds, symmetric=symmetric)
     ranges = -(-width // _RANGE)
     return (
-        matrix.parts.mapInArrow(cut, _BLOCKS)
-        .repartitionById(blocks, "block")
+        in_blocks(matrix.parts, entries, bounds, rightwards=symmetric)
         .mapInArrow(find, _CANDIDATES)
         .repartitionById(min(ranges, tasks), "range")
         .mapInArrow(partial(_merged, sent=sent, shape=shape), schema)
@@ -145,51 +141,19 @@ def _bounds(costs: Longs, blocks: int) -> Longs:
     return bounds
 
 
-def _cut(batches: Batches, *, sent: Broadcast[Sent], bounds: Longs, symmetric: bool) -> Batches:
-    """_BLOCKS: of every block the rows that have an entry in it."""
+def _entries(part: Part, *, sent: Broadcast[Sent]) -> kernel.Rows:
+    """In a task: the entries of a part, weighted where they are to be."""
     numbers, _, search = sent.value
-    width = len(numbers)
-    for part in parts_of(batches):
-        rows = entries_of(part, search.liking, numbers)
-        values = rows.values if search.weighting is None else search.weighting(rows)
-        owner = np.repeat(np.arange(len(part.users)), np.diff(rows.offsets))
-        # Ascending, for rows are, and columns are in a row.
-        places = owner * width + rows.columns
-        firsts = np.arange(len(part.users)) * width
-        for block, (first, last) in enumerate(pairwise(bounds)):
-            begins = np.searchsorted(places, firsts + first)
-            chosen = np.flatnonzero(begins < np.searchsorted(places, firsts + last))
-            # A block of which no part has a row must still say that its columns have no neighbour.
-            starts = begins[chosen] if symmetric else rows.offsets[chosen]
-            sizes = rows.offsets[chosen + 1] - starts
-            at = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
-            kind: type[Any] = np.uint16 if width <= 1 << 16 else np.int32
-            yield arrow_row(
-                _BLOCKS, block, part.users[chosen], sizes.astype(np.int32),
-                rows.columns[at].astype(kind), values[at] if len(values) else values,
-            )  # fmt: skip
+    rows = entries_of(part, search.liking, numbers)
+    return rows if search.weighting is None else rows._replace(values=search.weighting(rows))
 
 
 def _found(batches: Batches, *, sent: Broadcast[Sent], bounds: Longs, symmetric: bool) -> Batches:
     """_CANDIDATES of one block."""
-    numbers, _, search = sent.value
-    kind: Any = np.uint16 if len(numbers) <= 1 << 16 else np.int32
-    parts: list[list[Any]] = [[], [], [], []]
-    block = -1
-    for batch in batches:
-        for row in batch.to_pylist():
-            block = row["block"]
-            for held, name in zip(parts, ("keys", "sizes", "columns", "values"), strict=True):
-                held.append(row[name])
-    if block < 0:
+    search, found = sent.value[2], block_of(batches, bounds)
+    if found is None:
         return
-    keys, sizes, columns, values = (
-        np.frombuffer(b"".join(held), dtype)
-        for held, dtype in zip(parts, (np.int32, np.int32, kind, np.float32), strict=True)
-    )
-    parts.clear()
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
-    rows = kernel.Rows(offsets, columns.astype(np.int32), values)
+    block, keys, rows = found
     own = range(int(bounds[block]), int(bounds[block + 1]))
     top = kernel.nearest(
         rows, np.argsort(keys), own, search.measure, k=search.k, symmetric=symmetric

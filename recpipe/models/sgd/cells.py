@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recpipe.kernels import weighed
 from recpipe.kernels.ids import distinct, positions
 from recpipe.kernels.rows import order_of
 
@@ -29,12 +30,21 @@ class Cell:
     Args:
         user: (n,) int32, row of each rating's user in its block.
         item: (n,) int32, row of each rating's item in its block.
-        rating: (n,) float32.
+        rating: (n,) float32, or (2 n,) with what each weighs behind it.
     """
 
     user: Ints
     item: Ints
     rating: Floats
+
+    @property
+    def sums(self) -> tuple[float, float]:
+        """The sum of the ratings, each times what it weighs, and of the weights."""
+        count = len(self.user)
+        if len(self.rating) == count:
+            return float(self.rating.sum(dtype=np.float64)), float(count)
+        ratings, weights = self.rating.astype(np.float64).reshape(2, count)
+        return float(ratings @ weights), float(weights.sum())
 
     @classmethod
     def empty(cls) -> Cell:
@@ -48,12 +58,12 @@ class Ratings:
     Args:
         user: (n,) int32, ids.
         place: (n,) int32, where each item is in the table of items.
-        rating: (n,) float32.
+        rating: (n,) of either kind of `kernels.weighed`.
     """
 
     user: Ints
     place: Ints
-    rating: Floats
+    rating: NDArray[Any]
 
     @classmethod
     def joined(cls, parts: Sequence[Ratings]) -> Ratings:
@@ -62,7 +72,7 @@ class Ratings:
         return cls(
             np.concatenate([none.user, *(part.user for part in parts)]),
             np.concatenate([none.item, *(part.place for part in parts)]),
-            np.concatenate([none.rating, *(part.rating for part in parts)]),
+            weighed.joined(part.rating for part in parts),
         )
 
     def at(self, places: NDArray[np.int64]) -> Ratings:
@@ -117,4 +127,5 @@ def _cells(
         twice = f"user {ratings.user[at]} has more than one rating of item {item}"
     row, number, rating = row[order], number[order], ratings.rating[order]
     bounds = np.searchsorted(step[order], np.arange(grid.item_blocks + 1))
-    return [Cell(row[a:z], number[a:z], rating[a:z]) for a, z in pairwise(bounds)], twice
+    cells = [Cell(row[a:z], number[a:z], weighed.flat(rating[a:z])) for a, z in pairwise(bounds)]
+    return cells, twice

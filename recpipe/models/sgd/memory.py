@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _VALUE = (1 << 31) - 1
 """Bytes of an Arrow value of Spark's, in which a block of factors travels."""
-_CELL_ROW = 12
+_CELL_ROW = 16
+"""Of a rating, at most: user, item, value, and perhaps what it weighs."""
 _COPIES = 2  # the present factors, and those of the best epoch
 
 

@@ -25,6 +25,8 @@ from recpipe.spark.chunks import chunked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyspark.sql import Column
+
     from recpipe.models.data import TrainingData
     from recpipe.models.fold_in import RowSolver
     from recpipe.models.sgd.algorithm import FitProgress
@@ -61,7 +63,23 @@ class Sgd:
     name: ClassVar[str] = "sgd"
 
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
-        """See `Model.fit`. With a validation part the factors are those of its best epoch.
+        """See `Model.fit` and `fit_weighed`."""
+        weight = None if data.half_life is None else data.weight
+        return self.fit_weighed(data, weight, scratch=scratch, seed=seed)
+
+    def fit_weighed(
+        self, data: TrainingData, weight: Column | None, *, scratch: Folder, seed: int
+    ) -> FactorModel:
+        """With a validation part the factors are those of its best epoch.
+
+        Where ratings weigh, the gradient of the squared error of each is multiplied by its weight,
+        and the penalty counts ratings whole; those of validation all weigh the same.
+
+        Args:
+            data: see `Model.fit`.
+            weight: of each of the ratings; None: all weigh the same.
+            scratch: see `Model.fit`.
+            seed: see `Model.fit`.
 
         Raises:
             FitError: if there is no rating, a pair occurs twice, or the fit diverges.
@@ -74,7 +92,7 @@ class Sgd:
         """
         self._check_step(data)
         units = Units.of(data.scale)
-        packed = self._pack(data.ratings, data.validation, units)
+        packed = self._pack(data.ratings, data.validation, units, weight)
         try:
             limits = tuple(limit / units.size for limit in data.give_up_above)
             bounds = units.bounds(self._beyond(data))
@@ -197,9 +215,13 @@ class Sgd:
         return RingExchange(), "there is a slot for each block"
 
     def _pack(
-        self, train: Interactions, validation: Interactions | None, units: Units = PLAIN
+        self,
+        train: Interactions,
+        validation: Interactions | None,
+        units: Units = PLAIN,
+        weight: Column | None = None,
     ) -> Packed:
-        with chunked(train) as (chunks, ratings):
+        with chunked(train, weight=weight) as (chunks, ratings):
             if not ratings:
                 raise nothing_to_fit("sgd")
             grid = Grid(

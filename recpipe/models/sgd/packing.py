@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError
+from recpipe.kernels import weighed
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.sgd import ITEMS, USERS
 from recpipe.models.sgd.cells import Block, Cell, Ratings
@@ -39,11 +40,15 @@ _SHUFFLED = "block int, validation boolean, user binary, place binary, rating bi
 _CELL = tuple(f"{part}_{c}" for part in ("train", "validation") for c in ("user", "item", "rating"))
 CELLS = (
     "block int, step int, users int, train_rows long, validation_rows long, rating_sum double, "
-    f"duplicate string, user_ids binary, {', '.join(f'{column} binary' for column in _CELL)}"
+    "weight_sum double, duplicate string, user_ids binary, "
+    + ", ".join(f"{column} binary" for column in _CELL)
 )
 """One row a cell, and one a block, of step -1, with the number and ids of its users."""
 
-_COUNTS = ("block", "step", "users", "train_rows", "validation_rows", "rating_sum", "duplicate")
+_COUNTS = (
+    "block", "step", "users", "train_rows", "validation_rows", "rating_sum", "weight_sum",
+    "duplicate",
+)  # fmt: skip
 _IDS_STEP = -1
 
 
@@ -58,7 +63,7 @@ class Packed:
         users: number of users of each block.
         train_rows: ratings to be fitted.
         validation_rows: validation ratings whose user and item both occur in train.
-        mean: of the train ratings; the same to the bit for the same grid.
+        mean: of the train ratings, by what they weigh; the same to the bit for the same grid.
     """
 
     cells: DataFrame
@@ -127,7 +132,7 @@ def pack(
         users=tuple(row.users for row in counts if row.step == _IDS_STEP),
         train_rows=train_rows,
         validation_rows=sum(row.validation_rows for row in counts),
-        mean=sum(row.rating_sum for row in counts) / train_rows,
+        mean=sum(row.rating_sum for row in counts) / sum(row.weight_sum for row in counts),
     )
 
 
@@ -265,13 +270,10 @@ def _pack_block(batches: Batches, *, grid: Grid, items: ItemTable) -> Batches:
     for batch in batches:
         for at in range(batch.num_rows):
             blocks.add(batch.column("block")[at].as_py())
-            parts[batch.column("validation")[at].as_py()].append(
-                Ratings(
-                    as_array(batch.column("user")[at], np.int32),
-                    as_array(batch.column("place")[at], np.int32),
-                    as_array(batch.column("rating")[at], np.float32),
-                )
-            )
+            user, place = (as_array(batch.column(name)[at], np.int32) for name in ("user", "place"))
+            rating = weighed.read(as_array(batch.column("rating")[at], np.float32), len(user))
+            part = parts[batch.column("validation")[at].as_py()]
+            part.append(Ratings(user, place, rating))
     if not blocks:
         return
     (number,) = blocks  # a partition is one block
@@ -280,9 +282,10 @@ def _pack_block(batches: Batches, *, grid: Grid, items: ItemTable) -> Batches:
     block = Block.of(number, train, validation, grid=grid, items=items)
     none = [b""] * len(_CELL)
     users = len(block.users)
-    yield arrow_row(CELLS, number, _IDS_STEP, users, 0, 0, 0.0, block.duplicate, block.users, *none)
+    yield arrow_row(
+        CELLS, number, _IDS_STEP, users, 0, 0, 0.0, 0.0, block.duplicate, block.users, *none
+    )
     for step, (fit, held) in enumerate(zip(block.train, block.validation, strict=True)):
-        rows = (len(fit.rating), len(held.rating))
-        total = float(fit.rating.sum(dtype=np.float64))
+        rows = (len(fit.user), len(held.user))
         arrays = (fit.user, fit.item, fit.rating, held.user, held.item, held.rating)
-        yield arrow_row(CELLS, number, step, 0, *rows, total, "", b"", *arrays)
+        yield arrow_row(CELLS, number, step, 0, *rows, *fit.sums, "", b"", *arrays)

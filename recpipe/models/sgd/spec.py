@@ -35,6 +35,7 @@ SPECS = (
         build=_sgd,
         load=load_factors,
         predicts_ratings=True,
+        takes_weights=True,
         representative_fold=_middle_by_epochs,
         # Not the epochs: `patience` finds them in each trial.
         search=SearchSpace(

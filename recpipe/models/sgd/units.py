@@ -7,16 +7,16 @@ on points from 0 to 100. So ratings are brought to 0.5 to 5 before, and factors 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from recpipe.kernels.weighed import WEIGHED, with_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recpipe.feedback import Scale
-
-    Floats = NDArray[np.float32]
 
 LOWEST, HIGHEST = 0.5, 5.0
 """The scale of learning."""
@@ -51,10 +51,12 @@ class Units:
         """Whether ratings are learned as they are."""
         return self.size == 1 and self.lowest == LOWEST
 
-    def learned(self, ratings: Floats) -> Floats:
-        """Ratings as they are learned."""
+    def learned(self, ratings: NDArray[Any]) -> NDArray[Any]:
+        """Ratings as they are learned, of either kind of `kernels.weighed`."""
         if self.plain:
             return ratings
+        if ratings.dtype == WEIGHED:
+            return with_weights(self.learned(ratings["rating"]), ratings["weight"])
         return ((ratings - np.float32(self.lowest)) / np.float32(self.size)) + np.float32(LOWEST)
 
     def bounds(self, half_step: float) -> tuple[float, float]:

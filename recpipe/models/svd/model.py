@@ -20,11 +20,13 @@ of Halko, Martinsson and Tropp (2011, "Finding structure with randomness"), see
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from recpipe.kernels.krylov import Eigenpairs, largest_eigenpairs
 from recpipe.models.factors import FactorModel
@@ -32,11 +34,14 @@ from recpipe.models.linear.gram import check_room
 from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
 from recpipe.spark.columns import factor_rows
 from recpipe.spark.held import cached
+from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from typing import Literal
 
     from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
 
     from recpipe.models.data import TrainingData
     from recpipe.models.fold_in import RowSolver
@@ -95,13 +100,34 @@ class Svd:
             FitError: if there is nothing to fit.
             MissingError: if the driver cannot hold the columns of the search.
         """
-        with packed_blocks(data.ratings, value="rating", model=self.name) as blocks:
+        with (
+            self._held(data) as ratings,
+            packed_blocks(ratings, value="rating", model=self.name) as blocks,
+        ):
             fill, scale = self._fill(blocks), data.bounds
             return _fitted(self, blocks, fill, scratch=scratch, seed=seed, scale=scale)
 
     def fed(self, data: TrainingData) -> Interactions:
-        """What is fitted of ratings: all of them, as they are."""
-        return data.ratings
+        """What is fitted of ratings: all of them, as they are, or as they have faded.
+
+        Of new people they have faded where a user's own mean is what they fade to; how far an item
+        has been rated differently since is not known of the few ratings of a person.
+        """
+        if data.half_life is None or self.settings.fill != "user":
+            return data.ratings
+        return faded(data, self.settings.fill)
+
+    @contextmanager
+    def _held(self, data: TrainingData) -> Iterator[Interactions]:
+        """The ratings of the fit, cheap to read twice, as long as the `with` statement lasts."""
+        if data.half_life is None:
+            yield data.ratings
+            return
+        ratings = cached(faded(data, self.settings.fill))
+        try:
+            yield ratings
+        finally:
+            ratings.unpersist()
 
     def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
         """See `FoldsIn` and `_Projection`."""
@@ -119,6 +145,26 @@ class Svd:
 
     def sections(self) -> Mapping[str, Section]:
         return {"svd": self.settings}
+
+
+def faded(data: TrainingData, fill: Literal["mean", "item", "user"]) -> DataFrame:
+    """(user int, item int, rating float): ratings as they weigh, M + w (R - M).
+
+    M is the mean of the ratings by their weights w, of all, of the item or of the user. So it is
+    the mean of the faded ratings, too, and what a rating loses by its age is what sets it apart
+    from one that is not known: at a weight of 0 it would be filled as these are.
+
+    Args:
+        data: with a half-life.
+        fill: whose mean.
+    """
+    rows = frame_of(data.ratings).select("user", "item", "rating", data.weight.alias("weight"))
+    keys: list[str] = [] if fill == "mean" else [fill]
+    total = F.sum(F.col("rating") * F.col("weight")) / F.sum("weight")
+    means = rows.groupBy(*keys).agg(total.alias("mean"))
+    both = rows.join(means, keys) if keys else rows.crossJoin(F.broadcast(means))
+    rating = F.col("mean") + F.col("weight") * (F.col("rating") - F.col("mean"))
+    return both.select("user", "item", rating.cast("float").alias("rating"))
 
 
 @dataclass(frozen=True)

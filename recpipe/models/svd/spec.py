@@ -32,6 +32,7 @@ SPECS = (
         build=_svd,
         load=load_factors,
         predicts_ratings=True,
+        takes_weights=True,
         search=SearchSpace(
             {"rank": IntRange(2, 128, log=True), "fill": Choices(("mean", "item", "user"))}
         ),

@@ -19,9 +19,9 @@ class TimeSgdSettings(Section):
     drift_regularization: float = Field(3000.0, gt=0)
     """Penalty on the square of the drift of a user: the higher, the less it is carried on into the
     future."""
-    day_regularization: float = Field(10.0, gt=0)
+    day_regularization: float = Field(20.0, gt=0)
     """Penalty on the square of the bias that a user has on one day."""
-    item_regularization: float = Field(5.0, gt=0)
+    item_regularization: float = Field(10.0, gt=0)
     """Penalty on the square of the bias of an item."""
     bin_regularization: float = Field(50.0, gt=0)
     """Penalty on the square of the bias that an item has in one period."""

@@ -34,6 +34,7 @@ SPECS = (
         build=_time_sgd,
         load=_load,
         predicts_ratings=True,
+        takes_weights=True,
         search=SearchSpace(
             {
                 "bins": IntRange(1, 60),

@@ -50,10 +50,10 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 _RATINGS_OF_A_PART = 2_000_000
-_PACKED = "users binary, items binary, days binary, ratings binary"
+_PACKED = "users binary, items binary, days binary, ratings binary, weights binary"
 _SUMS = "sums binary"
 _SOLVED = "counts binary, bias binary, bins binary"
-_RESIDUALS = "user int, item int, rating float"
+_RESIDUALS = "user int, item int, rating float, weight float"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class TimeSgd:
 
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> TimeSgdModel:
         """See `Model.fit`. With a validation part the factors are those of their best epoch.
+
+        Where ratings weigh, the squared error of each is multiplied by its weight, in both fits,
+        and the penalties stay as they are.
 
         The driver and each task hold items x bins numbers, and a task a part of the ratings. Time
         grows with the ratings, times the sweeps and the epochs.
@@ -101,7 +104,8 @@ class TimeSgd:
             validation=validation,
             scale=None,
         )
-        sgd = Sgd(self.sgd).fit(rest, scratch=scratch / "sgd", seed=seed)
+        weight = None if data.half_life is None else F.col("weight")
+        sgd = Sgd(self.sgd).fit_weighed(rest, weight, scratch=scratch / "sgd", seed=seed)
         assert sgd.user_factors is not None  # noqa: S101 - sgd has factors of users
         for side, table, factors in (
             ("user", biases.user_rows, sgd.user_factors),
@@ -127,7 +131,7 @@ class TimeSgd:
             .agg(
                 F.count(F.lit(1)),
                 F.count("rated_at"),
-                F.avg("rating"),
+                F.sum(F.col("rating") * data.weight) / F.sum(data.weight),
                 F.max("item"),
                 F.min(_day()),
                 F.max(_day()),
@@ -178,7 +182,14 @@ class TimeSgd:
         def residuals(batches: Batches) -> Batches:
             for part in _parts(batches, shape):
                 left = part.left_by(sent.value, penalties)
-                yield batch_of(_RESIDUALS, part.users, part.items, left.astype(np.float32))
+                weights = np.ones(len(left)) if part.weights is None else part.weights
+                yield batch_of(
+                    _RESIDUALS,
+                    part.users,
+                    part.items,
+                    left.astype(np.float32),
+                    weights.astype(np.float32),
+                )
 
         user_schema = factor_schema("user")
         scratch.write_table("user-biases", packed.mapInArrow(users, user_schema))
@@ -213,7 +224,7 @@ class _Shape(NamedTuple):
 
     Args:
         ratings: how many.
-        mean: of them.
+        mean: of them, by what they weigh.
         width: one more than the highest item number.
         calendar: of their days.
     """
@@ -233,6 +244,7 @@ class _Part(NamedTuple):
         cells: (ratings,) item * bins + bin.
         values: (ratings,) less their mean.
         days: of the users.
+        weights: (ratings,); None: all weigh the same.
     """
 
     users: NDArray[np.int32]
@@ -240,6 +252,7 @@ class _Part(NamedTuple):
     cells: NDArray[np.int64]
     values: Doubles
     days: kernel.Days
+    weights: Doubles | None
 
     @property
     def numbers(self) -> NDArray[np.int32]:
@@ -249,7 +262,7 @@ class _Part(NamedTuple):
     def users_beside(self, of_items: Doubles, penalties: kernel.Penalties) -> kernel.UserBiases:
         """The best parameters of users, beside the biases of items in bins."""
         left = self.values - of_items.ravel()[self.cells]
-        return kernel.user_biases(left, self.days, penalties)
+        return kernel.user_biases(left, self.days, penalties, self.weights)
 
     def left_over(self, of_items: Doubles, penalties: kernel.Penalties) -> Doubles:
         """(ratings,) what the users leave over, beside the biases of items in bins."""
@@ -273,21 +286,24 @@ def _pack(data: TrainingData, *, parts: int) -> DataFrame:
 
         held = list(batches)
         if sum(batch.num_rows for batch in held):
-            user, item, day, rating = (c.to_numpy() for c in pa.Table.from_batches(held).columns)
+            user, item, day, *values = (c.to_numpy() for c in pa.Table.from_batches(held).columns)
             order = np.lexsort((item, day, user))
-            yield arrow_row(_PACKED, user[order], item[order], day[order], rating[order])
+            rating, weight = (*(column[order] for column in values), np.empty(0))[:2]
+            yield arrow_row(_PACKED, user[order], item[order], day[order], rating, weight)
 
     columns = ["user", "item", _day().alias("day"), F.col("rating").cast("float")]
+    if data.half_life is not None:
+        columns.append(data.weight.alias("weight"))
     rows = frame_of(data.ratings).select(*columns)
     return rows.repartition(parts, "user").mapInArrow(pack, _PACKED)
 
 
 def _parts(batches: Batches, shape: _Shape) -> Iterator[_Part]:
-    kinds: tuple[type[Any], ...] = (np.int32, np.int32, np.int32, np.float32)
+    kinds: tuple[type[Any], ...] = (np.int32, np.int32, np.int32, np.float32, np.float64)
     calendar = shape.calendar
     for batch in batches:
         for row in range(batch.num_rows):
-            users, items, days, ratings = (
+            users, items, days, ratings, weights = (
                 as_array(column[row], kind)
                 for column, kind in zip(batch.columns, kinds, strict=True)
             )
@@ -298,6 +314,7 @@ def _parts(batches: Batches, shape: _Shape) -> Iterator[_Part]:
                 items * np.int64(calendar.bins) + calendar.bin_of(numbers),
                 ratings.astype(np.float64) - shape.mean,
                 kernel.Days.of(users, numbers - calendar.first, power=calendar.power),
+                weights if len(weights) else None,
             )
 
 
@@ -305,7 +322,10 @@ def _sums(
     part: _Part, of_items: Doubles | None, *, shape: _Shape, penalties: kernel.Penalties
 ) -> Doubles:
     """`kernel.Sums` of a part."""
-    left = None if of_items is None else part.left_over(of_items, penalties)
+    left = part.weights
+    if of_items is not None:
+        left = part.left_over(of_items, penalties)
+        left = left if part.weights is None else left * part.weights
     bins = shape.calendar.bins
     found = np.bincount(part.cells, weights=left, minlength=shape.width * bins)
     return found.astype(np.float64).reshape(shape.width, bins)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _WORKER_BYTES = 4 << 30
 """What a worker of the ring may hold where no limit is set."""
-_RATING_BYTES = 16
-"""Of a packed rating: it lies by its user and by its item."""
+_RATING_BYTES = 24
+"""Of a packed rating, at most: it lies by its user and by its item, perhaps with its weight."""
 _TASKS_A_CORE = 4
 """Of a half-iteration: enough to share the work out, few enough to be worth their start."""
 

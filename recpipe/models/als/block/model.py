@@ -27,7 +27,7 @@ from recpipe.spark.interactions import frame_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from recpipe.models.als.block.choice import Choice
     from recpipe.models.als.block.exchange import FactorExchange
@@ -48,8 +48,9 @@ class BlockAls:
     """Ratings approximated by user factors . item factors (Zhou et al. 2008, ALS-WR).
 
     The objective is that of `ExplicitAls` while `regularization_exponent` is 1, so equal settings
-    make models of equal quality. One
-    seed makes one model, to the bit, whatever the blocks, the placement or the retries.
+    make models of equal quality. Where ratings weigh, the squared error of each is multiplied by
+    its weight, and the penalty counts ratings whole. One seed makes one model, to the bit, whatever
+    the blocks, the placement or the retries.
 
     Args:
         settings: `block_als`.
@@ -150,7 +151,12 @@ class Factors:
 
 @contextmanager
 def factorised(
-    model: AnyBlockAls, fed: Interactions, *, scratch: Folder | None, seed: int
+    model: AnyBlockAls,
+    fed: Interactions,
+    *,
+    scratch: Folder | None,
+    seed: int,
+    weight: Column | None = None,
 ) -> Iterator[Factors]:
     """The factors of a fit, as long as the `with` statement lasts.
 
@@ -159,6 +165,7 @@ def factorised(
         fed: (user, item, rating): ratings, or preferences as MLlib is fed them.
         scratch: for factors that are too large to broadcast; None where there is no place.
         seed: of the first factors.
+        weight: of each rating of an explicit objective; None: all weigh the same.
 
     Raises:
         FitError, MissingError: see `BlockAls.fit`.
@@ -175,7 +182,7 @@ def factorised(
     spark = frame_of(fed).sparkSession
     with ExitStack() as undo:
         undo.enter_context(failures.as_fit_errors(model.name))
-        found = undo.enter_context(counted(fed, name=model.name))
+        found = undo.enter_context(counted(fed, name=model.name, weight=weight))
         cores = spark.sparkContext.defaultParallelism
         blocks = number_of_blocks(
             settings.blocks, ratings=found.ratings, rank=settings.rank, cores=cores
@@ -247,7 +254,10 @@ def _by_spark(
 
 
 def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
-    with factorised(model, model.fed(data), scratch=scratch, seed=seed) as found:
+    # Strengths of likings have it in them.
+    weighed = data.half_life is not None and not model.objective().implicit
+    weight = data.weight if weighed else None
+    with factorised(model, model.fed(data), scratch=scratch, seed=seed, weight=weight) as found:
         return FactorModel.fitted(
             scratch,
             name=model.name,

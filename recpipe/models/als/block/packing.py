@@ -9,12 +9,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
+from recpipe.kernels import weighed
 from recpipe.kernels.ids import by_group
 from recpipe.kernels.rows import order_of
 from recpipe.models.als.block.blocks import Side
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from recpipe.kernels.ids import Counts
     from recpipe.spark.columns import Batches
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float32]
     Sides = tuple[Side, Side]
-    _Part = tuple[Ints, Ints, Floats]
+    _Part = tuple[Ints, Ints, NDArray[Any]]
 
 NAMES = ("user", "item")
 
@@ -47,7 +48,7 @@ PACKED_BLOCKS = "block int, " + ", ".join(
     f"{name}_{part} binary" for name in NAMES for part in ("offsets", "columns", "values")
 )
 """One row a block: for its users, and for its items, where each one's ratings start (int64), the
-other side's position (int32) and the value (float32) of each rating."""
+other side's position (int32) of each rating, and values (float32) as `Rows` has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ class Rows:
     Args:
         offsets: (rows + 1,) where each row's ratings start.
         columns: the other side's position of each rating, ascending within a row.
-        values: (ratings,)
+        values: (ratings,) and, where ratings weigh, behind them what each weighs.
     """
 
     offsets: Longs
@@ -113,17 +114,25 @@ class Rows:
     values: Floats
 
     @classmethod
-    def of(cls, own: Ints, other: Ints, values: Floats, *, rows: int) -> Rows:
-        """Sort ratings, whose `own` are rows from 0, into rows."""
+    def of(cls, own: Ints, other: Ints, values: NDArray[Any], *, rows: int) -> Rows:
+        """Sort ratings, whose `own` are rows from 0, into rows.
+
+        Args:
+            own: of each rating.
+            other: of each rating.
+            values: of either kind of `kernels.weighed`.
+            rows: how many there are.
+        """
         order = order_of(own, other, shape=(rows, int(other.max(initial=-1)) + 1))
         own_sorted, other_sorted = own[order], other[order]
         same = (own_sorted[1:] == own_sorted[:-1]) & (other_sorted[1:] == other_sorted[:-1])
         if same.any():
             # A pair that occurs twice counts twice, in an order of its own.
-            order = np.lexsort((values, other, own))
+            keys = (values,) if values.dtype.names is None else (values["weight"], values["rating"])
+            order = np.lexsort((*keys, other, own))
         offsets = np.zeros(rows + 1, np.int64)
         np.cumsum(np.bincount(own, minlength=rows), out=offsets[1:])
-        return cls(offsets, other[order], values[order])
+        return cls(offsets, other[order], weighed.flat(values[order]))
 
     @classmethod
     def at(cls, batch: pa.RecordBatch | pa.Table, row: int, name: str) -> Rows:
@@ -181,17 +190,18 @@ class Counted:
 
 
 @contextmanager
-def counted(ratings: Interactions, *, name: str) -> Iterator[Counted]:
+def counted(ratings: Interactions, *, name: str, weight: Column | None = None) -> Iterator[Counted]:
     """Read the ratings once; their chunks are let go when the `with` statement ends.
 
     Args:
         ratings: (user int, item int, rating float).
         name: of the model, for errors.
+        weight: of each rating, for an explicit objective; None: all weigh the same.
 
     Raises:
         FitError: if there is no rating.
     """
-    with chunked(ratings) as (chunks, number):
+    with chunked(ratings, weight=weight) as (chunks, number):
         if not number:
             raise nothing_to_fit(name)
         table = ratings_by_id(chunks)
@@ -231,13 +241,10 @@ def rows_of(batches: Batches, sides: Sides) -> Iterator[tuple[int, tuple[Rows, R
     for batch in batches:
         for row in range(batch.num_rows):
             block, side = (batch.column(name)[row].as_py() for name in ("block", "side"))
-            received.setdefault(block, ([], []))[side].append(
-                (
-                    as_array(batch.column("own")[row], np.int32),
-                    as_array(batch.column("other")[row], np.int32),
-                    as_array(batch.column("value")[row], np.float32),
-                )
-            )
+            own, other = (as_array(batch.column(name)[row], np.int32) for name in ("own", "other"))
+            floats = as_array(batch.column("value")[row], np.float32)
+            values = weighed.read(floats, len(own))
+            received.setdefault(block, ([], []))[side].append((own, other, values))
     for block in sorted(received):
         users, items = (
             _sorted(parts, side.range_of(block))
@@ -247,8 +254,9 @@ def rows_of(batches: Batches, sides: Sides) -> Iterator[tuple[int, tuple[Rows, R
 
 
 def _sorted(parts: list[_Part], place: slice) -> Rows:
-    none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    own, other, values = (np.concatenate(column) for column in zip(none, *parts, strict=True))
+    none = np.empty(0, np.int32)
+    own, other = (np.concatenate([none, *(part[side] for part in parts)]) for side in (0, 1))
+    values = weighed.joined(part[2] for part in parts)
     return Rows.of(own - place.start, other, values, rows=place.stop - place.start)
 
 
