@@ -18,6 +18,7 @@ from recpipe.models.content.spec import SPECS as CONTENT
 from recpipe.models.hybrid.spec import SPECS as HYBRID
 from recpipe.models.linear.spec import SPECS as LINEAR
 from recpipe.models.neighbours.spec import SPECS as NEIGHBOURS
+from recpipe.models.neural.sasrec_spec import SPECS as SASREC
 from recpipe.models.settings import Train
 from recpipe.models.sgd.spec import SPECS as SGD
 from recpipe.models.spec import MANIFEST, LoadOptions, Sections
@@ -44,6 +45,7 @@ SPECS: Mapping[str, ModelSpec] = {
         *CONTENT,
         *HYBRID,
         *TEMPORAL,
+        *SASREC,
         *BLEND,
     )
 }

@@ -49,6 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sgd": {"rank": 4, "epochs": 6},
     "svd": {"rank": 4},
     "svd_implicit": {"rank": 4},
+    "sasrec": {"rank": 4, "layers": 1, "max_length": 8, "epochs": 3},
     "blend": {"models": PARTS},
 }
 NO_NEW_PEOPLE = {"user_knn", "time_sgd"}
@@ -57,7 +58,7 @@ NO_MEAN = {"ease", "slim", "item_knn", "rp3beta", "content"}
 """Who say nothing to people who have rated nothing that they know."""
 AS_AT_THE_FIT = {
     "popularity", "mean", "biases", "ease", "slim", "svd", "svd_implicit", "item_knn", "rp3beta",
-    "content", "blend",
+    "content", "sasrec", "blend",
 }  # fmt: skip
 """Whose users of the fit are to them what new people with the same ratings are. The last step of a
 fit of the others moves items, or moves nothing to its end."""

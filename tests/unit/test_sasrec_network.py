@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from recpipe.models.neural.sequence_job import SequenceJob
+from recpipe.models.neural.training import Shard
 from recpipe.models.neural.transformer import (
     Encoder,
     Shape,
@@ -15,6 +18,10 @@ from recpipe.models.neural.transformer import (
     padded,
 )
 from recpipe.ranking.histories import Histories
+from recpipe.spark.interactions import Arrays, paired
+
+if TYPE_CHECKING:
+    from recpipe.models.neural.sequence_network import SequenceNetwork
 
 torch = pytest.importorskip("torch")
 
@@ -41,12 +48,19 @@ def histories(*rows: list[int]) -> Histories:
     return Histories(offsets, np.array(items, np.int32), np.array(values, np.float32))
 
 
-def torch_states(rows: np.ndarray, shape: Shape = SHAPE) -> np.ndarray:
-    from recpipe.models.neural.sequence_loss import states
+def network(shape: Shape = SHAPE, **rest: Any) -> SequenceNetwork:
+    from recpipe.models.neural.sequence_network import SequenceNetwork
 
-    tensors = {name: torch.from_numpy(value) for name, value in weights(shape).items()}
-    found: np.ndarray = states(tensors, shape, torch.from_numpy(rows.astype(np.int64))).numpy()
+    return SequenceNetwork(shape, weights(shape), **rest)
+
+
+def torch_states(rows: np.ndarray, shape: Shape = SHAPE) -> np.ndarray:
+    found: np.ndarray = network(shape).states(tensor(rows)).detach().numpy()
     return found
+
+
+def tensor(rows: np.ndarray) -> Any:
+    return torch.from_numpy(rows.astype(np.int64))
 
 
 ROWS = ([7], [3, 1, 2], [9, 8, 1, 0, 5, 4], [4, 20, 21, 22, 23, 24, 25, 26])
@@ -97,41 +111,88 @@ def test_a_later_item_changes_no_earlier_position() -> None:
 
 def test_the_order_of_a_history_counts() -> None:
     own = weights()
-    once, again = (last_state(own, SHAPE, np.array(row, np.int32)) for row in ([1, 2, 3], [2, 1, 3]))
+    once, again = (
+        last_state(own, SHAPE, np.array(row, np.int32)) for row in ([1, 2, 3], [2, 1, 3])
+    )
     assert np.abs(once - again).max() > 0.01
 
 
-def test_the_loss_over_all_items_is_the_cross_entropy_of_the_next() -> None:
-    from recpipe.models.neural.sequence_loss import next_item_loss
-
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_loss_over_all_items_is_the_cross_entropy_of_the_next(sparse: bool) -> None:
     rows = padded(histories(*ROWS), length=SHAPE.max_length + 1)
-    own = weights()
-    tensors = {name: torch.from_numpy(value) for name, value in own.items()}
-    items = torch.from_numpy(rows.astype(np.int64))
-    found = next_item_loss(tensors, SHAPE, items).item()
+    own = network(sparse=sparse)
     expected, places = 0.0, 0
-    for row in ROWS:
+    for row, numbers in zip(ROWS, rows, strict=True):
         seen = row[-SHAPE.max_length - 1 :]
+        # Positions are counted from the end of what the fit is given.
+        states = torch_states(numbers[None, :-1])[0].astype(float)
         for end in range(1, len(seen)):
-            # Positions are counted from the end of what the fit is given.
-            state = torch_states(rows[ROWS.index(row)][None, :-1])[0, end - len(seen)]
-            scores = own["items"].astype(float) @ state.astype(float)
+            scores = weights()["items"].astype(float) @ states[end - len(seen)]
             expected += np.log(np.exp(scores).sum()) - scores[seen[end]]
             places += 1
     assert places == 0 + 2 + 5 + 6
+    found = own.loss(tensor(rows)).item()
     assert found == pytest.approx(expected, rel=1e-5)
     # All items as negatives, in any order: the next item is not counted twice.
     negatives = torch.randperm(SHAPE.items, generator=torch.Generator().manual_seed(1))
-    sampled = next_item_loss(tensors, SHAPE, items, negatives).item()
-    assert sampled == pytest.approx(found, rel=1e-6)
+    assert own.loss(tensor(rows), negatives).item() == pytest.approx(found, rel=1e-6)
 
 
-def test_dropout_is_a_draw_of_its_own_and_0_is_none() -> None:
-    from recpipe.models.neural.sequence_loss import next_item_loss
-
-    items = torch.from_numpy(padded(histories(*ROWS), length=7).astype(np.int64))
-    tensors = {name: torch.from_numpy(value) for name, value in weights().items()}
+def test_dropout_is_drawn_anew_in_each_step_of_training_alone() -> None:
+    rows, own = tensor(padded(histories(*ROWS), length=7)), network(dropout=0.5)
     torch.manual_seed(1)
-    found = [next_item_loss(tensors, SHAPE, items, dropout=share).item() for share in (0, 0, 0.5, 0.5)]
-    assert found[0] == found[1]
+    found = [own.train(training).loss(rows).item() for training in (False, False, True, True)]
+    assert found[0] == found[1] == network().loss(rows).item()
     assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize("negatives", [None, 5])
+def test_a_job_says_how_well_validation_is_found_and_what_it_knows_at_the_end(
+    negatives: int | None,
+) -> None:
+    """Users 3, 5 and 6 have histories; 6 has nothing held out, and 8 has nothing else."""
+    items = np.array([10 * item for item in range(SHAPE.items)], np.int32)
+    rows = histories(*ROWS[1:])
+    users = np.repeat(np.array([3, 5, 6], np.int32), np.diff(rows.offsets))
+    likings = Arrays(paired(users, items[rows.items]), rows.values)
+    held_out = [(3, 50), (3, 999), (5, 20), (5, 70), (5, 290), (8, 40)]
+    pairs = paired(*(np.array(side, np.int32) for side in zip(*held_out, strict=True)))
+    validation = Arrays(pairs, np.ones(len(pairs), np.float32))
+    shard = Shard(0, 1, [likings, validation, None])
+    work = SequenceJob(items, SHAPE, 0.0, 2, negatives).begin(shard, 4)
+    (phase,) = work.phases()
+    own = phase.network.eval()
+    assert own.items.sparse == (negatives is not None)
+    vectors = Encoder(SHAPE, own.weights())(rows)[:, :-1]
+    with torch.no_grad():
+        total, count = work.validation(own)
+    expected = 0.0
+    for row, wanted in ((0, {5, 99}), (1, {2, 7, 29})):
+        scores = own.weights()["items"] @ vectors[row]
+        scores[ROWS[1:][row]] = -np.inf
+        gains = [1 / np.log2(place + 2) for place in range(10)]
+        best = np.argsort(-scores)[:10]
+        hits = sum(gain for gain, item in zip(gains, best, strict=True) if item in wanted)
+        expected += 1 - hits / sum(gains[: len(wanted)])
+    assert (total, count) == (pytest.approx(expected, abs=1e-5), 2)
+
+    batches = list(work.batches(np.random.default_rng(1)))
+    assert len(batches) == 2
+    assert sum(batch.count for batch in batches) == 2 + 5 + 6
+    for batch in batches:
+        assert len(batch.arrays) == (1 if negatives is None else 2)
+        assert np.isfinite(work.loss(own, tuple(map(torch.from_numpy, batch.arrays))).item())
+
+    found = [row for batch in work.rows(own) for row in batch.to_pylist()]
+    assert [row["number"] for row in found if row["part"] == "user"] == [3, 5, 6]
+    got = np.array([row["values"] for row in found if row["part"] == "user"], np.float32)
+    np.testing.assert_array_equal(got, vectors)
+    assert [row["number"] for row in found if row["part"] == "items"] == items.tolist()
+    assert {row["part"] for row in found} - {"user"} == set(SHAPE.sizes())
+
+
+def test_users_of_one_liking_are_no_batch() -> None:
+    likings = Arrays(paired(*np.array([[3, 4], [0, 0]], np.int32)), np.ones(2, np.float32))
+    job = SequenceJob(np.array([0], np.int32), replace(SHAPE, items=1), 0.0, 2, 1)
+    work = job.begin(Shard(0, 1, [likings, None]), 4)
+    assert not list(work.batches(np.random.default_rng(1)))

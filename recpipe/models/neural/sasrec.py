@@ -9,40 +9,50 @@ largest.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from recpipe.errors import nothing_to_fit
 from recpipe.models.factors import FactorModel
-from recpipe.models.fold_in import FoldIn
+from recpipe.models.neural.sequence_job import USER, K, SequenceJob
+from recpipe.models.neural.training import (
+    ROWS,
+    Feed,
+    Plan,
+    need_torch,
+    on_gpu,
+    processes_for,
+    train_network,
+)
 from recpipe.models.neural.transformer import ITEMS, Encoder, Shape
-from recpipe.ranking.histories import part_of
-from recpipe.spark.columns import as_array, batch_of, factor_rows, factor_schema
+from recpipe.ranking.histories import HISTORY_KINDS, packed_histories
+from recpipe.spark import failures
+from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-    from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
     from recpipe.models.data import TrainingData
     from recpipe.models.fold_in import RowSolver
-    from recpipe.models.neural.settings import SasRecSettings
+    from recpipe.models.neural.sasrec_settings import SasRecSettings
+    from recpipe.models.neural.training import Epoch, Trained
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
-    from recpipe.spark.columns import Batches
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
 _NETWORK = "network"
-_WEIGHTS = "name string, weights binary"
-"""The float32 of each array of a network but the embedding of items, in the order of C."""
+_BETAS = (0.9, 0.98)
+"""How much of the means of gradients and of their squares stays in a step, as Kang and McAuley have
+it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,7 +60,7 @@ class SequenceModel(FactorModel):
     """A model of factors whose users' vectors are states of a network.
 
     Args:
-        network: see `_WEIGHTS`.
+        network: `training.ROWS`: a row for each array of weights but the embedding of items.
     """
 
     network: Interactions
@@ -62,20 +72,20 @@ class SequenceModel(FactorModel):
             shape: of the network.
             items: the embedding of items.
         """
-        weights, sizes = {ITEMS: items}, shape.sizes()
+        weights = {ITEMS: items}
         for row in frame_of(self.network).collect():
-            numbers = np.frombuffer(row["weights"], np.float32)
-            weights[row["name"]] = numbers.reshape(sizes[row["name"]])
-        return Encoder(shape, weights)
+            weights[row["part"]] = np.array(row["values"], np.float32)
+        sizes = shape.sizes()
+        return Encoder(shape, {name: each.reshape(sizes[name]) for name, each in weights.items()})
 
     def _tables(self) -> Mapping[str, Interactions]:
         return {**super()._tables(), _NETWORK: self.network}
 
     @classmethod
-    def load(cls, folder: Folder, options: LoadOptions) -> SequenceModel:
+    def load(cls, folder: Folder, options: LoadOptions, **rest: Any) -> SequenceModel:
         """The model that `save` wrote; called by `registry.load`."""
-        network = folder.stored(_NETWORK, schema=_WEIGHTS)
-        found = super().load(folder, options, network=network)
+        network = folder.stored(_NETWORK, schema=ROWS)
+        found = super().load(folder, options, network=network, **rest)
         assert isinstance(found, SequenceModel)  # noqa: S101 - `cls` is
         return found
 
@@ -91,6 +101,93 @@ class SasRec:
     settings: SasRecSettings
 
     name: ClassVar[str] = "sasrec"
+
+    def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> SequenceModel:
+        """See `Model.fit`. With a validation part the weights are those of its best epoch.
+
+        The driver holds the numbers of the items. Each process holds the likings of its users,
+        `max_length` items of each, and the weights, items x rank numbers and some more, about five
+        times over: beside the weights their gradients, two moments of these and the best so far.
+        An epoch takes time for each of these items that grows with rank x (layers x (rank +
+        max_length) + negatives). A user without a liking gets no list.
+
+        Raises:
+            FitError: if there is no liking, or the loss is not finite.
+            MissingError: if PyTorch is not installed, or fewer processes than were set can run.
+        """
+        need_torch(self.name)
+        own = self.settings
+        likings = cached(self.fed(data).withColumnRenamed("rating", "value"))
+        try:
+            with failures.as_fit_errors(self.name):
+                counts = likings.groupBy("item").count().toArrow()
+            if not len(counts):
+                raise nothing_to_fit(self.name)
+            items = np.sort(counts.column("item").to_numpy().astype(np.int32))
+            total = int(counts.column("count").to_numpy().sum())
+            spark = likings.sparkSession
+            processes = processes_for(spark, own.processes, likings=total, name=self.name)
+            feeds = [likings]
+            if data.validation is not None:
+                held_out = data.liked(data.validation, own.preference_from)
+                feeds.append(held_out.select("user", "item", F.lit(1.0).alias("value")))
+            trained = train_network(
+                [Feed(packed_histories(each, buckets=processes), HISTORY_KINDS) for each in feeds],
+                self._job(items),
+                self._plan(processes, gpu=on_gpu(spark, own.device, name=self.name), seed=seed),
+                scratch=scratch,
+            )
+        finally:
+            likings.unpersist()
+        return self._fitted(trained, scratch, likings=total, processes=processes)
+
+    def _job(self, items: NDArray[np.int32]) -> SequenceJob:
+        own = self.settings
+        negatives = None if own.negatives == "all" else min(own.negatives, len(items))
+        return SequenceJob(items, self._shape(len(items)), own.dropout, own.batch_size, negatives)
+
+    def _plan(self, processes: int, *, gpu: bool, seed: int) -> Plan:
+        own = self.settings
+        return Plan(
+            name=self.name,
+            epochs=own.epochs,
+            learning_rate=own.learning_rate,
+            seed=seed,
+            processes=processes,
+            patience=own.patience,
+            betas=_BETAS,
+            gpu=gpu,
+        )
+
+    def _fitted(
+        self, trained: Trained, scratch: Folder, *, likings: int, processes: int
+    ) -> SequenceModel:
+        def factors(part: str, side: str) -> DataFrame:
+            number, values = F.col("number").alias(side), F.col("values").alias("factors")
+            bias = F.lit(0.0).cast("float").alias("bias")
+            return trained.part(part).select(number, values, bias)
+
+        names = [name for name in self._shape(0).sizes() if name != ITEMS]
+        config = self.settings.model_copy(update={"epochs": trained.best, "patience": 0})
+        found = SequenceModel.fitted(
+            scratch,
+            name=self.name,
+            user_factors=factors(USER, "user"),
+            item_factors=factors(ITEMS, "item"),
+            network=trained.table.frame.where(F.col("part").isin(names)),
+            rank=self.settings.rank,
+            refit_config=SasRec(config),
+            predicts_ratings=False,
+            details={
+                "processes": processes,
+                "likings": likings,
+                "epochs": len(trained.curve),
+                "best_epoch": trained.best,
+                "learning_curve": [_told(epoch) for epoch in trained.curve],
+            },
+        )
+        assert isinstance(found, SequenceModel)  # noqa: S101 - the class of which it is made
+        return found
 
     def fed(self, data: TrainingData) -> DataFrame:
         """(user int, item int, rating float): likings; `rating` is the place, 1 the newest.
@@ -117,16 +214,12 @@ class SasRec:
         return {"sasrec": self.settings}
 
 
-def _user_rows(
-    batches: Batches, *, sent: Broadcast[tuple[NDArray[np.int32], RowSolver]], rank: int
-) -> Batches:
-    """In a task: the vectors of the users of its bucket, as `factor_schema` has them."""
-    part = part_of(batches)
-    if part is None:
-        return
-    found = FoldIn(sent, rank + 1, None)(part.rows)
-    assert found.known.all()  # noqa: S101 - every item of the fit is known
-    yield factor_rows("user", part.users, found.numbers[:, :-1], found.numbers[:, -1])
+def _told(epoch: Epoch) -> dict[str, float]:
+    """An epoch for the manifest: what validation is told is 1 - NDCG@10."""
+    found: dict[str, float] = {"epoch": epoch.epoch, "train_loss": epoch.loss}
+    if epoch.validation is not None:
+        found[f"validation_ndcg@{K}"] = 1 - epoch.validation
+    return found
 
 
 __all__ = ["SasRec", "SequenceModel"]

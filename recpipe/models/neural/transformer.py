@@ -10,7 +10,7 @@ For the items s_1 .. s_n of a user, the oldest first, and the embedding E of ite
 and the score of an item j after s_n is h_n . E[j] (Kang and McAuley 2018, sections III.A to D).
 Positions are counted from the newest item on, so that histories of any length end alike.
 
-`sequence_loss.py` has the same by PyTorch, with dropout, for the fit. Lists need no PyTorch: this
+`sequence_network.py` has the same by PyTorch, for the fit. Lists need no PyTorch: this
 is a few products of matrices for a user.
 
 References:
@@ -74,7 +74,7 @@ class Shape:
                 "forward_scale": (d,), "forward_shift": (d,),
                 "inner": (d, d), "inner_shift": (d,), "outer": (d, d), "outer_shift": (d,),
             }  # fmt: skip
-            found |= {f"{layer}.{name}": size for name, size in of_layer.items()}
+            found |= {f"{layer}_{name}": size for name, size in of_layer.items()}
         return found | {"scale": (d,), "shift": (d,)}
 
 
@@ -130,7 +130,7 @@ def last_state(weights: Weights, shape: Shape, items: Ints) -> Floats:
     x = weights[ITEMS][items] * np.float32(math.sqrt(shape.rank))
     x = x + weights["positions"][len(items) - 1 :: -1]
     for layer in range(shape.layers):
-        own = {name: weights[f"{layer}.{name}"] for name in _OF_LAYER}
+        own = {name: weights[f"{layer}_{name}"] for name in _OF_LAYER}
         x = x + _attention(own, _norm(x, own["attention_scale"], own["attention_shift"]), shape)
         y = _norm(x, own["forward_scale"], own["forward_shift"])
         y = np.maximum(y @ own["inner"] + own["inner_shift"], 0)
@@ -160,7 +160,7 @@ def _attention(own: Weights, x: Floats, shape: Shape) -> Floats:
 
 
 _OF_LAYER = [
-    name.partition(".")[2] for name in Shape(1, 1, 1, 1, 1).sizes() if name.startswith("0.")
+    name.removeprefix("0_") for name in Shape(1, 1, 1, 1, 1).sizes() if name.startswith("0_")
 ]
 
 
