@@ -29,7 +29,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pyspark.sql import functions as F
@@ -37,6 +36,7 @@ from pyspark.sql import functions as F
 from recpipe.distributed import admitted, obstacle
 from recpipe.distributed.stage import slots
 from recpipe.errors import FitError, MissingError
+from recpipe.models.neural.extra import TORCH
 from recpipe.spark import failures
 from recpipe.spark.held import plain_plans
 from recpipe.spark.interactions import together
@@ -234,19 +234,6 @@ class Trained:
         ]
 
 
-def need_torch(name: str) -> None:
-    """Raise MissingError where PyTorch is not installed; nothing is imported.
-
-    Args:
-        name: of the model.
-    """
-    if find_spec("torch") is None:
-        raise MissingError(
-            f"{name}: PyTorch is not installed",
-            hint="pip install 'recpipe[neural]', where Spark's tasks run as well as here",
-        )
-
-
 def processes_for(
     spark: SparkSession, setting: Literal["auto"] | int, *, likings: int, name: str
 ) -> int:
@@ -306,7 +293,7 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
         FitError: if the loss is not finite, or a process fails.
         MissingError: if PyTorch is not installed, or there are too few slots for the processes.
     """
-    need_torch(plan.name)
+    TORCH.need(plan.name)
     from recpipe.models.neural.launch import task
 
     spark = feeds[0].frame.sparkSession
@@ -351,5 +338,5 @@ def _no_reader(_keys: list[bytes], _values: list[bytes]) -> None:
 
 __all__ = [
     "CURVE", "KEPT", "ROWS", "Batch", "Device", "Epoch", "Feed", "Job", "Phase", "Plan", "Shard",
-    "Trained", "Work", "need_torch", "on_gpu", "processes_for", "train_network",
+    "Trained", "Work", "on_gpu", "processes_for", "train_network",
 ]  # fmt: skip
