@@ -11,6 +11,10 @@ help: ## what can be made
 setup: ## .venv from requirements.lock, Java, Delta's jars (PYTHON=... chooses the interpreter)
 	@PYTHON="$(PYTHON)" scripts/setup.sh
 
+.PHONY: neural
+neural: setup ## PyTorch into .venv, for the neural models; gigabytes on Linux
+	@scripts/install.sh $(PYTHON_IN_VENV) <requirements-neural.lock
+
 .PHONY: demo
 demo: setup ## the whole pipeline on synthetic ratings, in a minute
 	@scripts/demo.sh
