@@ -195,7 +195,7 @@ def _fit(
     process are ranked among 100 items each. A user without a liking gets no list.
 
     Raises:
-        FitError: if there is no liking, or the loss is not finite.
+        FitError: if there is no liking, or the training diverges.
         MissingError: if PyTorch is not installed, or the processes cannot run at the same time.
     """
     TORCH.need(name)

@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pyspark.sql import functions as F
 
-from recpipe.distributed import admitted, obstacle
-from recpipe.distributed.stage import slots
+from recpipe.distributed import admitted, obstacle, slots
 from recpipe.errors import FitError, MissingError
 from recpipe.models.neural.extra import TORCH
 from recpipe.spark import failures
@@ -290,7 +289,7 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
         scratch: of the fit.
 
     Raises:
-        FitError: if the loss is not finite, or a process fails.
+        FitError: if it diverges, or a process fails.
         MissingError: if PyTorch is not installed, or there are too few slots for the processes.
     """
     TORCH.need(plan.name)
@@ -318,7 +317,10 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
             otherwise=f"set {plan.name}.processes lower",
         ),
     ):
-        scratch.write_table(table, shards.mapInArrow(work, ROWS, barrier=barrier))
+        rows = shards.mapInArrow(work, ROWS, barrier=barrier)
+        # Nothing would start a barrier stage again whose rows are written by itself; one that feeds
+        # a shuffle is run again as a whole.
+        scratch.write_table(table, rows.repartition(plan.processes, "number"))
         stored = scratch.stored(table)
         told = stored.frame.where(F.col("part").isin(CURVE, KEPT)).collect()
     curve = sorted((row.number, *row["values"]) for row in told if row.part == CURVE)
@@ -326,7 +328,7 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
     epochs = tuple(Epoch(n, loss, rest[0] if rest else None) for n, loss, *rest in curve)
     if not best:
         raise FitError(
-            f"{plan.name}: the loss is not finite in epoch {len(epochs)}",
+            f"{plan.name}: loss or parameters are not finite after epoch {len(epochs)}",
             hint=f"lower {plan.name}.learning_rate",
         )
     return Trained(stored, epochs, best)
