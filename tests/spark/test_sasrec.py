@@ -11,7 +11,7 @@ import pytest
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
 from recpipe.models.neural.sasrec import SasRec, SequenceModel
-from recpipe.models.neural.sasrec_settings import SasRecSettings
+from recpipe.models.neural.settings import SasRecSettings
 from recpipe.models.neural.transformer import last_state
 from recpipe.ranking.factor_scorer import ItemArrays
 from recpipe.spark.interactions import frame_of

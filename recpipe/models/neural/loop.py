@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from recpipe.models.neural.training import Batch, Job, Phase, Plan, Shard, Work
 
 
+_LARGEST = 1e6
+"""Of a parameter: products of a few such numbers stay finite in float32."""
+
+
 class Alone:
     """A group of one process: nothing is sent."""
 
@@ -90,7 +94,8 @@ def run(job: Job, plan: Plan, shard: Shard, group: Alone) -> Iterator[pa.RecordB
         of a training whose loss is not finite the curve alone.
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # What some GPUs have no such algorithm for would be refused.
+    torch.use_deterministic_algorithms(not plan.gpu)
     torch.manual_seed(_rng(plan.seed, shard.rank).integers(2**63))
     device = torch.device("cuda" if plan.gpu else "cpu")
     work = job.begin(shard, plan.seed)
@@ -173,7 +178,7 @@ class _Fit:
         return found
 
     def epochs(self, phase: Phase, rank: int, number: int) -> tuple[list[Epoch], int]:
-        """Run them; returns the curve and the epoch that is kept, 0 where the loss is not finite.
+        """Run them; returns the curve and the epoch that is kept, 0 where it diverged.
 
         Args:
             phase: of the training.
@@ -201,7 +206,13 @@ class _Fit:
                 break
         if kept:
             self.network.load_state_dict(kept)
-        return curve, best
+        return curve, best if self._is_sound() else 0
+
+    def _is_sound(self) -> bool:
+        """Whether no parameter of any process is so large that a score might overflow."""
+        parameters = list(self.network.parameters())
+        own = sum(bool((~(each.detach().abs() <= _LARGEST)).any()) for each in parameters)
+        return not self.group.sum(torch.tensor(float(own), device=self.device)).item()
 
     def _epoch(self, rng: np.random.Generator) -> float:
         """One pass; returns the mean loss of all examples of all processes."""

@@ -17,12 +17,12 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.models.factors import FactorModel
+from recpipe.models.neural.extra import TORCH
 from recpipe.models.neural.sequence_job import USER, K, SequenceJob
 from recpipe.models.neural.training import (
     ROWS,
     Feed,
     Plan,
-    need_torch,
     on_gpu,
     processes_for,
     train_network,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from recpipe.models.data import TrainingData
     from recpipe.models.fold_in import RowSolver
-    from recpipe.models.neural.sasrec_settings import SasRecSettings
+    from recpipe.models.neural.settings import SasRecSettings
     from recpipe.models.neural.training import Epoch, Trained
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.factor_scorer import ItemArrays
@@ -115,7 +115,7 @@ class SasRec:
             FitError: if there is no liking, or the loss is not finite.
             MissingError: if PyTorch is not installed, or fewer processes than were set can run.
         """
-        need_torch(self.name)
+        TORCH.need(self.name)
         own = self.settings
         likings = cached(self.fed(data).withColumnRenamed("rating", "value"))
         try:

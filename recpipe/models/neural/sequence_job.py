@@ -49,7 +49,7 @@ class SequenceJob:
         items: all items with a liking, ascending.
         shape: of the network.
         dropout: of the network.
-        batch_size: users of a step.
+        batch_size: users of a step, of all processes together.
         negatives: items drawn for a step; None for all items.
     """
 
@@ -68,7 +68,16 @@ class SequenceJob:
         rows = rows._replace(items=ids.positions(self.items, rows.items).astype(np.int32))
         sequences = padded(rows, length=self.shape.max_length + 1)
         held_out = [HeldOut.of(self, users, rows, arrays) for arrays in validation]
-        return SequenceWork(self, shard.rank, seed, users, rows, sequences, held_out)
+        return SequenceWork(
+            self,
+            shard.rank,
+            -(-self.batch_size // shard.processes),
+            seed,
+            users,
+            rows,
+            sequences,
+            held_out,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +151,7 @@ class SequenceWork:
     Args:
         job: of the fit.
         rank: of the process.
+        batch_size: users of a step of this process.
         seed: of the first weights.
         users: of the process, ascending.
         histories: of these, items as places among those of the job.
@@ -151,6 +161,7 @@ class SequenceWork:
 
     job: SequenceJob
     rank: int
+    batch_size: int
     seed: int
     users: Ints
     histories: Histories
@@ -173,8 +184,8 @@ class SequenceWork:
         """
         job = self.job
         order = rng.permutation(np.flatnonzero(np.diff(self.histories.offsets) > 1))
-        for first in range(0, len(order), job.batch_size):
-            rows = self.sequences[order[first : first + job.batch_size]]
+        for first in range(0, len(order), self.batch_size):
+            rows = self.sequences[order[first : first + self.batch_size]]
             # What no row of the batch has is not computed.
             rows = rows[:, (rows >= 0).any(axis=0)].astype(np.int64)
             drawn: tuple[NDArray[np.int64], ...] = ()

@@ -29,14 +29,13 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pyspark.sql import functions as F
 
-from recpipe.distributed import admitted, obstacle
-from recpipe.distributed.stage import slots
+from recpipe.distributed import admitted, obstacle, slots
 from recpipe.errors import FitError, MissingError
+from recpipe.models.neural.extra import TORCH
 from recpipe.spark import failures
 from recpipe.spark.held import plain_plans
 from recpipe.spark.interactions import together
@@ -234,19 +233,6 @@ class Trained:
         ]
 
 
-def need_torch(name: str) -> None:
-    """Raise MissingError where PyTorch is not installed; nothing is imported.
-
-    Args:
-        name: of the model.
-    """
-    if find_spec("torch") is None:
-        raise MissingError(
-            f"{name}: PyTorch is not installed",
-            hint="pip install 'recpipe[neural]', where Spark's tasks run as well as here",
-        )
-
-
 def processes_for(
     spark: SparkSession, setting: Literal["auto"] | int, *, likings: int, name: str
 ) -> int:
@@ -303,10 +289,10 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
         scratch: of the fit.
 
     Raises:
-        FitError: if the loss is not finite, or a process fails.
+        FitError: if it diverges, or a process fails.
         MissingError: if PyTorch is not installed, or there are too few slots for the processes.
     """
-    need_torch(plan.name)
+    TORCH.need(plan.name)
     from recpipe.models.neural.launch import task
 
     spark = feeds[0].frame.sparkSession
@@ -331,7 +317,10 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
             otherwise=f"set {plan.name}.processes lower",
         ),
     ):
-        scratch.write_table(table, shards.mapInArrow(work, ROWS, barrier=barrier))
+        rows = shards.mapInArrow(work, ROWS, barrier=barrier)
+        # Nothing would start a barrier stage again whose rows are written by itself; one that feeds
+        # a shuffle is run again as a whole.
+        scratch.write_table(table, rows.repartition(plan.processes, "number"))
         stored = scratch.stored(table)
         told = stored.frame.where(F.col("part").isin(CURVE, KEPT)).collect()
     curve = sorted((row.number, *row["values"]) for row in told if row.part == CURVE)
@@ -339,7 +328,7 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
     epochs = tuple(Epoch(n, loss, rest[0] if rest else None) for n, loss, *rest in curve)
     if not best:
         raise FitError(
-            f"{plan.name}: the loss is not finite in epoch {len(epochs)}",
+            f"{plan.name}: loss or parameters are not finite after epoch {len(epochs)}",
             hint=f"lower {plan.name}.learning_rate",
         )
     return Trained(stored, epochs, best)
@@ -351,5 +340,5 @@ def _no_reader(_keys: list[bytes], _values: list[bytes]) -> None:
 
 __all__ = [
     "CURVE", "KEPT", "ROWS", "Batch", "Device", "Epoch", "Feed", "Job", "Phase", "Plan", "Shard",
-    "Trained", "Work", "need_torch", "on_gpu", "processes_for", "train_network",
+    "Trained", "Work", "on_gpu", "processes_for", "train_network",
 ]  # fmt: skip
