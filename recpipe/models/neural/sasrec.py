@@ -53,6 +53,8 @@ _NETWORK = "network"
 _BETAS = (0.9, 0.98)
 """How much of the means of gradients and of their squares stays in a step, as Kang and McAuley have
 it."""
+_FEW_ITEMS, _NEGATIVES = 10_000, 1_000
+"""Of `negatives` = auto: items up to which all are negatives, and how many are drawn of more."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -143,7 +145,9 @@ class SasRec:
 
     def _job(self, items: NDArray[np.int32]) -> SequenceJob:
         own = self.settings
-        negatives = None if own.negatives == "all" else min(own.negatives, len(items))
+        few = own.negatives == "auto" and len(items) <= _FEW_ITEMS
+        drawn = _NEGATIVES if own.negatives == "auto" else own.negatives
+        negatives = None if few or drawn == "all" else min(drawn, len(items))
         return SequenceJob(items, self._shape(len(items)), own.dropout, own.batch_size, negatives)
 
     def _plan(self, processes: int, *, gpu: bool, seed: int) -> Plan:

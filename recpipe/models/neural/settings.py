@@ -78,14 +78,17 @@ class SasRecSettings(Trained):
     max_length: int = Field(50, ge=1)
     """Likings of a user that are read, the newest; older ones are neither learned from nor count
     for the user's list."""
-    negatives: Literal["all"] | Annotated[int, Field(ge=1)] = 256
+    negatives: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = "auto"
     """Items that the next item of a user is told from in a step: so many drawn at random, or all
-    items, which takes time and memory for each item at each liking."""
+    items, which takes time and memory for each item at each liking. auto: all items up to 10,000,
+    else 1,000 of them."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Share of the numbers of embeddings and layers that a step leaves out."""
-    epochs: int = Field(100, ge=1)
+    learning_rate: float = Field(0.002, gt=0)
+    """Step size of Adam."""
+    epochs: int = Field(60, ge=1)
     """Passes over the users, at most; see `patience`."""
-    patience: int = Field(10, ge=0)
+    patience: int = Field(6, ge=0)
     """After how many epochs without a better NDCG@10 on validation the fit stops; 0: it runs all
     `epochs`. The parameters of the best epoch are kept either way."""
     batch_size: int = Field(32, ge=1)
