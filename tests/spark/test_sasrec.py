@@ -100,6 +100,14 @@ def test_negatives_drawn_at_random_teach_the_chain_too(spark: SparkSession, tmp_
     assert share_of_next(fit(spark, tmp_path, negatives=10)) > 0.9
 
 
+def test_two_processes_teach_it_to_one_network(spark: SparkSession, tmp_path: Path) -> None:
+    assert spark.sparkContext.defaultParallelism > 1
+    model = fit(spark, tmp_path, negatives="all", processes=2)
+    assert model.info()["processes"] == 2
+    assert model.users == len(walks())
+    assert share_of_next(model) > 0.9
+
+
 def test_the_same_items_in_another_order_make_another_list(fitted: SequenceModel) -> None:
     found = lists(fitted, [*WALKS], WALKS)
     assert found[ONE_ORDER][0] == 8

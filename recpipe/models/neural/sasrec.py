@@ -111,7 +111,8 @@ class SasRec:
         `max_length` items of each, and the weights, items x rank numbers and some more, about five
         times over: beside the weights their gradients, two moments of these and the best so far.
         An epoch takes time for each of these items that grows with rank x (layers x (rank +
-        max_length) + negatives). A user without a liking gets no list.
+        max_length) + negatives); a step holds batch_size x max_length x negatives numbers a few times.
+        A user without a liking gets no list.
 
         Raises:
             FitError: if there is no liking, or the loss is not finite.
