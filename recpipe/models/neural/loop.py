@@ -94,6 +94,8 @@ def run(job: Job, plan: Plan, shard: Shard, group: Alone) -> Iterator[pa.RecordB
         of a training whose loss is not finite the curve alone.
     """
     torch.set_num_threads(1)
+    # Else PyTorch warns that it does not look whether rows are numbers of rows; they are.
+    torch.sparse.check_sparse_tensor_invariants.disable()
     # What some GPUs have no such algorithm for would be refused.
     torch.use_deterministic_algorithms(not plan.gpu)
     torch.manual_seed(_rng(plan.seed, shard.rank).integers(2**63))

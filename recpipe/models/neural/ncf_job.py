@@ -195,7 +195,7 @@ class NcfWork:
         """See `training.Work`, and the module; of equal scores the liking comes last."""
         import torch
 
-        if self.asked is None:
+        if self.asked is None or not len(self.asked[0]):
             return 0.0, 0.0
         users, items = self.asked
         device = network.out.bias.device
