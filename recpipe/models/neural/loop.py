@@ -122,8 +122,9 @@ def _rng(*key: int) -> np.random.Generator:
 def _told(curve: list[Epoch], best: int) -> pa.RecordBatch:
     parts = [CURVE] * len(curve) + [KEPT] * bool(best)
     numbers = [at.epoch for at in curve] + [best] * bool(best)
-    values = [[at.loss] + [at.validation] * (at.validation is not None) for at in curve]
-    return batch_of(ROWS, parts, numbers, values + [[]] * bool(best))
+    values = [[at.loss] if at.validation is None else [at.loss, at.validation] for at in curve]
+    nothing: list[list[float]] = [[]]
+    return batch_of(ROWS, parts, numbers, values + nothing * bool(best))
 
 
 class _Parameters(NamedTuple):

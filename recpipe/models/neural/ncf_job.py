@@ -108,7 +108,8 @@ class Likings:
         place = rng.integers(0, self.free[rows])
         asked = rows * (self._items + 1) + place
         passed = np.searchsorted(self._before, asked, side="right") - self._offsets[rows]
-        return place + passed
+        found: Longs = place + passed
+        return found
 
 
 class NcfWork:

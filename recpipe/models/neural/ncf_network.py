@@ -12,7 +12,7 @@ second, and neural matrix factorisation (NeuMF) has both. The probability of a l
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -140,8 +140,9 @@ def _factors(count: int, width: int) -> nn.Embedding:
     return found
 
 
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().contiguous().numpy()
+def _array(tensor: Tensor) -> Floats:
+    found: Floats = tensor.detach().cpu().contiguous().numpy()
+    return found
 
 
 __all__ = ["Ncf"]
