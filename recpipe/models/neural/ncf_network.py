@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_DEVIATION = 0.01
-"""Standard deviation of the first factors, as the paper has it."""
+_DEVIATION = 0.05
+"""Standard deviation of the first factors. The paper has 0.01, with which a perceptron of rectified
+units stays where it is for long."""
 
 
 class Ncf(nn.Module):
