@@ -113,5 +113,5 @@ def test_processes_that_cannot_run_at_once_are_refused(spark: SparkSession, tmp_
 
 def test_a_fit_that_diverges_is_refused_in_words(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(FitError, match="gmf: loss or parameters are not finite") as refusal:
-        fit(spark, tmp_path, Gmf(GmfSettings(learning_rate=1e38, epochs=3)))
+        fit(spark, tmp_path, Gmf(GmfSettings(learning_rate=1e30, epochs=3)))
     assert "learning_rate" in refusal.value.hint

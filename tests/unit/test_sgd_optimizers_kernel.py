@@ -179,9 +179,9 @@ def test_rows_are_those_of_pytorchs_own_optimizers(rule: str, output: tuple[floa
                 learning_rate=rate, penalties=(PENALTY, BIAS_PENALTY),
             )  # fmt: skip
     # Both in float32; a step of Adam is as long where the gradient is all rounding.
-    tolerance = {"rtol": 0, "atol": 1e-5 if rule in {"plain", "momentum"} else 2e-4}
-    np.testing.assert_allclose(p[:, : rank + 1], due[0], **tolerance)
-    np.testing.assert_allclose(q[:, : rank + 1], due[1], **tolerance)
+    tolerance = 1e-5 if rule in {"plain", "momentum"} else 2e-4
+    np.testing.assert_allclose(p[:, : rank + 1], due[0], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(q[:, : rank + 1], due[1], rtol=0, atol=tolerance)
 
 
 def test_a_row_without_a_rating_stays_as_it_is() -> None:

@@ -94,6 +94,8 @@ def run(job: Job, plan: Plan, shard: Shard, group: Alone) -> Iterator[pa.RecordB
         of a training whose loss is not finite the curve alone.
     """
     torch.set_num_threads(1)
+    # Else PyTorch warns that it does not look whether rows are numbers of rows; they are.
+    torch.sparse.check_sparse_tensor_invariants.disable()
     # What some GPUs have no such algorithm for would be refused.
     torch.use_deterministic_algorithms(not plan.gpu)
     torch.manual_seed(_rng(plan.seed, shard.rank).integers(2**63))
@@ -120,8 +122,9 @@ def _rng(*key: int) -> np.random.Generator:
 def _told(curve: list[Epoch], best: int) -> pa.RecordBatch:
     parts = [CURVE] * len(curve) + [KEPT] * bool(best)
     numbers = [at.epoch for at in curve] + [best] * bool(best)
-    values = [[at.loss] + [at.validation] * (at.validation is not None) for at in curve]
-    return batch_of(ROWS, parts, numbers, values + [[]] * bool(best))
+    values = [[at.loss] if at.validation is None else [at.loss, at.validation] for at in curve]
+    nothing: list[list[float]] = [[]]
+    return batch_of(ROWS, parts, numbers, values + nothing * bool(best))
 
 
 class _Parameters(NamedTuple):

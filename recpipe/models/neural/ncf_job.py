@@ -108,7 +108,8 @@ class Likings:
         place = rng.integers(0, self.free[rows])
         asked = rows * (self._items + 1) + place
         passed = np.searchsorted(self._before, asked, side="right") - self._offsets[rows]
-        return place + passed
+        found: Longs = place + passed
+        return found
 
 
 class NcfWork:
@@ -195,7 +196,7 @@ class NcfWork:
         """See `training.Work`, and the module; of equal scores the liking comes last."""
         import torch
 
-        if self.asked is None:
+        if self.asked is None or not len(self.asked[0]):
             return 0.0, 0.0
         users, items = self.asked
         device = network.out.bias.device

@@ -12,7 +12,7 @@ second, and neural matrix factorisation (NeuMF) has both. The probability of a l
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_DEVIATION = 0.01
-"""Standard deviation of the first factors, as the paper has it."""
+_DEVIATION = 0.05
+"""Standard deviation of the first factors. The paper has 0.01, with which a perceptron of rectified
+units stays where it is for long."""
 
 
 class Ncf(nn.Module):
@@ -140,8 +141,9 @@ def _factors(count: int, width: int) -> nn.Embedding:
     return found
 
 
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().contiguous().numpy()
+def _array(tensor: Tensor) -> Floats:
+    found: Floats = tensor.detach().cpu().contiguous().numpy()
+    return found
 
 
 __all__ = ["Ncf"]

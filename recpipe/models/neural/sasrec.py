@@ -110,8 +110,9 @@ class SasRec:
         The driver holds the numbers of the items. Each process holds the likings of its users,
         `max_length` items of each, and the weights, items x rank numbers and some more, about five
         times over: beside the weights their gradients, two moments of these and the best so far.
-        An epoch takes time for each of these items that grows with rank x (layers x (rank +
-        max_length) + negatives); a step holds batch_size x max_length x negatives numbers a few times.
+        A step holds batch_size x max_length x negatives numbers a few times. An epoch takes time
+        for each item of a history that grows with rank x (layers x (rank + max_length) +
+        negatives).
         A user without a liking gets no list.
 
         Raises:

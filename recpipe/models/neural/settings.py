@@ -18,7 +18,7 @@ class Trained(Section):
     patience: int = Field(3, ge=0)
     """After how many epochs without a better ranking of validation the fit stops; 0: it runs all
     `epochs`. The parameters of the best epoch are kept either way."""
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(1024, ge=1)
     """Likings of a step, of all processes together."""
     learning_rate: float = Field(0.001, gt=0)
     """Step size of Adam."""
@@ -34,11 +34,13 @@ class Trained(Section):
 class NcfSettings(Trained):
     """What the networks of neural collaborative filtering share."""
 
-    rank: int = Field(32, ge=1)
+    rank: int = Field(64, ge=1)
     """Number of factors of a user, and of an item, in each part of the network."""
-    negatives: int = Field(4, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    """Step size of Adam."""
+    negatives: int = Field(8, ge=1)
     """Items drawn for each liking, anew in each epoch, of those that the user has not liked."""
-    regularization: float = Field(0.0, ge=0)
+    regularization: float = Field(0.003, ge=0)
     """L2 penalty of the factors of user and item, for each example."""
     preference_from: LikedFrom = "auto"
     """Ratings at or above it are liked; auto: the top quarter of the scale, such as 4 of 1 to 5 or
@@ -88,9 +90,10 @@ class SasRecSettings(Trained):
     """Step size of Adam."""
     epochs: int = Field(60, ge=1)
     """Passes over the users, at most; see `patience`."""
-    patience: int = Field(6, ge=0)
+    patience: int = Field(12, ge=0)
     """After how many epochs without a better NDCG@10 on validation the fit stops; 0: it runs all
-    `epochs`. The parameters of the best epoch are kept either way."""
+    `epochs`. The parameters of the best epoch are kept either way. Use 10 or more: lists stand
+    still for some epochs between learning what is popular and learning what follows what."""
     batch_size: int = Field(32, ge=1)
     """Users of a step, of all processes together."""
     preference_from: LikedFrom = "auto"

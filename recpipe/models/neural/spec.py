@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recpipe.models.neural.extra import TORCH
 from recpipe.models.neural.settings import GmfSettings, MlpSettings, NeumfSettings, SasRecSettings
-from recpipe.models.search import FloatRange, IntRange, SearchSpace
+from recpipe.models.search import FloatRange, IntRange, Range, SearchSpace
 from recpipe.models.spec import ModelSpec, load_factors, middle_by_epochs
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _load_sasrec(folder: Folder, options: LoadOptions) -> FittedModel:
 
 
 # Not the epochs: `patience` finds them in each trial.
-_RANGES = {
+_RANGES: dict[str, Range] = {
     "rank": IntRange(8, 128, log=True),
     "learning_rate": FloatRange(0.0001, 0.02, log=True),
     "negatives": IntRange(1, 16, log=True),

@@ -81,7 +81,8 @@ class Shard(NamedTuple):
     arrays: list[Any]
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Batch:
     """What a process learns from in a step.
 
     Args:
