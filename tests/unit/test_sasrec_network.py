@@ -174,7 +174,8 @@ def test_a_job_says_how_well_validation_is_found_and_what_it_knows_at_the_end(
         best = np.argsort(-scores)[:10]
         hits = sum(gain for gain, item in zip(gains, best, strict=True) if item in wanted)
         expected += 1 - hits / sum(gains[: len(wanted)])
-    assert (total, count) == (pytest.approx(expected, abs=1e-5), 2)
+    assert total == pytest.approx(expected, abs=1e-5)
+    assert count == 2
 
     batches = list(work.batches(np.random.default_rng(1)))
     assert len(batches) == 2

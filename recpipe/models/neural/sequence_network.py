@@ -86,8 +86,8 @@ class SequenceNetwork(nn.Module):
             }
             y = self._norm(x, f"{layer}_attention_") @ own["seen"] + own["seen_shift"]
             y = y.view(rows, n, 3, shape.heads, shape.rank // shape.heads)
-            heads = y.permute(2, 0, 3, 1, 4).unbind()
-            y = f.scaled_dot_product_attention(*heads, attn_mask=sees, dropout_p=dropout)
+            queries, keys, values = y.permute(2, 0, 3, 1, 4).unbind()
+            y = f.scaled_dot_product_attention(queries, keys, values, sees, dropout)
             y = y.transpose(1, 2).reshape(rows, n, shape.rank)
             x = x + self._dropped(y @ own["mixed"] + own["mixed_shift"])
             y = self._norm(x, f"{layer}_forward_") @ own["inner"] + own["inner_shift"]
