@@ -375,8 +375,9 @@ def test_saved_models_give_the_same_lists_in_a_fresh_process(house: House, tmp_p
     run_all([partial(house.fitted(name).save, place / name) for name in names])
     given = json.dumps([names, USERS, LATER.isoformat()])
     # Nor does anybody need PyTorch any more: neither the driver nor the workers find it.
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
-    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    (tmp_path / "hides").mkdir()
+    (tmp_path / "hides" / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    path = os.pathsep.join(filter(None, [str(tmp_path / "hides"), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(tmp_path), given],
         capture_output=True, text=True, check=False, timeout=300,

@@ -54,6 +54,10 @@ class GmfSettings(NcfSettings):
 class MlpSettings(NcfSettings):
     """A multilayer perceptron over factors of user and item (He et al. 2017), by PyTorch."""
 
+    patience: int = Field(5, ge=0)
+    """After how many epochs without a better ranking of validation the fit stops; 0: it runs all
+    `epochs`. The parameters of the best epoch are kept either way. A perceptron ranks by popularity
+    for some epochs before it tells users apart."""
     layers: Many[Annotated[int, Field(ge=1)]] = Field((64, 32, 16), min_length=1)
     """Widths of the hidden layers, from the factors on."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -63,6 +67,8 @@ class MlpSettings(NcfSettings):
 class NeumfSettings(MlpSettings):
     """Neural matrix factorisation (He et al. 2017): `gmf` and `mlp` in one network, by PyTorch."""
 
+    learning_rate: float = Field(0.005, gt=0)
+    """Step size of Adam."""
     pretrain: int = Field(0, ge=0)
     """Epochs in which both parts are first trained alone; the network then begins with what each
     has learned. 0: it begins at random."""
