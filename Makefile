@@ -11,6 +11,10 @@ help: ## what can be made
 setup: ## .venv from requirements.lock, Java, Delta's jars (PYTHON=... chooses the interpreter)
 	@PYTHON="$(PYTHON)" scripts/setup.sh
 
+.PHONY: neural
+neural: setup ## PyTorch into .venv, for the neural models; gigabytes on Linux
+	@scripts/install.sh $(PYTHON_IN_VENV) <requirements-neural.lock
+
 .PHONY: demo
 demo: setup ## the whole pipeline on synthetic ratings, in a minute
 	@scripts/demo.sh
@@ -57,7 +61,7 @@ pack: setup ## build/pack: our code and its native dependencies, for the executo
 	@scripts/pack.sh
 
 .PHONY: quality
-quality: setup ## every model under three splits of RECPIPE_MOVIELENS, and on synthetic ratings
+quality: neural ## every model under three splits of RECPIPE_MOVIELENS, and on synthetic ratings
 	@$(PYTHON_IN_VENV) benchmarks/quality.py --input "$(RECPIPE_MOVIELENS)" --work build/quality
 	@$(PYTHON_IN_VENV) benchmarks/quality.py --synthetic 1000000 --work build/quality-synthetic \
 		--splits global_time

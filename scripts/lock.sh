@@ -3,6 +3,7 @@
 # of each package for Linux and macOS, x86_64 and arm64, and Python 3.11 to 3.13.
 #   requirements.lock          everything: what `make setup` installs
 #   requirements-runtime.lock  what recpipe runs on: for the image and for `make pack`
+#   requirements-neural.lock   that and PyTorch: what `make neural` adds
 # Packages stay where the present lock has them; `scripts/lock.sh --upgrade` moves them on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,4 +27,6 @@ lock() {
 
 lock requirements.lock "Exact versions with hashes." --extra dev "$@"
 lock requirements-runtime.lock "The part of requirements.lock that recpipe runs on." \
+  --constraint requirements.lock "$@"
+lock requirements-neural.lock "What recpipe and its neural models run on." --extra neural \
   --constraint requirements.lock "$@"

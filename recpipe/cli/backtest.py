@@ -92,7 +92,7 @@ def backtest_command(cutoffs: int, at: Any, every: Any, **given: Any) -> None:
     if options.run_id is not None:
         check_run_id(options.run_id)
     check_settings(options.settings())
-    with session(options, "backtest") as context:
+    with session(options, "backtest", fits=True) as context:
         name = options.run_id or fresh_id(context)
         source = fetched(options.dataset) if options.dataset else options.source
         wanted = Windows(cutoffs, at, every)

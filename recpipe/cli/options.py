@@ -280,14 +280,18 @@ def _input_bytes(options: Options) -> int | None:
 
 
 @contextmanager
-def session(options: Options, name: str, *, goes_on: bool = False) -> Iterator[Context]:
+def session(
+    options: Options, name: str, *, goes_on: bool = False, fits: bool = False
+) -> Iterator[Context]:
     """Logging, settings, source and session, in the order in which each can fail cheapest.
 
     Args:
         options: of the command.
         name: of the command.
         goes_on: whether it goes on with a run, whose settings come before those that are given.
+        fits: whether it fits the models of `train.models`.
     """
+    from recpipe.models.registry import check_extras
     from recpipe.runtime import logs, progress
     from recpipe.storage.runs import local_settings
     from recpipe.tracking import check_available
@@ -297,6 +301,8 @@ def session(options: Options, name: str, *, goes_on: bool = False) -> Iterator[C
     before = local_settings(options.root, options.run_id) if goes_on else None
     settings = options.settings(before, complete=before is not None or not goes_on)
     check_available(settings.tracking)
+    if fits:
+        check_extras(settings.train.models)
     options.check_strategy(settings)
 
     from recpipe.spark.session import spark_session

@@ -64,7 +64,7 @@ def _recommend_command(stage: Stage) -> click.Command:
 def _run_stage(stage: Stage, options: Options) -> None:
     """A stage on its subject, and what a person is told of it."""
     goes_on = stage.subject == "unfinished run"
-    with session(options, stage.name, goes_on=goes_on) as context:
+    with session(options, stage.name, goes_on=goes_on, fits=stage.fits_models) as context:
         own, subject = _subject(context, options, stage)
         said = stage.run(own, subject)
         if "metrics" in stage.writes:
@@ -125,7 +125,7 @@ def run_command(**given: Any) -> None:
     from recpipe.stages.pipeline import run_pipeline
 
     options = Options(**given)
-    with session(options, "run") as context:
+    with session(options, "run", fits=True) as context:
         run_id = options.run_id or fresh_id(context)
         context.runs.refuse_finished(run_id)
         run = run_pipeline(context, run_id, source=source_of(options))

@@ -89,8 +89,9 @@ def _refuse_early(request: Request, options: Options) -> None:
 
     Raises:
         UsageError: if the model is not tuned, or there is no such metric.
-        MissingError: if Optuna is not installed.
+        MissingError: if Optuna, or what the fit of the model needs, is not installed.
     """
+    from recpipe.models.registry import check_extras
     from recpipe.tuning.request import require_optuna
 
     if request.space and options.metric is not None:
@@ -101,6 +102,7 @@ def _refuse_early(request: Request, options: Options) -> None:
         except ValueError as error:
             raise UsageError(f"--metric {options.metric}: {error}") from error
     require_optuna()
+    check_extras([request.model])
 
 
 COMMANDS = (tune,)

@@ -30,8 +30,14 @@ _ENCRYPTING = (
 """Settings by which what executors say to each other is encrypted, as long as Spark carries it."""
 
 
-def obstacle(spark: SparkSession, *, tasks: int) -> str:
-    """Why a ring of so many tasks cannot run here now, in words; empty where it can."""
+def obstacle(spark: SparkSession, *, tasks: int, what: str = "the ring") -> str:
+    """Why so many tasks that speak to each other cannot run here now; empty where they can.
+
+    Args:
+        spark: the session.
+        tasks: that must run at the same time.
+        what: they are, in words.
+    """
     context = spark.sparkContext
     dynamic = str(context.getConf().get("spark.dynamicAllocation.enabled", "false")).lower()
     # A local master has nothing to allocate, and Spark does not look at the setting there.
@@ -39,9 +45,9 @@ def obstacle(spark: SparkSession, *, tasks: int) -> str:
         return "spark.dynamicAllocation.enabled is on, and with it Spark runs no barrier stage"
     for setting in _ENCRYPTING:
         if str(context.getConf().get(setting, "false")).lower() == "true":
-            return f"{setting} is on, and connections of the ring are not encrypted"
+            return f"{setting} is on, and connections of {what} are not encrypted"
     there = slots(spark)
-    return f"the ring needs {tasks} slots at once, and {there} are there" * (there < tasks)
+    return f"{what} needs {tasks} slots at once, and {there} are there" * (there < tasks)
 
 
 def slots(spark: SparkSession) -> int:
@@ -66,7 +72,9 @@ def joined(keys: Keys) -> Ring:
 
 
 @contextmanager
-def admitted(spark: SparkSession, name: str, *, tasks: int, patience: float) -> Iterator[None]:
+def admitted(
+    spark: SparkSession, name: str, *, tasks: int, patience: float, otherwise: str = ""
+) -> Iterator[None]:
     """Jobs of the block end when the slots they need are gone for long: Spark would wait.
 
     Args:
@@ -74,6 +82,7 @@ def admitted(spark: SparkSession, name: str, *, tasks: int, patience: float) -> 
         name: of the model, for errors.
         tasks: of the ring.
         patience: seconds without slots enough after which it is given up.
+        otherwise: what else to do, for the hint; by default to let Spark carry what tasks say.
 
     Raises:
         MissingError: then.
@@ -99,8 +108,9 @@ def admitted(spark: SparkSession, name: str, *, tasks: int, patience: float) -> 
     except Exception as error:
         if missing.is_set() or "SPARK-24819" in str(error):
             raise MissingError(
-                f"{name} ring: it needs {tasks} slots at once, and fewer are left",
-                hint=f"bring the executors back, or set {name}.exchange to spark",
+                f"{name}: its tasks need {tasks} slots at once, and fewer are left",
+                hint="bring the executors back, or "
+                + (otherwise or f"set {name}.exchange to spark"),
             ) from error
         if said := re.search(rf"PeerLostError: ({name} ring: [^\n]*)", str(error)):
             raise PeerLostError(said[1]) from error

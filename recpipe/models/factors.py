@@ -252,8 +252,14 @@ class FactorModel(FittedModel):
         }
 
     @classmethod
-    def load(cls, folder: Folder, options: LoadOptions) -> FactorModel:
-        """The model that `save` wrote; called by `registry.load`."""
+    def load(cls, folder: Folder, options: LoadOptions, **rest: Any) -> FactorModel:
+        """The model that `save` wrote; called by `registry.load`.
+
+        Args:
+            folder: of the model.
+            options: see `LoadOptions`.
+            rest: what the class of a model adds to this one.
+        """
         manifest = options.manifest
         scale = manifest["scale"]
         users = int(manifest["users"])
@@ -273,6 +279,7 @@ class FactorModel(FittedModel):
             predicts_ratings=bool(manifest["predicts_ratings"]),
             unknown=manifest["unknown"],
             details=manifest["details"],
+            **rest,
         )
 
 

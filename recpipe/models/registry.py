@@ -18,6 +18,7 @@ from recpipe.models.content.spec import SPECS as CONTENT
 from recpipe.models.hybrid.spec import SPECS as HYBRID
 from recpipe.models.linear.spec import SPECS as LINEAR
 from recpipe.models.neighbours.spec import SPECS as NEIGHBOURS
+from recpipe.models.neural.spec import SPECS as NEURAL
 from recpipe.models.settings import Train
 from recpipe.models.sgd.spec import SPECS as SGD
 from recpipe.models.spec import MANIFEST, LoadOptions, Sections
@@ -25,7 +26,7 @@ from recpipe.models.svd.spec import SPECS as SVD
 from recpipe.models.temporal.spec import SPECS as TEMPORAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from recpipe.models.base import FittedModel, Model
     from recpipe.models.spec import ModelSpec
@@ -44,6 +45,7 @@ SPECS: Mapping[str, ModelSpec] = {
         *CONTENT,
         *HYBRID,
         *TEMPORAL,
+        *NEURAL,
         *BLEND,
     )
 }
@@ -78,6 +80,14 @@ def build(name: str, sections: Mapping[str, Section]) -> Model:
     if isinstance(train, Train) and (refused := no_weights([name], train)):
         raise UsageError(refused, hint="leave train.half_life out, or name another model")
     return spec.build(sections_of(spec, sections))
+
+
+def check_extras(names: Iterable[str]) -> None:
+    """Raise MissingError unless all that the fits of some models need is installed."""
+    for name in names:
+        spec = spec_of(name)
+        if spec.extra is not None:
+            spec.extra.need(name)
 
 
 def no_weights(names: Sequence[str], train: Train) -> str | None:
@@ -146,4 +156,7 @@ def load(folder: Folder, *, max_broadcast_mb: int = 1024) -> FittedModel:
         ) from error
 
 
-__all__ = ["SPECS", "build", "components_of", "load", "no_weights", "sections_of", "spec_of"]
+__all__ = [
+    "SPECS", "build", "check_extras", "components_of", "load", "no_weights", "sections_of",
+    "spec_of",
+]  # fmt: skip

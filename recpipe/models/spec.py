@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from recpipe.errors import MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,9 +63,43 @@ class LoadOptions:
         }
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What fits of some models need beyond recpipe: an optional extra of the package.
+
+    Args:
+        name: of the extra.
+        module: that it brings.
+        title: what people call it.
+    """
+
+    name: str
+    module: str
+    title: str
+
+    def need(self, model: str) -> None:
+        """Raise MissingError where it is not installed; nothing is imported.
+
+        Args:
+            model: that is to be fitted.
+        """
+        if find_spec(self.module) is None:
+            raise MissingError(
+                f"{model}: {self.title} is not installed",
+                hint=f"pip install 'recpipe[{self.name}]', and where tasks of Spark run on other"
+                " machines, there as well",
+            )
+
+
 def no_components(_sections: Sections, _trained: Sequence[str]) -> tuple[str, ...]:
     """The components of a model that needs no other fitted models: none."""
     return ()
+
+
+def middle_by_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
+    """The fold whose number of epochs is the median: each fold stopped where its own was best."""
+    order = sorted(range(len(folds)), key=lambda fold: int(folds[fold].get("epochs", 0)))
+    return order[len(order) // 2]
 
 
 def middle_fold(folds: Sequence[Mapping[str, Any]]) -> int:
@@ -104,6 +141,7 @@ class ModelSpec:
             the other trained models that `auto` may choose.
         search: what `recpipe tune` may change of the section that has the name of the model; None
             for a model that is not tuned.
+        extra: what its fit needs beyond recpipe; None for nothing. What is fitted does without.
 
     Raises:
         ValueError: if `search` names what is no setting, or values that the setting refuses.
@@ -121,6 +159,7 @@ class ModelSpec:
     representative_fold: Callable[[Sequence[Mapping[str, Any]]], int] = middle_fold
     components: Callable[[Sections, Sequence[str]], tuple[str, ...]] = no_components
     search: SearchSpace | None = None
+    extra: Extra | None = None
 
     @property
     def needs_ratings(self) -> bool:
@@ -132,4 +171,7 @@ class ModelSpec:
             self.search.check(self.name, self.sections.get(self.name))
 
 
-__all__ = ["MANIFEST", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle_fold"]
+__all__ = [
+    "MANIFEST", "Extra", "LoadOptions", "ModelSpec", "Sections", "load_factors", "middle_by_epochs",
+    "middle_fold",
+]  # fmt: skip

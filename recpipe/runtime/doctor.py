@@ -53,6 +53,7 @@ def report() -> list[Finding]:
         python(),
         java(),
         *packages(),
+        torch(),
         blas(),
         kernel_cache(),
         class_archive(),
@@ -110,6 +111,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def torch() -> Finding:
+    """What neural models are trained by; every other model, and what is fitted, works without."""
+    installed = _version("torch")
+    if installed is not None:
+        return Finding("PyTorch", "ok", installed)
+    return Finding("PyTorch", "ok", "not installed: neural models cannot be fitted (make neural)")
 
 
 def blas() -> Finding:

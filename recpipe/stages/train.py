@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from recpipe.errors import FitError, UsageError
-from recpipe.models.registry import components_of, spec_of
+from recpipe.models.registry import check_extras, components_of, spec_of
 from recpipe.stages.context import Context, folds_of, of_fold, scale, stage
 from recpipe.stages.fit import (
     FALLBACK,
@@ -27,8 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 def train(context: Context, run: Run) -> None:
-    """Every model of `train.models`, fitted on train; what fails does not end the run."""
+    """Every model of `train.models`, fitted on train; what fails does not end the run.
+
+    Raises:
+        MissingError: if what the fit of one needs is not installed; nothing is fitted then.
+    """
     settings = context.settings
+    check_extras(settings.train.models)
     with stage(context, run, "train"):
         run.record(models={}, fallbacks=[], failed=[])
         folds = folds_of(context, run)

@@ -169,6 +169,23 @@ def test_delta_without_its_jars_ends_with_5_and_the_way_to_get_them(
     assert not (tmp_path / "root").exists()
 
 
+@pytest.mark.parametrize("command", [("run", "--models", "popularity,neumf"), ("tune", "gmf")])
+def test_a_fit_without_pytorch_ends_with_5_before_spark_starts_and_the_way_to_get_it(
+    command: tuple[str, ...], tmp_path: Path, source: Path
+) -> None:
+    # Python imports it where it starts; a module that is None counts as not there.
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    given = ["--input", source] if command[0] == "run" else []
+    ended = recpipe(
+        *command, *given, "--root", tmp_path / "root",
+        env=environment(PYTHONPATH=str(tmp_path), JAVA_HOME="none"),
+    )  # fmt: skip
+    assert ended.code == 5, ended.err
+    assert "PyTorch is not installed" in ended.complaint
+    assert "pip install 'recpipe[neural]'" in ended.complaint
+    assert not (tmp_path / "root").exists()
+
+
 def test_a_root_that_cannot_be_one_ends_with_5_and_its_name(
     submitted: WarmJvm, tmp_path: Path, source: Path
 ) -> None:

@@ -17,6 +17,7 @@ from recpipe.models.data import TrainingData
 from recpipe.settings import Settings
 from recpipe.spark.interactions import frame_of
 from recpipe.storage import Folder
+from tests.neural import named
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,6 +40,7 @@ OWN: dict[str, dict[str, Any]] = {
     "rp3beta": {"k": 5},
     "block_als": {"rank": 3, "iterations": 3},
     "svd": {"rank": 3},
+    **{name: {"rank": 3, "epochs": 3} for name in ("gmf", "mlp", "neumf")},
 }
 STRENGTHS: dict[str, dict[str, Any]] = {
     **{n: {**OWN[n], "confidence": "rating"} for n in ("als_implicit", "block_als_implicit")},
@@ -234,7 +236,7 @@ def test_walks_are_likelier_through_ratings_that_weigh_more(place: Place) -> Non
         assert score == pytest.approx(expected[user, item], rel=1e-5, abs=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in ABLE if name != "blend"])
+@pytest.mark.parametrize("name", named(name for name in ABLE if name != "blend"))
 def test_under_a_very_long_half_life_a_model_is_as_it_is_without(place: Place, name: str) -> None:
     own = OWN.get(name, {})
     without, under = (

@@ -25,8 +25,8 @@ def test_looks_at_everything_that_a_run_needs() -> None:
     names = list(by_name(doctor.report()))
     assert names == [
         "Python", "Java", "pyspark", "pandas", "pyarrow", "numpy", "numba", "delta-spark",
-        "BLAS for MLlib", "kernel cache", "classes of Spark", "Delta's jars", "memory", "cores",
-        "disk for shuffles", "disk for the cache",
+        "PyTorch", "BLAS for MLlib", "kernel cache", "classes of Spark", "Delta's jars", "memory",
+        "cores", "disk for shuffles", "disk for the cache",
     ]  # fmt: skip
 
 

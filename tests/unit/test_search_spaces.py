@@ -18,7 +18,7 @@ def test_all_models_that_learn_from_settings_can_be_tuned() -> None:
     assert set(TUNED) == {
         "als_explicit", "als_implicit", "nmf", "block_als", "block_als_implicit", "sgd", "ease",
         "slim", "svd", "svd_implicit", "item_knn", "user_knn", "rp3beta",
-        "content", "hybrid", "time_sgd", "biases",
+        "content", "hybrid", "time_sgd", "biases", "gmf", "mlp", "neumf", "sasrec",
     }  # fmt: skip
 
 

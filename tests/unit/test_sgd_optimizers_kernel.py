@@ -1,6 +1,6 @@
 """Optimizers with moments against the update formulas of PyTorch's documentation, in float64.
 
-PyTorch itself is no dependency: what its index of Linux has brings CUDA along.
+And all of them against PyTorch's own, where it is installed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 from recpipe.kernels.sgd import ITEMS, USERS, initial_block, row_width
 from recpipe.kernels.sgd import descend as plain
 from recpipe.kernels.sgd_optimizers import RULES, Optimizer, descend
+from tests.neural import needs_torch
 
 RATE, PENALTY, BIAS_PENALTY = 0.02, 0.05, 0.03
 BETA1, BETA2, OFFSET = 0.9, 0.99, 3.0
@@ -114,6 +115,73 @@ def test_rows_are_those_of_pytorchs_formulas(
     assert totals == pytest.approx(due[2], rel=1e-4)
     if rule.startswith("adam"):
         assert p[:, -1].tolist() == [3 * n for n in np.bincount(cell[0], minlength=6)]
+
+
+def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[float, float],
+               *, passes: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Batches of one rating each, by autograd and `torch.optim`; a row is a parameter."""
+    import torch
+
+    low, span = output
+    sides = [[(torch.tensor(r[:-1]), torch.tensor(r[-1:])) for r in block] for block in (p, q)]
+    every = [pair for side in sides for pair in side]
+    for pair in every:
+        for parameter in pair:
+            parameter.requires_grad_()
+    groups: list[dict[str, Any]] = [
+        {"params": [factors for factors, _ in every], "weight_decay": PENALTY},
+        {"params": [bias for _, bias in every], "weight_decay": BIAS_PENALTY},
+    ]
+    made: dict[str, Any] = {
+        "plain": lambda: torch.optim.SGD(groups, lr=RATE),
+        "momentum": lambda: torch.optim.SGD(groups, lr=RATE, momentum=BETA1),
+        "adagrad": lambda: torch.optim.Adagrad(groups, lr=RATE),
+        "adam": lambda: torch.optim.Adam(groups, lr=RATE, betas=(BETA1, BETA2)),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=RATE, betas=(BETA1, BETA2)),
+    }
+    optimizer = made[rule]()
+    for epoch in range(passes):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * 0.9**epoch
+        for u, i, r in zip(*cell, strict=True):
+            (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
+            z = OFFSET + bias + other_bias + factors @ others
+            error = float(r) - (low + span * torch.sigmoid(z) if span else z)
+            # None for the rows of others: an optimizer passes over what has no gradient.
+            optimizer.zero_grad(set_to_none=True)
+            (error.square() / 2).sum().backward()
+            optimizer.step()
+    p, q = (
+        np.array([np.append(f.detach().numpy(), b.detach().numpy()) for f, b in side])
+        for side in sides
+    )
+    return p, q
+
+
+@needs_torch
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("rule", ["plain", *RULES])
+def test_rows_are_those_of_pytorchs_own_optimizers(rule: str, output: tuple[float, float]) -> None:
+    rank, cell, passes = 8, sample_cell(60), 2
+    width = row_width(rule, rank)
+    made: dict[str, Any] = {"scale": 0.5, "seed": 4, "block": 0, "width": width}
+    p, q = initial_block(6, rank, side=USERS, **made), initial_block(5, rank, side=ITEMS, **made)
+    due = by_pytorch(
+        rule, cell, p[:, : rank + 1].copy(), q[:, : rank + 1].copy(), output, passes=passes
+    )
+    for epoch in range(passes):
+        rate = RATE * 0.9**epoch
+        if rule == "plain":
+            plain(*cell, p, q, OFFSET, *output, rate, PENALTY, BIAS_PENALTY)
+        else:
+            descend(
+                cell, p, q, Optimizer(rule, BETA1, BETA2), rank=rank, output=(OFFSET, *output),
+                learning_rate=rate, penalties=(PENALTY, BIAS_PENALTY),
+            )  # fmt: skip
+    # Both in float32; a step of Adam is as long where the gradient is all rounding.
+    tolerance = 1e-5 if rule in {"plain", "momentum"} else 2e-4
+    np.testing.assert_allclose(p[:, : rank + 1], due[0], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(q[:, : rank + 1], due[1], rtol=0, atol=tolerance)
 
 
 def test_a_row_without_a_rating_stays_as_it_is() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recpipe.models.search import Choices, FloatRange, IntRange, SearchSpace
 from recpipe.models.sgd.settings import SgdSettings
-from recpipe.models.spec import ModelSpec, load_factors
+from recpipe.models.spec import ModelSpec, load_factors, middle_by_epochs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from recpipe.models.base import Model
     from recpipe.models.spec import Sections
 
@@ -22,12 +20,6 @@ def _sgd(given: Sections) -> Model:
     return Sgd(given.of(SgdSettings))
 
 
-def _middle_by_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
-    """The fold whose number of epochs is the median: each fold stopped where its own was best."""
-    order = sorted(range(len(folds)), key=lambda fold: int(folds[fold].get("epochs", 0)))
-    return order[len(order) // 2]
-
-
 SPECS = (
     ModelSpec(
         name="sgd",
@@ -36,7 +28,7 @@ SPECS = (
         load=load_factors,
         predicts_ratings=True,
         takes_weights=True,
-        representative_fold=_middle_by_epochs,
+        representative_fold=middle_by_epochs,
         # Not the epochs: `patience` finds them in each trial.
         search=SearchSpace(
             {

@@ -1,0 +1,1 @@
+"""Neural models, trained by PyTorch; what is fitted is scored without it."""
