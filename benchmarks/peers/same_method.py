@@ -47,7 +47,9 @@ def surprise_predictions(method: str, arguments: dict[str, Any]) -> np.ndarray:
     import surprise
 
     file = work / "ratings.tsv"
-    rows = zip(user.tolist(), item.tolist(), rating.tolist(), strict=True)
+    # In order: of neighbours that are equally near it takes the first, as ours does.
+    order = np.lexsort((item, user))
+    rows = zip(*(each[order].tolist() for each in (user, item, rating)), strict=True)
     file.write_text("".join(f"{u}\t{i}\t{r}\n" for u, i, r in rows))
     low, high = task["scale"].tolist()
     reader = surprise.Reader(line_format="user item rating", sep="\t", rating_scale=(low, high))
