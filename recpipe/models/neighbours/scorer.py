@@ -100,7 +100,8 @@ def row_biases(
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     sums = np.bincount(owner, weights=left, minlength=len(offsets) - 1)
     counts = np.bincount(owner, weights=known, minlength=len(offsets) - 1) + regularization
-    biases: Doubles = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    # Of no rows NumPy's sums are integers.
+    biases: Doubles = np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
     return biases
 
 
