@@ -66,6 +66,10 @@ quality: neural ## every model under three splits of RECPIPE_MOVIELENS, and on s
 	@$(PYTHON_IN_VENV) benchmarks/quality.py --synthetic 1000000 --work build/quality-synthetic \
 		--splits global_time
 
+.PHONY: quality-peers
+quality-peers: setup ## our models against the same methods elsewhere, on RECPIPE_MOVIELENS: docs/results.md
+	@$(PYTHON_IN_VENV) benchmarks/quality_peers.py --input "$(RECPIPE_MOVIELENS)"
+
 .PHONY: bench
 bench: setup ## ours against others', small sizes, minutes; then docs/benchmarks.md
 	@scripts/bench.sh small

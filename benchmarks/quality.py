@@ -6,7 +6,8 @@
 Runs the command line as a user would, and reads metrics.json and manifest.json; each table also
 stays in the work folder, as a file of its split's name. A model that cannot be fitted has a line of
 dashes, and its error stands below the table. The RMSE of synthetic ratings is held against the
-noise floor, the best that any model can reach.
+noise floor, the best that any model can reach. With --limit, models are fitted in the order of
+--models until so many seconds have passed; the others are named below the table.
 """
 
 from __future__ import annotations
@@ -54,23 +55,59 @@ def recpipe(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "recpipe", *arguments], check=True)
 
 
+def recpipe_for(seconds: float, *arguments: str) -> None:
+    """`recpipe`, told to stop after so many seconds; what it has done by then stays."""
+    process = subprocess.Popen([sys.executable, "-m", "recpipe", *arguments])
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
+        return
+    if code:
+        raise SystemExit(code)
+
+
 def evaluated(
-    root: Path, source: str, overrides: list[str], *, models: Sequence[str], run_id: str
+    root: Path,
+    source: str,
+    overrides: list[str],
+    *,
+    models: Sequence[str],
+    run_id: str,
+    limit: float | None,
 ) -> tuple[Scores, dict[str, Any]]:
-    """The metrics and the manifest of one run up to `evaluate`: nothing is published."""
+    """The metrics and the manifest of one run up to `evaluate`: nothing is published.
+
+    Args:
+        root: of the run.
+        source: of its ratings.
+        overrides: of its settings.
+        models: that are fitted.
+        run_id: of the run.
+        limit: seconds after which the models are evaluated that are fitted by then.
+    """
     common = ["--root", str(root), *(f"--set={setting}" for setting in overrides)]
     if not (root / "tables").exists():
         recpipe("ingest", "--input", source, *common)
     recpipe("split", *common, "--run-id", run_id)
     blended = f"--set=blend.models={','.join(name for name in BLENDED if name in models)}"
-    recpipe("train", *common, blended, "--run-id", run_id, "--models", ",".join(models))
+    train = ("train", *common, blended, "--run-id", run_id, "--models", ",".join(models))
+    recpipe(*train) if limit is None else recpipe_for(limit, *train)
     recpipe("evaluate", *common, "--run-id", run_id)
     run = root / "runs" / run_id
     rows = json.loads((run / "metrics.json").read_text())["rows"]
     return Scores(rows), json.loads((run / "manifest.json").read_text())
 
 
-def table(scores: Scores, manifest: dict[str, Any], *, models: Sequence[str], k: int) -> list[str]:
+def table(
+    scores: Scores,
+    manifest: dict[str, Any],
+    *,
+    models: Sequence[str],
+    k: int,
+    limit: float | None = None,
+) -> list[str]:
     """A Markdown table of test metrics as `recpipe evaluate` has them, one line a model.
 
     The 95 % interval of NDCG stands beside it, and the seconds of the fit at the end.
@@ -90,10 +127,14 @@ def table(scores: Scores, manifest: dict[str, Any], *, models: Sequence[str], k:
         fitted = manifest["models"].get(model)
         cells.append(f"{fitted['folds'][0]['seconds']:.1f}" if fitted else "-")
         lines.append(f"| `{model}` | {' | '.join(cells)} |")
-    failed = [
-        f"{entry.get('failed') or entry['model']} was not fitted: {entry['error']}"
+    errors = {
+        str(entry.get("failed") or entry["model"]): entry["error"]
         for entry in [*manifest["failed"], *manifest["fallbacks"]]
-    ]
+    }
+    failed = [f"{model} was not fitted: {error}" for model, error in errors.items()]
+    left = [f"`{model}`" for model in models if model not in {*errors, *manifest["models"]}]
+    if left:
+        failed.append(f"Not fitted within {limit:g} s of all fits: {', '.join(left)}")
     return [*lines, "", *found.notes, *failed]
 
 
@@ -106,6 +147,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
     parser.add_argument("--models", nargs="+", choices=SPECS, default=list(SPECS))
+    parser.add_argument("--limit", type=float, help="seconds of all fits; default: none")
     given = parser.parse_args()
     shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True)
@@ -117,9 +159,11 @@ def main() -> None:
     for split in given.splits:
         title, overrides = SPLITS[split]
         scores, manifest = evaluated(
-            given.work / "root", source, overrides, models=given.models, run_id=f"quality-{split}"
-        )
-        lines = [title, "", *table(scores, manifest, models=given.models, k=given.k)]
+            given.work / "root", source, overrides, models=given.models, run_id=f"quality-{split}",
+            limit=given.limit,
+        )  # fmt: skip
+        lines = table(scores, manifest, models=given.models, k=given.k, limit=given.limit)
+        lines = [title, "", *lines]
         if floor is not None:
             lines += ["", f"noise floor: RMSE {floor:.4f}; above it:"]
             for model in scores.models:

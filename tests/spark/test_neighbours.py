@@ -202,6 +202,17 @@ def predictions(model: NeighbourModel, dense: Dense) -> Doubles:
     return np.array([[rows[u, i] for i in dense.items] for u in dense.users])
 
 
+def best_biases(ratings: Doubles, *, regularization: float) -> tuple[Doubles, Doubles]:
+    """The biases of rows and columns that minimise the regularised squared error."""
+    rows, columns = np.nonzero(~np.isnan(ratings))
+    n, m = ratings.shape
+    x = np.zeros((len(rows), n + m))
+    x[np.arange(len(rows)), rows] = x[np.arange(len(rows)), n + columns] = 1
+    left = ratings[rows, columns] - np.nanmean(ratings)
+    found = np.linalg.solve(x.T @ x + regularization * np.eye(n + m), x.T @ left)
+    return found[:n], found[n:]
+
+
 def close(found: Any, due: Any) -> None:
     np.testing.assert_allclose(found, due, rtol=0, atol=1e-6)
 
@@ -282,18 +293,23 @@ def test_items_are_scored_by_what_neighbours_have(scratch: Folder, values: str) 
 
 @pytest.mark.parametrize("name", ["item_knn", "user_knn"])
 @pytest.mark.parametrize("prediction", ["weighted_mean", "mean"])
-@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize(
+    ("centred", "centre"), [(True, "means"), (True, "biases"), (False, "means")]
+)
 def test_ratings_are_predicted_by_the_nearest_that_are_rated(
-    scratch: Folder, name: str, prediction: str, centred: bool
+    scratch: Folder, name: str, prediction: str, centred: bool, centre: str
 ) -> None:
     own: dict[str, Any] = {"prediction": prediction, "centred": centred, "similarity": "pearson"}
-    model = fit(scratch, name, ROWS, k=6, max_rated=2, **own)
+    model = fit(scratch, name, ROWS, k=6, max_rated=2, centre=centre, bias_regularization=3, **own)
     dense = Dense.of(ROWS)
     # For users the same formula holds of the transposed matrix.
     ratings = dense.ratings if name == "item_knn" else dense.ratings.T
-    means = np.nanmean(ratings, axis=0)
+    means, alone = np.nanmean(ratings, axis=0), np.zeros(len(ratings))
+    if centre == "biases":
+        alone, biases = best_biases(ratings, regularization=3)
+        means = np.nanmean(ratings) + biases
     weights = weights_of(model)[1]
-    due = np.tile(means, (len(ratings), 1))
+    due = means + alone[:, None]
     for row, column in np.ndindex(*ratings.shape):
         near = [n for n in np.argsort(-weights[column], kind="stable") if weights[column, n] > 0]
         near = [n for n in near if not np.isnan(ratings[row, n])][:2]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
 from recpipe.kernels import biases as kernel
+from recpipe.models.baselines.equations import Equations, RatingsPart
 from recpipe.models.baselines.popularity import mean_rating
 from recpipe.models.factors import FactorModel
 from recpipe.spark.columns import arrow_row, as_array, batch_of
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.baselines.settings import BiasesSettings
     from recpipe.models.data import TrainingData
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder
 
 _RATINGS_OF_A_PART = 2_000_000
-_TOLERANCE = 1e-8  # well below what float32 biases can tell apart
-_MAX_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -71,13 +68,22 @@ class Biases:
         parts = math.ceil(count / _RATINGS_OF_A_PART)
         packed = cached(_pack(data, parts=parts))
         try:
-            solver = _Solver(packed, self.settings, mean=float(mean), width=width)
-            solution = solver.in_one_task() if parts == 1 else solver.solve()
+            own = self.settings
+            equations = Equations(
+                packed,
+                _parts,
+                parts=parts,
+                mean=float(mean),
+                width=width,
+                user_regularization=own.user_regularization,
+                item_regularization=own.item_regularization,
+            )
+            solution = equations.solve()
             return FactorModel.fitted(
                 scratch,
                 name=self.name,
-                user_factors=solver.user_factors(solution),
-                item_factors=solver.item_factors(solution),
+                user_factors=_user_factors(equations, solution),
+                item_factors=_item_factors(packed.sparkSession, solution),
                 rank=0,
                 mean=float(mean),
                 refit_config=self,
@@ -123,159 +129,41 @@ class _BiasRows:
         return found.astype(np.float32)[:, None]
 
 
-class _Solver:
-    """The equations of the item biases over packed ratings.
+def _item_factors(spark: SparkSession, solution: kernel.Solution) -> DataFrame:
+    """(item, factors, bias) of the items that have ratings."""
+    import pyarrow as pa
 
-    Args:
-        packed: of `_pack`, cached.
-        settings: the regularizations.
-        mean: of all ratings.
-        width: one more than the highest item number.
-    """
+    items = np.flatnonzero(solution.counts)
+    columns = {
+        "item": items.astype(np.int32),
+        "bias": solution.biases[items].astype(np.float32),
+    }
+    return _with_no_factors(spark.createDataFrame(pa.table(columns)), "item")
 
-    def __init__(
-        self, packed: DataFrame, settings: BiasesSettings, *, mean: float, width: int
-    ) -> None:
-        self.packed = packed
-        self.settings = settings
-        self.mean = mean
-        self.width = width
-        self.spark = packed.sparkSession
-        self._solve = partial(
-            kernel.item_biases,
-            regularization=settings.item_regularization,
-            tolerance=_TOLERANCE,
-            max_products=_MAX_STEPS,
-        )
-        self._sums_of = partial(
-            _sums, mean=mean, width=width, regularization=settings.user_regularization
-        )
 
-    def solve(self) -> kernel.Solution:
-        """The item biases, by one job a step.
+def _user_factors(equations: Equations, solution: kernel.Solution) -> DataFrame:
+    """(user, factors, bias): the best user biases beside these item biases."""
+    mean, regularization = equations.mean, equations.user_regularization
+    packed = equations.packed
+    sent = packed.sparkSession.sparkContext.broadcast(solution.biases)
 
-        Raises:
-            ArithmeticError: if they do not converge.
-        """
-        return self._solve(self._sums_by_job)
+    def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for part in _parts(batches):
+            left = part.ratings - mean - sent.value[part.items]
+            bias = kernel.user_means(
+                left, part.starts, regularization=regularization, weights=part.weights
+            )
+            yield batch_of(_BIASES, part.users, bias.astype(np.float32))
 
-    def in_one_task(self) -> kernel.Solution:
-        """`solve`, where there is one part: the steps need no job each.
-
-        Raises:
-            ArithmeticError: if they do not converge.
-        """
-        solve, sums_of = self._solve, self._sums_of
-
-        def solved(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for part in _parts(batches):
-                # A task that fails is tried again, and what it raised is text: it returns no row.
-                with suppress(ArithmeticError):
-                    yield arrow_row(_SOLVED, *solve(partial(sums_of, part)))
-
-        rows = self.packed.mapInArrow(solved, _SOLVED).collect()
-        if not rows:
-            raise kernel.not_solved(_MAX_STEPS)
-        counts, biases, steps = rows[0]
-        return kernel.Solution(np.frombuffer(counts), np.frombuffer(biases), steps)
-
-    def _sums_by_job(
-        self, x: NDArray[np.float64] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """`_sums` of all parts together."""
-        sums_of = self._sums_of
-        sent = self.spark.sparkContext.broadcast(x)
-
-        def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for part in _parts(batches):
-                yield arrow_row(_SUMS, *sums_of(part, sent.value))
-
-        rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
-        sent.destroy()
-        counts, totals = np.zeros(self.width), np.zeros(self.width)
-        for row in range(rows.num_rows):  # in the order of parts
-            counts += as_array(rows.column("counts")[row], np.float64)
-            totals += as_array(rows.column("sums")[row], np.float64)
-        return counts, totals
-
-    def item_factors(self, solution: kernel.Solution) -> DataFrame:
-        """(item, factors, bias) of the items that have ratings."""
-        import pyarrow as pa
-
-        items = np.flatnonzero(solution.counts)
-        columns = {
-            "item": items.astype(np.int32),
-            "bias": solution.biases[items].astype(np.float32),
-        }
-        return _with_no_factors(self.spark.createDataFrame(pa.table(columns)), "item")
-
-    def user_factors(self, solution: kernel.Solution) -> DataFrame:
-        """(user, factors, bias): the best user biases beside these item biases."""
-        mean, regularization = self.mean, self.settings.user_regularization
-        sent = self.spark.sparkContext.broadcast(solution.biases)
-
-        def biases(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for part in _parts(batches):
-                left = part.ratings - mean - sent.value[part.items]
-                bias = kernel.user_means(
-                    left, part.starts, regularization=regularization, weights=part.weights
-                )
-                yield batch_of(_BIASES, part.users, bias.astype(np.float32))
-
-        users = self.packed.mapInArrow(biases, _BIASES)
-        return _with_no_factors(users, "user")
+    return _with_no_factors(packed.mapInArrow(biases, _BIASES), "user")
 
 
 def _with_no_factors(biases: DataFrame, key: str) -> DataFrame:
     return biases.select(key, F.array().cast("array<float>").alias("factors"), "bias")
 
 
-class _Part(NamedTuple):
-    """The ratings of some users, sorted by user, then item.
-
-    Args:
-        users: (users,) ascending.
-        starts: (users,) where each user's ratings start.
-        items: (ratings,) item numbers.
-        ratings: (ratings,) as float64.
-        weights: (ratings,) of each; None where all weigh 1.
-    """
-
-    users: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    items: NDArray[np.int32]
-    ratings: NDArray[np.float64]
-    weights: NDArray[np.float64] | None
-
-
-_SUMS = "counts binary, sums binary"
-_SOLVED = "counts binary, biases binary, steps int"
 _BIASES = "user int, bias float"
 _PACKED = "users binary, starts binary, items binary, ratings binary, weights binary"
-
-
-def _sums(
-    part: _Part,
-    x: NDArray[np.float64] | None,
-    *,
-    mean: float,
-    width: int,
-    regularization: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weight of the ratings of each item, and `kernel.eliminated` of x at each rating's item.
-
-    Without x, of the ratings less their mean.
-    """
-    values = part.ratings - mean if x is None else x[part.items]
-    total = kernel.eliminated(
-        part.items,
-        values,
-        part.starts,
-        width=width,
-        regularization=regularization,
-        weights=part.weights,
-    )
-    return np.bincount(part.items, part.weights, minlength=width).astype(np.float64), total
 
 
 def _pack(data: TrainingData, *, parts: int) -> DataFrame:
@@ -302,7 +190,7 @@ def _pack(data: TrainingData, *, parts: int) -> DataFrame:
     return rows.repartition(parts, "user").mapInArrow(pack, _PACKED)
 
 
-def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
+def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[RatingsPart]:
     types: tuple[type[Any], ...] = (np.int32, np.int64, np.int32, np.float32, np.float64)
     for batch in batches:
         for row in range(batch.num_rows):
@@ -310,7 +198,7 @@ def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
                 as_array(column[row], kind)
                 for column, kind in zip(batch.columns, types, strict=True)
             )
-            yield _Part(
+            yield RatingsPart(
                 users,
                 starts,
                 items,

@@ -8,8 +8,9 @@ and a predicted rating, with R the nearest of N(j) that the user has rated, at m
 
     m_j + (sum over i in R of s_ij (r_ui - m_i)) / (sum over R of s_ij)
 
-where m are the means of items, 0 where predictions are not centred, and s is 1 where the mean is
-not weighted. Where R is empty the prediction is m_j. `similarity` has the formulas of s.
+where m is what is expected of ratings of an item (`centres`), 0 where predictions are not centred,
+and s is 1 where the mean is not weighted. Where R is empty the prediction is m_j, with the bias of
+the user where m has biases. `similarity` has the formulas of s.
 
 A user is scored from a history alone, so one who was not there at the fit can be scored.
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from recpipe.models.neighbours.centres import expected
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import nearest
 from recpipe.models.neighbours.rows import packed_matrix
@@ -68,9 +70,11 @@ class ItemKnn:
         scratch.write_table(_HISTORIES, self.histories(data))
         histories = scratch.stored(_HISTORIES)
         liking = liking_of(self.settings, data.scale)
+        prediction = prediction_of(self.settings, data.bounds)
         with packed_matrix(histories) as matrix:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
+            columns = expected(matrix, columns, prediction, model=self.name)
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
@@ -86,7 +90,7 @@ class ItemKnn:
             users=users,
             links=items * min(self.settings.k, items),
             liking=liking,
-            prediction=prediction_of(self.settings, data.bounds),
+            prediction=prediction,
         )
 
     def histories(self, data: TrainingData) -> DataFrame:

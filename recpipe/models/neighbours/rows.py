@@ -53,7 +53,7 @@ class Columns(NamedTuple):
     Args:
         ids: their numbers, ascending.
         ratings: how many values each has.
-        means: of these.
+        means: of these, or what else is expected of them (`centres`).
         counts: how many entries each has.
         sums: of the entries.
         squares: the sum of their squares.
@@ -76,10 +76,12 @@ class Matrix:
     Args:
         parts: `histories.PARTS`.
         values: how many there are.
+        number: of parts.
     """
 
     parts: DataFrame
     values: int
+    number: int
 
     def rows(self) -> int:
         """How many rows there are."""
@@ -141,7 +143,7 @@ def packed_matrix(ratings: Interactions) -> Iterator[Matrix]:
     packed = together([packed_histories(ratings, buckets=parts)], buckets=parts)
     frame = cached(packed.mapInArrow(as_part, PARTS))
     try:
-        yield Matrix(frame, values)
+        yield Matrix(frame, values, parts)
     finally:
         frame.unpersist()
 

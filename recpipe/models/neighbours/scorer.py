@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 ITEMS = "item int, sources binary, numbers binary, mean double"
-"""A row an item: the numbers of its sources (int32), a number for each (float32), and the mean of
-the item's ratings."""
+"""A row an item: the numbers of its sources (int32), a number for each (float32), and what is
+expected of the item's ratings, or, where sources are users, the item's bias."""
 
 _ITEM_BYTES, _LINK_BYTES = 12, 8
 
@@ -54,15 +54,18 @@ class Prediction:
     Args:
         most: how many sources count.
         weighted: whether their mean is weighted by similarity.
-        centred: whether it is one of the distances from their means, added to that of the item or
-            user.
+        centred: whether it is one of the distances from what is expected, added to what is expected
+            of the item or user.
         scale: the lowest and the highest rating.
+        bias_regularization: what is expected are biases (`centres`), each pulled to 0 as by so many
+            ratings that equal the mean; None: it is the mean of item or user.
     """
 
     most: int
     weighted: bool
     centred: bool
     scale: tuple[float, float]
+    bias_regularization: float | None = None
 
 
 def prediction_of(
@@ -72,7 +75,34 @@ def prediction_of(
     if scale is None:
         return None
     weighted = settings.prediction == "weighted_mean"
-    return Prediction(settings.max_rated, weighted, settings.centred, scale)
+    regularization = settings.bias_regularization if settings.centre == "biases" else None
+    return Prediction(settings.max_rated, weighted, settings.centred, scale, regularization)
+
+
+def row_biases(
+    offsets: NDArray[np.int64],
+    places: Ints,
+    values: NDArray[np.float32],
+    expected: Doubles,
+    regularization: float,
+) -> Doubles:
+    """(rows,) the bias of each row: its ratings less what is expected of them by their columns.
+
+    Args:
+        offsets: (rows + 1,) where the ratings of each row start.
+        places: (ratings,) the column of each; a rating whose column is below 0 is passed over.
+        values: (ratings,).
+        expected: (columns,) of ratings of a column.
+        regularization: how many ratings that equal the mean a bias is pulled to 0 by.
+    """
+    known = places >= 0
+    left = np.where(known, values - expected[np.maximum(places, 0)], 0.0)
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    sums = np.bincount(owner, weights=left, minlength=len(offsets) - 1)
+    counts = np.bincount(owner, weights=known, minlength=len(offsets) - 1) + regularization
+    # Of no rows NumPy's sums are integers.
+    biases: Doubles = np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
+    return biases
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +114,10 @@ class NeighbourScorer(DenseScorer):
     rating of s, and w_s the weight of s as a neighbour of j. Else sources are users: w_s is the
     similarity of the user and s, and x_s the rating that s has given to j.
 
-    A prediction is m + the mean of (r_s - m_s) over the nearest of these sources, where m is the
-    mean of item j (or of the user) and m_s that of the source; where it is not centred, m and m_s
-    are 0. Where there is no source it is m, centred or not.
+    A prediction is m + the mean of (r_s - m_s) over the nearest of these sources, where m is what
+    is expected of ratings of item j (or of the user) and m_s that of the source; where it is not
+    centred, m and m_s are 0. Where there is no source it is m, centred or not, and where there are
+    biases that of the user (or of item j) is added.
 
     Memory grows with the links of the block, and with 16 bytes for each source.
 
@@ -94,8 +125,9 @@ class NeighbourScorer(DenseScorer):
         items: (I,) of the block, ascending.
         sources: (n,) all sources, ascending.
         links: from each source to the items of the block.
-        means: (n,) of the ratings of each source.
-        item_means: (I,) of the ratings of each item.
+        means: (n,) what is expected of ratings of each source.
+        item_means: (I,) what is expected of ratings of each item; where users' histories are not
+            rated, the biases of items.
         rated: whether users' histories hold ratings, and links weights; or the other way round.
         liking: which ratings count in a score, and what for.
         prediction: None for a model that predicts no ratings.
@@ -159,20 +191,25 @@ class NeighbourScorer(DenseScorer):
 
         how = self.prediction
         assert how is not None  # noqa: S101 - asked only of models that predict
+        users, of_items = self._users(batch), np.append(self.item_means, np.nan)[pairs.columns]
         if self.rated:
-            base = np.append(self.item_means, np.nan)[pairs.columns]
+            base, bias = of_items, np.zeros(len(pairs.rows))
+            if how.bias_regularization is not None:
+                bias = row_biases(*users, self.means, how.bias_regularization)[pairs.rows]
         else:
             assert batch.vectors is not None  # noqa: S101 - what the model asks for
             base = batch.vectors[pairs.rows, -1].astype(np.float64)
+            bias = of_items if how.bias_regularization is not None else np.zeros(len(pairs.rows))
         found = means(
-            self._users(batch),
+            users,
             self.links,
             pairs.rows,
             pairs.columns,
             self.means if how.centred else np.zeros(len(self.means)),
             mean=Mean(self.rated, how.most, how.weighted),
         )
-        predicted = np.where(np.isnan(found), base, found + base if how.centred else found)
+        near = found + base if how.centred else found
+        predicted = np.where(np.isnan(found), base + bias, near)
         return np.where(pairs.columns >= 0, predicted, np.nan)
 
     def ratings(self, scores: Doubles) -> Doubles:

@@ -44,8 +44,14 @@ class NeighbourSettings(Section):
     prediction: Literal["weighted_mean", "mean"] = "weighted_mean"
     """How a prediction averages the ratings of neighbours: weighted by similarity, or all alike."""
     centred: bool = True
-    """Whether a prediction averages how far ratings are from the mean of their item (user_knn:
-    user), and adds that to the mean of its own; else it averages the ratings themselves."""
+    """Whether a prediction averages how far ratings are from what is expected of them, and adds
+    that to what is expected of its own; else it averages the ratings themselves."""
+    centre: Literal["biases", "means"] = "biases"
+    """What is expected of a rating. biases: the mean of all ratings, with the biases of user and
+    item, as the model `biases` has them. means: the mean of its item (user_knn: user)."""
+    bias_regularization: float = Field(5.0, ge=0)
+    """With centre = biases: how strongly each bias is pulled to 0: as by so many ratings that equal
+    the mean."""
     max_rated: int = Field(20, ge=1)
     """The most neighbours that a prediction averages: of those with a rating the nearest."""
 

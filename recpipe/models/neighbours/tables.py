@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from recpipe.models.neighbours.scorer import ITEMS
+from recpipe.kernels import ids
+from recpipe.models.neighbours.scorer import ITEMS, row_biases
 from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories, parts_of
 from recpipe.spark.columns import arrow_rows, batch_of, factor_rows, factor_schema
 from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, together
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.models.neighbours.nearest import Found
     from recpipe.models.neighbours.rows import Columns, Matrix
+    from recpipe.models.neighbours.scorer import Prediction
 
     Batches = Iterator[pa.RecordBatch]
     Sent = tuple[NDArray[np.int32], NDArray[np.float64]]
@@ -90,18 +92,34 @@ def _items_of_sources(batches: Batches, *, sent: Broadcast[Sent], buckets: int) 
     )
 
 
-def items_of_rows(matrix: Matrix) -> DataFrame:
-    """`scorer.ITEMS` of a matrix whose rows are items: each with its users and their ratings."""
-    return matrix.parts.mapInArrow(_items_of_rows, ITEMS)
+def items_of_rows(matrix: Matrix, columns: Columns, prediction: Prediction | None) -> DataFrame:
+    """`scorer.ITEMS` of a matrix whose rows are items: each with its users and their ratings.
+
+    The number of an item is its bias, 0 where predictions have no biases.
+
+    Args:
+        matrix: of the ratings.
+        columns: the users, with what is expected of each.
+        prediction: how ratings are predicted; None: they are not.
+    """
+    regularization = None if prediction is None else prediction.bias_regularization
+    sent = matrix.parts.sparkSession.sparkContext.broadcast((columns.ids, columns.means))
+    return matrix.parts.mapInArrow(
+        partial(_items_of_rows, sent=sent, regularization=regularization), ITEMS
+    )
 
 
-def _items_of_rows(batches: Batches) -> Batches:
+def _items_of_rows(
+    batches: Batches, *, sent: Broadcast[Sent], regularization: float | None
+) -> Batches:
+    numbers, expected = sent.value
     for part in parts_of(batches):
         rows = part.rows
-        sizes = np.diff(rows.offsets)
-        owner = np.repeat(np.arange(len(sizes)), sizes)
-        means = np.bincount(owner, weights=rows.values, minlength=len(sizes)) / sizes
-        yield arrow_rows(ITEMS, rows.offsets[1:], part.users, rows.items, rows.values, means)
+        biases = np.zeros(len(part.users))
+        if regularization is not None:
+            places = ids.positions(numbers, rows.items)
+            biases = row_biases(rows.offsets, places, rows.values, expected, regularization)
+        yield arrow_rows(ITEMS, rows.offsets[1:], part.users, rows.items, rows.values, biases)
 
 
 def means_of_users(spark: SparkSession, columns: Columns) -> DataFrame:

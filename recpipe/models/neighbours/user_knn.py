@@ -8,8 +8,9 @@ and a predicted rating, with R the nearest of N(u) that have rated j, at most `m
 
     m_u + (sum over v in R of s_uv (r_vj - m_v)) / (sum over R of s_uv)
 
-where m are the means of users, 0 where predictions are not centred, and s is 1 where the mean is
-not weighted. Where R is empty the prediction is m_u. `similarity` has the formulas of s.
+where m is what is expected of ratings of a user (`centres`), 0 where predictions are not centred,
+and s is 1 where the mean is not weighted. Where R is empty the prediction is m_u, with the bias of
+the item where m has biases. `similarity` has the formulas of s.
 
 Users who were not there at the fit have no neighbours, so they get no list.
 
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recpipe.models.neighbours import tables
+from recpipe.models.neighbours.centres import expected
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import nearest
 from recpipe.models.neighbours.rows import packed_matrix
@@ -66,14 +68,16 @@ class UserKnn:
         """
         del seed
         liking = liking_of(self.settings, data.scale)
+        prediction = prediction_of(self.settings, data.bounds)
         with packed_matrix(tables.transposed(tables.values_of(data))) as matrix:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
+            columns = expected(matrix, columns, prediction, model=self.name)
             neighbours = nearest(
                 matrix, columns, search, shape=tables.as_histories, schema=tables.HISTORY
             )
             scratch.write_table(_HISTORIES, neighbours)
-            scratch.write_table(_ITEMS, tables.items_of_rows(matrix))
+            scratch.write_table(_ITEMS, tables.items_of_rows(matrix, columns, prediction))
             items = matrix.rows()
         scratch.write_table(_MEANS, tables.means_of_users(scratch.spark, columns))
         return NeighbourModel(
@@ -86,7 +90,7 @@ class UserKnn:
             users=len(columns.ids),
             links=matrix.values,
             liking=liking,
-            prediction=prediction_of(self.settings, data.bounds),
+            prediction=prediction,
         )
 
     def sections(self) -> Mapping[str, Section]:

@@ -1,0 +1,159 @@
+"""The equations of item biases over ratings that lie packed by user, a job or a task a step.
+
+`kernels.biases` has the equations. Item biases pass through the driver, those of users never do.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recpipe.kernels import biases as kernel
+from recpipe.spark.columns import arrow_row, as_array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+    Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
+    Read = Callable[[Iterator[pa.RecordBatch]], Iterator["RatingsPart"]]
+
+_TOLERANCE = 1e-8  # well below what float32 biases can tell apart
+_MAX_STEPS = 200
+
+_SUMS = "counts binary, sums binary"
+_SOLVED = "counts binary, biases binary, steps int"
+
+
+class RatingsPart(NamedTuple):
+    """The ratings of some users, one user after the other.
+
+    Args:
+        users: (users,) each once.
+        starts: (users,) where each user's ratings start; none is empty.
+        items: (ratings,) item numbers.
+        ratings: (ratings,) as float64.
+        weights: (ratings,) of each; None where all weigh 1.
+    """
+
+    users: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """The equations of the item biases over packed ratings.
+
+    Args:
+        packed: the ratings, cached.
+        read: in a task: what rows of `packed` hold.
+        parts: how many rows `packed` has.
+        mean: of all ratings.
+        width: one more than the highest item number.
+        user_regularization: how many ratings that equal the mean each bias of a user is pulled by.
+        item_regularization: likewise, of an item.
+    """
+
+    packed: DataFrame
+    read: Read
+    parts: int
+    mean: float
+    width: int
+    user_regularization: float
+    item_regularization: float
+
+    def solve(self) -> kernel.Solution:
+        """The item biases, by one job a step; where there is one part, by one task.
+
+        Raises:
+            ArithmeticError: if they do not converge.
+        """
+        solve = partial(
+            kernel.item_biases,
+            regularization=self.item_regularization,
+            tolerance=_TOLERANCE,
+            max_products=_MAX_STEPS,
+        )
+        sums_of = partial(
+            _sums, mean=self.mean, width=self.width, regularization=self.user_regularization
+        )
+        if self.parts == 1:
+            return self._in_one_task(partial(_solved, read=self.read, solve=solve, sums_of=sums_of))
+        return solve(partial(self._by_job, sums_of=sums_of))
+
+    def _in_one_task(
+        self, work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+    ) -> kernel.Solution:
+        rows = self.packed.mapInArrow(work, _SOLVED).collect()
+        if not rows:
+            raise kernel.not_solved(_MAX_STEPS)
+        counts, biases, steps = rows[0]
+        return kernel.Solution(np.frombuffer(counts), np.frombuffer(biases), steps)
+
+    def _by_job(self, x: NDArray[np.float64] | None, *, sums_of: Callable[..., Sums]) -> Sums:
+        """`_sums` of all parts together."""
+        read = self.read
+        sent = self.packed.sparkSession.sparkContext.broadcast(x)
+
+        def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for part in read(batches):
+                yield arrow_row(_SUMS, *sums_of(part, sent.value))
+
+        rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
+        sent.destroy()
+        counts, totals = np.zeros(self.width), np.zeros(self.width)
+        for row in range(rows.num_rows):  # in the order of parts
+            counts += as_array(rows.column("counts")[row], np.float64)
+            totals += as_array(rows.column("sums")[row], np.float64)
+        return counts, totals
+
+
+def _solved(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    read: Read,
+    solve: Callable[[Callable[..., Sums]], kernel.Solution],
+    sums_of: Callable[..., Sums],
+) -> Iterator[pa.RecordBatch]:
+    """In a task: _SOLVED of the only part."""
+    for part in read(batches):
+        # A task that fails is tried again, and what it raised is text: it returns no row.
+        with suppress(ArithmeticError):
+            yield arrow_row(_SOLVED, *solve(partial(sums_of, part)))
+
+
+def _sums(
+    part: RatingsPart,
+    x: NDArray[np.float64] | None,
+    *,
+    mean: float,
+    width: int,
+    regularization: float,
+) -> Sums:
+    """The weight of the ratings of each item, and `kernel.eliminated` of x at each rating's item.
+
+    Without x, of the ratings less their mean.
+    """
+    values = part.ratings - mean if x is None else x[part.items]
+    total = kernel.eliminated(
+        part.items,
+        values,
+        part.starts,
+        width=width,
+        regularization=regularization,
+        weights=part.weights,
+    )
+    return np.bincount(part.items, part.weights, minlength=width).astype(np.float64), total
+
+
+__all__ = ["Equations", "RatingsPart"]

@@ -1,0 +1,95 @@
+"""What is expected of a rating, from which the ratings of neighbours are centred.
+
+Either m, the mean of the column (item, or user where columns are users), or the baseline of Koren
+
+    mean + b_column + b_row
+
+with the regularised biases that `baselines.biases` solves for, all of them together. Where a
+prediction has neighbours, the bias of its row is the same in all of their ratings and in its own,
+so it falls out, and what is centred on is mean + b_column alone; where it has none, the bias of the
+row is added. It is
+
+    b_row = sum over the row of (r - mean - b_column) / (ratings of the row + regularization)
+
+so a row that was not there at the fit has one as well.
+
+References:
+    Yehuda Koren. Factor in the Neighbors: Scalable and Accurate Collaborative Filtering. ACM
+    Transactions on Knowledge Discovery from Data 4 (1), 2010, section 2.2, formula 3.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recpipe.errors import FitError
+from recpipe.kernels import ids
+from recpipe.models.baselines.equations import Equations, RatingsPart
+from recpipe.ranking.histories import parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark import Broadcast
+
+    from recpipe.models.neighbours.rows import Columns, Matrix
+    from recpipe.models.neighbours.scorer import Prediction
+
+
+def expected(
+    matrix: Matrix, columns: Columns, prediction: Prediction | None, *, model: str
+) -> Columns:
+    """The columns, with mean + bias in the place of their means where predictions ask for that.
+
+    The driver holds a few numbers of each column; each step of the solution is a small job over the
+    packed ratings, and where these are one part all steps together are one task.
+
+    Args:
+        matrix: of the ratings.
+        columns: of the matrix.
+        prediction: how ratings are predicted; None: they are not.
+        model: for the error.
+
+    Raises:
+        FitError: if the biases cannot be found.
+    """
+    if prediction is None or prediction.bias_regularization is None:
+        return columns
+    mean = float(columns.ratings @ columns.means) / float(columns.ratings.sum())
+    # By the places of columns: their numbers may be far apart.
+    sent = matrix.parts.sparkSession.sparkContext.broadcast(columns.ids)
+    equations = Equations(
+        matrix.parts,
+        partial(_ratings_of, columns=sent),
+        parts=matrix.number,
+        mean=mean,
+        width=len(columns.ids),
+        user_regularization=prediction.bias_regularization,
+        item_regularization=prediction.bias_regularization,
+    )
+    try:
+        biases = equations.solve().biases
+    except ArithmeticError as error:
+        raise FitError(f"{model}: {error}", hint="raise bias_regularization") from error
+    finally:
+        sent.destroy()
+    return columns._replace(means=mean + biases)
+
+
+def _ratings_of(
+    batches: Iterator[pa.RecordBatch], *, columns: Broadcast[NDArray[np.int32]]
+) -> Iterator[RatingsPart]:
+    """In a task: the ratings of each part, with the places of columns for items."""
+    for part in parts_of(batches):
+        rows = part.rows
+        places = ids.positions(columns.value, rows.items)
+        values = rows.values.astype(np.float64)
+        yield RatingsPart(part.users, rows.offsets[:-1], places, values, None)
+
+
+__all__ = ["expected"]
