@@ -134,7 +134,7 @@ class ItemWeights(DenseScorer):
         """See `reasons.Explainer`: x_i B_ij."""
         rows = ids.positions(self.rows, history)
         weights = self.tiles[(columns // TILE)[:, None], rows, (columns % TILE)[:, None]]
-        shares: Doubles = values * weights.astype(np.float64)
+        shares: Doubles = np.multiply(values, weights, dtype=np.float64)
         return shares
 
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
