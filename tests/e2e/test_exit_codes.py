@@ -175,7 +175,7 @@ def test_a_fit_without_pytorch_ends_with_5_before_spark_starts_and_the_way_to_ge
 ) -> None:
     # Python imports it where it starts; a module that is None counts as not there.
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
-    given = ["--input", source] if command[0] == "run" else []
+    given: list[str | Path] = ["--input", source] if command[0] == "run" else []
     ended = recpipe(
         *command, *given, "--root", tmp_path / "root",
         env=environment(PYTHONPATH=str(tmp_path), JAVA_HOME="none"),

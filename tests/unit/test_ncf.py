@@ -14,7 +14,7 @@ from recpipe.models.neural.training import CURVE, KEPT, Plan, Shard
 from recpipe.spark.interactions import Arrays, paired
 from tests.neural import needs_torch
 
-SHAPES = [Shape(5), Shape(0, 4, (6, 3)), Shape(5, 4, (6, 5, 3))]
+SHAPES = [Shape(5), Shape(0, 8, (16, 8)), Shape(5, 4, (6, 5, 3))]
 ITEMS = np.arange(0, 48, 3, dtype=np.int32)
 
 
@@ -122,7 +122,7 @@ def test_the_scorer_says_what_the_network_says(shape: Shape) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_network_learns_the_tastes(shape: Shape) -> None:
     given = liked(np.random.default_rng(1))
-    found = trained(job(shape), [given], epochs=25)
+    found = trained(job(shape), [given], epochs=40)
     losses = [values[0] for _, values in sorted(found[CURVE])]
     assert losses[-1] < 0.75 * losses[0]
     users, items = (
