@@ -96,9 +96,9 @@ class SasRecSettings(Trained):
     """Step size of Adam."""
     epochs: int = Field(60, ge=1)
     """Passes over the users, at most; see `patience`."""
-    patience: int = Field(12, ge=0)
+    patience: int = Field(15, ge=0)
     """After how many epochs without a better NDCG@10 on validation the fit stops; 0: it runs all
-    `epochs`. The parameters of the best epoch are kept either way. Use 10 or more: lists stand
+    `epochs`. The parameters of the best epoch are kept either way. Use 12 or more: lists stand
     still for some epochs between learning what is popular and learning what follows what."""
     batch_size: int = Field(32, ge=1)
     """Users of a step, of all processes together."""
