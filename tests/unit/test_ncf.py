@@ -9,12 +9,12 @@ import pytest
 
 from recpipe.kernels.perceptron import Layers, network_scores
 from recpipe.models.neural.ncf_job import Likings, NcfJob
-from recpipe.models.neural.shape import Shape
+from recpipe.models.neural.ncf_shape import NcfShape
 from recpipe.models.neural.training import CURVE, KEPT, Plan, Shard
 from recpipe.spark.interactions import Arrays, paired
 from tests.neural import needs_torch
 
-SHAPES = [Shape(5), Shape(0, 8, (16, 8)), Shape(5, 4, (6, 5, 3))]
+SHAPES = [NcfShape(5), NcfShape(0, 8, (16, 8)), NcfShape(5, 4, (6, 5, 3))]
 ITEMS = np.arange(0, 48, 3, dtype=np.int32)
 
 
@@ -39,7 +39,7 @@ def held_out(given: Arrays) -> Arrays:
     return Arrays(paired(pairs[:, 0], pairs[:, 1]), np.ones(len(pairs), np.float32))
 
 
-def job(shape: Shape, **changes: Any) -> NcfJob:
+def job(shape: NcfShape, **changes: Any) -> NcfJob:
     return NcfJob(
         ITEMS, shape, **{"batch_size": 16, "negatives": 3, "regularization": 1e-4} | changes
     )
@@ -100,7 +100,7 @@ def test_who_likes_everything_is_no_hindrance() -> None:
 
 @needs_torch
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_scorer_says_what_the_network_says(shape: Shape) -> None:
+def test_the_scorer_says_what_the_network_says(shape: NcfShape) -> None:
     import torch
 
     from recpipe.models.neural.ncf_network import Ncf
@@ -120,7 +120,7 @@ def test_the_scorer_says_what_the_network_says(shape: Shape) -> None:
 
 @needs_torch
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_network_learns_the_tastes(shape: Shape) -> None:
+def test_a_network_learns_the_tastes(shape: NcfShape) -> None:
     given = liked(np.random.default_rng(1))
     found = trained(job(shape), [given], epochs=40)
     losses = [values[0] for _, values in sorted(found[CURVE])]
@@ -139,7 +139,7 @@ def test_a_network_learns_the_tastes(shape: Shape) -> None:
 def test_one_seed_makes_the_same_bits_whatever_the_order_of_the_likings() -> None:
     given = liked(np.random.default_rng(1))
     turned = Arrays(given.keys[::-1].copy(), given.values)
-    own = job(Shape(5, 4, (6, 3), 0.2), pretrain=1)
+    own = job(NcfShape(5, 4, (6, 3), 0.2), pretrain=1)
     once, again = (trained(own, [arrays], epochs=2) for arrays in (given, turned))
     assert once == again
     assert trained(own, [given], epochs=2, seed=4)["item"] != once["item"]
@@ -167,7 +167,7 @@ def test_pretrained_parts_score_as_the_mean_of_both() -> None:
     from recpipe.models.neural.ncf_network import Ncf
 
     torch.manual_seed(1)
-    product, perceptron = Ncf(4, 5, Shape(3)), Ncf(4, 5, Shape(0, 2, (4, 3)))
+    product, perceptron = Ncf(4, 5, NcfShape(3)), Ncf(4, 5, NcfShape(0, 2, (4, 3)))
     both = Ncf.of_parts(product, perceptron, 0.0)
     users, items = torch.arange(4), torch.arange(1, 5)
     with torch.no_grad():

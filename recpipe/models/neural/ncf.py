@@ -28,7 +28,7 @@ from recpipe.models.factors import FactorModel
 from recpipe.models.neural.extra import TORCH
 from recpipe.models.neural.ncf_job import NcfJob
 from recpipe.models.neural.ncf_model import NcfModel
-from recpipe.models.neural.shape import Shape
+from recpipe.models.neural.ncf_shape import NcfShape
 from recpipe.models.neural.training import (
     Feed,
     Plan,
@@ -75,7 +75,7 @@ class Gmf:
 
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
         """See `Model.fit`, and `_fit`."""
-        found = _fit(self.name, self.settings, Shape(self.settings.rank), data, scratch, seed)
+        found = _fit(self.name, self.settings, NcfShape(self.settings.rank), data, scratch, seed)
         *_, (_, bias) = sorted(found.trained.part("layer").collect())
         return FactorModel.fitted(
             scratch,
@@ -108,7 +108,7 @@ class Mlp:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> NcfModel:
         """See `Model.fit`, and `_fit`."""
         own = self.settings
-        shape = Shape(0, own.rank, own.layers, own.dropout)
+        shape = NcfShape(0, own.rank, own.layers, own.dropout)
         found = _fit(self.name, own, shape, data, scratch, seed)
         return found.model(scratch, Mlp(_refit(own, found.trained)), width=own.layers[0])
 
@@ -131,7 +131,7 @@ class Neumf:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> NcfModel:
         """See `Model.fit`, and `_fit`."""
         own = self.settings
-        shape = Shape(own.rank, own.rank, own.layers, own.dropout)
+        shape = NcfShape(own.rank, own.rank, own.layers, own.dropout)
         found = _fit(self.name, own, shape, data, scratch, seed, pretrain=own.pretrain)
         width = own.rank + own.layers[0]
         return found.model(scratch, Neumf(_refit(own, found.trained)), width=width)
@@ -179,7 +179,7 @@ class _Found(NamedTuple):
 def _fit(
     name: str,
     own: NcfSettings,
-    shape: Shape,
+    shape: NcfShape,
     data: TrainingData,
     scratch: Folder,
     seed: int,

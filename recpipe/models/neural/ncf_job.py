@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recpipe.kernels import ids
-from recpipe.models.neural.shape import Shape
+from recpipe.models.neural.ncf_shape import NcfShape
 from recpipe.models.neural.training import ROWS, Batch, Phase
 from recpipe.spark.columns import batch_of
 from recpipe.spark.interactions import unpaired
@@ -62,7 +62,7 @@ class NcfJob:
     """
 
     items: NDArray[np.int32]
-    shape: Shape
+    shape: NcfShape
     batch_size: int
     negatives: int
     regularization: float
@@ -149,9 +149,9 @@ class NcfWork:
         if not job.pretrain:
             yield Phase(Ncf(*sizes, job.shape))
             return
-        product = Ncf(*sizes, Shape(rank))
+        product = Ncf(*sizes, NcfShape(rank))
         yield Phase(product, job.pretrain)
-        perceptron = Ncf(*sizes, Shape(0, width, layers, dropout))
+        perceptron = Ncf(*sizes, NcfShape(0, width, layers, dropout))
         yield Phase(perceptron, job.pretrain)
         yield Phase(Ncf.of_parts(product, perceptron, dropout))
 

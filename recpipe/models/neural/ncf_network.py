@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from recpipe.models.neural.shape import Shape
+from recpipe.models.neural.ncf_shape import NcfShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class Ncf(nn.Module):
     local = frozenset({"product_users.weight", "perceptron_users.weight"})
     """See `recpipe.models.neural.training`."""
 
-    def __init__(self, users: int, items: int, shape: Shape) -> None:
+    def __init__(self, users: int, items: int, shape: NcfShape) -> None:
         super().__init__()
         self.shape = shape
         if shape.rank:
@@ -62,7 +62,9 @@ class Ncf(nn.Module):
         """Both in one, as far as each has learned: the scores are the means of theirs."""
         rank, (_, width, layers, _) = product.shape.rank, perceptron.shape
         users, items = product.product_users, product.product_items
-        found = cls(users.num_embeddings, items.num_embeddings, Shape(rank, width, layers, dropout))
+        found = cls(
+            users.num_embeddings, items.num_embeddings, NcfShape(rank, width, layers, dropout)
+        )
         own = {
             name: value
             for part in (product, perceptron)

@@ -1,8 +1,8 @@
 """SASRec: what a user takes up next, by self-attention over what the user has taken up.
 
-The network and its scores are in `transformer.py`, what a fit minimises in `sequence_loss.py`.
+The network and its scores are in `transformer.py`, what a fit minimises in `sequence_network.py`.
 Once it is fitted, the items have their embeddings and a user the state after the newest item of the
-history, so that the model is one of factors: a list is the items whose product with that state is
+history. So it is a model of factors: a list holds the items whose product with that state is
 largest.
 """
 
@@ -51,8 +51,7 @@ if TYPE_CHECKING:
 
 _NETWORK = "network"
 _BETAS = (0.9, 0.98)
-"""How much of the means of gradients and of their squares stays in a step, as Kang and McAuley have
-it."""
+"""The decay rates of Adam's moments, those of Kang and McAuley."""
 _FEW_ITEMS, _NEGATIVES = 10_000, 1_000
 """Of `negatives` = auto: items up to which all are negatives, and how many are drawn of more."""
 
@@ -68,7 +67,7 @@ class SequenceModel(FactorModel):
     network: Interactions
 
     def encoder(self, shape: Shape, items: NDArray[np.float32]) -> Encoder:
-        """What finds the vectors of users; brings the weights of the network to the driver.
+        """The solver that finds the vectors of users; the network's weights come to the driver.
 
         Args:
             shape: of the network.
@@ -107,12 +106,13 @@ class SasRec:
     def fit(self, data: TrainingData, *, scratch: Folder, seed: int) -> SequenceModel:
         """See `Model.fit`. With a validation part the weights are those of its best epoch.
 
-        The driver holds the numbers of the items. Each process holds the likings of its users,
-        `max_length` items of each, and the weights, items x rank numbers and some more, about five
-        times over: beside the weights their gradients, two moments of these and the best so far.
-        A step holds batch_size x max_length x negatives numbers a few times. An epoch takes time
-        for each item of a history that grows with rank x (layers x (rank + max_length) +
-        negatives).
+        The driver holds the numbers of the items. Each process holds all likings of its users, the
+        newest `max_length` + 1 of each once more as a padded row, and the weights, items x rank
+        numbers and some more, about five times over: beside the weights their gradients, two
+        moments of these and the best so far. A step holds batch_size x max_length x negatives
+        numbers a few times. An epoch takes time for each item of a history that grows with
+        rank x (layers x (rank + max_length) + negatives), and with validation for each of its
+        users time that grows with rank x items.
         A user without a liking gets no list.
 
         Raises:
@@ -189,7 +189,7 @@ class SasRec:
                 "likings": likings,
                 "epochs": len(trained.curve),
                 "best_epoch": trained.best,
-                "learning_curve": [_told(epoch) for epoch in trained.curve],
+                "learning_curve": [_epoch_report(epoch) for epoch in trained.curve],
             },
         )
         assert isinstance(found, SequenceModel)  # noqa: S101 - the class of which it is made
@@ -220,8 +220,8 @@ class SasRec:
         return {"sasrec": self.settings}
 
 
-def _told(epoch: Epoch) -> dict[str, float]:
-    """An epoch for the manifest: what validation is told is 1 - NDCG@10."""
+def _epoch_report(epoch: Epoch) -> dict[str, float]:
+    """An epoch for the manifest; `Epoch.validation` is 1 - NDCG@10 here."""
     found: dict[str, float] = {"epoch": epoch.epoch, "train_loss": epoch.loss}
     if epoch.validation is not None:
         found[f"validation_ndcg@{K}"] = 1 - epoch.validation

@@ -1,4 +1,4 @@
-"""What a process does in a fit of SASRec: from histories of its users to the vectors of these."""
+"""What a process does in a fit of SASRec: it learns from the histories of its users."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 USER = "user"
-"""The part of `ROWS` with the vectors of users; `ITEMS` has those of items, and of the weights of
-the network each is a part of its name, its numbers in the order of C."""
+"""The part of `ROWS` with the vectors of users. The part `ITEMS` has those of items; every other
+array of weights is a part under its own name, in one row, flattened row by row."""
 
 K = 10
-"""Of NDCG@k on validation."""
+"""The k of NDCG@k on validation."""
 _SCORES = 1 << 24
 """Scores that a process holds at a time for validation: 64 MiB."""
-_ROWS = 1 << 14
+_ROWS_AT_ONCE = 1 << 14
 """Rows of `ROWS` that a process hands on at a time."""
 
 
@@ -43,7 +43,7 @@ _ROWS = 1 << 14
 class SequenceJob:
     """A fit of SASRec: `training.Job`. Its feeds are likings and, if there is one, validation.
 
-    The value of a liking is its place in time, the newest the first.
+    The value of a liking is its place in time; that of the newest is 1.
 
     Args:
         items: all items with a liking, ascending.
@@ -61,13 +61,14 @@ class SequenceJob:
 
     def begin(self, shard: Shard, seed: int) -> SequenceWork:
         """See `training.Job`."""
+        # The last feed of every shard has no reader, and so no arrays.
         likings, *validation = (each for each in shard.arrays if each is not None)
         users = ids.distinct(unpaired(likings.keys)[0])
         rows = histories_of(likings, users)
-        # Every item of a liking is known.
+        # Every liked item is one of the job's, so that each has a place.
         rows = rows._replace(items=ids.positions(self.items, rows.items).astype(np.int32))
         sequences = padded(rows, length=self.shape.max_length + 1)
-        held_out = [HeldOut.of(self, users, rows, arrays) for arrays in validation]
+        held_out = [ValidationUsers.of(self, users, rows, arrays) for arrays in validation]
         return SequenceWork(
             self,
             shard.rank,
@@ -81,14 +82,14 @@ class SequenceJob:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Users of a process with likings in validation, and how well these are found.
+class ValidationUsers:
+    """Users of a process who have likings in validation, and how well lists find these.
 
     Args:
         inputs: (n, max_length) their histories, as `padded` has them.
         seen: items of each row that are left out of its list.
         relevant: held-out items of each row.
-        counts: (n,) likings of validation of each row, those of unknown items included.
+        counts: (n,) likings in validation of each row, those of unknown items included.
     """
 
     inputs: Ints
@@ -97,7 +98,9 @@ class HeldOut:
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, job: SequenceJob, users: Ints, rows: Histories, validation: Arrays) -> HeldOut:
+    def of(
+        cls, job: SequenceJob, users: Ints, rows: Histories, validation: Arrays
+    ) -> ValidationUsers:
         """Of the users of a process; those without a history are left out."""
         found = histories_of(validation, users)
         counts = np.diff(found.offsets)
@@ -121,11 +124,11 @@ class HeldOut:
         return len(self.inputs) - total, float(len(self.inputs))
 
     def _ndcg(self, rows: slice, scores: Floats) -> float:
-        """The sum over some rows.
+        """The sum of NDCG@10 over some rows.
 
         Args:
-            rows: of all.
-            scores: (rows, items) changed.
+            rows: which of all.
+            scores: (rows, items); those of seen items are overwritten.
         """
         seen, relevant = self.seen.rows(rows), self.relevant.rows(rows)
         count = len(scores)
@@ -134,7 +137,7 @@ class HeldOut:
         best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         best = np.take_along_axis(best, order, axis=1)
-        # A pair of row and item as one number; an unknown item is in no list.
+        # A pair of row and item as one number. An unknown item gets a column that no list has.
         width = scores.shape[1] + 1
         owner = np.repeat(np.arange(count), np.diff(relevant.offsets))
         wanted = owner * width + np.where(relevant.items < 0, width - 1, relevant.items)
@@ -156,7 +159,7 @@ class SequenceWork:
         users: of the process, ascending.
         histories: of these, items as places among those of the job.
         sequences: (users, max_length + 1) what is learned from, as `padded` has them.
-        held_out: of validation; empty without.
+        held_out: the users with likings in validation; empty where there is no validation.
     """
 
     job: SequenceJob
@@ -166,7 +169,7 @@ class SequenceWork:
     users: Ints
     histories: Histories
     sequences: Ints
-    held_out: Sequence[HeldOut]
+    held_out: Sequence[ValidationUsers]
 
     def phases(self) -> Iterator[Phase]:
         """See `training.Work`: one network."""
@@ -186,7 +189,7 @@ class SequenceWork:
         order = rng.permutation(np.flatnonzero(np.diff(self.histories.offsets) > 1))
         for first in range(0, len(order), self.batch_size):
             rows = self.sequences[order[first : first + self.batch_size]]
-            # What no row of the batch has is not computed.
+            # Columns in which no row of the batch has an item are left out.
             rows = rows[:, (rows >= 0).any(axis=0)].astype(np.int64)
             drawn: tuple[NDArray[np.int64], ...] = ()
             if job.negatives is not None:
@@ -206,14 +209,14 @@ class SequenceWork:
         """`ROWS`: see `USER`."""
         weights = network.weights()
         encoder = Encoder(self.job.shape, weights)
-        for first in range(0, len(self.users), _ROWS):
-            part = slice(first, min(first + _ROWS, len(self.users)))
+        for first in range(0, len(self.users), _ROWS_AT_ONCE):
+            part = slice(first, min(first + _ROWS_AT_ONCE, len(self.users)))
             yield _rows(USER, self.users[part], encoder(self.histories.rows(part))[:, :-1])
         if self.rank:
             return
         items = weights.pop(ITEMS)
-        for first in range(0, len(items), _ROWS):
-            part = slice(first, first + _ROWS)
+        for first in range(0, len(items), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
             yield _rows(ITEMS, self.job.items[part], items[part])
         for name, numbers in weights.items():
             yield _rows(name, np.zeros(1, np.int32), numbers.reshape(1, -1))

@@ -1,13 +1,14 @@
 """The network of `transformer.py` by PyTorch, and what its fit minimises.
 
-After the items s_1 .. s_t of a user the next one is s_t+1. Of all items that it could have been,
-the loss of a position is the cross-entropy of the one that it was,
+After the items s_1 .. s_t of a user the next one is s_t+1. The loss of a position is the
+cross-entropy of that item among others,
 
     - log( exp(h_t . E[s_t+1]) / sum over j of exp(h_t . E[j]) ),
 
 where j are all items, or s_t+1 and items drawn at random, which all positions of a batch share.
-With it SASRec is better than BERT4Rec, whose loss it was (Klenitskiy and Vasilev 2023); Kang and
-McAuley (2018) had one negative item a position, each with a loss of its own, and are worse.
+This was the loss of BERT4Rec; with it SASRec is the better of the two (Klenitskiy and Vasilev
+2023). Kang and McAuley (2018) have a binary loss with one negative item for each position, which is
+worse.
 
 References:
     Anton Klenitskiy, Alexey Vasilev. Turning Dross Into Gold Loss: is BERT4Rec really better than
@@ -43,8 +44,8 @@ class SequenceNetwork(nn.Module):
         weights: with which it begins, as `Shape.sizes` has them.
         dropout: the share of numbers that are 0 in a step of training, of embeddings and in each
             layer.
-        sparse: whether a step moves the embeddings of the items that occur in it alone; else it
-            moves all by the means of their gradients so far.
+        sparse: whether a step moves only the embeddings of items that occur in it; else it moves
+            all, since Adam's moments of the others are not 0.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class SequenceNetwork(nn.Module):
         self.rest = nn.ParameterDict(tensors)
 
     def states(self, items: Tensor) -> Tensor:
-        """(rows, n, rank) h_t of every position; of no use where there is no item.
+        """(rows, n, rank) h_t of every position; meaningless where there is no item.
 
         Time and memory grow with rows x n x rank x (rank + n).
 
@@ -73,7 +74,7 @@ class SequenceNetwork(nn.Module):
         rows, n = items.shape
         x = self.items(items.clamp(min=0)) * math.sqrt(shape.rank)
         x = self._dropped(x + weights["positions"][:n].flip(0))
-        # A position without an item sees itself, so that no sum of shares is 0.
+        # A position without an item sees itself: a softmax over nothing would be NaN.
         sees = torch.ones(n, n, dtype=torch.bool, device=items.device).tril()
         itself = torch.eye(n, dtype=torch.bool, device=items.device)
         sees = (sees & (items >= 0)[:, None, :] | itself)[:, None]
@@ -103,7 +104,7 @@ class SequenceNetwork(nn.Module):
         Args:
             items: (rows, n + 1) int64, as `transformer.padded` has them; n is up to `max_length`.
             negatives: (k,) int64 items drawn at random; None for all items. One that is the next
-                item of a position does not count there.
+                item of a position is no negative of that position.
         """
         before, after = items[:, :-1], items[:, 1:]
         there = before >= 0

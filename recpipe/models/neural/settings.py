@@ -10,8 +10,8 @@ from recpipe.feedback import LikedFrom
 from recpipe.sections import Many, Section
 
 
-class Trained(Section):
-    """What all networks share: how they are trained."""
+class TrainingSettings(Section):
+    """The settings of the training, which all networks share."""
 
     epochs: int = Field(30, ge=1)
     """Passes over the likings, at most; see `patience`."""
@@ -31,8 +31,8 @@ class Trained(Section):
     (`spark.task.resource.gpu.amount`), else on CPUs, each in one thread."""
 
 
-class NcfSettings(Trained):
-    """What the networks of neural collaborative filtering share."""
+class NcfSettings(TrainingSettings):
+    """The settings that the networks of neural collaborative filtering share."""
 
     rank: int = Field(64, ge=1)
     """Number of factors of a user, and of an item, in each part of the network."""
@@ -74,11 +74,11 @@ class NeumfSettings(MlpSettings):
     has learned. 0: it begins at random."""
 
 
-class SasRecSettings(Trained):
+class SasRecSettings(TrainingSettings):
     """Self-attention over what a user has liked, in order of time (Kang and McAuley 2018)."""
 
     rank: int = Field(64, ge=1)
-    """Numbers of the embedding of an item, and so of factors; a multiple of `heads`."""
+    """Length of the embedding of an item, and so the number of factors; a multiple of `heads`."""
     layers: int = Field(2, ge=0)
     """Layers of attention, each followed by a feed-forward layer."""
     heads: int = Field(1, ge=1)
@@ -114,5 +114,6 @@ class SasRecSettings(Trained):
 
 
 __all__ = [
-    "GmfSettings", "MlpSettings", "NcfSettings", "NeumfSettings", "SasRecSettings", "Trained",
+    "GmfSettings", "MlpSettings", "NcfSettings", "NeumfSettings", "SasRecSettings",
+    "TrainingSettings",
 ]  # fmt: skip

@@ -8,10 +8,10 @@ For the items s_1 .. s_n of a user, the oldest first, and the embedding E of ite
     h   = norm(x)
 
 and the score of an item j after s_n is h_n . E[j] (Kang and McAuley 2018, sections III.A to D).
-Positions are counted from the newest item on, so that histories of any length end alike.
+Positions are counted from the newest item on: the newest has position 0 in a history of any length.
 
-`sequence_network.py` has the same by PyTorch, for the fit. Lists need no PyTorch: this
-is a few products of matrices for a user.
+`sequence_network.py` has the same network in PyTorch, for the fit. Lists need no PyTorch: the state
+of a user is a few products of matrices.
 
 References:
     Wang-Cheng Kang, Julian McAuley. Self-Attentive Sequential Recommendation. ICDM 2018.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ITEMS = "items"
 """The name of the embedding of items, which are the factors of the fitted model."""
 EPSILON = 1e-6
-"""Added to the variance that a norm divides by."""
+"""Added to the variance in a norm, so that it never divides by 0."""
 
 _FIRST_DEVIATION = 0.02
 
@@ -52,8 +52,8 @@ class Shape:
         items: that it knows.
         rank: d, numbers of an embedding; a multiple of `heads`.
         max_length: items of a history that it sees, the newest.
-        layers: of attention, each followed by a feed-forward one.
-        heads: of each attention.
+        layers: layers of attention, each followed by a feed-forward layer.
+        heads: of each layer of attention.
     """
 
     items: int
@@ -119,7 +119,7 @@ def padded(rows: Histories, *, length: int) -> Ints:
 def last_state(weights: Weights, shape: Shape, items: Ints) -> Floats:
     """(rank,) h_n of one history.
 
-    Each history is computed alone, so that the bits of a vector depend on nobody else's.
+    Each history is computed alone, so that the bits of a vector depend on no other history.
 
     Args:
         weights: as `Shape.sizes` has them.
@@ -166,7 +166,7 @@ _OF_LAYER = [
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """Finds the vectors of users by their histories: `fold_in.RowSolver`. A bias is 0.
+    """Finds the vectors of users by their histories: a `fold_in.RowSolver`. Their biases are 0.
 
     Args:
         shape: of the network.
@@ -177,7 +177,11 @@ class Encoder:
     weights: Weights
 
     def __call__(self, rows: Histories) -> Floats:
-        """(rows, rank + 1); see `last_state`. Values are places in time, the newest item first."""
+        """(rows, rank + 1) `last_state` of each row, then 0.
+
+        Args:
+            rows: values are places in time; that of the newest item is 1.
+        """
         items, ends = in_time(rows), rows.offsets
         found = np.zeros((len(ends) - 1, self.shape.rank + 1), np.float32)
         for row, vector in enumerate(found):

@@ -1,12 +1,12 @@
-"""What a network of neural collaborative filtering is made of. No PyTorch."""
+"""The sizes of a network of neural collaborative filtering. No PyTorch."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Shape(NamedTuple):
-    """See `ncf_network`.
+class NcfShape(NamedTuple):
+    """The sizes of a network: p, q, r and s are the factors of `ncf_network`.
 
     Args:
         rank: length of p and q; 0 for no product.
@@ -21,4 +21,4 @@ class Shape(NamedTuple):
     dropout: float = 0.0
 
 
-__all__ = ["Shape"]
+__all__ = ["NcfShape"]
