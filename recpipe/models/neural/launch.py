@@ -1,13 +1,13 @@
 """Processes that train: one within a task, or several by Spark's TorchDistributor.
 
-TorchDistributor runs a barrier stage. Each of its tasks writes its partition to a local file as
-Arrow has it, starts a process by PyTorch's own launcher and waits for it; the processes find each
-other at the address of the first. Spark's own code brings the output of the first process to the
-driver. Here each process writes what it knows to a local file, which its task hands to Spark as
-rows, so that a table of them is written where the root is, by all tasks.
+TorchDistributor runs a barrier stage. Each of its tasks writes its partition to a local Arrow file,
+starts a process by PyTorch's own launcher and waits for it; the processes find each other at the
+address of the first. Spark's own code would bring the output of the first process to the driver.
+Here each process writes what it knows to a local file, whose rows its task hands to Spark, so that
+all tasks together write a table.
 
-A single process has nobody to find. It runs in the worker of its task, which spares the start of
-two further interpreters that load PyTorch, and the barrier.
+A single process has no other to find. It runs in the worker of its task, which needs no barrier and
+does not start two further interpreters that load PyTorch.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ if TYPE_CHECKING:
     Batches = Iterator[pa.RecordBatch]
 
 _PLACE = "RECPIPE_NEURAL_PLACE"
-"""Where a process finds the folder of its task."""
+"""The environment variable by which a process finds the folder of its task."""
 _FOUND, _FAILED = "rows.arrow", "error.txt"
-_SILENCE = timedelta(minutes=10)
-"""After which a process gives up the others: one may have a larger shard to read, or to rank."""
+_MAX_WAIT = timedelta(minutes=10)
+"""How long a process waits for the others: one may have a larger shard to read, or to rank."""
 
 
 def task(
     shards: DataFrame, job: Job, plan: Plan, readers: Sequence[Reader]
 ) -> tuple[Callable[[Batches], Batches], bool]:
-    """What a task does with a partition of `shards`, and whether all must run at the same time.
+    """The function of a task over a partition of `shards`, and whether the stage needs a barrier.
 
     Args:
-        shards: `interactions.together`, a partition a process.
-        job: of the processes.
+        shards: `interactions.together`, a partition for each process.
+        job: what the processes do.
         plan: of the training.
-        readers: of what `shards` is made of.
+        readers: of each frame that `shards` is made of.
     """
     if plan.processes == 1 and not plan.gpu:
         return partial(_in_worker, job=job, plan=plan, readers=readers), False
     from pyspark.ml.torch.distributor import TorchDistributor
 
     distributor = TorchDistributor(num_processes=plan.processes, local_mode=False, use_gpu=plan.gpu)
-    # No port of the driver is opened for what processes print.
+    # So the driver opens no port for what processes print.
     distributor.driver_address, distributor.log_streaming_server_port = "", -1
-    # Spark feeds partitions of a frame to processes by this function alone (4.2 has no public one).
+    # The only function by which Spark 4.2 feeds partitions of a frame to processes; it is private.
     inner = distributor._get_spark_task_function(  # noqa: SLF001
         TorchDistributor._run_training_on_pytorch_function,  # noqa: SLF001
         _process,
@@ -94,7 +94,7 @@ def _with_process(batches: Batches, *, inner: Callable[[Batches], Batches]) -> B
     with tempfile.TemporaryDirectory(dir=SparkFiles.getRootDirectory()) as place:
         try:
             with _environment(place), redirect_stdout(io.StringIO()), warnings.catch_warnings():
-                # Among them that nobody listens to what the process prints; errors have it.
+                # One of them says that no server collects what processes print; errors quote it.
                 warnings.simplefilter("ignore")
                 for _ in inner(batches):
                     pass
@@ -124,7 +124,7 @@ def _run(job: Job, plan: Plan, readers: Sequence[Reader], place: Path) -> None:
 
     from recpipe.models.neural.loop import Processes, run
 
-    dist.init_process_group("nccl" if plan.gpu else "gloo", timeout=_SILENCE)
+    dist.init_process_group("nccl" if plan.gpu else "gloo", timeout=_MAX_WAIT)
     with pa.memory_map(os.environ[SPARK_PARTITION_ARROW_DATA_FILE]) as file:
         arrays = arrays_of(iter(pa.ipc.open_stream(file)), readers)
     shard = Shard(dist.get_rank(), dist.get_world_size(), arrays)
@@ -146,14 +146,14 @@ def _check_torch() -> None:
 
 @contextmanager
 def _environment(place: str) -> Iterator[None]:
-    """What the process is to find; afterwards all is as before, since a worker is used again."""
+    """The environment of the process; restored afterwards, since Spark uses the worker again."""
     before = dict(os.environ)
     os.environ[_PLACE] = place
-    # What came by --py-files is known to this interpreter, and not to one that it starts.
+    # This interpreter knows what came by --py-files; one that it starts does not.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     os.environ["OMP_NUM_THREADS"] = "1"
     if name := _interface():
-        # Else Gloo takes that of the host's name, which the other hosts may not reach.
+        # Else Gloo takes the interface of the host's name, which other hosts may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     try:
         yield

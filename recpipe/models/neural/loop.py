@@ -1,12 +1,12 @@
-"""The loop of training, in a process: the only module that all networks share and that is PyTorch.
+"""The training loop, in a process: what all networks share of the code that needs PyTorch.
 
-A step, with examples e of the batches of all processes, goes along
+The gradient of a step, over the examples e of the batches of all processes, is
 
     g = (sum over e of the gradient of loss_e) / (number of e)
 
-by Adam (Kingma and Ba 2015), and for parameters of which a step touches a few rows by the same on
-these rows alone (PyTorch's SparseAdam). A process that has no batch left takes part with zeros,
-until none has one.
+and the step is Adam's (Kingma and Ba 2015); for parameters of which a batch touches a few rows it
+moves these rows alone (PyTorch's SparseAdam). A process that has no batch left takes part with
+zeros until no process has one.
 
 References:
     Diederik Kingma, Jimmy Ba. Adam: A Method for Stochastic Optimization. ICLR 2015.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _LARGEST = 1e6
-"""Of a parameter: products of a few such numbers stay finite in float32."""
+"""The largest parameter that is taken: products of a few such numbers stay finite in float32."""
 
 
 class Alone:
@@ -46,11 +46,11 @@ class Alone:
         return numbers
 
     def rows(self, index: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Of all processes, one after the other: (n,) rows of a parameter, and (n, k) of each."""
+        """Numbers of rows (n,) and their values (n, k): those of all processes, by rank."""
         return index, values
 
     def share(self, numbers: Tensor) -> None:
-        """Those of the first process become those of all."""
+        """Overwrite `numbers` by those of the first process."""
 
 
 class Processes(Alone):
@@ -65,13 +65,13 @@ class Processes(Alone):
         sizes = index.new_zeros(world)
         sizes[dist.get_rank()] = len(index)
         counts = self.sum(sizes).tolist()
-        most = max(counts)
-        if not most:
+        longest = max(counts)
+        if not longest:
             return index, values
-        # All send equally much: rows up to the longest, of which the others take no notice.
-        padded_index = index.new_zeros(most)
+        # All send as many rows as the longest; the padding is cut off again below.
+        padded_index = index.new_zeros(longest)
         padded_index[: len(index)] = index
-        padded_values = values.new_zeros(most, values.shape[1])
+        padded_values = values.new_zeros(longest, values.shape[1])
         padded_values[: len(index)] = values
         all_index = [torch.empty_like(padded_index) for _ in range(world)]
         all_values = [torch.empty_like(padded_values) for _ in range(world)]
@@ -87,16 +87,16 @@ class Processes(Alone):
 
 
 def run(job: Job, plan: Plan, shard: Shard, group: Alone) -> Iterator[pa.RecordBatch]:
-    """Train, and say what came of it.
+    """Train, and hand on what came of it.
 
     Returns:
         `ROWS`: those of the job, and by the first process the curve and the epoch that was kept;
         of a training whose loss is not finite the curve alone.
     """
     torch.set_num_threads(1)
-    # Else PyTorch warns that it does not look whether rows are numbers of rows; they are.
+    # Without this PyTorch warns that it does not check the indices of sparse gradients.
     torch.sparse.check_sparse_tensor_invariants.disable()
-    # What some GPUs have no such algorithm for would be refused.
+    # On GPUs some operations have no deterministic algorithm, and would be refused.
     torch.use_deterministic_algorithms(not plan.gpu)
     torch.manual_seed(_rng(plan.seed, shard.rank).integers(2**63))
     device = torch.device("cuda" if plan.gpu else "cpu")
@@ -111,7 +111,7 @@ def run(job: Job, plan: Plan, shard: Shard, group: Alone) -> Iterator[pa.RecordB
     if best:
         yield from work.rows(phase.network.eval())
     if shard.rank == 0:
-        yield _told(curve, best)
+        yield _curve_rows(curve, best)
 
 
 def _rng(*key: int) -> np.random.Generator:
@@ -119,7 +119,8 @@ def _rng(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([n % 2**32 for n in key])))
 
 
-def _told(curve: list[Epoch], best: int) -> pa.RecordBatch:
+def _curve_rows(curve: list[Epoch], best: int) -> pa.RecordBatch:
+    """`ROWS` of the parts CURVE and, unless the training diverged, KEPT."""
     parts = [CURVE] * len(curve) + [KEPT] * bool(best)
     numbers = [at.epoch for at in curve] + [best] * bool(best)
     values = [[at.loss] if at.validation is None else [at.loss, at.validation] for at in curve]
@@ -128,7 +129,7 @@ def _told(curve: list[Epoch], best: int) -> pa.RecordBatch:
 
 
 class _Parameters(NamedTuple):
-    """The parameters of a network by what is done with their gradients."""
+    """The parameters of a network by how gradients travel: whole, by rows, or not at all."""
 
     dense: list[Parameter]
     sparse: list[Parameter]
@@ -181,7 +182,7 @@ class _Fit:
         return found
 
     def epochs(self, phase: Phase, rank: int, number: int) -> tuple[list[Epoch], int]:
-        """Run them; returns the curve and the epoch that is kept, 0 where it diverged.
+        """Run all epochs; returns the curve and the epoch that is kept, 0 where it diverged.
 
         Args:
             phase: of the training.
@@ -191,8 +192,8 @@ class _Fit:
         curve: list[Epoch] = []
         lowest, best = math.inf, 0
         kept: dict[str, Tensor] = {}
-        most = self.plan.epochs if phase.epochs is None else phase.epochs
-        for epoch in range(1, most + 1):
+        max_epochs = self.plan.epochs if phase.epochs is None else phase.epochs
+        for epoch in range(1, max_epochs + 1):
             rng = _rng(self.plan.seed, number, epoch, rank)
             loss = self._epoch(rng)
             found = self._validation() if phase.epochs is None else None

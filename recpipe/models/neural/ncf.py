@@ -4,7 +4,7 @@ One network (`ncf_network`), trained on likings and drawn items under log loss (
 fitted is scored without PyTorch: GMF as a model of factors, since its score is p_u . (h * q_i) + b;
 the others by `ncf_model`.
 
-They have no lists for people who were not there at the fit: their factors would have to be trained.
+There are no lists for people who came after the fit: their factors would have to be trained.
 
 References:
     Xiangnan He, Lizi Liao, Hanwang Zhang, Liqiang Nie, Xia Hu, Tat-Seng Chua. Neural Collaborative
@@ -141,7 +141,7 @@ class Neumf:
 
 
 class _Found(NamedTuple):
-    """What came of a fit."""
+    """A trained network before it is a model."""
 
     name: str
     trained: Trained

@@ -8,9 +8,9 @@ the examples of
 
 for the score s. Under `train.half_life` a liking, and what is drawn for it, weighs as the liking.
 
-Whether an epoch was better is the mean, over the likings of validation, of 1 - NDCG among the
-liking and 100 items that were drawn once: 1 / log2(1 + rank) for the rank of the liking. Log loss
-would stop earlier than is good for lists.
+Epochs are compared by the mean, over the likings of validation, of 1 - NDCG, where each liking is
+ranked among 100 items that were drawn once and NDCG is 1 / log2(1 + rank). Log loss would stop
+earlier than is good for lists.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 _AGAINST = 100
-"""Items that a liking of validation is ranked among."""
+"""Drawn items among which a liking of validation is ranked."""
 _MAX_ASKED = 20_000
-"""Likings of validation that a process ranks."""
+"""Likings of validation that a process ranks, at most."""
 _AT_ONCE = 1 << 16
 """Pairs that validation scores at once."""
 _ROWS_AT_ONCE = 1 << 13

@@ -3,19 +3,20 @@
 A model brings a `Job`, which says what its network is and what it learns from, and calls
 `train_network` on the driver:
 
-    table = train_network([Feed(packed(likings, buckets=n), kinds)], job, plan, scratch=scratch)
+    trained = train_network([Feed(packed(likings, buckets=n), kinds)], job, plan, scratch=scratch)
 
 Each process begins the job with its `Shard`: the interactions of its own users, which are those
 whose number modulo `plan.processes` is the rank of the process. It holds them, all parameters that
 are shared, and those rows that belong to its users alone. In every step each process takes a batch
 of its own; the gradients of shared parameters are summed over the processes, so that all take the
-same step. Nothing of it comes to the driver: what the processes know at the end goes to a table.
+same step. What the processes know at the end goes to a table; of it the driver reads the learning
+curve alone.
 
 A job imports PyTorch in its methods only, since the driver pickles it. A network is a
 `torch.nn.Module`; two things of it matter to the loop:
 
-- `local`, a set of names of parameters, if it has one: these belong to the users of the process
-  (`named_parameters` names them), so their gradients stay in it.
+- `local`, if it has one: a set of names, as `named_parameters` has them, of the parameters that
+  belong to the users of the process. Their gradients stay in it.
 - Weights of `torch.nn.Embedding(..., sparse=True)` are moved by SparseAdam, which touches only the
   rows of a batch, and processes send each other only these rows. All others are moved by Adam, and
   their gradients are sent whole in every step.
@@ -60,10 +61,10 @@ ROWS = "part string, number int, values array<float>"
 parts `curve` and `kept` are the loop's own; see `Trained`."""
 CURVE, KEPT = "curve", "kept"
 
-_PATIENCE = 60.0
-"""Seconds without slots enough after which a fit is given up."""
-_LIKINGS = 500_000
-"""Of a process, at least: with fewer it waits more than it computes."""
+_SLOT_SECONDS = 60.0
+"""Seconds without enough slots after which a fit is given up."""
+_LIKINGS_OF_A_PROCESS = 500_000
+"""Up to which one process more is not worth it: it would wait more than it computes."""
 
 
 class Shard(NamedTuple):
@@ -98,9 +99,8 @@ class Phase(NamedTuple):
     """A network to be trained.
 
     Args:
-        network: a `torch.nn.Module`; where its parameters that are shared begin is the same for
-            all processes, as the first of them has it.
-        epochs: passes, exactly; None: `Plan.epochs`, or fewer where validation says so.
+        network: a `torch.nn.Module`; all processes begin with the shared parameters of the first.
+        epochs: passes, exactly; None: `Plan.epochs`, or fewer where validation ends it early.
     """
 
     network: Any
@@ -111,15 +111,15 @@ class Work(Protocol):
     """A job with its shard, in a process."""
 
     def phases(self) -> Iterator[Phase]:
-        """The networks to be trained, one after the other; the last one is what is fitted.
+        """The networks to be trained, one after the other; the last one is the fitted one.
 
-        Asked for the next only when the one before is trained, so that it may begin there. The
-        random numbers of PyTorch are seeded.
+        The next is asked for when the one before is trained, so that it may begin with what that
+        has learned. PyTorch's random numbers are seeded by then.
         """
         ...
 
     def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Those of one epoch; another process may have more or fewer.
+        """The batches of one epoch; another process may have more or fewer.
 
         Args:
             rng: by seed, epoch and rank.
@@ -134,7 +134,7 @@ class Work(Protocol):
         """A sum over what this process has of validation, and the number of its terms.
 
         The lower the mean over all processes, the better the network; (0, 0) without validation.
-        Called without gradients, after each epoch. Must not draw anew each time.
+        Called without gradients after each epoch; must not draw other random numbers each time.
         """
         ...
 
@@ -163,9 +163,8 @@ class Plan:
         processes: how many there are; one runs in a task as any other work of Python does.
         patience: epochs without a better validation after which it ends; 0: it runs all epochs.
             The parameters of the best epoch are kept either way.
-        betas: how much of the means of gradients and of their squares stays in a step of Adam.
-        weight_decay: by how much of a step's size parameters shrink in it (AdamW), but for those
-            that are sparse.
+        betas: the decay rates of Adam's two moments.
+        weight_decay: that of AdamW, for all parameters but the sparse ones.
         gpu: whether processes compute on GPUs that Spark gives their tasks.
     """
 
@@ -212,7 +211,7 @@ class Trained:
 
     Args:
         table: `ROWS`, in the scratch of the fit.
-        curve: of the last network.
+        curve: the epochs of the last network.
         best: the epoch whose parameters were kept.
     """
 
@@ -251,7 +250,7 @@ def processes_for(
     if setting != "auto":
         found = setting
     else:
-        found = max(1, min(math.ceil(likings / _LIKINGS), slots(spark)))
+        found = max(1, min(math.ceil(likings / _LIKINGS_OF_A_PROCESS), slots(spark)))
         if found > 1 and (reason := obstacle(spark, tasks=found, what=name)):
             log.info("%s: one process: %s", name, reason)
             found = 1
@@ -278,10 +277,10 @@ def on_gpu(spark: SparkSession, setting: Device, *, name: str) -> bool:
 
 
 def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folder) -> Trained:
-    """Train a network, by PyTorch, on the executors; the driver holds nothing of it.
+    """Train a network, by PyTorch, on the executors; the driver holds none of its parameters.
 
-    A process holds its shard, all shared parameters, the rows of its users, and of each of these
-    two moments, a gradient and, with validation, a copy.
+    A process holds its shard, all shared parameters and the rows of its users; and of each of these
+    parameters two moments, a gradient and, with validation, a copy.
 
     Args:
         feeds: what processes learn from.
@@ -298,7 +297,7 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
 
     spark = feeds[0].frame.sparkSession
     table = f"{plan.name}-trained"
-    # A process that has no users must still begin: each partition has a row.
+    # Each partition gets a row, for a process that has no users must begin all the same.
     nothing = F.lit(b"")
     every = spark.range(plan.processes).select(
         F.col("id").cast("int").alias("bucket"), nothing.alias("keys"), nothing.alias("values")
@@ -314,13 +313,13 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
             spark,
             plan.name,
             tasks=plan.processes,
-            patience=_PATIENCE,
+            patience=_SLOT_SECONDS,
             otherwise=f"set {plan.name}.processes lower",
         ),
     ):
         rows = shards.mapInArrow(work, ROWS, barrier=barrier)
-        # Nothing would start a barrier stage again whose rows are written by itself; one that feeds
-        # a shuffle is run again as a whole.
+        # Spark runs a failed barrier stage again, as a whole, where its rows go into a shuffle; one
+        # that writes the table itself would fail the job.
         scratch.write_table(table, rows.repartition(plan.processes, "number"))
         stored = scratch.stored(table)
         told = stored.frame.where(F.col("part").isin(CURVE, KEPT)).collect()
