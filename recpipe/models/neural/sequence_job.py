@@ -34,7 +34,7 @@ array of weights is a part under its own name, in one row, flattened row by row.
 K = 10
 """The k of NDCG@k on validation."""
 _SCORES = 1 << 24
-"""Scores that a process holds at a time for validation: 64 MiB."""
+"""Numbers of an array that a process holds at a time for validation: 64 MiB."""
 _ROWS_AT_ONCE = 1 << 14
 """Rows of `ROWS` that a process hands on at a time."""
 
@@ -114,7 +114,10 @@ class ValidationUsers:
         """The sum over all users of 1 - NDCG@10, and their number."""
         import torch
 
-        step = max(1, _SCORES // max(1, len(network.items.weight)))
+        shape = network.shape
+        # Of few items it is the states and the shares of attention that take the memory.
+        inner = shape.max_length * max(shape.rank, shape.heads * shape.max_length)
+        step = max(1, _SCORES // max(shape.items, inner))
         total, device = 0.0, network.items.weight.device
         for first in range(0, len(self.inputs), step):
             rows = slice(first, min(first + step, len(self.inputs)))
