@@ -75,7 +75,7 @@ def expected(
     try:
         biases = equations.solve().biases
     except ArithmeticError as error:
-        raise FitError(f"{model}: {error}", hint="raise bias_regularization") from error
+        raise FitError(f"{model}: {error}", hint=f"raise {model}.bias_regularization") from error
     finally:
         sent.destroy()
     return columns._replace(means=mean + biases)

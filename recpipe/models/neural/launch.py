@@ -141,7 +141,10 @@ def _check_torch() -> None:
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise ModuleNotFoundError("PyTorch is not installed where Spark's tasks run")
+        raise ModuleNotFoundError(
+            "PyTorch is not installed where Spark's tasks run: install it there, or send what"
+            " `recpipe pack --extra neural` packs"
+        )
 
 
 @contextmanager
