@@ -8,6 +8,7 @@ largest.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
+
+log = logging.getLogger(__name__)
 
 _NETWORK = "network"
 _BETAS = (0.9, 0.98)
@@ -124,11 +127,14 @@ class SasRec:
         likings = cached(self.fed(data).withColumnRenamed("rating", "value"))
         try:
             with failures.as_fit_errors(self.name):
-                counts = likings.groupBy("item").count().toArrow()
+                counted = F.count(F.lit(1)).alias("count"), F.max("value").alias("last_place")
+                counts = likings.groupBy("item").agg(*counted).toArrow()
             if not len(counts):
                 raise nothing_to_fit(self.name)
             items = np.sort(counts.column("item").to_numpy().astype(np.int32))
             total = int(counts.column("count").to_numpy().sum())
+            if counts.column("last_place").to_numpy().max() <= 1:
+                log.warning("%s: no user has two likings, so its lists are random", self.name)
             spark = likings.sparkSession
             processes = processes_for(spark, own.processes, likings=total, name=self.name)
             feeds = [likings]
