@@ -1,6 +1,8 @@
-"""The equations of item biases over ratings that lie packed by user, a job or a task a step.
+"""The equations of item biases, solved over ratings that are packed by user.
 
-`kernels.biases` has the equations. Item biases pass through the driver, those of users never do.
+`kernels.biases` has the equations. Each step is a job, or all steps are one task where there is one
+part. Item biases pass through the driver, user biases never do. For `user_knn` users stand in the
+place of items.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ class Equations:
         parts: how many rows `packed` has.
         mean: of all ratings.
         width: one more than the highest item number.
-        user_regularization: how many ratings that equal the mean each bias of a user is pulled by.
-        item_regularization: likewise, of an item.
+        user_regularization: number of ratings equal to the mean that are added for each user.
+        item_regularization: likewise for each item.
     """
 
     packed: DataFrame
@@ -73,7 +75,7 @@ class Equations:
     item_regularization: float
 
     def solve(self) -> kernel.Solution:
-        """The item biases, by one job a step; where there is one part, by one task.
+        """The item biases: one job for each step, or one task where there is one part.
 
         Raises:
             ArithmeticError: if they do not converge.
@@ -127,7 +129,7 @@ def _solved(
 ) -> Iterator[pa.RecordBatch]:
     """In a task: _SOLVED of the only part."""
     for part in read(batches):
-        # A task that fails is tried again, and what it raised is text: it returns no row.
+        # Spark would try a failed task again, and its error would arrive as text: no row instead.
         with suppress(ArithmeticError):
             yield arrow_row(_SOLVED, *solve(partial(sums_of, part)))
 

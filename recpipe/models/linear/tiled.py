@@ -60,18 +60,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STRIP = 2048
-"""Rows of a strip: a tile of 32 MiB takes some 0.5 s of a core to sweep, and 0.2 s on its way."""
+"""Rows of a strip: a tile is 32 MiB, and takes a core some 0.5 s to sweep and 0.2 s to move."""
 _COLLECTED_BYTES = 128 << 20
-"""Of the tiles of a panel that the driver takes at a time."""
+"""Size of the tiles of a panel that the driver takes at a time."""
 _CHUNK_BYTES = 32 << 20
-"""Of rows of P that a task turns into weights."""
+"""Size of the rows of P that a task turns into weights at a time."""
 
 _TILES = "row int, column int, tile binary"
 """Tile (row, column), float64, where the strip `column` is not before the strip `row`."""
 _PIECES = "chunk int, strip int, values binary"
 """What some rows of -P have in the columns of one strip, float64."""
 _LIKINGS = Liking(None, binary=False)
-# Else Parquet's writer would hold a hundred tiles before it looks at their size.
+# Without this Parquet's writer would hold a hundred tiles before it looks at their size.
 _A_TILE_A_GROUP = {"parquet.block.row.count.limit": "1", "parquet.enable.dictionary": "false"}
 
 
@@ -80,8 +80,8 @@ class _Strips(NamedTuple):
 
     Args:
         bounds: (strips + 1,) where strips begin.
-        step: rows of a chunk: what a strip is cut into, its last perhaps shorter.
-        chunks_of_a_strip: of all but the last, which has perhaps fewer.
+        step: rows of a chunk; a strip is cut into chunks, of which the last may be shorter.
+        chunks_of_a_strip: chunks of each strip; the last strip may have fewer.
     """
 
     bounds: NDArray[np.int64]
@@ -106,7 +106,7 @@ class _Strips(NamedTuple):
         return (self.number - 1) * self.chunks_of_a_strip - (-last // self.step)
 
     def chunk(self, strip: int, at: int) -> int:
-        """The chunk of the row `at` of a strip, among all of all strips."""
+        """The chunk with the row `at` of a strip; chunks are numbered over all strips."""
         return strip * self.chunks_of_a_strip + at // self.step
 
     def first(self, chunk: int) -> int:
@@ -118,13 +118,13 @@ class _Strips(NamedTuple):
 def write_tiled_weights(
     histories: Stored, scratch: Folder, name: str, *, items: Ints, penalty: float
 ) -> None:
-    """Write WEIGHTS, the dense weights of EASE. What it takes is said in the module.
+    """Write WEIGHTS, the dense weights of EASE. For memory, disk and time see the module.
 
     Args:
         histories: (user int, item int, value float): X.
         scratch: where it is written, and the tiles before it.
         name: of the table.
-        items: all of `histories`, ascending.
+        items: all items of `histories`, ascending.
         penalty: lambda.
 
     Raises:
@@ -187,7 +187,7 @@ def _gram_tiles(batches: Batches, *, strips: _Strips, penalty: float) -> Batches
 
 
 class _Sweep(NamedTuple):
-    """What tasks are sent of a sweep.
+    """What tasks are sent for a sweep.
 
     Args:
         pivot: the strip that is swept by.
@@ -199,10 +199,10 @@ class _Sweep(NamedTuple):
 
 
 def _sent_panel(tiles: DataFrame, pivot: int, strips: int) -> list[Broadcast[Doubles]]:
-    """The panel of a strip, each part on its way to the workers by itself.
+    """The panel of a strip, each part a broadcast of its own.
 
     Raises:
-        FitError: if there is none in the precision of float64.
+        FitError: if the tile on the diagonal is not positive definite in the precision of float64.
     """
     context = tiles.sparkSession.sparkContext
     other = F.col("row") + F.col("column") - F.lit(pivot)
@@ -237,7 +237,7 @@ def _swept(batches: Batches, sweep: _Sweep) -> Iterator[tuple[int, int, Doubles]
     for batch in batches:
         for row, column, tile in zip(*batch.columns, strict=True):
             place = row.as_py(), column.as_py()
-            # No more than a panel's two parts of a tile are held.
+            # A task holds only the two parts of the panel that its tile needs.
             left, right = (_taken(sweep.panel[strip]) for strip in place)
             before = as_array(tile, np.float64).reshape(left.shape[1], right.shape[1])
             yield *place, swept(before, left, right, pivots=place.count(sweep.pivot))
@@ -258,7 +258,7 @@ def _swept_tiles(batches: Batches, *, sweep: _Sweep) -> Batches:
 
 
 def _pieces(batches: Batches, *, sweep: _Sweep, strips: _Strips) -> Batches:
-    """_PIECES of some _TILES that are swept for the last time, and of their mirror images."""
+    """_PIECES of some _TILES after their last sweep, and of the transposes of these."""
     for row, column, tile in _swept(batches, sweep):
         both = (
             [(row, column, tile)] if row == column else [(row, column, tile), (column, row, tile.T)]

@@ -1,4 +1,7 @@
-"""Blocks of the columns of a sparse matrix, each with the rows that have an entry in it."""
+"""Blocks of the columns of a sparse matrix, each with the rows that have an entry in it.
+
+A block comes with all entries of these rows, or with those from its first column on.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
 
 _BLOCKS = "block int, keys binary, sizes binary, columns binary, values binary"
-"""What one part has of the rows of a block: numbers, sizes (int32), places of columns, entries."""
+"""The rows of a block from one part: numbers, sizes (int32), places of columns, entries."""
 
 
 class Block(NamedTuple):
@@ -48,13 +51,13 @@ def in_blocks(
 ) -> DataFrame:
     """The rows of every block of columns, each block in a partition: `block_of` reads it.
 
-    What travels grows with the entries times the blocks.
+    The shuffle grows with the entries times the blocks.
 
     Args:
         parts: `histories.PARTS`, whose rows are those of the matrix.
-        entries: in a task: of a part, columns by their places.
+        entries: in a task: the entries of a part, columns by their places.
         bounds: (blocks + 1,) where blocks of columns begin.
-        rightwards: whether of each row the entries left of the block are left out.
+        rightwards: whether the entries before the first column of the block are left out.
     """
     cut = partial(_cut, entries=entries, bounds=bounds, rightwards=rightwards)
     return parts.mapInArrow(cut, _BLOCKS).repartitionById(len(bounds) - 1, "block")
@@ -68,13 +71,13 @@ def _cut(
     for part in parts_of(batches):
         rows = entries(part)
         owner = np.repeat(np.arange(len(part.users)), np.diff(rows.offsets))
-        # Ascending, for rows are, and columns are in a row.
+        # Ascending, since rows are, and the columns within a row.
         places = owner * width + rows.columns
         firsts = np.arange(len(part.users)) * width
         for block, (first, last) in enumerate(pairwise(bounds)):
             begins = np.searchsorted(places, firsts + first)
             chosen = np.flatnonzero(begins < np.searchsorted(places, firsts + last))
-            # A block of which no part has a row must still be known to whoever takes it.
+            # A block without a row gets an empty one, so that its task knows its number.
             starts = begins[chosen] if rightwards else rows.offsets[chosen]
             sizes = rows.offsets[chosen + 1] - starts
             at = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
@@ -95,7 +98,7 @@ def block_of(batches: Batches, bounds: Longs) -> Block | None:
     found = [row for batch in batches for row in batch.to_pylist()]
     if not found:
         return None
-    # So that sums over rows are taken in one order, whatever came first.
+    # So that sums over rows are taken in one order, however the parts arrived.
     found.sort(key=lambda row: row["keys"])
     number = found[0]["block"]
     keys, sizes, columns, values = (
@@ -111,7 +114,7 @@ def block_of(batches: Batches, bounds: Longs) -> Block | None:
 
 
 def _kind(bounds: Longs) -> type[Any]:
-    """Of the places of columns on their way."""
+    """The type of places of columns in the shuffle."""
     return np.uint16 if bounds[-1] <= 1 << 16 else np.int32
 
 

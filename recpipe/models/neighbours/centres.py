@@ -1,13 +1,13 @@
-"""What is expected of a rating, from which the ratings of neighbours are centred.
+"""The baseline of a rating, which is subtracted from the ratings of neighbours.
 
-Either m, the mean of the column (item, or user where columns are users), or the baseline of Koren
+It is either the mean of the column (an item, or a user where columns are users), or that of Koren,
 
     mean + b_column + b_row
 
-with the regularised biases that `baselines.biases` solves for, all of them together. Where a
-prediction has neighbours, the bias of its row is the same in all of their ratings and in its own,
-so it falls out, and what is centred on is mean + b_column alone; where it has none, the bias of the
-row is added. It is
+with regularised biases that solve the equations of `baselines.equations`, all of them together.
+Where a prediction has neighbours, the bias of its row is the same in their ratings and in its own,
+so it cancels, and mean + b_column alone is subtracted; where it has none, the bias of the row is
+added. It is
 
     b_row = sum over the row of (r - mean - b_column) / (ratings of the row + regularization)
 
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 def expected(
     matrix: Matrix, columns: Columns, prediction: Prediction | None, *, model: str
 ) -> Columns:
-    """The columns, with mean + bias in the place of their means where predictions ask for that.
+    """The columns, with mean + bias in place of their means where predictions are from biases.
 
-    The driver holds a few numbers of each column; each step of the solution is a small job over the
-    packed ratings, and where these are one part all steps together are one task.
+    The driver holds a few numbers of each column, in each step of the solution those of each part.
+    A step is a small job over the packed ratings; where these are one part, all steps are one task.
 
     Args:
         matrix: of the ratings.
@@ -61,7 +61,7 @@ def expected(
     if prediction is None or prediction.bias_regularization is None:
         return columns
     mean = float(columns.ratings @ columns.means) / float(columns.ratings.sum())
-    # By the places of columns: their numbers may be far apart.
+    # The equations are in the places of columns, since the numbers of columns may be far apart.
     sent = matrix.parts.sparkSession.sparkContext.broadcast(columns.ids)
     equations = Equations(
         matrix.parts,
