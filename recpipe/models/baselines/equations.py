@@ -111,8 +111,10 @@ class Equations:
             for part in read(batches):
                 yield arrow_row(_SUMS, *sums_of(part, sent.value))
 
-        rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
-        sent.destroy()
+        try:
+            rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
+        finally:
+            sent.destroy()
         counts, totals = np.zeros(self.width), np.zeros(self.width)
         for row in range(rows.num_rows):  # in the order of parts
             counts += as_array(rows.column("counts")[row], np.float64)

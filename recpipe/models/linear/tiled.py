@@ -24,6 +24,7 @@ the matrix, which is some thousands.
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -136,7 +137,8 @@ def write_tiled_weights(
         len(items), strips.number, float(len(items)) ** 3, 8 * len(items) ** 2 / 2**30, scratch.uri,
     )  # fmt: skip
     sent = spark.sparkContext.broadcast(items)
-    with plain_plans(spark):
+    with plain_plans(spark), ExitStack() as at_the_end:
+        at_the_end.callback(sent.destroy)
         with packed_matrix(histories) as matrix:
             entries = partial(_entries, sent=sent)
             rows = in_blocks(matrix.parts, entries, strips.bounds, rightwards=True)
@@ -157,7 +159,6 @@ def write_tiled_weights(
             scratch.delete(f"tiles-{pivot}")
             for part in panel:
                 part.destroy()
-    sent.destroy()
 
 
 # -- the matrix -------------------------------------------------------------------------------
