@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recpipe.evaluation.metrics import label_of
 from recpipe.models.registry import SPECS
 from recpipe.report.numbers import NONE
 from recpipe.report.scores import Scores, ratings_of
@@ -116,8 +117,9 @@ def table(
     found = scores.table("test", names, models=models)
     assert found is not None
     with_interval = list(found.columns).index("NDCG") + 1
-    lengths = [f"@{k}" if "@" in name else "" for name in names]
-    heads = [column + at for column, at in zip(found.columns, lengths, strict=True)]
+    # Where no model predicts ratings there is no column of errors.
+    of_lists = {label_of(metric) for metric in SHOWN}
+    heads = [f"{column}@{k}" if column in of_lists else column for column in found.columns]
     heads = [*heads[:with_interval], "95 % interval", *heads[with_interval:], "fit, s"]
     lines = [f"| model | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for model, values in found.rows:
