@@ -54,11 +54,11 @@ class Prediction:
     Args:
         most: how many sources count.
         weighted: whether their mean is weighted by similarity.
-        centred: whether it is one of the distances from what is expected, added to what is expected
-            of the item or user.
+        centred: whether it is the mean of ratings less their baselines, to which the baseline of
+            the predicted rating is added.
         scale: the lowest and the highest rating.
-        bias_regularization: what is expected are biases (`centres`), each pulled to 0 as by so many
-            ratings that equal the mean; None: it is the mean of item or user.
+        bias_regularization: baselines are mean + biases (`centres`), with so many ratings equal to
+            the mean added for each bias; None: they are means of items or users.
     """
 
     most: int
