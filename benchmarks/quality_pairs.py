@@ -16,7 +16,7 @@ _NOTHING: Arguments = MappingProxyType({})
 
 
 class Fit(NamedTuple):
-    """What a fit of ours has found, for arguments of the other side that follow from it.
+    """A fit of ours, from which arguments of the other side may follow.
 
     Args:
         info: of `FittedModel.info`.
@@ -32,8 +32,8 @@ class Library(NamedTuple):
 
     Args:
         title: as the page names it.
-        package: whose version is told.
-        packages: what its environment holds; none: our own Python, or Spark itself, has it.
+        package: the one whose version is on the page.
+        packages: requirements of its environment; none where our own Python, or Spark, has it.
     """
 
     title: str
@@ -61,9 +61,9 @@ class Pair(NamedTuple):
         method: its class.
         metric: by which they are compared.
         ours: settings of ours that are not the default.
-        theirs: arguments of the other side, or how they follow from our fit; what is not named
-            here is its default.
-        note: on which values, and what differs all the same.
+        theirs: arguments of the other side that are not the default, or how they follow from our
+            fit.
+        note: whose values both have, and what differs all the same.
         given: what the other side is given: ratings, or likings.
         weight: of each liking.
     """

@@ -88,7 +88,7 @@ TYPES: dict[str, type[Any]] = {
 
 
 class Split:
-    """A split of one run, and whoever fits its train."""
+    """A split of one run, with our fits and the processes of the other libraries on its train."""
 
     def __init__(self, context: Context, run: Run, parts: SplitParts, held: HeldOut) -> None:
         self.context, self.run, self.parts, self.held = context, run, parts, held
@@ -219,6 +219,7 @@ class Split:
                 both, self.held.rows, split="test", metrics=[one],  # type: ignore[list-item]
                 users=counts_of(self.run, self.parts)["test"]["users"],
             )  # fmt: skip
+            # Of the two sets of rows that of the pairs that both sides predict.
             rows = [row for row in rows if row.split != "test"]
         else:
             rows = evaluation.ranking_metrics(
