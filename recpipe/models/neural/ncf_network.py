@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _DEVIATION = 0.05
 """Standard deviation of the first factors. The paper has 0.01, with which a perceptron of rectified
-units stays where it is for long."""
+units hardly moves for many epochs."""
 
 
 class Ncf(nn.Module):

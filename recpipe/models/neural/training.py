@@ -64,7 +64,7 @@ CURVE, KEPT = "curve", "kept"
 _SLOT_SECONDS = 60.0
 """Seconds without enough slots after which a fit is given up."""
 _LIKINGS_OF_A_PROCESS = 500_000
-"""Up to which one process more is not worth it: it would wait more than it computes."""
+"""Likings of a process under auto, at most: more processes would wait more than they compute."""
 
 
 class Shard(NamedTuple):
