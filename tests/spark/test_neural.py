@@ -86,8 +86,11 @@ def test_several_processes_learn_what_one_learns_and_one_seed_makes_the_same_bit
     by_one, by_two = lists(one), lists(two)
     assert by_two == lists(again)
     assert min(of_the_taste(by_one), of_the_taste(by_two)) > 0.9
-    lost, other = (model.info()["learning_curve"][-1]["train_loss"] for model in (one, two))
-    assert other == pytest.approx(lost, rel=0.15)
+    # What it costs to know no more than how many examples are likings.
+    share = 1 / (1 + NeumfSettings().negatives)
+    nothing = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    lost = [model.info()["learning_curve"][-1]["train_loss"] for model in (one, two)]
+    assert max(lost) < 0.75 * nothing
 
 
 def test_a_fit_with_validation_keeps_its_best_epoch_and_says_so(
