@@ -31,7 +31,8 @@ def fit() -> np.ndarray:
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    return weights.astype(np.float32)
+    found: np.ndarray = weights.astype(np.float32)
+    return found
 
 
 def top(first: int) -> tuple[np.ndarray, np.ndarray]:
