@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-8  # well below what float32 biases can tell apart
 _MAX_STEPS = 200
+_BYTES = 16
+"""Of an item in the sums of a part."""
+_COLLECTED_BYTES = 256 << 20
+"""Of the sums of all parts, up to which the driver takes them at once."""
 
 _SUMS = "counts binary, sums binary"
 _SOLVED = "counts binary, biases binary, steps int"
@@ -111,15 +115,27 @@ class Equations:
             for part in read(batches):
                 yield arrow_row(_SUMS, *sums_of(part, sent.value))
 
+        counts, totals = np.zeros(self.width), np.zeros(self.width)
+        found = self.packed.mapInArrow(sums, _SUMS)
         try:
-            rows = self.packed.mapInArrow(sums, _SUMS).toArrow()
+            # In the order of parts either way.
+            for own_counts, own_totals in self._one_by_one(found):
+                counts += own_counts
+                totals += own_totals
         finally:
             sent.destroy()
-        counts, totals = np.zeros(self.width), np.zeros(self.width)
-        for row in range(rows.num_rows):  # in the order of parts
-            counts += as_array(rows.column("counts")[row], np.float64)
-            totals += as_array(rows.column("sums")[row], np.float64)
         return counts, totals
+
+    def _one_by_one(self, found: DataFrame) -> Iterator[Sums]:
+        """The sums of each part: all at once, or where that is much, a part at a time."""
+        if self.parts * self.width * _BYTES > _COLLECTED_BYTES:
+            for row in found.toLocalIterator(prefetchPartitions=True):
+                yield np.frombuffer(row["counts"]), np.frombuffer(row["sums"])
+            return
+        rows = found.toArrow()
+        for row in range(rows.num_rows):
+            counts, totals = (as_array(rows.column(n)[row], np.float64) for n in ("counts", "sums"))
+            yield counts, totals
 
 
 def _solved(
