@@ -158,9 +158,19 @@ def row_of(
         "sizes": dict(sizes),
         "versions": {**{name: version(name) for name in _OURS}, **(versions or {})},
         "machine": machine(),
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *_without_places(sys.argv)]),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _without_places(words: Sequence[str]) -> list[str]:
+    """A command without the folders of this machine, on which its result does not depend."""
+    places = ("--work", "--out")
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word not in places and before not in places
+    ]
 
 
 def save(row: Mapping[str, Any], out: Path) -> None:
