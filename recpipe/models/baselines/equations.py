@@ -132,9 +132,9 @@ class Equations:
             for row in found.toLocalIterator(prefetchPartitions=True):
                 yield np.frombuffer(row["counts"]), np.frombuffer(row["sums"])
             return
-        rows = found.toArrow()
-        for row in range(rows.num_rows):
-            counts, totals = (as_array(rows.column(n)[row], np.float64) for n in ("counts", "sums"))
+        table = found.toArrow()
+        for at in range(table.num_rows):
+            counts, totals = (as_array(table.column(n)[at], np.float64) for n in ("counts", "sums"))
             yield counts, totals
 
 
