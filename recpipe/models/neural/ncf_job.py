@@ -22,8 +22,7 @@ import numpy as np
 
 from recpipe.kernels import ids
 from recpipe.models.neural.ncf_shape import NcfShape
-from recpipe.models.neural.training import ROWS, Batch, Phase
-from recpipe.spark.columns import batch_of
+from recpipe.models.neural.training import Batch, Phase, rows_of
 from recpipe.spark.interactions import unpaired
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ _MAX_ASKED = 20_000
 """Likings of validation that a process ranks, at most."""
 _AT_ONCE = 1 << 16
 """Pairs that validation scores at once."""
-_ROWS_AT_ONCE = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -215,22 +213,11 @@ class NcfWork:
 
     def rows(self, network: Any) -> Iterator[pa.RecordBatch]:
         """See `training.Work`: parts `user`, `item` and `layer`, as `Ncf` has them."""
-        yield from _rows_of("user", self.likings.users, network.user_rows())
+        yield from rows_of("user", self.likings.users, network.user_rows())
         if self.rank == 0:
-            yield from _rows_of("item", self.job.items, network.item_rows())
+            yield from rows_of("item", self.job.items, network.item_rows())
             for number, values in enumerate(network.layer_rows()):
-                yield from _rows_of("layer", np.array([number]), values.reshape(1, -1))
-
-
-def _rows_of(part: str, numbers: NDArray[Any], values: Floats) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-
-    for start in range(0, len(numbers), _ROWS_AT_ONCE):
-        some = np.ascontiguousarray(values[start : start + _ROWS_AT_ONCE])
-        ends = np.arange(len(some) + 1, dtype=np.int32) * some.shape[1]
-        lists = pa.ListArray.from_arrays(ends, some.ravel())
-        own = numbers[start : start + _ROWS_AT_ONCE].astype(np.int32)
-        yield batch_of(ROWS, [part] * len(some), own, lists)
+                yield from rows_of("layer", np.array([number], np.int32), values.reshape(1, -1))
 
 
 __all__ = ["Likings", "NcfJob", "NcfWork"]

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from recpipe.kernels import ids
-from recpipe.models.neural.training import ROWS, Batch, Phase
+from recpipe.models.neural.training import Batch, Phase, rows_of
 from recpipe.models.neural.transformer import ITEMS, Encoder, initial_weights, padded
 from recpipe.ranking.histories import Histories, histories_of
-from recpipe.spark.columns import batch_of
 from recpipe.spark.interactions import unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from recpipe.models.neural.training import Shard
@@ -35,8 +34,8 @@ K = 10
 """The k of NDCG@k on validation."""
 _SCORES = 1 << 24
 """Numbers of an array that a process holds at a time for validation: 64 MiB."""
-_ROWS_AT_ONCE = 1 << 14
-"""Rows of `ROWS` that a process hands on at a time."""
+_USERS_AT_ONCE = 1 << 14
+"""Users whose vectors a process computes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,24 +211,15 @@ class SequenceWork:
         """`ROWS`: see `USER`."""
         weights = network.weights()
         encoder = Encoder(self.job.shape, weights)
-        for first in range(0, len(self.users), _ROWS_AT_ONCE):
-            part = slice(first, min(first + _ROWS_AT_ONCE, len(self.users)))
-            yield _rows(USER, self.users[part], encoder(self.histories.rows(part))[:, :-1])
+        for first in range(0, len(self.users), _USERS_AT_ONCE):
+            part = slice(first, min(first + _USERS_AT_ONCE, len(self.users)))
+            yield from rows_of(USER, self.users[part], encoder(self.histories.rows(part))[:, :-1])
         if self.rank:
             return
         items = weights.pop(ITEMS)
-        for first in range(0, len(items), _ROWS_AT_ONCE):
-            part = slice(first, first + _ROWS_AT_ONCE)
-            yield _rows(ITEMS, self.job.items[part], items[part])
+        yield from rows_of(ITEMS, self.job.items, items)
         for name, numbers in weights.items():
-            yield _rows(name, np.zeros(1, np.int32), numbers.reshape(1, -1))
-
-
-def _rows(part: str, numbers: Ints, values: Floats) -> pa.RecordBatch:
-    """(rows, width) `values` of some `numbers`."""
-    ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    lists = pa.ListArray.from_arrays(ends, np.ascontiguousarray(values).ravel())
-    return batch_of(ROWS, [part] * len(values), numbers, lists)
+            yield from rows_of(name, np.zeros(1, np.int32), numbers.reshape(1, -1))
 
 
 __all__ = ["USER", "K", "SequenceJob"]

@@ -38,6 +38,7 @@ from recpipe.distributed import admitted, obstacle, slots
 from recpipe.errors import FitError, MissingError
 from recpipe.models.neural.extra import TORCH
 from recpipe.spark import failures
+from recpipe.spark.columns import batch_of
 from recpipe.spark.held import plain_plans
 from recpipe.spark.interactions import together
 
@@ -60,6 +61,7 @@ ROWS = "part string, number int, values array<float>"
 """What processes know at the end: rows of numbers, each of a part, such as `user` or `item`. The
 parts `curve` and `kept` are the loop's own; see `Trained`."""
 CURVE, KEPT = "curve", "kept"
+_ROWS_AT_ONCE = 1 << 13
 
 _SLOT_SECONDS = 60.0
 """Seconds without enough slots after which a fit is given up."""
@@ -334,11 +336,32 @@ def train_network(feeds: Sequence[Feed], job: Job, plan: Plan, *, scratch: Folde
     return Trained(stored, epochs, best)
 
 
+def rows_of(
+    part: str, numbers: NDArray[np.int32], values: NDArray[np.float32]
+) -> Iterator[pa.RecordBatch]:
+    """In a process: `ROWS` of one part, some at a time.
+
+    Args:
+        part: its name.
+        numbers: (n,) of the rows.
+        values: (n, width) what each has.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    for start in range(0, len(numbers), _ROWS_AT_ONCE):
+        some = np.ascontiguousarray(values[start : start + _ROWS_AT_ONCE])
+        ends = np.arange(len(some) + 1, dtype=np.int32) * some.shape[1]
+        lists = pa.ListArray.from_arrays(ends, some.ravel())
+        own = numbers[start : start + _ROWS_AT_ONCE].astype(np.int32)
+        yield batch_of(ROWS, [part] * len(some), own, lists)
+
+
 def _no_reader(_keys: list[bytes], _values: list[bytes]) -> None:
     return None
 
 
 __all__ = [
     "CURVE", "KEPT", "ROWS", "Batch", "Device", "Epoch", "Feed", "Job", "Phase", "Plan", "Shard",
-    "Trained", "Work", "on_gpu", "processes_for", "train_network",
+    "Trained", "Work", "on_gpu", "processes_for", "rows_of", "train_network",
 ]  # fmt: skip
