@@ -164,6 +164,12 @@ def _stderr_to(log: Path | None) -> Iterator[None]:
 
 
 def _tuned(session: SparkSession, settings: Session) -> SparkSession:
+    jvm: Any = session.sparkContext._jvm  # noqa: SLF001 - nothing public sets what a JVM does
+    # As in executors. Without it a thread that takes in results of tasks dies where memory has run
+    # out, and nobody tells the job that waits for them: it would wait for ever.
+    jvm.java.lang.Thread.setDefaultUncaughtExceptionHandler(
+        jvm.org.apache.spark.util.SparkUncaughtExceptionHandler(False)
+    )
     partitions = settings.shuffle_partitions
     if not partitions:
         partitions = max(2, 2 * session.sparkContext.defaultParallelism)

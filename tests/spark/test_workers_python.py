@@ -43,6 +43,24 @@ except Exception as error:
     sys.exit(_ended_by(error))
 """
 
+RUNS_OUT = """
+import sys
+from recpipe.cli import _ended_by
+from recpipe.settings import load
+from recpipe.spark.session import spark_session
+
+try:
+    with spark_session(load(environment={}).session, name="runs out", input_bytes=0) as spark:
+        java = spark.sparkContext._jvm.java.lang
+        # What Java does where an error has ended a thread.
+        java.Thread.getDefaultUncaughtExceptionHandler().uncaughtException(
+            java.Thread.currentThread(), java.OutOfMemoryError("Java heap space")
+        )
+        spark.range(3).count()
+except Exception as error:
+    sys.exit(_ended_by(error))
+"""
+
 
 def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A program where no virtual environment is activated: the PATH has the system's Python."""
@@ -75,4 +93,12 @@ def test_a_java_process_that_dies_is_said_in_one_line() -> None:
     assert ended.returncode == 5, ended.stderr
     (said,) = [line for line in ended.stderr.splitlines() if line.startswith("recpipe: ")]
     assert "Java process has ended by itself" in said
+    assert "session.driver_memory" in said
+
+
+def test_a_thread_of_spark_without_memory_ends_the_run_and_does_not_leave_it_waiting() -> None:
+    ended = run(RUNS_OUT)
+    assert ended.returncode == 5, ended.stderr
+    (said,) = [line for line in ended.stderr.splitlines() if line.startswith("recpipe: ")]
+    assert "java.lang.OutOfMemoryError: Java heap space" in said
     assert "session.driver_memory" in said

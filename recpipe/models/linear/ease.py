@@ -137,10 +137,11 @@ class Ease:
             gram = gram_matrix(transposed, users, users=len(items), pairs=item_pairs)
             vectors, weights = factor_weights(transposed, users, gram, penalty=penalty)
             scratch.write_table(_VECTORS, vectors)
+            scratch.write_table(_WEIGHTS, weights)
         else:
             gram = gram_matrix(rows, items, users=len(users), pairs=user_pairs)
-            weights = item_weights(rows.sparkSession, items, gram, penalty)
-        scratch.write_table(_WEIGHTS, weights)
+            with item_weights(rows.sparkSession, items, gram, penalty) as weights:
+                scratch.write_table(_WEIGHTS, weights)
         return self._fitted(
             histories, scratch, items=len(items), users=len(users), by_users=by_users
         )

@@ -116,7 +116,8 @@ def gram_matrix(
     tiles = (
         together([packed_histories(rows, buckets=blocks)], buckets=blocks)
         .mapInArrow(partial(_block_tiles, columns=sent, step=step), TILES)
-        .repartitionById(max(1, min(-(-width // step), 2 * blocks)), "first")
+        # A tile to a partition: the driver's JVM has several copies of those that it hands over.
+        .repartitionById(-(-width // step), (F.col("first") / F.lit(step)).cast("int"))
         .mapInArrow(summed, TILES)
     )
     matrix = np.zeros((width, width))

@@ -24,7 +24,7 @@ the matrix, which is some thousands.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -145,20 +145,18 @@ def write_tiled_weights(
             made = rows.mapInArrow(partial(_gram_tiles, strips=strips, penalty=penalty), _TILES)
             tiles = scratch.write_table("tiles-0", made, options=_A_TILE_A_GROUP)
         for pivot in range(strips.number):
-            panel = _sent_panel(tiles, pivot, strips.number)
-            sweep = _Sweep(pivot, panel)
-            if pivot + 1 < strips.number:
-                made = tiles.mapInArrow(partial(_swept_tiles, sweep=sweep), _TILES)
-                tiles = scratch.write_table(f"tiles-{pivot + 1}", made, options=_A_TILE_A_GROUP)
-            else:
-                pieces = tiles.mapInArrow(partial(_pieces, sweep=sweep, strips=strips), _PIECES)
-                weights = pieces.repartitionById(strips.chunks, "chunk").mapInArrow(
-                    partial(_weight_rows, sent=sent, strips=strips), WEIGHTS
-                )
-                scratch.write_table(name, weights)
-            scratch.delete(f"tiles-{pivot}")
-            for part in panel:
-                part.destroy()
+            with _sent_panel(tiles, pivot, strips.number) as panel:
+                sweep = _Sweep(pivot, panel)
+                if pivot + 1 < strips.number:
+                    made = tiles.mapInArrow(partial(_swept_tiles, sweep=sweep), _TILES)
+                    tiles = scratch.write_table(f"tiles-{pivot + 1}", made, options=_A_TILE_A_GROUP)
+                else:
+                    pieces = tiles.mapInArrow(partial(_pieces, sweep=sweep, strips=strips), _PIECES)
+                    weights = pieces.repartitionById(strips.chunks, "chunk").mapInArrow(
+                        partial(_weight_rows, sent=sent, strips=strips), WEIGHTS
+                    )
+                    scratch.write_table(name, weights)
+                scratch.delete(f"tiles-{pivot}")
 
 
 # -- the matrix -------------------------------------------------------------------------------
@@ -199,8 +197,9 @@ class _Sweep(NamedTuple):
     panel: list[Broadcast[Doubles]]
 
 
-def _sent_panel(tiles: DataFrame, pivot: int, strips: int) -> list[Broadcast[Doubles]]:
-    """The panel of a strip, each part a broadcast of its own.
+@contextmanager
+def _sent_panel(tiles: DataFrame, pivot: int, strips: int) -> Iterator[list[Broadcast[Doubles]]]:
+    """The panel of a strip, each part a broadcast of its own, while the `with` lasts.
 
     Raises:
         FitError: if the tile on the diagonal is not positive definite in the precision of float64.
@@ -217,20 +216,24 @@ def _sent_panel(tiles: DataFrame, pivot: int, strips: int) -> list[Broadcast[Dou
     )
     panel: dict[int, Broadcast[Doubles]] = {}
     root: Doubles | None = None
-    for row in own.toLocalIterator():
-        values = np.frombuffer(row["tile"])
-        if root is None:
-            width = int(np.sqrt(len(values)))
-            root = pivot_part(values.reshape(width, width))
+    try:
+        for row in own.toLocalIterator():
+            values = np.frombuffer(row["tile"])
             if root is None:
-                raise singular("items")
-            panel[pivot] = context.broadcast(root)
-            continue
-        before = row["row"] < pivot
-        beside = values.reshape(-1, len(root)).T if before else values.reshape(len(root), -1)
-        strip = row["row"] if before else row["column"]
-        panel[strip] = context.broadcast(root @ beside)
-    return [panel[strip] for strip in range(strips)]
+                width = int(np.sqrt(len(values)))
+                root = pivot_part(values.reshape(width, width))
+                if root is None:
+                    raise singular("items")
+                panel[pivot] = context.broadcast(root)
+                continue
+            before = row["row"] < pivot
+            beside = values.reshape(-1, len(root)).T if before else values.reshape(len(root), -1)
+            strip = row["row"] if before else row["column"]
+            panel[strip] = context.broadcast(root @ beside)
+        yield [panel[strip] for strip in range(strips)]
+    finally:
+        for part in panel.values():
+            part.destroy()
 
 
 def _swept(batches: Batches, sweep: _Sweep) -> Iterator[tuple[int, int, Doubles]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,11 @@ def singular(what: str) -> FitError:
 # -- a matrix of items ------------------------------------------------------------------------
 
 
-def item_weights(spark: SparkSession, items: Ints, gram: Doubles, penalty: float) -> DataFrame:
-    """WEIGHTS of a Gram matrix of items.
+@contextmanager
+def item_weights(
+    spark: SparkSession, items: Ints, gram: Doubles, penalty: float
+) -> Iterator[DataFrame]:
+    """WEIGHTS of a Gram matrix of items, while the `with` lasts.
 
     The matrix is inverted in place. Blocks of its columns are broadcast, which keeps them on the
     disks of driver and executors, and tasks turn each block into rows.
@@ -68,16 +72,19 @@ def item_weights(spark: SparkSession, items: Ints, gram: Doubles, penalty: float
     """
     inverse = _inverted(gram, penalty)
     step = max(1, _BLOCK_BYTES // (8 * len(items)))
-    blocks: list[Broadcast[tuple[Ints, NDArray[np.float32]]]] = []
-    for first in range(0, len(items), step):
-        own = np.arange(first, min(first + step, len(items)))
-        # Only what lies above the diagonal is filled.
-        columns = np.where(np.arange(len(items)) >= own[:, None], inverse[own], inverse[:, own].T)
-        weights = columns / -columns[np.arange(len(own)), own][:, None]
-        weights[np.arange(len(own)), own] = 0
-        blocks.append(spark.sparkContext.broadcast((items[own], weights.astype(np.float32))))
-    numbers = spark.range(0, len(blocks), 1, len(blocks))
-    return numbers.mapInArrow(partial(_weight_rows, blocks=blocks), WEIGHTS)
+    with ExitStack() as at_the_end:
+        blocks: list[Broadcast[tuple[Ints, NDArray[np.float32]]]] = []
+        for first in range(0, len(items), step):
+            own = np.arange(first, min(first + step, len(items)))
+            # Only what lies above the diagonal is filled.
+            above = np.arange(len(items)) >= own[:, None]
+            columns = np.where(above, inverse[own], inverse[:, own].T)
+            weights = columns / -columns[np.arange(len(own)), own][:, None]
+            weights[np.arange(len(own)), own] = 0
+            blocks.append(spark.sparkContext.broadcast((items[own], weights.astype(np.float32))))
+            at_the_end.callback(blocks[-1].destroy)
+        numbers = spark.range(0, len(blocks), 1, len(blocks))
+        yield numbers.mapInArrow(partial(_weight_rows, blocks=blocks), WEIGHTS)
 
 
 def _inverted(gram: Doubles, penalty: float) -> Doubles:
