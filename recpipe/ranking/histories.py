@@ -68,9 +68,9 @@ class Part(NamedTuple):
     rows: Histories
 
 
-def packed_histories(histories: Interactions, *, buckets: int) -> DataFrame:
-    """`interactions.PACKED` of (user int, item int, value float)."""
-    return packed(histories, buckets=buckets, value=Value("value", "float"))
+def packed_histories(histories: Interactions, *, buckets: int, value: str = "value") -> DataFrame:
+    """`interactions.PACKED` of (user int, item int, float), the last in the column `value`."""
+    return packed(histories, buckets=buckets, value=Value(value, "float"))
 
 
 def histories_of(arrays: Arrays, users: NDArray[np.int32]) -> Histories:

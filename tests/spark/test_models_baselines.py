@@ -115,16 +115,20 @@ def test_biases_of_several_parts_are_those_of_one(
     monkeypatch.setattr(biases, "_RATINGS_OF_A_PART", 2)
     several = found()
     assert several == pytest.approx(whole, abs=1e-6)
+    # A task cannot hold them: each step is a job.
+    monkeypatch.setattr(equations, "_RATINGS_OF_A_TASK", 0)
+    by_jobs = found()
+    assert by_jobs == pytest.approx(whole, abs=1e-6)
     # The driver takes the sums of a part at a time.
     monkeypatch.setattr(equations, "_COLLECTED_BYTES", 0)
-    assert found() == several
+    assert found() == by_jobs
 
 
-@pytest.mark.parametrize("ratings_of_a_part", [1, 1000])
+@pytest.mark.parametrize("ratings_of_a_task", [0, 1000])
 def test_biases_that_do_not_converge_say_so(
-    monkeypatch: pytest.MonkeyPatch, scratch: Folder, train: DataFrame, ratings_of_a_part: int
+    monkeypatch: pytest.MonkeyPatch, scratch: Folder, train: DataFrame, ratings_of_a_task: int
 ) -> None:
-    monkeypatch.setattr(biases, "_RATINGS_OF_A_PART", ratings_of_a_part)
+    monkeypatch.setattr(equations, "_RATINGS_OF_A_TASK", ratings_of_a_task)
     monkeypatch.setattr(equations, "_MAX_STEPS", 1)
     with pytest.raises(FitError, match="biases: not solved in 1 steps") as raised:
         Biases(BiasesSettings()).fit(TrainingData(ratings=train), scratch=scratch, seed=1)

@@ -73,6 +73,7 @@ class Biases:
                 packed,
                 _parts,
                 parts=parts,
+                ratings=count,
                 mean=float(mean),
                 width=width,
                 user_regularization=own.user_regularization,

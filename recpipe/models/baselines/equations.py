@@ -1,8 +1,8 @@
 """The equations of item biases, solved over ratings that are packed by user.
 
-`kernels.biases` has the equations. Each step is a job, or all steps are one task where there is one
-part. Item biases pass through the driver, user biases never do. For `user_knn` users stand in the
-place of items.
+`kernels.biases` has the equations. All steps are one task where a task can hold all ratings, since
+a step takes far less time than a job; else each step is a job. Item biases pass through the driver,
+user biases never do. For `user_knn` users stand in the place of items.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-8  # well below what float32 biases can tell apart
 _MAX_STEPS = 200
+_RATINGS_OF_A_TASK = 1 << 24
+"""Ratings up to which one task holds all of them: 200 MB, by weight 330 MB."""
 _BYTES = 16
 """Of an item in the sums of a part."""
 _COLLECTED_BYTES = 256 << 20
@@ -64,6 +66,7 @@ class Equations:
         packed: the ratings, cached.
         read: in a task: what rows of `packed` hold.
         parts: how many rows `packed` has.
+        ratings: how many these hold.
         mean: of all ratings.
         width: one more than the highest item number.
         user_regularization: number of ratings equal to the mean that are added for each user.
@@ -73,13 +76,14 @@ class Equations:
     packed: DataFrame
     read: Read
     parts: int
+    ratings: int
     mean: float
     width: int
     user_regularization: float
     item_regularization: float
 
     def solve(self) -> kernel.Solution:
-        """The item biases: one job for each step, or one task where there is one part.
+        """The item biases: one task for all steps, or a job for each where ratings are many.
 
         Raises:
             ArithmeticError: if they do not converge.
@@ -93,14 +97,14 @@ class Equations:
         sums_of = partial(
             _sums, mean=self.mean, width=self.width, regularization=self.user_regularization
         )
-        if self.parts == 1:
+        if self.ratings <= _RATINGS_OF_A_TASK:
             return self._in_one_task(partial(_solved, read=self.read, solve=solve, sums_of=sums_of))
         return solve(partial(self._by_job, sums_of=sums_of))
 
     def _in_one_task(
         self, work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
     ) -> kernel.Solution:
-        rows = self.packed.mapInArrow(work, _SOLVED).collect()
+        rows = self.packed.coalesce(1).mapInArrow(work, _SOLVED).collect()
         if not rows:
             raise kernel.not_solved(_MAX_STEPS)
         counts, biases, steps = rows[0]
@@ -145,11 +149,23 @@ def _solved(
     solve: Callable[[Callable[..., Sums]], kernel.Solution],
     sums_of: Callable[..., Sums],
 ) -> Iterator[pa.RecordBatch]:
-    """In a task: _SOLVED of the only part."""
-    for part in read(batches):
-        # Spark would try a failed task again, and its error would arrive as text: no row instead.
-        with suppress(ArithmeticError):
-            yield arrow_row(_SOLVED, *solve(partial(sums_of, part)))
+    """In a task: _SOLVED of all parts; no row where there are none."""
+    # In an order that follows from the ratings alone, whichever part comes first.
+    parts = sorted(read(batches), key=lambda part: int(part.users[0]))
+    if not parts:
+        return
+
+    def sums(x: NDArray[np.float64] | None) -> Sums:
+        counts, totals = sums_of(parts[0], x)
+        for part in parts[1:]:
+            own_counts, own_totals = sums_of(part, x)
+            counts += own_counts
+            totals += own_totals
+        return counts, totals
+
+    # Spark would try a failed task again, and its error would arrive as text: no row instead.
+    with suppress(ArithmeticError):
+        yield arrow_row(_SOLVED, *solve(sums))
 
 
 def _sums(

@@ -46,8 +46,9 @@ def expected(
 ) -> Columns:
     """The columns, with mean + bias in place of their means where predictions are from biases.
 
-    The driver holds a few numbers of each column, in each step of the solution those of each part.
-    A step is a small job over the packed ratings; where these are one part, all steps are one task.
+    The driver holds a few numbers of each column. All steps of the solution are one task, or where
+    a task cannot hold the ratings each is a small job, of which the driver holds those numbers by
+    part.
 
     Args:
         matrix: of the ratings.
@@ -67,6 +68,7 @@ def expected(
         matrix.parts,
         partial(_ratings_of, columns=sent),
         parts=matrix.number,
+        ratings=matrix.values,
         mean=mean,
         width=len(columns.ids),
         user_regularization=prediction.bias_regularization,

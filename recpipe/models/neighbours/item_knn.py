@@ -22,7 +22,8 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recpipe.models.neighbours.centres import expected
 from recpipe.models.neighbours.model import NeighbourModel
@@ -31,9 +32,10 @@ from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import ITEMS, prediction_of
 from recpipe.models.neighbours.similarity import liking_of, search_of
 from recpipe.models.neighbours.tables import as_items, values_of
+from recpipe.runtime.parallel import run_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyspark.sql import DataFrame
 
@@ -67,14 +69,17 @@ class ItemKnn:
             FitError: if there is nothing to fit.
         """
         del seed
-        scratch.write_table(_HISTORIES, self.histories(data))
-        histories = scratch.stored(_HISTORIES)
         liking = liking_of(self.settings, data.scale)
         prediction = prediction_of(self.settings, data.bounds)
-        with packed_matrix(histories) as matrix:
+        with packed_matrix(data.ratings, value="rating") as matrix:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
-            columns = expected(matrix, columns, prediction, model=self.name)
+            work: list[Callable[[], Any]] = [
+                partial(scratch.write_table, _HISTORIES, self.histories(data)),
+                # It is one task, or many small jobs: either leaves room for a large one.
+                partial(expected, matrix, columns, prediction, model=self.name),
+            ]
+            _, columns = run_all(work)
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
@@ -84,7 +89,7 @@ class ItemKnn:
             name=self.name,
             refit_config=self,
             table=scratch.stored(_ITEMS),
-            histories=histories,
+            histories=scratch.stored(_HISTORIES),
             means=None,
             items=items,
             users=users,

@@ -131,17 +131,21 @@ class Matrix:
 
 
 @contextmanager
-def packed_matrix(ratings: Interactions) -> Iterator[Matrix]:
-    """A matrix of (user int, item int, value float), while the `with` lasts.
+def packed_matrix(ratings: Interactions, *, value: str = "value") -> Iterator[Matrix]:
+    """A matrix of (user int, item int, float), while the `with` lasts.
 
     Its rows are users, its columns items. The ratings are read twice: they should be cheap to read
     again.
+
+    Args:
+        ratings: one row a pair.
+        value: the column that the matrix holds.
     """
     values = frame_of(ratings).count()
     # From the data alone, so that sums are taken in the same order on every machine.
     parts = max(1, math.ceil(values / _VALUES_OF_A_PART))
-    packed = together([packed_histories(ratings, buckets=parts)], buckets=parts)
-    frame = cached(packed.mapInArrow(as_part, PARTS))
+    packed = packed_histories(ratings, buckets=parts, value=value)
+    frame = cached(together([packed], buckets=parts).mapInArrow(as_part, PARTS))
     try:
         yield Matrix(frame, values, parts)
     finally:
