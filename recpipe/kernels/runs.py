@@ -117,4 +117,43 @@ def by_row(
     return offsets, gathered
 
 
-__all__ = ["by_row", "fill", "plan"]
+@njit(_BY_ROW(_LONGS, _INTS, _LONGS, _INTS), cache=True, nogil=True)
+def allowed_or_taken(
+    taken_from: NDArray[np.int64],
+    taken: NDArray[np.int32],
+    allowed_from: NDArray[np.int64],
+    allowed: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Of a row with allowed items those that are not taken; of any other row what is taken.
+
+    Args:
+        taken_from: (rows + 1,) where in `taken` each row begins.
+        taken: items of all rows.
+        allowed_from: (rows + 1,) where in `allowed` each row begins.
+        allowed: items of all rows.
+
+    Returns:
+        (rows + 1,) where each row begins, and the items of all rows, in their order.
+    """
+    rows = len(taken_from) - 1
+    offsets = np.zeros(rows + 1, np.int64)
+    found = np.empty(len(taken) + len(allowed), np.int32)
+    at = 0
+    for row in range(rows):
+        own = taken[taken_from[row] : taken_from[row + 1]]
+        if allowed_from[row] == allowed_from[row + 1]:
+            for item in own:
+                found[at] = item
+                at += 1
+        else:
+            ascending = np.sort(own)
+            for item in allowed[allowed_from[row] : allowed_from[row + 1]]:
+                place = np.searchsorted(ascending, item)
+                if place == len(ascending) or ascending[place] != item:
+                    found[at] = item
+                    at += 1
+        offsets[row + 1] = at
+    return offsets, found[:at].copy()
+
+
+__all__ = ["allowed_or_taken", "by_row", "fill", "plan"]

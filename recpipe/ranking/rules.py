@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from recpipe.kernels.best import LeftOut
-    from recpipe.ranking.pairs import ItemsByUser, Runs
+    from recpipe.ranking.pairs import Runs
 
     Ints = NDArray[np.int32]
 
@@ -61,30 +61,16 @@ def left_out_of(users: Ints, seen: Runs, only: Runs | None, never: Ints) -> Left
         only: items beside which a user may get none; None, and users of whom it says nothing: any.
         never: items that nobody may get.
     """
+    from recpipe.kernels import runs as kernel
     from recpipe.kernels.best import LeftOut
 
     left_out = items_by_user(users, seen)
     if only is None:
         return LeftOut.of(*left_out, always=never)
     allowed = items_by_user(users, only)
-    restricted = allowed.sizes > 0
-    theirs = restricted[left_out.rows]
-    kept = ~np.isin(_keys(allowed), _keys(left_out)[theirs])
-    sizes = np.where(
-        restricted, np.bincount(allowed.rows[kept], minlength=len(users)), left_out.sizes
+    return LeftOut.of(
+        *kernel.allowed_or_taken(*left_out, *allowed), only=allowed.sizes > 0, always=never
     )
-    # Either part comes by user already, so each falls into the places of its users in its order.
-    of_restricted = np.repeat(restricted, sizes)
-    items = np.empty(len(of_restricted), np.int32)
-    items[of_restricted] = allowed.items[kept]
-    items[~of_restricted] = left_out.items[~theirs]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
-    return LeftOut.of(offsets, items, only=restricted, always=never)
-
-
-def _keys(pairs: ItemsByUser) -> NDArray[np.int64]:
-    """A number for each pair of a user's place and an item."""
-    return pairs.rows << 32 | pairs.items
 
 
 __all__ = ["NO_ITEM", "ListRules", "left_out_of"]
