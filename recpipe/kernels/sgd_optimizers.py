@@ -53,11 +53,13 @@ class Optimizer(NamedTuple):
         rule: one of `RULES`.
         beta1: how much of the first moment stays in a step.
         beta2: how much of the second moment stays in a step.
+        batch_size: ratings of a batch.
     """
 
     rule: str
     beta1: float
     beta2: float
+    batch_size: int
 
 
 def descend(
@@ -90,6 +92,7 @@ def descend(
     found: float = _descend(
         *cell, users, items, rank, *output, learning_rate, *penalties,
         RULES.index(optimizer.rule), optimizer.beta1, optimizer.beta2, rates, scales,
+        optimizer.batch_size,
     )  # fmt: skip
     return found
 
@@ -107,16 +110,22 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 
 
 @njit(
-    void(float32[::1], float32[::1], int64, float32, float32, float32, FLOATS, FLOATS),
+    void(
+        float32[::1], float32[::1], int64, float32, float32, int64, float32, float32, float32,
+        FLOATS, FLOATS,
+    ),
     nogil=True,
     cache=True,
     fastmath=FASTMATH,
     # Python's would ask before each division whether it is by 0.
     error_model="numpy",
-)
-def _step(
+)  # fmt: skip
+def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     row: Floats,
     gradient: Floats,
+    ratings: int,
+    regularization: float,
+    bias_regularization: float,
     rule: int,
     rate: float,
     beta1: float,
@@ -124,8 +133,21 @@ def _step(
     rates: Floats,
     scales: Floats,
 ) -> None:
-    """Step one row along a gradient (rank + 1,)."""
+    """Step one row, and clear `gradient` (rank + 1,): the sum over `ratings` without penalty."""
     width = len(gradient)
+    bias = width - 1
+    share = np.float32(-1) / np.float32(ratings)
+    if rule == _ADAMW:
+        keep = np.float32(1) - rate * regularization
+        for k in range(bias):
+            gradient[k] *= share
+            row[k] *= keep
+        gradient[bias] *= share
+        row[bias] *= np.float32(1) - rate * bias_regularization
+    else:
+        for k in range(bias):
+            gradient[k] = regularization * row[k] + share * gradient[k]
+        gradient[bias] = bias_regularization * row[bias] + share * gradient[bias]
     if rule == _MOMENTUM:
         for k in range(width):
             m = beta1 * row[width + k] + gradient[k]
@@ -147,12 +169,13 @@ def _step(
             row[width + k] = m
             row[2 * width + k] = v
             row[k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
+    gradient[:] = 0
 
 
 @njit(
     float64(
         INTS, INTS, FLOATS, _BLOCK, _BLOCK, int64, float32, float32, float32, float32, float32,
-        float32, int64, float32, float32, FLOATS, FLOATS,
+        float32, int64, float32, float32, FLOATS, FLOATS, int64,
     ),
     nogil=True,
     cache=True,
@@ -178,52 +201,65 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
     beta2: float,
     rates: Floats,
     scales: Floats,
+    batch_size: int,
 ) -> float:
-    decoupled = rule == _ADAMW
-    penalty = np.float32(0) if decoupled else regularization
-    bias_penalty = np.float32(0) if decoupled else bias_regularization
-    keep = np.float32(1) - learning_rate * regularization
-    keep_bias = np.float32(1) - learning_rate * bias_regularization
-    row = np.empty(users.shape[1], np.float32)
-    of_user, of_item = np.empty(rank + 1, np.float32), np.empty(rank + 1, np.float32)
     total = 0.0
     count = user.shape[0]
     weighed = rating.shape[0] > count
+    # What the ratings of a batch push their rows by, summed: of the user at hand, whose run is
+    # short of a batch, and of every item, as items come back within a batch.
+    of_user = np.zeros(rank + 1, np.float32)
+    of_items = np.zeros((items.shape[0], rank + 1), np.float32)
+    met = np.zeros(items.shape[0], np.int64)
+    touched = np.empty(min(batch_size, items.shape[0]), np.int64)
     n = 0
     while n < count:
-        u = user[n]
-        row[:] = users[u]
-        while n < count and user[n] == u:
-            other = items[item[n]]
-            z = np.float32(0)
-            for k in range(rank):
-                z += row[k] * other[k]
-            z += offset + row[rank] + other[rank]
-            if span > 0:
-                s = sigmoid(z)
-                error = rating[n] - (low + span * s)
-                push = error * span * s * (np.float32(1) - s)
-            else:
-                error = rating[n] - z
-                push = error
-            if weighed:
-                push *= rating[count + n]
-            total += np.float64(error) * np.float64(error)
-            for k in range(rank):
-                of_user[k] = penalty * row[k] - push * other[k]
-                of_item[k] = penalty * other[k] - push * row[k]
-            of_user[rank] = bias_penalty * row[rank] - push
-            of_item[rank] = bias_penalty * other[rank] - push
-            if decoupled:
+        end = min(n + batch_size, count)
+        found = 0
+        while n < end:
+            u = user[n]
+            row = users[u]
+            first = n
+            while n < end and user[n] == u:
+                i = item[n]
+                other = items[i]
+                of_item = of_items[i]
+                if met[i] == 0:
+                    touched[found] = i
+                    found += 1
+                met[i] += 1
+                z = np.float32(0)
                 for k in range(rank):
-                    row[k] *= keep
-                    other[k] *= keep
-                row[rank] *= keep_bias
-                other[rank] *= keep_bias
-            _step(row, of_user, rule, learning_rate, beta1, beta2, rates, scales)
-            _step(other, of_item, rule, learning_rate, beta1, beta2, rates, scales)
-            n += 1
-        users[u] = row
+                    z += row[k] * other[k]
+                z += offset + row[rank] + other[rank]
+                if span > 0:
+                    s = sigmoid(z)
+                    error = rating[n] - (low + span * s)
+                    push = error * span * s * (np.float32(1) - s)
+                else:
+                    error = rating[n] - z
+                    push = error
+                if weighed:
+                    push *= rating[count + n]
+                total += np.float64(error) * np.float64(error)
+                for k in range(rank):
+                    of_user[k] += push * other[k]
+                    of_item[k] += push * row[k]
+                of_user[rank] += push
+                of_item[rank] += push
+                n += 1
+            # No later rating of the batch has this user: items were pushed by the row as it was.
+            _step(
+                row, of_user, n - first, regularization, bias_regularization,
+                rule, learning_rate, beta1, beta2, rates, scales,
+            )  # fmt: skip
+        for t in range(found):
+            i = touched[t]
+            _step(
+                items[i], of_items[i], met[i], regularization, bias_regularization,
+                rule, learning_rate, beta1, beta2, rates, scales,
+            )  # fmt: skip
+            met[i] = 0
     return total
 
 

@@ -6,7 +6,8 @@ And all of them against PyTorch's own, where it is installed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from recpipe.kernels.sgd import ITEMS, USERS, initial_block, row_width
 from recpipe.kernels.sgd import descend as plain
 from recpipe.kernels.sgd_optimizers import RULES, Optimizer, descend
 from tests.neural import needs_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RATE, PENALTY, BIAS_PENALTY = 0.02, 0.05, 0.03
 BETA1, BETA2, OFFSET = 0.9, 0.99, 3.0
@@ -62,9 +66,17 @@ def sample_cell(ratings: int, *, users: int = 6, items: int = 5, seed: int = 1) 
     return user, item, (draw.integers(1, 11, ratings) / 2).astype(np.float32)
 
 
-def stepped(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[float, float],
-            *, passes: int) -> tuple[np.ndarray, np.ndarray, list[float]]:  # fmt: skip
-    """Batches of one rating each; a row of the other rows has no gradient and is not stepped."""
+def batches(cell: Cell, size: int) -> Iterator[Cell]:
+    for first in range(0, len(cell[0]), size):
+        user, item, rating = (array[first : first + size] for array in cell)
+        yield user, item, rating
+
+
+def stepped(
+    rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[float, float],
+    *, passes: int, batch_size: int,
+) -> tuple[np.ndarray, np.ndarray, list[float]]:  # fmt: skip
+    """A row that is in no rating of a batch has no gradient and is not stepped."""
     low, span = output
     sides = [
         [(Parameter(row[:-1], PENALTY), Parameter(row[-1:], BIAS_PENALTY)) for row in block]
@@ -73,39 +85,47 @@ def stepped(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[f
     totals = []
     for epoch in range(passes):
         total = 0.0
-        for u, i, r in zip(*cell, strict=True):
-            (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
-            z = OFFSET + bias.value[0] + other_bias.value[0] + factors.value @ others.value
-            share = 1 / (1 + np.exp(-z))
-            error = r - (low + span * share if span else z)
-            push = -error * (span * share * (1 - share) if span else 1.0)
-            total += error**2
-            along, along_other = push * others.value, push * factors.value
-            for parameter, gradient in (
-                (factors, along), (bias, np.array([push])),
-                (others, along_other), (other_bias, np.array([push])),
-            ):  # fmt: skip
-                parameter.step(rule, gradient, RATE * 0.9**epoch)
+        for batch in batches(cell, batch_size):
+            gradients: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+            for u, i, r in zip(*batch, strict=True):
+                (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
+                z = OFFSET + bias.value[0] + other_bias.value[0] + factors.value @ others.value
+                share = 1 / (1 + np.exp(-z))
+                error = r - (low + span * share if span else z)
+                push = -error * (span * share * (1 - share) if span else 1.0)
+                total += error**2
+                for row, along in (((0, u), others), ((1, i), factors)):
+                    found = push * along.value, np.array([push])
+                    gradients.setdefault(row, []).append(found)
+            for (side, number), found in gradients.items():
+                for parameter, parts in zip(
+                    sides[side][number], zip(*found, strict=True), strict=True
+                ):
+                    parameter.step(rule, np.mean(parts, axis=0), RATE * 0.9**epoch)
         totals.append(total)
     found = [np.array([np.append(f.value, b.value) for f, b in side]) for side in sides]
     return found[0], found[1], totals
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 1000])
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("rank", [1, 8, 33])
 @pytest.mark.parametrize("rule", RULES)
 def test_rows_are_those_of_pytorchs_formulas(
-    rule: str, rank: int, output: tuple[float, float]
+    rule: str, rank: int, output: tuple[float, float], batch_size: int
 ) -> None:
     cell = sample_cell(120)
     width = row_width(rule, rank)
     made: dict[str, Any] = {"scale": 0.5, "seed": 4, "block": 0, "width": width}
     p, q = initial_block(6, rank, side=USERS, **made), initial_block(5, rank, side=ITEMS, **made)
-    due = stepped(rule, cell, p[:, : rank + 1], q[:, : rank + 1], output, passes=3)
+    due = stepped(
+        rule, cell, p[:, : rank + 1], q[:, : rank + 1], output, passes=3, batch_size=batch_size
+    )
     totals = [
         descend(
-            cell, p, q, Optimizer(rule, BETA1, BETA2), rank=rank, output=(OFFSET, *output),
-            learning_rate=RATE * 0.9**epoch, penalties=(PENALTY, BIAS_PENALTY),
+            cell, p, q, Optimizer(rule, BETA1, BETA2, batch_size), rank=rank,
+            output=(OFFSET, *output), learning_rate=RATE * 0.9**epoch,
+            penalties=(PENALTY, BIAS_PENALTY),
         )
         for epoch in range(3)
     ]  # fmt: skip
@@ -114,12 +134,19 @@ def test_rows_are_those_of_pytorchs_formulas(
     np.testing.assert_allclose(q[:, : rank + 1], due[1], rtol=2e-4, atol=2e-4)
     assert totals == pytest.approx(due[2], rel=1e-4)
     if rule.startswith("adam"):
-        assert p[:, -1].tolist() == [3 * n for n in np.bincount(cell[0], minlength=6)]
+        for block, ids in ((p, cell[0]), (q, cell[1])):
+            met = [
+                len({n // batch_size for n in np.flatnonzero(ids == x)}) for x in range(len(block))
+            ]
+            assert block[:, -1].tolist() == [3 * n for n in met]
 
 
 def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[float, float],
-               *, passes: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Batches of one rating each, by autograd and `torch.optim`; a row is a parameter."""
+               *, passes: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """By autograd and `torch.optim`; a row is a parameter, its gradient the mean of its ratings'.
+
+    As `torch.nn.Embedding` has it with `scale_grad_by_freq`.
+    """
     import torch
 
     low, span = output
@@ -143,13 +170,18 @@ def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tupl
     for epoch in range(passes):
         for group in optimizer.param_groups:
             group["lr"] = RATE * 0.9**epoch
-        for u, i, r in zip(*cell, strict=True):
-            (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
-            z = OFFSET + bias + other_bias + factors @ others
-            error = float(r) - (low + span * torch.sigmoid(z) if span else z)
+        for batch in batches(cell, batch_size):
             # None for the rows of others: an optimizer passes over what has no gradient.
             optimizer.zero_grad(set_to_none=True)
-            (error.square() / 2).sum().backward()
+            for u, i, r in zip(*batch, strict=True):
+                (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
+                z = OFFSET + bias + other_bias + factors @ others
+                error = float(r) - (low + span * torch.sigmoid(z) if span else z)
+                (error.square() / 2).sum().backward()
+            for side, ids in zip(sides, batch[:2], strict=True):
+                for number, times in zip(*np.unique(ids, return_counts=True), strict=True):
+                    for parameter in side[number]:
+                        parameter.grad /= int(times)
             optimizer.step()
     p, q = (
         np.array([np.append(f.detach().numpy(), b.detach().numpy()) for f, b in side])
@@ -160,23 +192,26 @@ def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tupl
 
 @needs_torch
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("rule", ["plain", *RULES])
-def test_rows_are_those_of_pytorchs_own_optimizers(rule: str, output: tuple[float, float]) -> None:
+@pytest.mark.parametrize(("rule", "batch_size"), [("plain", 1), *product(RULES, (1, 7, 25, 1000))])
+def test_rows_are_those_of_pytorchs_own_optimizers(
+    rule: str, batch_size: int, output: tuple[float, float]
+) -> None:
     rank, cell, passes = 8, sample_cell(60), 2
     width = row_width(rule, rank)
     made: dict[str, Any] = {"scale": 0.5, "seed": 4, "block": 0, "width": width}
     p, q = initial_block(6, rank, side=USERS, **made), initial_block(5, rank, side=ITEMS, **made)
     due = by_pytorch(
-        rule, cell, p[:, : rank + 1].copy(), q[:, : rank + 1].copy(), output, passes=passes
-    )
+        rule, cell, p[:, : rank + 1].copy(), q[:, : rank + 1].copy(), output,
+        passes=passes, batch_size=batch_size,
+    )  # fmt: skip
     for epoch in range(passes):
         rate = RATE * 0.9**epoch
         if rule == "plain":
             plain(*cell, p, q, OFFSET, *output, rate, PENALTY, BIAS_PENALTY)
         else:
             descend(
-                cell, p, q, Optimizer(rule, BETA1, BETA2), rank=rank, output=(OFFSET, *output),
-                learning_rate=rate, penalties=(PENALTY, BIAS_PENALTY),
+                cell, p, q, Optimizer(rule, BETA1, BETA2, batch_size), rank=rank,
+                output=(OFFSET, *output), learning_rate=rate, penalties=(PENALTY, BIAS_PENALTY),
             )  # fmt: skip
     # Both in float32; a step of Adam is as long where the gradient is all rounding.
     tolerance = 1e-5 if rule in {"plain", "momentum"} else 2e-4
@@ -189,7 +224,7 @@ def test_a_row_without_a_rating_stays_as_it_is() -> None:
     q = p.copy()
     before = p.copy()
     cell = (np.array([1], np.int32), np.array([2], np.int32), np.array([4.0], np.float32))
-    descend(cell, p, q, Optimizer("adam", BETA1, BETA2), rank=2, output=(OFFSET, 0.0, 0.0),
+    descend(cell, p, q, Optimizer("adam", BETA1, BETA2, 4), rank=2, output=(OFFSET, 0.0, 0.0),
             learning_rate=RATE, penalties=(0.0, 0.0))  # fmt: skip
     assert (p[[0, 2]] == before[[0, 2]]).all()
     assert (q[[0, 1]] == before[[0, 1]]).all()
@@ -204,7 +239,7 @@ def test_momentum_of_nothing_is_the_plain_way() -> None:
     )
     plain_p, plain_q = np.ascontiguousarray(p[:, :9]), np.ascontiguousarray(q[:, :9])
     plain(*cell, plain_p, plain_q, OFFSET, 0.0, 0.0, RATE, PENALTY, BIAS_PENALTY)
-    descend(cell, p, q, Optimizer("momentum", 0.0, 0.0), rank=8, output=(OFFSET, 0.0, 0.0),
+    descend(cell, p, q, Optimizer("momentum", 0.0, 0.0, 1), rank=8, output=(OFFSET, 0.0, 0.0),
             learning_rate=RATE, penalties=(PENALTY, BIAS_PENALTY))  # fmt: skip
     np.testing.assert_allclose(p[:, :9], plain_p, rtol=0, atol=1e-5)
     np.testing.assert_allclose(q[:, :9], plain_q, rtol=0, atol=1e-5)

@@ -26,6 +26,8 @@ class SgdSettings(Section):
     """With momentum, adam or adamw: how much of the mean of gradients stays in a step."""
     beta2: float = Field(0.999, ge=0, le=0.9999)
     """With adam or adamw: how much of the mean of squared gradients stays in a step."""
+    batch_size: int = Field(2048, ge=1)
+    """Ratings after which an optimizer other than plain steps: each user and item of a batch once."""
     learning_rate: float = Field(0.03, gt=0)
     """Step size in the first epoch."""
     learning_rate_decay: float = Field(0.95, gt=0, le=1)
