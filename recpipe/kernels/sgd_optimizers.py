@@ -111,7 +111,7 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 
 @njit(
     void(
-        float32[::1], float32[::1], int64, float32, float32, int64, float32, float32, float32,
+        _BLOCK, int64, _BLOCK, int64, int64, float32, float32, int64, float32, float32, float32,
         FLOATS, FLOATS,
     ),
     nogil=True,
@@ -121,8 +121,10 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
     error_model="numpy",
 )  # fmt: skip
 def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
-    row: Floats,
-    gradient: Floats,
+    block: Floats,
+    n: int,
+    gradients: Floats,
+    g: int,
     ratings: int,
     regularization: float,
     bias_regularization: float,
@@ -134,42 +136,43 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
     scales: Floats,
 ) -> None:
     """Step one row, and clear `gradient` (rank + 1,): the sum over `ratings` without penalty."""
-    width = len(gradient)
+    width = gradients.shape[1]
     bias = width - 1
     share = np.float32(-1) / np.float32(ratings)
     if rule == _ADAMW:
         keep = np.float32(1) - rate * regularization
         for k in range(bias):
-            gradient[k] *= share
-            row[k] *= keep
-        gradient[bias] *= share
-        row[bias] *= np.float32(1) - rate * bias_regularization
+            gradients[g, k] *= share
+            block[n, k] *= keep
+        gradients[g, bias] *= share
+        block[n, bias] *= np.float32(1) - rate * bias_regularization
     else:
         for k in range(bias):
-            gradient[k] = regularization * row[k] + share * gradient[k]
-        gradient[bias] = bias_regularization * row[bias] + share * gradient[bias]
+            gradients[g, k] = regularization * block[n, k] + share * gradients[g, k]
+        gradients[g, bias] = bias_regularization * block[n, bias] + share * gradients[g, bias]
     if rule == _MOMENTUM:
         for k in range(width):
-            m = beta1 * row[width + k] + gradient[k]
-            row[width + k] = m
-            row[k] -= rate * m
+            m = beta1 * block[n, width + k] + gradients[g, k]
+            block[n, width + k] = m
+            block[n, k] -= rate * m
     elif rule == _ADAGRAD:
         for k in range(width):
-            v = row[width + k] + gradient[k] * gradient[k]
-            row[width + k] = v
-            row[k] -= rate * gradient[k] / (np.sqrt(v) + _ADAGRAD_EPSILON)
+            v = block[n, width + k] + gradients[g, k] * gradients[g, k]
+            block[n, width + k] = v
+            block[n, k] -= rate * gradients[g, k] / (np.sqrt(v) + _ADAGRAD_EPSILON)
     else:
-        steps = int64(row[3 * width])
-        row[3 * width] += np.float32(1)
+        steps = int64(block[n, 3 * width])
+        block[n, 3 * width] += np.float32(1)
         step, scale = rates[min(steps, len(rates) - 1)], scales[min(steps, len(scales) - 1)]
         new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
         for k in range(width):
-            m = beta1 * row[width + k] + new1 * gradient[k]
-            v = beta2 * row[2 * width + k] + new2 * gradient[k] * gradient[k]
-            row[width + k] = m
-            row[2 * width + k] = v
-            row[k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
-    gradient[:] = 0
+            m = beta1 * block[n, width + k] + new1 * gradients[g, k]
+            v = beta2 * block[n, 2 * width + k] + new2 * gradients[g, k] * gradients[g, k]
+            block[n, width + k] = m
+            block[n, 2 * width + k] = v
+            block[n, k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
+    for k in range(width):
+        gradients[g, k] = 0
 
 
 @njit(
@@ -208,7 +211,8 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
     weighed = rating.shape[0] > count
     # What the ratings of a batch push their rows by, summed: of the user at hand, whose run is
     # short of a batch, and of every item, as items come back within a batch.
-    of_user = np.zeros(rank + 1, np.float32)
+    row = np.empty(rank, np.float32)
+    of_user = np.zeros((1, rank + 1), np.float32)
     of_items = np.zeros((items.shape[0], rank + 1), np.float32)
     met = np.zeros(items.shape[0], np.int64)
     touched = np.empty(min(batch_size, items.shape[0]), np.int64)
@@ -218,20 +222,20 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
         found = 0
         while n < end:
             u = user[n]
-            row = users[u]
+            for k in range(rank):
+                row[k] = users[u, k]
+            bias = users[u, rank]
             first = n
             while n < end and user[n] == u:
                 i = item[n]
-                other = items[i]
-                of_item = of_items[i]
                 if met[i] == 0:
                     touched[found] = i
                     found += 1
                 met[i] += 1
                 z = np.float32(0)
                 for k in range(rank):
-                    z += row[k] * other[k]
-                z += offset + row[rank] + other[rank]
+                    z += row[k] * items[i, k]
+                z += offset + bias + items[i, rank]
                 if span > 0:
                     s = sigmoid(z)
                     error = rating[n] - (low + span * s)
@@ -243,20 +247,20 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
                     push *= rating[count + n]
                 total += np.float64(error) * np.float64(error)
                 for k in range(rank):
-                    of_user[k] += push * other[k]
-                    of_item[k] += push * row[k]
-                of_user[rank] += push
-                of_item[rank] += push
+                    of_user[0, k] += push * items[i, k]
+                    of_items[i, k] += push * row[k]
+                of_user[0, rank] += push
+                of_items[i, rank] += push
                 n += 1
             # No later rating of the batch has this user: items were pushed by the row as it was.
             _step(
-                row, of_user, n - first, regularization, bias_regularization,
+                users, u, of_user, 0, n - first, regularization, bias_regularization,
                 rule, learning_rate, beta1, beta2, rates, scales,
             )  # fmt: skip
         for t in range(found):
             i = touched[t]
             _step(
-                items[i], of_items[i], met[i], regularization, bias_regularization,
+                items, i, of_items, i, met[i], regularization, bias_regularization,
                 rule, learning_rate, beta1, beta2, rates, scales,
             )  # fmt: skip
             met[i] = 0
