@@ -111,7 +111,7 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 
 @njit(
     void(
-        _BLOCK, int64, _BLOCK, int64, int64, float32, float32, int64, float32, float32, float32,
+        _BLOCK, INTS, _BLOCK, INTS, int64, float32, float32, int64, float32, float32, float32,
         FLOATS, FLOATS,
     ),
     nogil=True,
@@ -122,10 +122,10 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 )  # fmt: skip
 def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     block: Floats,
-    n: int,
+    rows: Ints,
     gradients: Floats,
-    g: int,
-    ratings: int,
+    ratings: Ints,
+    found: int,
     regularization: float,
     bias_regularization: float,
     rule: int,
@@ -135,44 +135,50 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
     rates: Floats,
     scales: Floats,
 ) -> None:
-    """Step one row, and clear `gradient` (rank + 1,): the sum over `ratings` without penalty."""
-    width = gradients.shape[1]
-    bias = width - 1
-    share = np.float32(-1) / np.float32(ratings)
-    if rule == _ADAMW:
-        keep = np.float32(1) - rate * regularization
-        for k in range(bias):
-            gradients[g, k] *= share
-            block[n, k] *= keep
-        gradients[g, bias] *= share
-        block[n, bias] *= np.float32(1) - rate * bias_regularization
-    else:
-        for k in range(bias):
-            gradients[g, k] = regularization * block[n, k] + share * gradients[g, k]
-        gradients[g, bias] = bias_regularization * block[n, bias] + share * gradients[g, bias]
-    if rule == _MOMENTUM:
+    """Step the first `found` of `rows` of a block, and clear their `gradients`.
+
+    `gradients` come in as sums over the `ratings` of each row, without their penalty.
+    """
+    # Unsigned, as what may count from the end is no SIMD.
+    width = np.uint64(gradients.shape[1])
+    bias, second, count = width - np.uint64(1), np.uint64(2) * width, np.uint64(3) * width
+    for t in range(found):
+        n = rows[t]
+        share = np.float32(-1) / np.float32(ratings[t])
+        if rule == _ADAMW:
+            keep = np.float32(1) - rate * regularization
+            for k in range(bias):
+                gradients[t, k] *= share
+                block[n, k] *= keep
+            gradients[t, bias] *= share
+            block[n, bias] *= np.float32(1) - rate * bias_regularization
+        else:
+            for k in range(bias):
+                gradients[t, k] = regularization * block[n, k] + share * gradients[t, k]
+            gradients[t, bias] = bias_regularization * block[n, bias] + share * gradients[t, bias]
+        if rule == _MOMENTUM:
+            for k in range(width):
+                m = beta1 * block[n, width + k] + gradients[t, k]
+                block[n, width + k] = m
+                block[n, k] -= rate * m
+        elif rule == _ADAGRAD:
+            for k in range(width):
+                v = block[n, width + k] + gradients[t, k] * gradients[t, k]
+                block[n, width + k] = v
+                block[n, k] -= rate * gradients[t, k] / (np.sqrt(v) + _ADAGRAD_EPSILON)
+        else:
+            steps = int64(block[n, count])
+            block[n, count] += np.float32(1)
+            step, scale = rates[min(steps, len(rates) - 1)], scales[min(steps, len(scales) - 1)]
+            new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
+            for k in range(width):
+                m = beta1 * block[n, width + k] + new1 * gradients[t, k]
+                v = beta2 * block[n, second + k] + new2 * gradients[t, k] * gradients[t, k]
+                block[n, width + k] = m
+                block[n, second + k] = v
+                block[n, k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
         for k in range(width):
-            m = beta1 * block[n, width + k] + gradients[g, k]
-            block[n, width + k] = m
-            block[n, k] -= rate * m
-    elif rule == _ADAGRAD:
-        for k in range(width):
-            v = block[n, width + k] + gradients[g, k] * gradients[g, k]
-            block[n, width + k] = v
-            block[n, k] -= rate * gradients[g, k] / (np.sqrt(v) + _ADAGRAD_EPSILON)
-    else:
-        steps = int64(block[n, 3 * width])
-        block[n, 3 * width] += np.float32(1)
-        step, scale = rates[min(steps, len(rates) - 1)], scales[min(steps, len(scales) - 1)]
-        new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
-        for k in range(width):
-            m = beta1 * block[n, width + k] + new1 * gradients[g, k]
-            v = beta2 * block[n, 2 * width + k] + new2 * gradients[g, k] * gradients[g, k]
-            block[n, width + k] = m
-            block[n, 2 * width + k] = v
-            block[n, k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
-    for k in range(width):
-        gradients[g, k] = 0
+            gradients[t, k] = 0
 
 
 @njit(
@@ -186,7 +192,7 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
     # Python's would ask before each division whether it is by 0.
     error_model="numpy",
 )  # fmt: skip
-def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
+def _descend(  # noqa: PLR0913, PLR0914, PLR0917 - see `_step`
     user: Ints,
     item: Ints,
     rating: Floats,
@@ -209,29 +215,35 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
     total = 0.0
     count = user.shape[0]
     weighed = rating.shape[0] > count
-    # What the ratings of a batch push their rows by, summed: of the user at hand, whose run is
-    # short of a batch, and of every item, as items come back within a batch.
+    # For each side the rows of a batch in the order of their first ratings: where they are, the sums
+    # of their gradients and how many ratings they have. Made once, and clean after each batch.
+    most_users = min(batch_size, users.shape[0], count)
+    most_items = min(batch_size, items.shape[0], count)
+    user_rows, item_rows = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
+    of_users = np.zeros((most_users, rank + 1), np.float32)
+    of_items = np.zeros((most_items, rank + 1), np.float32)
+    user_ratings, item_ratings = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
+    # Where an item is among those of its batch.
+    place = np.full(items.shape[0], -1, np.int32)
     row = np.empty(rank, np.float32)
-    of_user = np.zeros((1, rank + 1), np.float32)
-    of_items = np.zeros((items.shape[0], rank + 1), np.float32)
-    met = np.zeros(items.shape[0], np.int64)
-    touched = np.empty(min(batch_size, items.shape[0]), np.int64)
     n = 0
     while n < count:
         end = min(n + batch_size, count)
-        found = 0
+        met_users = met_items = 0
         while n < end:
             u = user[n]
+            bias = users[u, rank]
             for k in range(rank):
                 row[k] = users[u, k]
-            bias = users[u, rank]
             first = n
             while n < end and user[n] == u:
                 i = item[n]
-                if met[i] == 0:
-                    touched[found] = i
-                    found += 1
-                met[i] += 1
+                at = place[i]
+                if at < 0:
+                    at = place[i] = met_items
+                    item_rows[at], item_ratings[at] = i, 0
+                    met_items += 1
+                item_ratings[at] += 1
                 z = np.float32(0)
                 for k in range(rank):
                     z += row[k] * items[i, k]
@@ -247,23 +259,23 @@ def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
                     push *= rating[count + n]
                 total += np.float64(error) * np.float64(error)
                 for k in range(rank):
-                    of_user[0, k] += push * items[i, k]
-                    of_items[i, k] += push * row[k]
-                of_user[0, rank] += push
-                of_items[i, rank] += push
+                    of_users[met_users, k] += push * items[i, k]
+                    of_items[at, k] += push * row[k]
+                of_users[met_users, rank] += push
+                of_items[at, rank] += push
                 n += 1
-            # No later rating of the batch has this user: items were pushed by the row as it was.
-            _step(
-                users, u, of_user, 0, n - first, regularization, bias_regularization,
-                rule, learning_rate, beta1, beta2, rates, scales,
-            )  # fmt: skip
-        for t in range(found):
-            i = touched[t]
-            _step(
-                items, i, of_items, i, met[i], regularization, bias_regularization,
-                rule, learning_rate, beta1, beta2, rates, scales,
-            )  # fmt: skip
-            met[i] = 0
+            user_rows[met_users], user_ratings[met_users] = u, n - first
+            met_users += 1
+        _step(
+            users, user_rows, of_users, user_ratings, met_users, regularization,
+            bias_regularization, rule, learning_rate, beta1, beta2, rates, scales,
+        )  # fmt: skip
+        _step(
+            items, item_rows, of_items, item_ratings, met_items, regularization,
+            bias_regularization, rule, learning_rate, beta1, beta2, rates, scales,
+        )  # fmt: skip
+        for t in range(met_items):
+            place[item_rows[t]] = -1
     return total
 
 
