@@ -89,10 +89,12 @@ def descend(
         The sum of squared errors, each taken just before its own step.
     """
     rates, scales = _corrections(learning_rate, optimizer.beta1, optimizer.beta2)
+    batches = -(-len(cell[0]) // optimizer.batch_size)
+    by_column = np.full(rank + 1, penalties[0], np.float32)
+    by_column[rank] = penalties[1]
     found: float = _descend(
-        *cell, users, items, rank, *output, learning_rate, *penalties,
-        RULES.index(optimizer.rule), optimizer.beta1, optimizer.beta2, rates, scales,
-        optimizer.batch_size,
+        *cell, users, items, *output, learning_rate, by_column, RULES.index(optimizer.rule),
+        optimizer.beta1, optimizer.beta2, rates, scales, max(batches, 1),
     )  # fmt: skip
     return found
 
@@ -111,8 +113,7 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 
 @njit(
     void(
-        _BLOCK, INTS, _BLOCK, INTS, int64, float32, float32, int64, float32, float32, float32,
-        FLOATS, FLOATS,
+        _BLOCK, INTS, _BLOCK, INTS, int64, FLOATS, int64, float32, float32, float32, FLOATS, FLOATS
     ),
     nogil=True,
     cache=True,
@@ -123,11 +124,10 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
     block: Floats,
     rows: Ints,
-    gradients: Floats,
+    pushes: Floats,
     ratings: Ints,
     found: int,
-    regularization: float,
-    bias_regularization: float,
+    penalties: Floats,
     rule: int,
     rate: float,
     beta1: float,
@@ -135,56 +135,54 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
     rates: Floats,
     scales: Floats,
 ) -> None:
-    """Step the first `found` of `rows` of a block, and clear their `gradients`.
+    """Step the first `found` of `rows` of a block, and clear their `pushes`.
 
-    `gradients` come in as sums over the `ratings` of each row, without their penalty.
+    `pushes` come in as sums, over the `ratings` of each row, of the gradient without the penalty,
+    downwards.
     """
-    # Unsigned, as what may count from the end is no SIMD.
-    width = np.uint64(gradients.shape[1])
-    bias, second, count = width - np.uint64(1), np.uint64(2) * width, np.uint64(3) * width
+    # Unsigned: an index that may count from the end is no SIMD.
+    width = np.uint64(pushes.shape[1])
+    second, steps = np.uint64(2) * width, np.uint64(3) * width
+    new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
+    decay = rate if rule == _ADAMW else np.float32(0)
     for t in range(found):
         n = rows[t]
-        share = np.float32(-1) / np.float32(ratings[t])
-        if rule == _ADAMW:
-            keep = np.float32(1) - rate * regularization
-            for k in range(bias):
-                gradients[t, k] *= share
-                block[n, k] *= keep
-            gradients[t, bias] *= share
-            block[n, bias] *= np.float32(1) - rate * bias_regularization
-        else:
-            for k in range(bias):
-                gradients[t, k] = regularization * block[n, k] + share * gradients[t, k]
-            gradients[t, bias] = bias_regularization * block[n, bias] + share * gradients[t, bias]
+        times = np.float32(0) if rule == _ADAMW else np.float32(ratings[t])
         if rule == _MOMENTUM:
             for k in range(width):
-                m = beta1 * block[n, width + k] + gradients[t, k]
+                x = block[n, k]
+                m = beta1 * block[n, width + k] + (times * penalties[k] * x - pushes[t, k])
                 block[n, width + k] = m
-                block[n, k] -= rate * m
+                block[n, k] = x - rate * m
+                pushes[t, k] = 0
         elif rule == _ADAGRAD:
             for k in range(width):
-                v = block[n, width + k] + gradients[t, k] * gradients[t, k]
+                x = block[n, k]
+                g = times * penalties[k] * x - pushes[t, k]
+                v = block[n, width + k] + g * g
                 block[n, width + k] = v
-                block[n, k] -= rate * gradients[t, k] / (np.sqrt(v) + _ADAGRAD_EPSILON)
+                block[n, k] = x - rate * g / (np.sqrt(v) + _ADAGRAD_EPSILON)
+                pushes[t, k] = 0
         else:
-            steps = int64(block[n, count])
-            block[n, count] += np.float32(1)
-            step, scale = rates[min(steps, len(rates) - 1)], scales[min(steps, len(scales) - 1)]
-            new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
+            before = int64(block[n, steps])
+            block[n, steps] += np.float32(1)
+            step, scale = rates[min(before, len(rates) - 1)], scales[min(before, len(scales) - 1)]
             for k in range(width):
-                m = beta1 * block[n, width + k] + new1 * gradients[t, k]
-                v = beta2 * block[n, second + k] + new2 * gradients[t, k] * gradients[t, k]
+                x = block[n, k]
+                g = times * penalties[k] * x - pushes[t, k]
+                m = beta1 * block[n, width + k] + new1 * g
+                v = beta2 * block[n, second + k] + new2 * g * g
                 block[n, width + k] = m
                 block[n, second + k] = v
-                block[n, k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
-        for k in range(width):
-            gradients[t, k] = 0
+                x -= decay * penalties[k] * x
+                block[n, k] = x - step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
+                pushes[t, k] = 0
 
 
 @njit(
     float64(
-        INTS, INTS, FLOATS, _BLOCK, _BLOCK, int64, float32, float32, float32, float32, float32,
-        float32, int64, float32, float32, FLOATS, FLOATS, int64,
+        INTS, INTS, FLOATS, _BLOCK, _BLOCK, float32, float32, float32, float32, FLOATS,
+        int64, float32, float32, FLOATS, FLOATS, int64,
     ),
     nogil=True,
     cache=True,
@@ -192,51 +190,51 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
     # Python's would ask before each division whether it is by 0.
     error_model="numpy",
 )  # fmt: skip
-def _descend(  # noqa: PLR0913, PLR0914, PLR0917 - see `_step`
+def _descend(  # noqa: C901, PLR0913, PLR0915, PLR0917 - see `_step`
     user: Ints,
     item: Ints,
     rating: Floats,
     users: Floats,
     items: Floats,
-    rank: int,
     offset: float,
     low: float,
     span: float,
     learning_rate: float,
-    regularization: float,
-    bias_regularization: float,
+    penalties: Floats,
     rule: int,
     beta1: float,
     beta2: float,
     rates: Floats,
     scales: Floats,
-    batch_size: int,
+    batches: int,
 ) -> float:
     total = 0.0
+    rank = penalties.shape[0] - 1
     count = user.shape[0]
     weighed = rating.shape[0] > count
-    # For each side the rows of a batch in the order of their first ratings: where they are, the sums
-    # of their gradients and how many ratings they have. Made once, and clean after each batch.
-    most_users = min(batch_size, users.shape[0], count)
-    most_items = min(batch_size, items.shape[0], count)
+    # For each side the rows of a batch in the order of their first ratings: which they are, what
+    # their ratings push them by, and how many these are. Made once, and clean after each batch.
+    most = (count + batches - 1) // batches
+    most_users, most_items = min(most, users.shape[0]), min(most, items.shape[0])
     user_rows, item_rows = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
     of_users = np.zeros((most_users, rank + 1), np.float32)
     of_items = np.zeros((most_items, rank + 1), np.float32)
     user_ratings, item_ratings = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
     # Where an item is among those of its batch.
     place = np.full(items.shape[0], -1, np.int32)
-    row = np.empty(rank, np.float32)
-    n = 0
-    while n < count:
-        end = min(n + batch_size, count)
+    row, of_user = np.empty(rank, np.float32), np.empty(rank, np.float32)
+    for batch in range(batches):
         met_users = met_items = 0
-        while n < end:
+        n = batch
+        while n < count:
             u = user[n]
-            bias = users[u, rank]
             for k in range(rank):
                 row[k] = users[u, k]
-            first = n
-            while n < end and user[n] == u:
+                of_user[k] = 0
+            bias = users[u, rank]
+            of_bias = np.float32(0)
+            met = 0
+            while n < count and user[n] == u:
                 i = item[n]
                 at = place[i]
                 if at < 0:
@@ -259,20 +257,24 @@ def _descend(  # noqa: PLR0913, PLR0914, PLR0917 - see `_step`
                     push *= rating[count + n]
                 total += np.float64(error) * np.float64(error)
                 for k in range(rank):
-                    of_users[met_users, k] += push * items[i, k]
+                    of_user[k] += push * items[i, k]
                     of_items[at, k] += push * row[k]
-                of_users[met_users, rank] += push
+                of_bias += push
                 of_items[at, rank] += push
-                n += 1
-            user_rows[met_users], user_ratings[met_users] = u, n - first
+                met += 1
+                n += batches
+            for k in range(rank):
+                of_users[met_users, k] = of_user[k]
+            of_users[met_users, rank] = of_bias
+            user_rows[met_users], user_ratings[met_users] = u, met
             met_users += 1
         _step(
-            users, user_rows, of_users, user_ratings, met_users, regularization,
-            bias_regularization, rule, learning_rate, beta1, beta2, rates, scales,
+            users, user_rows, of_users, user_ratings, met_users, penalties,
+            rule, learning_rate, beta1, beta2, rates, scales,
         )  # fmt: skip
         _step(
-            items, item_rows, of_items, item_ratings, met_items, regularization,
-            bias_regularization, rule, learning_rate, beta1, beta2, rates, scales,
+            items, item_rows, of_items, item_ratings, met_items, penalties,
+            rule, learning_rate, beta1, beta2, rates, scales,
         )  # fmt: skip
         for t in range(met_items):
             place[item_rows[t]] = -1
