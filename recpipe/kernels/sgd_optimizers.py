@@ -42,6 +42,8 @@ _ADAGRAD_EPSILON, _ADAM_EPSILON = np.float32(1e-10), np.float32(1e-8)
 _MOST_STEPS = 1 << 18
 """Steps after which the corrections of Adam stand still: 1 in float32 where b2 is up to 0.9999."""
 _ROUNDING = 1e-8
+_USERS_AT_ONCE = 32
+"""Users stepped by one call: a call takes longer than a step, and more rows leave the nearest cache."""
 
 _BLOCK = float32[:, ::1]
 
@@ -215,7 +217,7 @@ def _descend(  # noqa: C901, PLR0913, PLR0915, PLR0917 - see `_step`
     # For each side the rows of a batch in the order of their first ratings: which they are, what
     # their ratings push them by, and how many these are. Made once, and clean after each batch.
     most = (count + batches - 1) // batches
-    most_users, most_items = min(most, users.shape[0]), min(most, items.shape[0])
+    most_users, most_items = min(most, _USERS_AT_ONCE), min(most, items.shape[0])
     user_rows, item_rows = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
     of_users = np.zeros((most_users, rank + 1), np.float32)
     of_items = np.zeros((most_items, rank + 1), np.float32)
@@ -268,10 +270,13 @@ def _descend(  # noqa: C901, PLR0913, PLR0915, PLR0917 - see `_step`
             of_users[met_users, rank] = of_bias
             user_rows[met_users], user_ratings[met_users] = u, met
             met_users += 1
-        _step(
-            users, user_rows, of_users, user_ratings, met_users, penalties,
-            rule, learning_rate, beta1, beta2, rates, scales,
-        )  # fmt: skip
+            # No later rating of the batch has these users. They are stepped while they are near.
+            if met_users == most_users or n >= count:
+                _step(
+                    users, user_rows, of_users, user_ratings, met_users, penalties,
+                    rule, learning_rate, beta1, beta2, rates, scales,
+                )  # fmt: skip
+                met_users = 0
         _step(
             items, item_rows, of_items, item_ratings, met_items, penalties,
             rule, learning_rate, beta1, beta2, rates, scales,
