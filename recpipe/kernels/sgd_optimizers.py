@@ -4,9 +4,11 @@ Cells, blocks and the model are those of `kernels.sgd`. A row of a block holds i
 and bias, then as many numbers for each moment, then for Adam how often the row has been stepped:
 moments travel with the factors, and nobody but the optimizer need know of them.
 
-A rating steps the rows of its user and of its item, and no other: each row is what PyTorch calls a
-parameter, and one without a gradient stays as it is, moments and count included. With the gradient
-g of the loss of a rating (see `kernels.sgd.descend`), the learning rate a and the penalty L:
+A cell is taken in batches. All gradients of a batch are taken at one point; then each row with a
+rating in it steps once, along the sum g of the gradients of the losses of its ratings (those of
+`kernels.sgd.descend`, penalties included). Each row is what PyTorch calls a parameter, and one
+without a gradient stays as it is, moments and count included. With the learning rate a and the
+penalty L:
 
     momentum   m = b1 m + g                                   x -= a m
     adagrad    v += g^2                                       x -= a g / (sqrt v + 1e-10)
@@ -16,6 +18,10 @@ g of the loss of a rating (see `kernels.sgd.descend`), the learning rate a and t
 
 as `torch.optim.SGD`, `Adagrad`, `Adam` and `AdamW` have them. Sources: Polyak 1964; Duchi, Hazan
 and Singer 2011; Kingma and Ba 2015; Loshchilov and Hutter 2019.
+
+Of B batches the b-th has the ratings b, b + B, b + 2 B and so on of its cell. As a cell is sorted
+by user, each user's ratings are dealt to the batches as evenly as they can be, and come one after
+the other in each: a batch is as mixed as a random one and is read as fast as a sorted one.
 """
 
 from __future__ import annotations
@@ -43,7 +49,8 @@ _MOST_STEPS = 1 << 18
 """Steps after which the corrections of Adam stand still: 1 in float32 where b2 is up to 0.9999."""
 _ROUNDING = 1e-8
 _USERS_AT_ONCE = 32
-"""Users stepped by one call: a call takes longer than a step, and more rows leave the nearest cache."""
+"""Users stepped by one call: a call takes longer than a step, and more rows than the nearest cache
+holds would be read twice from afar."""
 
 _BLOCK = float32[:, ::1]
 
@@ -55,7 +62,7 @@ class Optimizer(NamedTuple):
         rule: one of `RULES`.
         beta1: how much of the first moment stays in a step.
         beta2: how much of the second moment stays in a step.
-        batch_size: ratings of a batch.
+        batch_size: most ratings of a batch; a cell has as few batches as this allows.
     """
 
     rule: str
@@ -75,7 +82,7 @@ def descend(
     learning_rate: float,
     penalties: tuple[float, float],
 ) -> float:
-    """Visit every rating of a cell once, in order, and step the rows of its user and item.
+    """Visit every rating of a cell once, batch by batch, and step the rows of users and items.
 
     Args:
         cell: users, items and ratings, as of `kernels.sgd.descend`.
@@ -88,7 +95,7 @@ def descend(
         penalties: L of factors and of biases, a rating.
 
     Returns:
-        The sum of squared errors, each taken just before its own step.
+        The sum of squared errors, each taken just before the step of its batch.
     """
     rates, scales = _corrections(learning_rate, optimizer.beta1, optimizer.beta2)
     batches = -(-len(cell[0]) // optimizer.batch_size)
@@ -192,7 +199,7 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
     # Python's would ask before each division whether it is by 0.
     error_model="numpy",
 )  # fmt: skip
-def _descend(  # noqa: C901, PLR0913, PLR0915, PLR0917 - see `_step`
+def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
     user: Ints,
     item: Ints,
     rating: Floats,

@@ -5,6 +5,7 @@ And all of them against PyTorch's own, where it is installed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -37,11 +38,12 @@ class Parameter:
     decay: float
     state: dict[str, Any] = field(default_factory=dict)
 
-    def step(self, rule: str, gradient: np.ndarray, rate: float) -> None:
+    def step(self, rule: str, gradient: np.ndarray, rate: float, ratings: int) -> None:
+        """A penalty is part of the loss of each rating, but for adamw a part of the step."""
         if rule == "adamw":
             self.value = self.value - rate * self.decay * self.value
         else:
-            gradient = gradient + self.decay * self.value
+            gradient = gradient + ratings * self.decay * self.value
         t = self.state["t"] = self.state.get("t", 0) + 1
         zero = np.zeros_like(self.value)
         if rule == "momentum":
@@ -67,8 +69,10 @@ def sample_cell(ratings: int, *, users: int = 6, items: int = 5, seed: int = 1) 
 
 
 def batches(cell: Cell, size: int) -> Iterator[Cell]:
-    for first in range(0, len(cell[0]), size):
-        user, item, rating = (array[first : first + size] for array in cell)
+    """As few as hold at most `size` ratings each, dealt to one after the other."""
+    number = math.ceil(len(cell[0]) / size)
+    for first in range(number):
+        user, item, rating = (array[first::number] for array in cell)
         yield user, item, rating
 
 
@@ -101,7 +105,8 @@ def stepped(
                 for parameter, parts in zip(
                     sides[side][number], zip(*found, strict=True), strict=True
                 ):
-                    parameter.step(rule, np.mean(parts, axis=0), RATE * 0.9**epoch)
+                    gradient = np.sum(parts, axis=0)
+                    parameter.step(rule, gradient, RATE * 0.9**epoch, len(parts))
         totals.append(total)
     found = [np.array([np.append(f.value, b.value) for f, b in side]) for side in sides]
     return found[0], found[1], totals
@@ -135,18 +140,14 @@ def test_rows_are_those_of_pytorchs_formulas(
     assert totals == pytest.approx(due[2], rel=1e-4)
     if rule.startswith("adam"):
         for block, ids in ((p, cell[0]), (q, cell[1])):
-            met = [
-                len({n // batch_size for n in np.flatnonzero(ids == x)}) for x in range(len(block))
-            ]
-            assert block[:, -1].tolist() == [3 * n for n in met]
+            number = math.ceil(len(ids) / batch_size)
+            met = [len(set(np.flatnonzero(ids == row) % number)) for row in range(len(block))]
+            assert block[:, -1].tolist() == [3 * times for times in met]
 
 
 def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tuple[float, float],
                *, passes: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """By autograd and `torch.optim`; a row is a parameter, its gradient the mean of its ratings'.
-
-    As `torch.nn.Embedding` has it with `scale_grad_by_freq`.
-    """
+    """By autograd of the loss of a batch, a sum, and `torch.optim`; a row is a parameter."""
     import torch
 
     low, span = output
@@ -155,9 +156,11 @@ def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tupl
     for pair in every:
         for parameter in pair:
             parameter.requires_grad_()
+    # The penalty is part of the loss of each rating, but where it is not part of the gradient.
+    decoupled = rule == "adamw"
     groups: list[dict[str, Any]] = [
-        {"params": [factors for factors, _ in every], "weight_decay": PENALTY},
-        {"params": [bias for _, bias in every], "weight_decay": BIAS_PENALTY},
+        {"params": [factors for factors, _ in every], "weight_decay": PENALTY * decoupled},
+        {"params": [bias for _, bias in every], "weight_decay": BIAS_PENALTY * decoupled},
     ]
     made: dict[str, Any] = {
         "plain": lambda: torch.optim.SGD(groups, lr=RATE),
@@ -173,15 +176,17 @@ def by_pytorch(rule: str, cell: Cell, p: np.ndarray, q: np.ndarray, output: tupl
         for batch in batches(cell, batch_size):
             # None for the rows of others: an optimizer passes over what has no gradient.
             optimizer.zero_grad(set_to_none=True)
+            loss = torch.zeros(())
             for u, i, r in zip(*batch, strict=True):
                 (factors, bias), (others, other_bias) = sides[0][u], sides[1][i]
                 z = OFFSET + bias + other_bias + factors @ others
                 error = float(r) - (low + span * torch.sigmoid(z) if span else z)
-                (error.square() / 2).sum().backward()
-            for side, ids in zip(sides, batch[:2], strict=True):
-                for number, times in zip(*np.unique(ids, return_counts=True), strict=True):
-                    for parameter in side[number]:
-                        parameter.grad /= int(times)
+                loss = loss + error.square().sum() / 2
+                if not decoupled:
+                    lengths = factors.square().sum() + others.square().sum()
+                    biases = bias.square().sum() + other_bias.square().sum()
+                    loss = loss + PENALTY / 2 * lengths + BIAS_PENALTY / 2 * biases
+            loss.backward()
             optimizer.step()
     p, q = (
         np.array([np.append(f.detach().numpy(), b.detach().numpy()) for f, b in side])

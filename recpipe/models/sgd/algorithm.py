@@ -65,7 +65,7 @@ class Plan:
         optimizer: how steps follow from gradients: plain, or a rule of `kernels.sgd_optimizers`.
         beta1: how much of the first moment stays in a step.
         beta2: how much of the second moment stays in a step.
-        batch_size: ratings after which an optimizer other than plain steps.
+        batch_size: most ratings of a step of an optimizer other than plain.
         uniform: whether the first factors are uniform from 0 to `initial_scale`.
     """
 
