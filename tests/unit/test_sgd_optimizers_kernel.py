@@ -16,6 +16,7 @@ import pytest
 from recpipe.kernels.sgd import ITEMS, USERS, initial_block, row_width
 from recpipe.kernels.sgd import descend as plain
 from recpipe.kernels.sgd_optimizers import RULES, Optimizer, descend
+from recpipe.models.sgd.settings import SgdSettings
 from tests.neural import needs_torch
 
 if TYPE_CHECKING:
@@ -234,6 +235,50 @@ def test_a_row_without_a_rating_stays_as_it_is() -> None:
     assert (p[[0, 2]] == before[[0, 2]]).all()
     assert (q[[0, 1]] == before[[0, 1]]).all()
     assert (p[1] != before[1]).any()
+
+
+def test_a_batch_holds_ratings_of_as_many_users_as_a_cell_has() -> None:
+    # One batch of a cell: the count of Adam says how often each row was stepped.
+    cell = sample_cell(900, users=100, items=7)
+    p, q = (
+        initial_block(n, 4, scale=0.5, seed=1, side=side, block=0, width=row_width("adam", 4))
+        for n, side in ((100, USERS), (7, ITEMS))
+    )
+    descend(cell, p, q, Optimizer("adam", BETA1, BETA2, 900), rank=4, output=(OFFSET, 0.0, 0.0),
+            learning_rate=RATE, penalties=(PENALTY, BIAS_PENALTY))  # fmt: skip
+    assert set(p[:, -1]) == set(q[:, -1]) == {1.0}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rating_that_weighs_two_is_two_ratings_of_a_batch(rule: str) -> None:
+    user, item, rating = sample_cell(40)
+    weighing = user, item, np.concatenate([rating, np.full(40, 2, np.float32)])
+    twice = np.repeat(user, 2), np.repeat(item, 2), np.repeat(rating, 2)
+    found = []
+    for cell in (weighing, twice):
+        p, q = (
+            initial_block(n, 4, scale=0.5, seed=1, side=side, block=0, width=row_width(rule, 4))
+            for n, side in ((6, USERS), (5, ITEMS))
+        )
+        descend(cell, p, q, Optimizer(rule, BETA1, BETA2, 100), rank=4, output=(OFFSET, 0.0, 0.0),
+                learning_rate=RATE, penalties=(0.0, 0.0))  # fmt: skip
+        found.append(np.concatenate([p, q]))
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-5)
+
+
+def test_an_empty_cell_changes_nothing() -> None:
+    p = np.full((3, row_width("adam", 2)), 0.5, np.float32)
+    none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+    error = descend(none, p, p.copy(), Optimizer("adam", BETA1, BETA2, 8), rank=2,
+                    output=(OFFSET, 0.0, 0.0), learning_rate=RATE, penalties=(0.0, 0.0))  # fmt: skip
+    assert error == 0
+    assert (p == 0.5).all()
+
+
+def test_batches_are_for_large_fits_unless_their_size_is_given() -> None:
+    assert SgdSettings().batch_size_for(100_000) == 1
+    assert SgdSettings().batch_size_for(1_000_000) == 16_384
+    assert SgdSettings(batch_size=64).batch_size_for(1_000_000) == 64
 
 
 def test_momentum_of_nothing_is_the_plain_way() -> None:
