@@ -269,8 +269,9 @@ def test_a_rating_that_weighs_two_is_two_ratings_of_a_batch(rule: str) -> None:
 def test_an_empty_cell_changes_nothing() -> None:
     p = np.full((3, row_width("adam", 2)), 0.5, np.float32)
     none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    error = descend(none, p, p.copy(), Optimizer("adam", BETA1, BETA2, 8), rank=2,
-                    output=(OFFSET, 0.0, 0.0), learning_rate=RATE, penalties=(0.0, 0.0))  # fmt: skip
+    rule = Optimizer("adam", BETA1, BETA2, 8)
+    error = descend(none, p, p.copy(), rule, rank=2, output=(OFFSET, 0.0, 0.0),
+                    learning_rate=RATE, penalties=(0.0, 0.0))  # fmt: skip
     assert error == 0
     assert (p == 0.5).all()
 
