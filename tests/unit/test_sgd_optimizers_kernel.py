@@ -278,7 +278,7 @@ def test_an_empty_cell_changes_nothing() -> None:
 
 def test_batches_are_for_large_fits_unless_their_size_is_given() -> None:
     assert SgdSettings().batch_size_for(100_000) == 1
-    assert SgdSettings().batch_size_for(1_000_000) == 16_384
+    assert SgdSettings().batch_size_for(1_000_000) == 25_000
     assert SgdSettings(batch_size=64).batch_size_for(1_000_000) == 64
 
 

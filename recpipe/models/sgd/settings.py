@@ -11,7 +11,7 @@ from recpipe.sections import Section
 
 BatchSize = Literal["auto"] | Annotated[int, Field(ge=1)]
 
-_AUTO_BATCH_SIZE, _AUTO_BATCHES_FROM = 16_384, 500_000
+_AUTO_BATCH_SIZE, _AUTO_BATCHES_FROM = 25_000, 500_000
 """By validation (decision 22): ratings of a batch, and ratings from which there are batches."""
 
 
@@ -35,7 +35,7 @@ class SgdSettings(Section):
     """Ratings of a step of an optimizer other than plain, at most: each user and item in a batch is
     stepped once, along the sum of the gradients of its ratings there, all taken at one point. The
     larger, the faster is an epoch and the fewer are its steps. auto: 1 below 500,000 ratings, where
-    an epoch is short and larger batches predict worse, else 16384. plain has no batches: it steps
+    an epoch is short and larger batches predict worse, else 25000. plain has no batches: it steps
     at each rating."""
     learning_rate: float = Field(0.03, gt=0)
     """Step size in the first epoch."""
