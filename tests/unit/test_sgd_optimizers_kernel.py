@@ -100,14 +100,14 @@ def stepped(
                 push = -error * (span * share * (1 - share) if span else 1.0)
                 total += error**2
                 for row, along in (((0, u), others), ((1, i), factors)):
-                    found = push * along.value, np.array([push])
-                    gradients.setdefault(row, []).append(found)
-            for (side, number), found in gradients.items():
+                    gradient = push * along.value, np.array([push])
+                    gradients.setdefault(row, []).append(gradient)
+            for (side, number), of_row in gradients.items():
                 for parameter, parts in zip(
-                    sides[side][number], zip(*found, strict=True), strict=True
+                    sides[side][number], zip(*of_row, strict=True), strict=True
                 ):
-                    gradient = np.sum(parts, axis=0)
-                    parameter.step(rule, gradient, RATE * 0.9**epoch, len(parts))
+                    summed = np.sum(parts, axis=0)
+                    parameter.step(rule, summed, RATE * 0.9**epoch, len(parts))
         totals.append(total)
     found = [np.array([np.append(f.value, b.value) for f, b in side]) for side in sides]
     return found[0], found[1], totals
