@@ -3,7 +3,8 @@
     python benchmarks/optimizers.py --out build/bench/optimizers.json
 
 Both sides go over the same cells of synthetic ratings in one process, so that what is compared is
-the arithmetic and the memory that moments take, and not how factors travel.
+the arithmetic and the memory that moments take, and not how factors travel. Batches are of the
+size that `sgd.batch_size = auto` gives to so many ratings.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from recpipe.models.sgd.algorithm import Plan
 
 TARGET = 1.6
-RATES = {"plain": 0.015, "momentum": 0.002, "adagrad": 0.02, "adam": 0.001, "adamw": 0.001}
+RATES = {"plain": 0.015, "momentum": 0.002, "adagrad": 0.02, "adam": 0.004, "adamw": 0.004}
 
 
 def packed(path: Path, *, rank: int, epochs: int, blocks: str) -> tuple[Cells, Plan]:
@@ -69,7 +70,7 @@ def main() -> None:
     )  # fmt: skip
     sizes = {
         "ratings": plan.train_rows, "users": sum(plan.users), "items": sum(plan.items),
-        "rank": plan.rank, "blocks": plan.grid.blocks,
+        "rank": plan.rank, "blocks": plan.grid.blocks, "ratings a batch": plan.batch_size,
     }  # fmt: skip
     contenders = [
         Contender(f"sgd, an epoch of {rule}", partial(epoch, cells, plan, rule), TARGET, sizes)

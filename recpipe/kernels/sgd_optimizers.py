@@ -4,9 +4,11 @@ Cells, blocks and the model are those of `kernels.sgd`. A row of a block holds i
 and bias, then as many numbers for each moment, then for Adam how often the row has been stepped:
 moments travel with the factors, and nobody but the optimizer need know of them.
 
-A rating steps the rows of its user and of its item, and no other: each row is what PyTorch calls a
-parameter, and one without a gradient stays as it is, moments and count included. With the gradient
-g of the loss of a rating (see `kernels.sgd.descend`), the learning rate a and the penalty L:
+A cell is taken in batches. All gradients of a batch are taken at one point; then each row with a
+rating in it steps once, along the sum g of the gradients of the losses of its ratings (those of
+`kernels.sgd.descend`, penalties included). Each row is what PyTorch calls a parameter, and one
+without a gradient stays as it is, moments and count included. With the learning rate a and the
+penalty L:
 
     momentum   m = b1 m + g                                   x -= a m
     adagrad    v += g^2                                       x -= a g / (sqrt v + 1e-10)
@@ -16,6 +18,10 @@ g of the loss of a rating (see `kernels.sgd.descend`), the learning rate a and t
 
 as `torch.optim.SGD`, `Adagrad`, `Adam` and `AdamW` have them. Sources: Polyak 1964; Duchi, Hazan
 and Singer 2011; Kingma and Ba 2015; Loshchilov and Hutter 2019.
+
+Of B batches the b-th has the ratings b, b + B, b + 2 B and so on of its cell. As a cell is sorted
+by user, each user's ratings are dealt to the batches as evenly as they can be, and come one after
+the other in each: a batch is as mixed as a random one and is read as fast as a sorted one.
 """
 
 from __future__ import annotations
@@ -42,6 +48,9 @@ _ADAGRAD_EPSILON, _ADAM_EPSILON = np.float32(1e-10), np.float32(1e-8)
 _MOST_STEPS = 1 << 18
 """Steps after which the corrections of Adam stand still: 1 in float32 where b2 is up to 0.9999."""
 _ROUNDING = 1e-8
+_USERS_AT_ONCE = 32
+"""Users stepped by one call: a call takes longer than a step, and more rows than the nearest cache
+holds would be read twice from afar."""
 
 _BLOCK = float32[:, ::1]
 
@@ -53,11 +62,13 @@ class Optimizer(NamedTuple):
         rule: one of `RULES`.
         beta1: how much of the first moment stays in a step.
         beta2: how much of the second moment stays in a step.
+        batch_size: most ratings of a batch; a cell has as few batches as this allows.
     """
 
     rule: str
     beta1: float
     beta2: float
+    batch_size: int
 
 
 def descend(
@@ -71,7 +82,7 @@ def descend(
     learning_rate: float,
     penalties: tuple[float, float],
 ) -> float:
-    """Visit every rating of a cell once, in order, and step the rows of its user and item.
+    """Visit every rating of a cell once, batch by batch, and step the rows of users and items.
 
     Args:
         cell: users, items and ratings, as of `kernels.sgd.descend`.
@@ -84,12 +95,15 @@ def descend(
         penalties: L of factors and of biases, a rating.
 
     Returns:
-        The sum of squared errors, each taken just before its own step.
+        The sum of squared errors, each taken just before the step of its batch.
     """
     rates, scales = _corrections(learning_rate, optimizer.beta1, optimizer.beta2)
+    batches = -(-len(cell[0]) // optimizer.batch_size)
+    by_column = np.full(rank + 1, penalties[0], np.float32)
+    by_column[rank] = penalties[1]
     found: float = _descend(
-        *cell, users, items, rank, *output, learning_rate, *penalties,
-        RULES.index(optimizer.rule), optimizer.beta1, optimizer.beta2, rates, scales,
+        *cell, users, items, *output, learning_rate, by_column, RULES.index(optimizer.rule),
+        optimizer.beta1, optimizer.beta2, rates, scales, max(batches, 1),
     )  # fmt: skip
     return found
 
@@ -107,52 +121,8 @@ def _corrections(rate: float, beta1: float, beta2: float) -> tuple[Floats, Float
 
 
 @njit(
-    void(float32[::1], float32[::1], int64, float32, float32, float32, FLOATS, FLOATS),
-    nogil=True,
-    cache=True,
-    fastmath=FASTMATH,
-    # Python's would ask before each division whether it is by 0.
-    error_model="numpy",
-)
-def _step(
-    row: Floats,
-    gradient: Floats,
-    rule: int,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    rates: Floats,
-    scales: Floats,
-) -> None:
-    """Step one row along a gradient (rank + 1,)."""
-    width = len(gradient)
-    if rule == _MOMENTUM:
-        for k in range(width):
-            m = beta1 * row[width + k] + gradient[k]
-            row[width + k] = m
-            row[k] -= rate * m
-    elif rule == _ADAGRAD:
-        for k in range(width):
-            v = row[width + k] + gradient[k] * gradient[k]
-            row[width + k] = v
-            row[k] -= rate * gradient[k] / (np.sqrt(v) + _ADAGRAD_EPSILON)
-    else:
-        steps = int64(row[3 * width])
-        row[3 * width] += np.float32(1)
-        step, scale = rates[min(steps, len(rates) - 1)], scales[min(steps, len(scales) - 1)]
-        new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
-        for k in range(width):
-            m = beta1 * row[width + k] + new1 * gradient[k]
-            v = beta2 * row[2 * width + k] + new2 * gradient[k] * gradient[k]
-            row[width + k] = m
-            row[2 * width + k] = v
-            row[k] -= step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
-
-
-@njit(
-    float64(
-        INTS, INTS, FLOATS, _BLOCK, _BLOCK, int64, float32, float32, float32, float32, float32,
-        float32, int64, float32, float32, FLOATS, FLOATS,
+    void(
+        _BLOCK, INTS, _BLOCK, INTS, int64, FLOATS, int64, float32, float32, float32, FLOATS, FLOATS
     ),
     nogil=True,
     cache=True,
@@ -160,70 +130,166 @@ def _step(
     # Python's would ask before each division whether it is by 0.
     error_model="numpy",
 )  # fmt: skip
-def _descend(  # noqa: PLR0913, PLR0917 - see `_step`
+def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not objects
+    block: Floats,
+    rows: Ints,
+    pushes: Floats,
+    ratings: Ints,
+    found: int,
+    penalties: Floats,
+    rule: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    rates: Floats,
+    scales: Floats,
+) -> None:
+    """Step the first `found` of `rows` of a block, and clear their `pushes`.
+
+    `pushes` come in as sums, over the `ratings` of each row, of the gradient without the penalty,
+    downwards.
+    """
+    # Unsigned: an index that may count from the end is no SIMD.
+    width = np.uint64(pushes.shape[1])
+    second, steps = np.uint64(2) * width, np.uint64(3) * width
+    new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
+    decay = rate if rule == _ADAMW else np.float32(0)
+    for t in range(found):
+        n = rows[t]
+        times = np.float32(0) if rule == _ADAMW else np.float32(ratings[t])
+        if rule == _MOMENTUM:
+            for k in range(width):
+                x = block[n, k]
+                m = beta1 * block[n, width + k] + (times * penalties[k] * x - pushes[t, k])
+                block[n, width + k] = m
+                block[n, k] = x - rate * m
+                pushes[t, k] = 0
+        elif rule == _ADAGRAD:
+            for k in range(width):
+                x = block[n, k]
+                g = times * penalties[k] * x - pushes[t, k]
+                v = block[n, width + k] + g * g
+                block[n, width + k] = v
+                block[n, k] = x - rate * g / (np.sqrt(v) + _ADAGRAD_EPSILON)
+                pushes[t, k] = 0
+        else:
+            before = int64(block[n, steps])
+            block[n, steps] += np.float32(1)
+            step, scale = rates[min(before, len(rates) - 1)], scales[min(before, len(scales) - 1)]
+            for k in range(width):
+                x = block[n, k]
+                g = times * penalties[k] * x - pushes[t, k]
+                m = beta1 * block[n, width + k] + new1 * g
+                v = beta2 * block[n, second + k] + new2 * g * g
+                block[n, width + k] = m
+                block[n, second + k] = v
+                x -= decay * penalties[k] * x
+                block[n, k] = x - step * m / (np.sqrt(v) * scale + _ADAM_EPSILON)
+                pushes[t, k] = 0
+
+
+@njit(
+    float64(
+        INTS, INTS, FLOATS, _BLOCK, _BLOCK, float32, float32, float32, float32, FLOATS,
+        int64, float32, float32, FLOATS, FLOATS, int64,
+    ),
+    nogil=True,
+    cache=True,
+    fastmath=FASTMATH,
+    # Python's would ask before each division whether it is by 0.
+    error_model="numpy",
+)  # fmt: skip
+def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
     user: Ints,
     item: Ints,
     rating: Floats,
     users: Floats,
     items: Floats,
-    rank: int,
     offset: float,
     low: float,
     span: float,
     learning_rate: float,
-    regularization: float,
-    bias_regularization: float,
+    penalties: Floats,
     rule: int,
     beta1: float,
     beta2: float,
     rates: Floats,
     scales: Floats,
+    batches: int,
 ) -> float:
-    decoupled = rule == _ADAMW
-    penalty = np.float32(0) if decoupled else regularization
-    bias_penalty = np.float32(0) if decoupled else bias_regularization
-    keep = np.float32(1) - learning_rate * regularization
-    keep_bias = np.float32(1) - learning_rate * bias_regularization
-    row = np.empty(users.shape[1], np.float32)
-    of_user, of_item = np.empty(rank + 1, np.float32), np.empty(rank + 1, np.float32)
     total = 0.0
+    rank = penalties.shape[0] - 1
     count = user.shape[0]
     weighed = rating.shape[0] > count
-    n = 0
-    while n < count:
-        u = user[n]
-        row[:] = users[u]
-        while n < count and user[n] == u:
-            other = items[item[n]]
-            z = np.float32(0)
+    # For each side the rows of a batch in the order of their first ratings: which they are, what
+    # their ratings push them by, and how many these are. Made once, and clean after each batch.
+    most = (count + batches - 1) // batches
+    most_users, most_items = min(most, _USERS_AT_ONCE), min(most, items.shape[0])
+    user_rows, item_rows = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
+    of_users = np.zeros((most_users, rank + 1), np.float32)
+    of_items = np.zeros((most_items, rank + 1), np.float32)
+    user_ratings, item_ratings = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
+    # Where an item is among those of its batch.
+    place = np.full(items.shape[0], -1, np.int32)
+    row, of_user = np.empty(rank, np.float32), np.empty(rank, np.float32)
+    for batch in range(batches):
+        met_users = met_items = 0
+        n = batch
+        while n < count:
+            u = user[n]
             for k in range(rank):
-                z += row[k] * other[k]
-            z += offset + row[rank] + other[rank]
-            if span > 0:
-                s = sigmoid(z)
-                error = rating[n] - (low + span * s)
-                push = error * span * s * (np.float32(1) - s)
-            else:
-                error = rating[n] - z
-                push = error
-            if weighed:
-                push *= rating[count + n]
-            total += np.float64(error) * np.float64(error)
-            for k in range(rank):
-                of_user[k] = penalty * row[k] - push * other[k]
-                of_item[k] = penalty * other[k] - push * row[k]
-            of_user[rank] = bias_penalty * row[rank] - push
-            of_item[rank] = bias_penalty * other[rank] - push
-            if decoupled:
+                row[k] = users[u, k]
+                of_user[k] = 0
+            bias = users[u, rank]
+            of_bias = np.float32(0)
+            met = 0
+            while n < count and user[n] == u:
+                i = item[n]
+                at = place[i]
+                if at < 0:
+                    at = place[i] = met_items
+                    item_rows[at], item_ratings[at] = i, 0
+                    met_items += 1
+                item_ratings[at] += 1
+                z = np.float32(0)
                 for k in range(rank):
-                    row[k] *= keep
-                    other[k] *= keep
-                row[rank] *= keep_bias
-                other[rank] *= keep_bias
-            _step(row, of_user, rule, learning_rate, beta1, beta2, rates, scales)
-            _step(other, of_item, rule, learning_rate, beta1, beta2, rates, scales)
-            n += 1
-        users[u] = row
+                    z += row[k] * items[i, k]
+                z += offset + bias + items[i, rank]
+                if span > 0:
+                    s = sigmoid(z)
+                    error = rating[n] - (low + span * s)
+                    push = error * span * s * (np.float32(1) - s)
+                else:
+                    error = rating[n] - z
+                    push = error
+                if weighed:
+                    push *= rating[count + n]
+                total += np.float64(error) * np.float64(error)
+                for k in range(rank):
+                    of_user[k] += push * items[i, k]
+                    of_items[at, k] += push * row[k]
+                of_bias += push
+                of_items[at, rank] += push
+                met += 1
+                n += batches
+            for k in range(rank):
+                of_users[met_users, k] = of_user[k]
+            of_users[met_users, rank] = of_bias
+            user_rows[met_users], user_ratings[met_users] = u, met
+            met_users += 1
+            # No later rating of the batch has these users. They are stepped while they are near.
+            if met_users == most_users or n >= count:
+                _step(
+                    users, user_rows, of_users, user_ratings, met_users, penalties,
+                    rule, learning_rate, beta1, beta2, rates, scales,
+                )  # fmt: skip
+                met_users = 0
+        _step(
+            items, item_rows, of_items, item_ratings, met_items, penalties,
+            rule, learning_rate, beta1, beta2, rates, scales,
+        )  # fmt: skip
+        for t in range(met_items):
+            place[item_rows[t]] = -1
     return total
 
 

@@ -76,12 +76,13 @@ def test_a_fit_in_several_legs_is_the_one_in_a_single_leg(
     cells.release()
 
 
+@pytest.mark.parametrize("batch_size", [1, 64])
 def test_moments_travel_with_the_factors_whatever_carries_them(
-    spark: SparkSession, scratch: Folder
+    spark: SparkSession, scratch: Folder, batch_size: int
 ) -> None:
     cells = packed(*parts(spark), blocks=2)
     plan = plan_of(cells, optimizer="adam", beta1=0.9, beta2=0.999, learning_rate=0.02)
-    plan = replace(plan, checkpoint_interval=2)
+    plan = replace(plan, checkpoint_interval=2, batch_size=batch_size)
 
     expected = in_process(cells, plan)
     # Factors, bias, two moments of each, and a count.

@@ -65,6 +65,7 @@ class Plan:
         optimizer: how steps follow from gradients: plain, or a rule of `kernels.sgd_optimizers`.
         beta1: how much of the first moment stays in a step.
         beta2: how much of the second moment stays in a step.
+        batch_size: most ratings of a step of an optimizer other than plain.
         uniform: whether the first factors are uniform from 0 to `initial_scale`.
     """
 
@@ -91,6 +92,7 @@ class Plan:
     optimizer: str = "plain"
     beta1: float = 0.0
     beta2: float = 0.0
+    batch_size: int = 1
     uniform: bool = False
 
     @property
@@ -151,7 +153,7 @@ def _descended(cell: Cell, users: Floats, items: Floats, plan: Plan, rate: float
         ratings,
         users,
         items,
-        kernel.Optimizer(plan.optimizer, plan.beta1, plan.beta2),
+        kernel.Optimizer(plan.optimizer, plan.beta1, plan.beta2, plan.batch_size),
         rank=plan.rank,
         output=output,
         learning_rate=rate,

@@ -46,7 +46,9 @@ def task_bytes(plan: Plan) -> int:
     """About what one task holds: its ratings, its users' factors, the item blocks at hand."""
     ratings = (plan.train_rows + plan.validation_rows) // plan.grid.blocks * _CELL_ROW
     items = (2 + _COPIES) * plan.grid.slices * _bytes(max(plan.items), plan)
-    return ratings + _COPIES * _bytes(max(plan.users), plan) + items
+    # Of an optimizer with moments: what the ratings of a batch push their items by.
+    pushes = 0 if plan.optimizer == "plain" else max(plan.items) * (plan.rank + 1) * 4
+    return ratings + _COPIES * _bytes(max(plan.users), plan) + items + pushes
 
 
 def _bytes(rows: int, plan: Plan) -> int:

@@ -274,6 +274,7 @@ class Sgd:
             optimizer=own.optimizer,
             beta1=own.beta1,
             beta2=own.beta2,
+            batch_size=own.batch_size_for(packed.train_rows),
             uniform=own.init == "uniform",
         )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from recpipe.models.blocks import Blocks
 from recpipe.sections import Section
+
+BatchSize = Literal["auto"] | Annotated[int, Field(ge=1)]
+
+_AUTO_BATCH_SIZE, _AUTO_BATCHES_FROM = 25_000, 500_000
+"""By validation (decision 22): ratings of a batch, and ratings from which there are batches."""
 
 
 class SgdSettings(Section):
@@ -26,6 +31,12 @@ class SgdSettings(Section):
     """With momentum, adam or adamw: how much of the mean of gradients stays in a step."""
     beta2: float = Field(0.999, ge=0, le=0.9999)
     """With adam or adamw: how much of the mean of squared gradients stays in a step."""
+    batch_size: BatchSize = "auto"
+    """Ratings of a step of an optimizer other than plain, at most: each user and item in a batch is
+    stepped once, along the sum of the gradients of its ratings there, all taken at one point. The
+    larger, the faster is an epoch and the fewer are its steps. auto: 1 below 500,000 ratings, where
+    an epoch is short and larger batches predict worse, else 25000. plain has no batches: it steps
+    at each rating."""
     learning_rate: float = Field(0.03, gt=0)
     """Step size in the first epoch."""
     learning_rate_decay: float = Field(0.95, gt=0, le=1)
@@ -65,3 +76,9 @@ class SgdSettings(Section):
     checkpoint_interval: int = Field(5, ge=1)
     """Epochs after which the factors are saved to the root, from where a fit goes on when an
     executor is lost; removed when the fit ends. The ring saves at most once a minute."""
+
+    def batch_size_for(self, ratings: int) -> int:
+        """The batch size of a fit of so many ratings; `auto` asks for them and nothing else."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        return _AUTO_BATCH_SIZE if ratings >= _AUTO_BATCHES_FROM else 1
