@@ -4,6 +4,10 @@ And dense parts of a sparse one.
 
 A product with a dense matrix that is wider than the caches hold is taken a tile of its columns
 after the other, in which the rows that many others ask for stay near.
+
+In the loops places are read before the innermost one, since a store might change what is read
+again, and are unsigned, since an index below 0 would count from the end: either costs several times
+what the arithmetic does.
 """
 
 from __future__ import annotations
@@ -154,9 +158,9 @@ def _gram_tile(
             if columns[a] >= last:
                 break
             if columns[a] >= first:
-                value = float64(values[a])
-                for b in range(max(a, start), end):
-                    found[columns[a] - first, columns[b] - left] += value * values[b]
+                value, own = float64(values[a]), np.uint64(columns[a] - first)
+                for b in range(np.uint64(max(a, start)), np.uint64(end)):
+                    found[own, np.uint64(columns[b] - left)] += value * values[b]
 
 
 _SPARSE_AND_DENSE = [
@@ -182,8 +186,9 @@ def _sparse_product(
     for row in range(len(offsets) - 1):
         for at in range(offsets[row], offsets[row + 1]):
             if columns[at] >= 0:
-                for k in range(dense.shape[1]):
-                    found[row, k] += values[at] * dense[columns[at], k]
+                own, value, a = np.uint64(row), values[at], np.uint64(columns[at])
+                for k in range(np.uint64(dense.shape[1])):
+                    found[own, k] += value * dense[a, k]
 
 
 @njit(
@@ -217,8 +222,9 @@ def _tiled_product(
                     ) + z * tile[d, k]
                 at += 4
             while at < end:
+                a, w = columns[at], values[at]
                 for k in range(TILE):
-                    sums[k] += values[at] * tile[columns[at], k]
+                    sums[k] += w * tile[a, k]
                 at += 1
             for k in range(first, last):
                 found[row, k] = sums[k - first]
@@ -232,14 +238,15 @@ def _normal_product(
     dense: NDArray[Any],
     found: NDArray[Any],
 ) -> None:
-    width = dense.shape[1]
-    image = np.empty(width, dense.dtype)
+    width = np.uint64(dense.shape[1])
+    image = np.empty(dense.shape[1], dense.dtype)
     for row in range(len(offsets) - 1):
         image[:] = 0
         at, end = offsets[row], offsets[row + 1]
         # Four at once, as in `_tiled_product`.
         while at + 4 <= end:
-            a, b, c, d = columns[at], columns[at + 1], columns[at + 2], columns[at + 3]
+            a, b = np.uint64(columns[at]), np.uint64(columns[at + 1])
+            c, d = np.uint64(columns[at + 2]), np.uint64(columns[at + 3])
             w, x, y, z = values[at], values[at + 1], values[at + 2], values[at + 3]
             for k in range(width):
                 image[k] = (
@@ -247,12 +254,14 @@ def _normal_product(
                 ) + z * dense[d, k]
             at += 4
         while at < end:
+            a, w = np.uint64(columns[at]), values[at]
             for k in range(width):
-                image[k] += values[at] * dense[columns[at], k]
+                image[k] += w * dense[a, k]
             at += 1
         for at in range(offsets[row], end):
+            a, w = np.uint64(columns[at]), values[at]
             for k in range(width):
-                found[columns[at], k] += values[at] * image[k]
+                found[a, k] += w * image[k]
 
 
 @njit(void(LONGS, INTS, VECTOR, LONGS, float64[:, ::1]), cache=True, nogil=True)
