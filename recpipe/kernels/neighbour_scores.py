@@ -157,8 +157,10 @@ def _weighted_sums(
     found: NDArray[np.float32],
 ) -> None:
     one = float32(1)
+    places, numbers = sources.places, sources.numbers
     for user in range(len(users.offsets) - 1):
-        row = found[user]
+        # Unsigned: an index below 0 would count from the end, which takes longer than the sum.
+        row = np.uint64(user)
         for at in range(users.offsets[user], users.offsets[user + 1]):
             source, number = users.places[at], users.numbers[at]
             if source < 0 or (rated and number < lowest):
@@ -167,13 +169,13 @@ def _weighted_sums(
                 number = one
             begin, end = sources.offsets[source], sources.offsets[source + 1]
             if rated:
-                for link in range(begin, end):
-                    row[sources.places[link]] += number * sources.numbers[link]
+                for link in range(np.uint64(begin), np.uint64(end)):
+                    found[row, np.uint64(places[link])] += number * numbers[link]
                 continue
-            for link in range(begin, end):
-                rating = sources.numbers[link]
+            for link in range(np.uint64(begin), np.uint64(end)):
+                rating = numbers[link]
                 if rating >= lowest:
-                    row[sources.places[link]] += number * (one if binary else rating)
+                    found[row, np.uint64(places[link])] += number * (one if binary else rating)
 
 
 @njit(void(LINKS, LINKS, INTS, INTS, _DOUBLES, MEAN, float64[::1]), cache=True, nogil=True)
