@@ -237,7 +237,7 @@ def _has_order(data: TrainingData) -> bool:
     """Whether some rating is later than another."""
     instants = F.min("rated_at"), F.max("rated_at")
     [(first, last)] = frame_of(data.ratings).agg(*instants).collect()
-    return first != last
+    return bool(first != last)
 
 
 def _epoch_report(epoch: Epoch) -> dict[str, float]:
