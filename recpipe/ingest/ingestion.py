@@ -199,9 +199,10 @@ def _id_types(seen: Mapping[str, DataFrame], tables: Tables, inputs: Sequence[In
             if isinstance(found, StringType) and isinstance(known, LongType):
                 given = ", ".join(each.source.uri for each in inputs)
                 raise InputError(
-                    f"{given}: {name} is not an integer throughout, but all of"
-                    f" {tables.folder.path(contract.name)} are",
-                    hint="ingest it into another root",
+                    f"{given}: {name} is not an integer throughout, but all {contract.name} that"
+                    " are known already have integers",
+                    hint="see ingest.columns if it is another column; other ids need a root and"
+                    " a run of their own",
                 )
             found = known
         types[name] = found

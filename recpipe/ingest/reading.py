@@ -170,8 +170,8 @@ def _meaning(
     if not rated:
         if settings.feedback == "explicit":
             raise InputError(
-                f"{source.uri}: no column of ratings, but ingest.feedback is explicit",
-                hint="name it by ingest.columns.rating, or set ingest.feedback=implicit",
+                f"{source.uri}: no column of ratings, but the feedback is explicit",
+                hint="name it by ingest.columns, or begin a run with ingest.feedback=implicit",
             )
         return Meaning("implicit", None, "there is no column of ratings")
     if settings.rating_scale is not None and settings.feedback != "implicit":

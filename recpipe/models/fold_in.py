@@ -14,6 +14,7 @@ References:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -60,13 +61,12 @@ class RowSolver(Protocol):
         ...
 
 
-@runtime_checkable
-class FallsApart(Protocol):
-    """A solver whose vectors are sums over what the user has rated."""
+class FallsApart(ABC):
+    """A solver whose vectors are sums over what the user has rated; it says so by this class."""
 
+    @abstractmethod
     def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
         """As of `reasons.Explainer`, items being their places."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

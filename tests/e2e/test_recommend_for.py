@@ -104,13 +104,21 @@ def test_what_is_no_file_of_ratings_is_refused_and_nothing_is_written(
     files = {
         "without-a-rating": "userId,movieId,timestamp\n1,10,1500000000\n",
         "empty": "userId,movieId,rating,timestamp\n",
+        "of-other-ids": "userId,movieId,rating\n1,tt0111161,5\n",
+    }
+    complaints = {
+        "without-a-rating": "no column of ratings, but the feedback is explicit (name it by",
+        "empty": "no ratings",
+        "of-other-ids": "item_id is not an integer throughout, but all items that are known",
     }
     for name, text in files.items():
         source = tmp_path / f"{name}.csv"
         source.write_text(text)
         ended = submitted.recpipe(*given, "--for", source, "--out", out)
         assert ended.code == 3, ended.err
-        assert f"{name}.csv: no" in ended.complaint
+        assert f"{name}.csv: {complaints[name]}" in ended.complaint
+        # What was read, and not where it was kept for a while.
+        assert ".scratch" not in ended.complaint
         assert not out.exists()
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")

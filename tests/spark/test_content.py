@@ -209,7 +209,9 @@ def test_vectors_of_a_file_are_means_of_the_words_weighted_by_idf(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     file = tmp_path / "glove.txt"
-    file.write_text("star 1 0\ndark 0 2\nunasked 5 5\nspace 3 3\n", encoding="utf-8")
+    # As in GloVe's own files, a word may have blanks in it.
+    words = "star 1 0\ndark 0 2\n. . . 7 7\nunasked 5 5\nspace 3 3\n"
+    file.write_text(words, encoding="utf-8")
     model = fit(
         spark, tmp_path / "fit", vectors=str(file), genres=0, title=0, year=0, tags=0, genome=0
     )
@@ -240,6 +242,9 @@ def test_vectors_can_be_trained_on_titles_and_tags(spark: SparkSession, tmp_path
     ("text", "words"),
     [
         ("star 1 2\ndark 1\n", r"vectors\.txt: line 2 has 1 numbers, and line 1 has 2"),
+        ("star 1 2\ndark 1 2 3\n", r"vectors\.txt: line 2 has 3 numbers, and line 1 has 2"),
+        ("2 2\nstar 1 2\n", r"vectors\.txt: line 2 has 2 numbers.*there is no header"),
+        ("\nstar 1 2\n", r"vectors\.txt: line 1 has no numbers"),
         ("star 1 x\n", r"vectors\.txt: line 1 has what is no finite number"),
         ("other 1 2\n", r"none of the 6 words of titles and tags has a vector"),
         (None, r"vectors\.txt: no file of vectors"),

@@ -113,7 +113,7 @@ def test_a_model_whose_scores_are_no_sums_over_a_history_has_no_reasons(
 ) -> None:
     _, data = fitted("ease", 30)
     spark = data.ratings.sparkSession  # type: ignore[union-attr]
-    for name in ("popularity", "biases", "user_knn"):
+    for name in ("popularity", "biases", "user_knn", "svd", "svd_implicit", "sgd", "nmf"):
         model = registry.build(name, {}).fit(data, scratch=Folder(spark, tmp_path / name), seed=1)
         assert model.reasons(data) is None
 

@@ -153,6 +153,17 @@ def test_places_in_time_are_counted_from_the_newest_ties_by_item(spark: SparkSes
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("instant", [None, BEGIN])
+def test_ratings_without_an_order_in_time_are_warned_about(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture, instant: datetime | None
+) -> None:
+    rows = [(user, item, 5.0, instant) for user in range(6) for item in range(user, user + 3)]
+    data = TrainingData(ratings=spark.createDataFrame(rows, RATINGS))
+    model = SasRec(SasRecSettings(**{**OWN, "epochs": 1}))
+    model.fit(data, scratch=Folder(spark, tmp_path), seed=1)
+    assert "sasrec: the ratings have no instants, or one for all" in caplog.text
+
+
 def test_the_best_epoch_on_validation_is_kept_and_refitted(
     spark: SparkSession, tmp_path: Path
 ) -> None:

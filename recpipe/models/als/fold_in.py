@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.fold_in import gram, least_squares, padded
+from recpipe.models.fold_in import FallsApart, gram, least_squares, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class AlsRows:
+class AlsRows(FallsApart):
     """The equations of `kernels.normal_equations`; there are no biases.
 
     Args:

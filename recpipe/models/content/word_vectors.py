@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+_LINE = "a line is a word and its numbers, with one blank between them, and there is no header"
+
 
 class TermVectors(NamedTuple):
     """The vectors of terms.
@@ -102,7 +104,8 @@ def trained(terms: DataFrame, *, size: int, min_items: int, seed: int) -> dict[s
 def read(spark: SparkSession, path: str, wanted: set[str]) -> dict[str, Floats]:
     """The vectors that a file in GloVe's text format has of some words.
 
-    The file is read line by line on the driver, which keeps the wanted words alone.
+    The file is read line by line on the driver, which keeps the wanted words alone. A word with
+    blanks in it is passed over: it is none that can be wanted.
 
     Args:
         spark: whose clients of file systems are used.
@@ -135,13 +138,27 @@ def _wanted(path: str, local: Path, wanted: set[str]) -> Iterator[tuple[str, Flo
         for number, line in enumerate(lines, 1):
             word, *numbers = line.rstrip().split(" ")
             width = len(numbers) if width is None else width
-            if len(numbers) != width or not width:
+            if not width:
+                raise InputError(f"{path}: line 1 has no numbers", hint=_LINE)
+            further = len(numbers) - width
+            # GloVe's own files have some words with blanks in them, such as `. . .`.
+            if further > 0 and not any(map(_is_number, numbers[:further])):
+                continue
+            if further:
                 raise InputError(
                     f"{path}: line {number} has {len(numbers)} numbers, and line 1 has {width}",
-                    hint="a line is a word and its numbers, with one blank between them",
+                    hint=_LINE,
                 )
             if word in wanted:
                 yield word, _numbers(path, number, numbers)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(path: str, line: int, texts: Sequence[str]) -> Floats:
@@ -152,7 +169,7 @@ def _numbers(path: str, line: int, texts: Sequence[str]) -> Floats:
     if not np.isfinite(found).all():
         raise InputError(
             f"{path}: line {line} has what is no finite number",
-            hint="a line is a word and its numbers, with one blank between them",
+            hint=_LINE,
         )
     return found
 

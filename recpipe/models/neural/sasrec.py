@@ -116,7 +116,8 @@ class SasRec:
         numbers a few times. An epoch takes time for each item of a history that grows with
         rank x (layers x (rank + max_length) + negatives), and with validation for each of its
         users time that grows with rank x items.
-        A user without a liking gets no list.
+        A user without a liking gets no list. Where no rating is later than another there is no
+        order to learn from but that of `fed`, and a warning says so.
 
         Raises:
             FitError: if there is no liking, or the loss is not finite.
@@ -135,6 +136,12 @@ class SasRec:
             total = int(counts.column("count").to_numpy().sum())
             if counts.column("last_place").to_numpy().max() <= 1:
                 log.warning("%s: no user has two likings, so its lists are random", self.name)
+            elif not _has_order(data):
+                log.warning(
+                    "%s: the ratings have no instants, or one for all, so what it learns is the"
+                    " order of the numbers of items",
+                    self.name,
+                )
             spark = likings.sparkSession
             processes = processes_for(spark, own.processes, likings=total, name=self.name)
             feeds = [likings]
@@ -224,6 +231,13 @@ class SasRec:
 
     def sections(self) -> Mapping[str, Section]:
         return {"sasrec": self.settings}
+
+
+def _has_order(data: TrainingData) -> bool:
+    """Whether some rating is later than another."""
+    instants = F.min("rated_at"), F.max("rated_at")
+    [(first, last)] = frame_of(data.ratings).agg(*instants).collect()
+    return bool(first != last)
 
 
 def _epoch_report(epoch: Epoch) -> dict[str, float]:
