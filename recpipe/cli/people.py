@@ -61,8 +61,8 @@ def said(found: ListsFor) -> list[str]:
         )
     if found.unknown_people:
         lines.append(
-            f"{found.unknown_people:,} people have rated nothing that the run knows: their lists"
-            " are those of the mean user, or filled up by popularity"
+            f"{found.unknown_people:,} of {found.people:,} people rated nothing that the run knows:"
+            " their lists are those of the mean user, or filled up by popularity"
         )
     missing = found.n * found.people - found.rows
     if missing:

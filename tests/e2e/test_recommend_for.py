@@ -81,7 +81,7 @@ def test_new_people_get_the_lists_of_their_ratings_from_what_a_run_has_fitted(
 
     assert "lists of 3 people by als_explicit of run one" in said
     assert "3 of 8 ratings are of items that the run does not know" in said
-    assert "1 people have rated nothing that the run knows" in said
+    assert "1 of 3 people rated nothing that the run knows" in said
     table = pd.read_parquet(root / "runs" / "one" / "recommendations-for" / "new_people")
     assert list(table) == ["user_id", "rank", "item_id", "score", "source", "run_date"]
     assert set(table.source) == {"als_explicit"}
