@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from recpipe.errors import FitError, UsageError
+from recpipe.errors import FitError, MissingError, UsageError
 from recpipe.feedback import Scale
 from recpipe.kernels.time_biases import (
     Days,
@@ -157,3 +157,15 @@ def test_ratings_without_instants_and_predictions_on_a_scale_are_refused(scratch
     bounded = STILL.model_copy(update={"bounded": True})
     with pytest.raises(UsageError, match="bounded"):
         TimeSgd(OWN, bounded).fit(data, scratch=scratch / "bounded", seed=1)
+
+
+def test_biases_of_more_items_than_the_guard_lets_pass_are_refused_by_its_name(
+    scratch: Folder,
+) -> None:
+    # 50,000 items x 3 periods x 8 bytes are above 1 MiB.
+    far = scratch.spark.createDataFrame([(0, 0, 3.0, FIRST), (0, 49_999, 3.0, FIRST)], RATINGS)
+    data = TrainingData(ratings=far, scale=SCALE)
+    small = OWN.model_copy(update={"max_matrix_mb": 1})
+    with pytest.raises(MissingError, match=r"time_sgd\.max_matrix_mb = 1 is 1 MiB") as refused:
+        TimeSgd(small, STILL).fit(data, scratch=scratch / "guard", seed=1)
+    assert "recommend" not in f"{refused.value.message} {refused.value.hint}"

@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, UsageError, nothing_to_fit
 from recpipe.kernels import time_biases as kernel
-from recpipe.models.fold_in import check_room
+from recpipe.models.linear.gram import check_room
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.temporal.model import DAYS, TimeSgdModel
 from recpipe.models.temporal.scorer import DAY, Calendar
@@ -146,7 +146,13 @@ class TimeSgd:
                 f"time_sgd: {count - timed} of {count} ratings have no instant", hint="use sgd"
             )
         own = self.settings
-        check_room(item + 1, 8 * own.bins, limit_mb=own.max_matrix_mb, what="time_sgd: biases")
+        check_room(
+            item + 1,
+            own.bins,
+            what=f"the biases of {item + 1} items in {own.bins} periods",
+            limit_mb=own.max_matrix_mb,
+            model=self.name,
+        )
         return _Shape(count, float(mean), item + 1, Calendar(first, last, own.bins, own.power))
 
     def _biases(self, packed: DataFrame, shape: _Shape, scratch: Folder) -> TimeSgdModel:
