@@ -155,13 +155,26 @@ def known_rows(histories: Histories, items: Ints) -> tuple[Histories, NDArray[np
     return Histories(offsets, places[known], histories.values[known]), some
 
 
-def check_room(items: int, item_bytes: int, *, limit_mb: int, what: str) -> None:
-    """Raise MissingError if the items of a solver, which every worker gets whole, are too large."""
+def check_broadcast(
+    items: int, item_bytes: int, *, limit_mb: int, model: str, purpose: str
+) -> None:
+    """Refuse items that every worker gets whole, where they are too large for it.
+
+    Args:
+        items: how many.
+        item_bytes: what one takes.
+        limit_mb: the most MiB of all, `recommend.max_broadcast_mb`.
+        model: for the error.
+        purpose: what workers need them for, for the error: "to explain lists".
+
+    Raises:
+        MissingError: naming what they take and what there is.
+    """
     size = items * item_bytes / 2**20
     if size > limit_mb:
         raise MissingError(
-            f"{what}: to find the vectors of new people every worker gets {items} items whole,"
-            f" {size:.0f} MiB, above recommend.max_broadcast_mb = {limit_mb}",
+            f"{model}: {purpose} every worker gets {items} items whole, {size:.0f} MiB, above"
+            f" recommend.max_broadcast_mb = {limit_mb}",
             hint="raise recommend.max_broadcast_mb if driver and workers have the memory",
         )
 
@@ -238,6 +251,6 @@ def sent(spark: SparkSession, items: Ints, solver: RowSolver) -> Broadcast[tuple
 
 
 __all__ = [
-    "FallsApart", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_room", "gram", "known_rows",
-    "least_squares", "mean_user", "padded", "sent",
+    "FallsApart", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_broadcast", "gram",
+    "known_rows", "least_squares", "mean_user", "padded", "sent",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from recpipe.models.linear.settings import EaseSettings
 from recpipe.models.neighbours import rows as packed_rows
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.ranking import item_blocks
+from recpipe.ranking.similar import Wanted
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -519,3 +520,23 @@ def test_nothing_liked_is_a_failed_fit(scratch: Folder) -> None:
     with pytest.raises(FitError, match="ease: no rating to fit") as refused:
         fit(scratch, [(0, 0, 3.5), (1, 0, 1.0)])
     assert "preference_from" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_similar_items_are_those_of_a_weight_above_0_the_greatest_first(
+    scratch: Folder, fitted: Callable[[str, str], EaseModel], matrix: str
+) -> None:
+    model = fitted(matrix, "likings")
+    truth = Closed.of(rated(*SHAPES[matrix]), values="likings")
+    found = model.similar_items(Wanted(100, "cosine"), scratch=scratch / f"similar-{matrix}")
+    lists: dict[int, list[Any]] = {}
+    for row in sorted(found.frame.collect(), key=lambda row: row["rank"]):
+        lists.setdefault(row["user"], []).append(row)
+    place = {item: n for n, item in enumerate(truth.items)}
+    for item, column in place.items():
+        rows, weights = lists[item], truth.weights[:, column]
+        assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+        listed = [place[row["item"]] for row in rows]
+        assert {*np.flatnonzero(weights > 1e-6)} <= {*listed} <= {*np.flatnonzero(weights > -1e-6)}
+        assert (np.diff(weights[listed]) < 1e-6).all()
+        assert min(row["score"] for row in rows) > 0

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.kernels.krylov import largest_eigenpairs
-from recpipe.models.base import FittedModel, ItemVectors
+from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.content.clusters import CLUSTERS, clusters_of, described
 from recpipe.models.content.profiles import (
     HISTORY,
@@ -246,11 +246,11 @@ class ContentModel(FittedModel):
     def spark(self) -> SparkSession:
         return self.profiles.frame.sparkSession
 
-    def item_vectors(self) -> ItemVectors | None:
+    def item_vectors(self) -> Vectors | None:
         """The profiles reduced by latent semantic analysis; None where all are empty."""
         if self.vectors is None:
             return None
-        return ItemVectors(self.vectors.frame.select("item", "factors"), self.dimensions)
+        return Vectors(self.vectors.frame.select("item", "factors"), self.dimensions)
 
     def inputs_of(self, data: TrainingData) -> UserInputs:
         """Histories; who has taken up nothing that the model knows gets no list."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from recpipe.models.base import FittedModel, ItemVectors
+from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.temporal.scorer import Calendar, TimeScorer
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer
@@ -70,10 +70,10 @@ class TimeSgdModel(FittedModel):
     def predicts_ratings(self) -> bool:
         return True
 
-    def item_vectors(self) -> ItemVectors:
+    def item_vectors(self) -> Vectors:
         """The factors of items, without their biases."""
         factors = F.slice("factors", 1, self.rank).alias("factors")
-        return ItemVectors(frame_of(self.item_rows).select("item", factors), self.rank)
+        return Vectors(frame_of(self.item_rows).select("item", factors), self.rank)
 
     def _scoring(self) -> Scoring:
         inputs = UserInputs(
