@@ -41,7 +41,7 @@ from recpipe.models.als.block.blocks import number_of_blocks
 from recpipe.models.als.block.packing import ITEM, USER, counted
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
-from recpipe.models.als.fold_in import AlsRows
+from recpipe.models.als.fold_in import AlsObjective
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
 from recpipe.models.hybrid.embeddings import ridge
@@ -58,10 +58,8 @@ if TYPE_CHECKING:
 
     from recpipe.models.als.block.packing import Packed, Rows
     from recpipe.models.data import TrainingData
-    from recpipe.models.fold_in import RowSolver
     from recpipe.models.hybrid.features import Features
     from recpipe.models.hybrid.settings import HybridSettings
-    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
@@ -72,7 +70,7 @@ _TASKS_A_CORE = 4
 
 
 @dataclass(frozen=True)
-class Hybrid:
+class Hybrid(AlsObjective):
     """Hybrid factors with their settings.
 
     Args:
@@ -137,6 +135,7 @@ class Hybrid:
         )
 
     def objective(self) -> Objective:
+        """That of implicit ALS: by it a new user, who has no features, is drawn to 0."""
         own = self.settings
         return Objective(
             own.rank,
@@ -147,13 +146,8 @@ class Hybrid:
         )
 
     def fed(self, data: TrainingData) -> DataFrame:
-        """What is fitted of ratings: see `preferences`."""
+        """What is fitted of ratings: see `mllib.preferences`."""
         return preferences(data, settings=self.settings)
-
-    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: the row of a user without features, drawn to 0."""
-        del fitted
-        return AlsRows.of(self.objective(), items)
 
     def _check_room(self, sides: Sequence[Features], plan: Solve) -> None:
         need = max(len(side.ids) for side in sides) * plan.width * 4 / 2**20
