@@ -155,7 +155,7 @@ def test_a_run_publishes_why_each_place_is_there(whole_run: tuple[Context, Run])
     table = now.read_beside(context.root, "explanations")
     assert table is not None
     EXPLANATIONS.check(table)
-    assert table.count() == run.manifest["explained"]["rows"]
+    assert table.count() == run.manifest["explanations"]["rows"]
     places = now.read(context.root).where("source = 'block_als'").select("user_id", "rank")
     explained = table.select("user_id", "rank").distinct()
     assert explained.exceptAll(places).isEmpty()

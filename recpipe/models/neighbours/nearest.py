@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _PRODUCTS_OF_A_BLOCK = 1 << 22
 """A block with fewer products costs more, as a further task, than it saves."""
 _CANDIDATE_BYTES = 1 << 30
-"""Up to which size of all candidates together each block makes some for all columns to its right."""
+"""Size of all candidates up to which each block makes some for all columns to its right."""
 _RANGE = 512
 """Columns whose candidates travel together."""
 
@@ -184,8 +184,8 @@ def _merged(
     for each, rows in sorted(found.items()):
         first, last = each * _RANGE, min((each + 1) * _RANGE, width)
         top = Top.empty(last - first, max(1, min(search.k, width - 1)))
-        # `merge` wants ascending neighbours: those that a block finds are higher than those that the
-        # blocks before it have found.
+        # `merge` wants ascending neighbours: those that a block finds are higher than those of the
+        # blocks before it.
         for row in sorted(rows, key=lambda row: (row["block"], row["first"])):
             kernel.merge(
                 np.frombuffer(row["sizes"], np.int32), np.frombuffer(row["items"], np.int32),
