@@ -100,7 +100,7 @@ class Ease:
             FitError: if there is nothing to fit.
             MissingError: if the driver cannot hold the matrix of items or of users, whichever are
                 fewer, and, unless `ease.method` is dense, not a sparse one either. A tiled one is
-                never refused here; its lists are refused by `_send` where there are too many items.
+                never refused here, but its lists are where items are too many: see the setting.
         """
         del seed
         own = self.settings
