@@ -13,7 +13,7 @@ import pytest
 from recpipe.errors import FitError, MissingError
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
-from recpipe.models.linear import gram, sparse, tiled, weights
+from recpipe.models.linear import dealing, gram, tiled, weights
 from recpipe.models.linear.ease import Ease, EaseModel
 from recpipe.models.linear.settings import EaseSettings
 from recpipe.models.neighbours import rows as packed_rows
@@ -209,7 +209,7 @@ def test_tiles_and_blocks_change_no_weight(
     monkeypatch.setattr(weights, "_BLOCK_BYTES", 4 * 8 * 15)
     assert bits(fit(scratch, rows, values="ratings")) == whole
     # Several blocks of users: sums of sums, so a few digits.
-    monkeypatch.setattr(gram, "_FEW_ROWS", 3)
+    monkeypatch.setattr(gram, "_MIN_USERS", 3)
     monkeypatch.setattr(gram, "_PRODUCTS_OF_A_NUMBER", 1)
     blocks = fit(scratch, rows, values="ratings")
     np.testing.assert_allclose(weights_of(blocks)[1], closed.weights, rtol=0, atol=1e-6)
@@ -446,7 +446,7 @@ def test_sparse_weights_have_the_same_bits_whatever_the_order_and_after_loading(
     rows = rated(60, 30)
     model = fit_sparse(scratch, rows, values="ratings", density=0.2)
     whole = sorted(map(tuple, model.table.frame.collect()))
-    monkeypatch.setattr(sparse, "_TASKS_A_SLOT", 1)
+    monkeypatch.setattr(dealing, "_TASKS_A_SLOT", 1)
     moved = spark.createDataFrame(rows[::-1], RATINGS).repartition(5)
     again = fit_sparse(scratch, moved, values="ratings", density=0.2)
     assert sorted(map(tuple, again.table.frame.collect())) == whole

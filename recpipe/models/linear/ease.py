@@ -38,7 +38,7 @@ from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
 from recpipe.models.fold_in import FoldIn, check_broadcast, sent
 from recpipe.models.linear.gram import check_room, gram_matrix, has_room, sizes_of
-from recpipe.models.linear.sparse import WEIGHT_BYTES, most_weights, write_sparse_weights
+from recpipe.models.linear.sparse import WEIGHT_BYTES, max_weights, write_sparse_weights
 from recpipe.models.linear.tiled import write_tiled_weights
 from recpipe.models.linear.weights import (
     FACTORS,
@@ -50,7 +50,7 @@ from recpipe.models.linear.weights import (
     factor_weights,
     item_vectors,
     item_weights,
-    vectors_of,
+    vector_rows,
     weights_of,
 )
 from recpipe.models.neighbours.entries import Liking
@@ -166,11 +166,11 @@ class Ease:
     ) -> NeighbourModel:
         """Sparse weights, which score as those of neighbours do."""
         own, penalty = self.settings, self._penalty(users)
-        most = most_weights(items, own.density)
+        k = max_weights(items, own.density)
         check_room(
             items,
-            most * WEIGHT_BYTES // 8,
-            what=f"the sparse matrix of {items} items with {most} weights for each",
+            k * WEIGHT_BYTES // 8,
+            what=f"the sparse matrix of {items} items with {k} weights for each",
             limit_mb=own.max_matrix_mb,
             model=self.name,
         )
@@ -181,7 +181,7 @@ class Ease:
             _WEIGHTS,
             liking=liking,
             penalty=penalty,
-            most=most,
+            k=k,
             model=self.name,
         )
         return NeighbourModel(
@@ -192,10 +192,10 @@ class Ease:
             means=None,
             items=items,
             users=users,
-            links=items * most,
+            links=items * k,
             liking=liking,
             prediction=None,
-            details={"regularization": penalty, "matrix": "sparse", "most_weights": most},
+            details={"regularization": penalty, "matrix": "sparse", "most_weights": k},
         )
 
     def _penalty(self, users: int) -> float:
@@ -274,7 +274,7 @@ class EaseModel(FittedModel):
         if self.vectors is None:
             read = partial(weights_of, items=self._item_ids())
             return strongest(self.weights.frame.select("item", "weights"), read, wanted)
-        vectors = self.weights.frame.mapInArrow(vectors_of, factor_schema("item"))
+        vectors = self.weights.frame.mapInArrow(vector_rows, factor_schema("item"))
         lists = most_similar(
             vectors,
             replace(wanted, measure="dot"),
