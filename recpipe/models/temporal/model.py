@@ -38,9 +38,10 @@ class TimeSgdModel(FittedModel):
     """Factors, and biases that change over time: see `scorer.TimeScorer`.
 
     Args:
-        user_rows: (user int, factors array<float>, bias float): rank factors, drift and mean day.
-        item_rows: (item int, factors array<float>, bias float): rank factors, and what is added to
-            the bias in each period.
+        user_rows: (user int, factors array<float>, bias float): as `factors` rank factors, the
+            drift and the mean day.
+        item_rows: (item int, factors array<float>, bias float): as `factors` rank factors, and what
+            is added to the bias in each period.
         days: `DAYS`.
         rank: number of factors.
         users: rows of `user_rows`.
