@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from recpipe.errors import FitError, nothing_to_fit
 from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.fold_in import (
-    FallsApart,
+    AdditiveSolver,
     FoldIn,
     FoldsIn,
     Shares,
@@ -226,7 +226,7 @@ class FactorModel(FittedModel):
         self._check_items_fit("to explain lists")
         items = ItemArrays.of(frame_of(self.item_factors), rank=self.rank)
         solver = config.row_solver(self, items)
-        if not isinstance(solver, FallsApart):
+        if not isinstance(solver, AdditiveSolver):
             return None
         explainer = Shares(items.items, solver)
         return Reasons(partial(sent_whole, self.spark, explainer), _histories(config, data))

@@ -61,17 +61,17 @@ class RowSolver(Protocol):
 
 
 @runtime_checkable
-class FallsApart(Protocol):
-    """A solver whose vectors are sums over what the user has rated."""
+class AdditiveSolver(Protocol):
+    """A solver whose vectors, and so scores, are sums with one addend for each rated item."""
 
     def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
-        """As of `reasons.Explainer`, items being their places."""
+        """See `reasons.Explainer.shares`; items are their places in the arrays of the solver."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """`reasons.Explainer` by a solver.
+    """A `reasons.Explainer` that asks a solver; items that the model does not know add nothing.
 
     Args:
         items: all items of the model, ascending.
@@ -79,7 +79,7 @@ class Shares:
     """
 
     items: Ints
-    solver: FallsApart
+    solver: AdditiveSolver
 
     def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
         places = ids.positions(self.items, history)
@@ -136,14 +136,14 @@ class FoldIn:
 
 
 def known_rows(histories: Histories, items: Ints) -> tuple[Histories, NDArray[np.bool_]]:
-    """The rows with an item among `items`, these as places, without the others.
+    """The histories of users that have at least one known item, without their unknown items.
 
     Args:
         histories: of users.
-        items: ascending.
+        items: the known ones, ascending.
 
     Returns:
-        The rows, and which of `histories` they are.
+        These histories, with places in `items` for items, and (rows,) which of all they are.
     """
     places = ids.positions(items, histories.items)
     known = places >= 0
@@ -251,6 +251,6 @@ def sent(spark: SparkSession, items: Ints, solver: RowSolver) -> Broadcast[tuple
 
 
 __all__ = [
-    "FallsApart", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_broadcast", "gram",
+    "AdditiveSolver", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_broadcast", "gram",
     "known_rows", "least_squares", "mean_user", "padded", "sent",
 ]  # fmt: skip
