@@ -55,6 +55,7 @@ from recpipe.models.linear.weights import (
 )
 from recpipe.models.neighbours.entries import Liking
 from recpipe.models.neighbours.model import NeighbourModel
+from recpipe.models.neighbours.tables import transposed
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items, sent_whole
 from recpipe.ranking.reasons import Reasons
@@ -131,11 +132,10 @@ class Ease:
             otherwise="set ease.method to tiled or auto",
         )
         if by_users:
-            transposed = rows.select(
-                F.col("item").alias("user"), F.col("user").alias("item"), "value"
-            )
-            gram = gram_matrix(transposed, users, users=len(items), pairs=item_pairs)
-            vectors, weights = factor_weights(transposed, users, gram, penalty=penalty)
+            # X' in place of X: items are its rows, so its Gram matrix is one of users.
+            by_item = transposed(rows)
+            gram = gram_matrix(by_item, users, users=len(items), pairs=item_pairs)
+            vectors, weights = factor_weights(by_item, users, gram, penalty=penalty)
             scratch.write_table(_VECTORS, vectors)
             scratch.write_table(_WEIGHTS, weights)
         else:
