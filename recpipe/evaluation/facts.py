@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-    from recpipe.models.base import ItemVectors
+    from recpipe.models.base import Vectors
     from recpipe.spark.interactions import Interactions
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def item_facts(
     items: int,
     users: int,
     genres: DataFrame | None = None,
-    vectors: ItemVectors | None = None,
+    vectors: Vectors | None = None,
 ) -> ItemFacts:
     """What `metrics.base.ItemFacts` says, of items numbered from 0.
 
@@ -76,7 +76,7 @@ def _genres(
     return found, tuple(encoded.dictionary.to_pylist())
 
 
-def _vectors(vectors: ItemVectors | None, items: int) -> NDArray[np.float32] | None:
+def _vectors(vectors: Vectors | None, items: int) -> NDArray[np.float32] | None:
     if vectors is None:
         return None
     size = 4 * vectors.width * items

@@ -52,7 +52,7 @@ def _block_equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
     matrix: Floats,
     right: Floats,
 ) -> None:
-    """The matrix of x[first:last], and as the right side what the whole of x leaves of it.
+    """The equations of a step of x[first:last]: `matrix`, and in `right` their residual at x.
 
     `gathered`, `total`, `matrix` and `right` are as wide as the block, padded to LANES; the padding
     of `gathered` is 0. Only the upper triangle of `matrix` is of use.
@@ -96,7 +96,7 @@ def _block_equations(  # noqa: PLR0913, PLR0917 - compiled: scalars, not objects
 def _add_scores(
     columns: Ints, start: int, stop: int, other: Floats, first: int, x: Floats, scores: Floats
 ) -> None:
-    """Add x . y[first:] to the score of each rating; x is as long as the factors it speaks of."""
+    """Add to the score of each rating the product of x and as many of its factors from `first`."""
     for n in range(start, stop):
         c = columns[n]
         score = np.float32(0)
@@ -132,7 +132,7 @@ def solve_by_subspaces(  # noqa: D417, PLR0913, PLR0917 - a compiled function ta
     rating costs about rank * (block / 2 + 3) multiplications where Cholesky costs rank^2 / 2, a row
     rank * (rank + block^2 / 6) where it costs rank^3 / 6. No step raises the objective, and where
     none changes a row any more it is at the solution of Cholesky. A pass of all rows gets less far
-    than one of Cholesky does; how much less, the width of blocks says.
+    than one of Cholesky does; how much less depends on the width of the blocks.
 
     Arguments as of `solve_exactly`, and
 
@@ -163,7 +163,7 @@ def solve_by_subspaces(  # noqa: D417, PLR0913, PLR0917 - a compiled function ta
         for first in range(0, rank, block):
             last = min(first + block, rank)
             here = last - first
-            # The last block is narrower: what was gathered of the one before is no padding of it.
+            # The padding of a narrower last block still has what the one before has gathered.
             gathered[:, here:] = 0
             _block_equations(
                 columns, values, start, stop, other, base, penalty, first, last,

@@ -122,7 +122,10 @@ def _join(
     active: NDArray[np.int64],
     size: int,
 ) -> int:
-    """Take the weights that would change most into the active set; how large it is then."""
+    """Take the weights that would change most into the active set; returns its size then.
+
+    As many join as are in it at most, or `_FIRST`, and what ties with the last of them.
+    """
     n = len(gram)
     met, steps, count = np.empty(n, np.int64), np.empty(n), 0
     for i in range(n):
@@ -157,9 +160,12 @@ def _settle(
     net: Net,
     sweeps: int,
 ) -> tuple[int, bool]:
-    """Sweep over an active set until it is settled; how often so far, and whether it is.
+    """Sweep over an active set until it is settled or there are no sweeps left.
 
     Its weights go to `own`; `weights` and `gradient`, of all columns, stay as they were.
+
+    Returns:
+        How many sweeps there were, `sweeps` included, and whether the set is settled.
     """
     size = len(active)
     part, slopes = np.empty((size, size)), np.empty(size)
@@ -190,9 +196,9 @@ def _settle(
 def _descend(
     gram: Doubles, column: int, allowed: NDArray[np.bool_], net: Net, weights: Doubles
 ) -> tuple[int, bool]:
-    """Fill `weights`; the sweeps that were made, and whether they were enough.
+    """Fill `weights`; returns how many sweeps there were, and whether all weights are settled.
 
-    Whoever is in the active set is not `allowed` meanwhile, to join it again.
+    While a weight is in the active set it is not `allowed`, so that it cannot join twice.
     """
     gradient = gram[column].copy()
     active, size, sweeps = np.empty(len(gram), np.int64), 0, 0

@@ -42,13 +42,15 @@ if TYPE_CHECKING:
 
 SCALED, JACCARD, PEARSON, ADJUSTED_COSINE, MANHATTAN, EUCLIDEAN, CHEBYSHEV = range(7)
 _SUMS = {SCALED: 1, JACCARD: 1, PEARSON: 5, ADJUSTED_COSINE: 3}
+"""How many sums over shared rows a similarity needs, beside their number; the others need one."""
 
 _DOUBLES = types.Array(float64, 1, "C", readonly=True)
 
 _CONSTANT = 1e-12
 """The share of n sum xx below which n sum xx - (sum x)^2 is a rounding error of 0."""
 _DENSE = 8
-"""From one product for so many columns on, all columns are gone through to find those met."""
+"""With at least one product for so many columns, those that were met are found by going through all
+columns; with fewer, by going through the rows once more."""
 
 
 class Measure(NamedTuple):
@@ -118,8 +120,8 @@ def nearest(
     behind them where the result is symmetric), and memory with k times the rows of the result.
 
     Args:
-        rows: all that have an entry in the block; where `symmetric`, what is left of the block may
-            be missing.
+        rows: all that have an entry in the block; where `symmetric`, their entries in columns
+            before the block may be missing.
         order: of the rows, in which sums are taken.
         block: of columns whose neighbours are sought.
         measure: of similarity.
@@ -152,7 +154,8 @@ def merge(
 
     Args:
         sizes: how many each row has.
-        items: of all rows, above those that `top` has of the row.
+        items: of all rows, each higher than those that `top` has in its row: at equal scores the
+            lower item, which came before, stays first.
         scores: of them, descending in a row, then their items ascending.
         first: the row of `top` that is the first of these.
         top: changed in place.
@@ -271,8 +274,9 @@ def _few(
     counts: NDArray[np.int32],
     met: NDArray[np.int32],
 ) -> int:
-    """Collect the columns with a count by going through the rows again; how many they are."""
+    """Put the columns with a count into `met`, ascending; returns how many they are."""
     size = 0
+    # A count is negative once its column has been met.
     for entry in range(index.starts[place], index.starts[place + 1]):
         at, row = index.places[entry], index.owners[entry]
         begin = at + 1 if symmetric else rows.offsets[row]
@@ -297,8 +301,13 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
     numbers: int,
     top: Top,
 ) -> None:
+    """Fill `top`, as `nearest` returns it, for the columns of `index`, which begin at `first`.
+
+    `numbers` is how many sums the measure needs.
+    """
     kind, left, right, columns = measure.kind, measure.left, measure.right, rows.columns
     width = len(left)
+    # Where all entries are 1, the number of shared rows is the only sum.
     counted = len(rows.values) == 0 or kind == JACCARD
     counts, met = np.zeros(width, np.int32), np.empty(width, np.int32)
     sums = np.zeros((1 if counted else width, numbers))

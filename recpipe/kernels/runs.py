@@ -27,7 +27,7 @@ def plan(
 
     Args:
         pairs: (n,) a user above 32 bits, and an item below (see `kernels.pairs`).
-        users: all numbers from that of the least user of `pairs` to that of the last.
+        users: all numbers from the lowest user of `pairs` to the highest.
         buckets: how many there are; a user's is its number modulo that.
 
     Returns:
@@ -69,12 +69,12 @@ def plan(
 def fill(
     pairs: NDArray[np.int64], least: int, begins: NDArray[np.int64], items: NDArray[Any]
 ) -> None:
-    """Put each item where its user's begin, in the order in which they come.
+    """Write the items of each user, in the order in which they come, from where they begin.
 
     Args:
         pairs: (n,) as for `plan`.
-        least: the least user.
-        begins: as `plan` gives it; used up.
+        least: the lowest user of `pairs`.
+        begins: as `plan` gives it; afterwards where the items of each user end.
         items: (n,) filled.
     """
     for pair in pairs:

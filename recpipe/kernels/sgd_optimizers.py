@@ -46,7 +46,8 @@ _MOMENTUM, _ADAGRAD, _ADAM, _ADAMW = range(len(RULES))
 
 _ADAGRAD_EPSILON, _ADAM_EPSILON = np.float32(1e-10), np.float32(1e-8)
 _MOST_STEPS = 1 << 18
-"""Steps after which the corrections of Adam stand still: 1 in float32 where b2 is up to 0.9999."""
+"""For how many steps of a row Adam's corrections are computed at most; then they stay as they are,
+which is 1 in float32 where b2 is at most 0.9999."""
 _ROUNDING = 1e-8
 _USERS_AT_ONCE = 32
 """Users stepped by one call: a call takes longer than a step, and more rows than the nearest cache
@@ -146,10 +147,10 @@ def _step(  # noqa: PLR0913, PLR0917 - a compiled function takes scalars, not ob
 ) -> None:
     """Step the first `found` of `rows` of a block, and clear their `pushes`.
 
-    `pushes` come in as sums, over the `ratings` of each row, of the gradient without the penalty,
-    downwards.
+    `ratings` is how many each row has in the batch, and `pushes` the negative sum of the gradients
+    of their losses without the penalty.
     """
-    # Unsigned: an index that may count from the end is no SIMD.
+    # Unsigned: an index that might be negative, and so count from the end, keeps loops from SIMD.
     width = np.uint64(pushes.shape[1])
     second, steps = np.uint64(2) * width, np.uint64(3) * width
     new1, new2 = np.float32(1) - beta1, np.float32(1) - beta2
@@ -217,6 +218,7 @@ def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
     scales: Floats,
     batches: int,
 ) -> float:
+    """See `descend`; `penalties` is L of each column, and `rating` may have weights behind it."""
     total = 0.0
     rank = penalties.shape[0] - 1
     count = user.shape[0]

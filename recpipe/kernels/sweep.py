@@ -1,4 +1,6 @@
-"""The inverse of a symmetric positive definite matrix in tiles, by the sweep operator. NumPy only.
+"""The inverse of a symmetric positive definite matrix in tiles, by the sweep operator.
+
+Nothing is compiled: NumPy, and LAPACK through SciPy.
 
 Swept by some of its rows and the same columns, K, a symmetric matrix A becomes
 

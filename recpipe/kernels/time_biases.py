@@ -6,10 +6,10 @@ A rating at day t is mean + b_u + a_u dev_u(t) + c_u,t + b_i + d_i,bin(t), with
 
 (Koren 2009, "Collaborative filtering with temporal dynamics", section 3.2). With a penalty on the
 square of each parameter the users are solved exactly for given items, and the items for given
-users. In both the many parameters of one row are eliminated first: for n values with the mean y on
-a day, c = n (y - b - a dev) / (n + L), and what is left for b and a is that mean with the weight
-n L / (n + L). Where ratings weigh, n is the sum of their weights, and y their mean by weight. All
-sums are float64.
+users. In both the parameters of single days (of items: periods) are eliminated first: for n values
+with the mean y on a day and the penalty L, c = n (y - b - a dev) / (n + L), so that b and a are a
+regression on the means of the days, each of which weighs n L / (n + L). Where ratings weigh, n is
+the sum of their weights, and y their mean by weight. All sums are float64.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Longs = NDArray[np.int64]
     Sums = Callable[[Doubles | None], Doubles]
-    """(items, bins) what users leave over, beside given biases of items in bins; without these the
-    number of ratings. A rating counts as much as it weighs."""
+    """From the biases of items in bins, (items, bins): the sums of what is left of ratings once the
+    users, solved beside these biases, are taken away. From None: how many ratings there are. Either
+    is (items, bins), and a rating counts as much as it weighs."""
 
 
 class Penalties(NamedTuple):
@@ -54,9 +55,9 @@ class Days(NamedTuple):
     Args:
         starts: (days,) where in the ratings each day starts; none is empty.
         users: (users,) where in the days each user starts; none is empty.
-        days: (days,) their numbers.
+        days: (days,) the number of each.
         centres: (users,) the mean day of each user's ratings.
-        dev: (days,) of each day.
+        dev: (days,) dev_u(t) of each, for its user.
     """
 
     starts: Longs
@@ -80,7 +81,7 @@ class Days(NamedTuple):
         own = rows[starts]
         users = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
         sizes = np.diff(np.append(starts[users], len(rows)))
-        # In float32, as the model keeps them: dev is the same when it is asked about.
+        # In float32, as the model keeps them: a prediction computes the same dev.
         means = np.add.reduceat(days.astype(np.float64), starts[users]) / sizes
         centres = means.astype(np.float32).astype(np.float64)
         spread = np.repeat(centres, np.diff(np.append(users, len(starts))))
@@ -165,7 +166,7 @@ class Solution(NamedTuple):
     """The biases of the items; rows of 0 for those without ratings.
 
     Args:
-        counts: (items, bins) ratings.
+        counts: (items, bins) ratings, or the sum of what they weigh.
         bias: (items,) b_i.
         bins: (items, bins) d_i,bin.
     """

@@ -65,11 +65,11 @@ class Model(Protocol):
         ...
 
 
-class ItemVectors(NamedTuple):
-    """Vectors between which the angle is small where items are alike.
+class Vectors(NamedTuple):
+    """Vectors of items, or of users, between which the angle is small where these are alike.
 
     Args:
-        rows: (item int, factors array<float>), one row an item.
+        rows: (item int, factors array<float>), one row an item; of users `user` in place of `item`.
         width: numbers of each.
     """
 
@@ -198,12 +198,12 @@ class FittedModel(ABC):
         del data
         return None
 
-    def item_vectors(self) -> ItemVectors | None:
+    def item_vectors(self) -> Vectors | None:
         """Vectors of the items that the model knows; None for a model that has none."""
         return None
 
-    def user_vectors(self) -> ItemVectors | None:
-        """Vectors of users, as (item int, factors): `item` holds users; None for none."""
+    def user_vectors(self) -> Vectors | None:
+        """Vectors of the users that the model knows; None for a model that has none."""
         return None
 
     def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
@@ -222,11 +222,15 @@ class FittedModel(ABC):
         return self._most_similar(self.item_vectors(), wanted, scratch)
 
     def similar_users(self, wanted: Wanted, *, scratch: Folder) -> Mapped | None:
-        """As `similar_items`, of users; None for a model without vectors of users."""
-        return self._most_similar(self.user_vectors(), wanted, scratch)
+        """As `similar_items`, with users in `item` too; None for a model without their vectors."""
+        vectors = self.user_vectors()
+        if vectors is not None:
+            # The engine ranks items, so users take their place.
+            vectors = Vectors(vectors.rows.withColumnRenamed("user", "item"), vectors.width)
+        return self._most_similar(vectors, wanted, scratch)
 
     def _most_similar(
-        self, vectors: ItemVectors | None, wanted: Wanted, scratch: Folder
+        self, vectors: Vectors | None, wanted: Wanted, scratch: Folder
     ) -> Mapped | None:
         if vectors is None:
             return None
@@ -305,4 +309,4 @@ class ModelForPeople(FittedModel):
         raise TypeError(f"{self.name} is kept without the people that it is asked for")
 
 
-__all__ = ["FittedModel", "ItemVectors", "Model", "ModelForPeople"]
+__all__ = ["FittedModel", "Model", "ModelForPeople", "Vectors"]

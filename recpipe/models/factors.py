@@ -18,8 +18,16 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, nothing_to_fit
-from recpipe.models.base import FittedModel, ItemVectors
-from recpipe.models.fold_in import FallsApart, FoldIn, FoldsIn, Shares, check_room, mean_user, sent
+from recpipe.models.base import FittedModel, Vectors
+from recpipe.models.fold_in import (
+    AdditiveSolver,
+    FoldIn,
+    FoldsIn,
+    Shares,
+    check_broadcast,
+    mean_user,
+    sent,
+)
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer, ItemArrays
 from recpipe.ranking.item_blocks import send_items, sent_whole
@@ -148,18 +156,17 @@ class FactorModel(FittedModel):
     def spark(self) -> SparkSession:
         return frame_of(self.item_factors).sparkSession
 
-    def item_vectors(self) -> ItemVectors | None:
+    def item_vectors(self) -> Vectors | None:
         """The factors of items, without their biases; None for a model of rank 0."""
         if not self.rank:
             return None
-        return ItemVectors(frame_of(self.item_factors).select("item", "factors"), self.rank)
+        return Vectors(frame_of(self.item_factors).select("item", "factors"), self.rank)
 
-    def user_vectors(self) -> ItemVectors | None:
+    def user_vectors(self) -> Vectors | None:
         """The factors of users, without their biases; None for a model without."""
         if not self.rank or self.user_factors is None:
             return None
-        users = frame_of(self.user_factors).select(F.col("user").alias("item"), "factors")
-        return ItemVectors(users, self.rank)
+        return Vectors(frame_of(self.user_factors).select("user", "factors"), self.rank)
 
     def _scoring(self) -> Scoring:
         everyone = self.unknown == "zero"
@@ -198,18 +205,16 @@ class FactorModel(FittedModel):
             return UserInputs()
         if not isinstance(config, FoldsIn):
             return super().inputs_of(data)
-        # A solver may pad its rows, and have a further number for the bias.
-        check_room(self.items, 4 * (self.rank + 17), limit_mb=self.max_broadcast_mb, what=self.name)
+        self._check_items_fit("to find the vectors of new people")
         work: list[Callable[[], Any]] = [
             partial(ItemArrays.of, frame_of(self.item_factors), rank=self.rank),
             partial(mean_user, self.user_factors, rank=self.rank),
         ]
         items, nobody = run_all(work)
         solver = sent(self.spark, items.items, config.row_solver(self, items))
-        value = F.col("rating").cast("float").alias("value")
         return UserInputs(
             width=self.rank + 1,
-            histories=frame_of(config.fed(data)).select("user", "item", value),
+            histories=_histories(config, data),
             solver=FoldIn(solver, self.rank + 1, nobody),
         )
 
@@ -218,14 +223,20 @@ class FactorModel(FittedModel):
         config = self.refit_config
         if self.user_factors is None or not isinstance(config, FoldsIn):
             return None
-        check_room(self.items, 4 * (self.rank + 17), limit_mb=self.max_broadcast_mb, what=self.name)
+        self._check_items_fit("to explain lists")
         items = ItemArrays.of(frame_of(self.item_factors), rank=self.rank)
         solver = config.row_solver(self, items)
-        if not isinstance(solver, FallsApart):
+        if not isinstance(solver, AdditiveSolver):
             return None
-        value = F.col("rating").cast("float").alias("value")
-        histories = frame_of(config.fed(data)).select("user", "item", value)
-        return Reasons(partial(sent_whole, self.spark, Shares(items.items, solver)), histories)
+        explainer = Shares(items.items, solver)
+        return Reasons(partial(sent_whole, self.spark, explainer), _histories(config, data))
+
+    def _check_items_fit(self, purpose: str) -> None:
+        # A solver may pad its rows, and have a further number for the bias.
+        size = 4 * (self.rank + 17)
+        check_broadcast(
+            self.items, size, limit_mb=self.max_broadcast_mb, model=self.name, purpose=purpose
+        )
 
     def info(self) -> Mapping[str, Any]:
         """Rank, users, items and mean, and what the fit had to tell."""
@@ -281,6 +292,12 @@ class FactorModel(FittedModel):
             details=manifest["details"],
             **rest,
         )
+
+
+def _histories(config: FoldsIn, data: TrainingData) -> DataFrame:
+    """(user int, item int, value float): what a fit would learn from the ratings."""
+    value = F.col("rating").cast("float").alias("value")
+    return frame_of(config.fed(data)).select("user", "item", value)
 
 
 def _written(

@@ -61,17 +61,20 @@ class RowSolver(Protocol):
         ...
 
 
-class FallsApart(ABC):
-    """A solver whose vectors are sums over what the user has rated; it says so by this class."""
+class AdditiveSolver(ABC):
+    """A solver whose vectors, and so scores, are sums with one addend for each rated item.
+
+    It says so by this class, and not by what it happens to have.
+    """
 
     @abstractmethod
     def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
-        """As of `reasons.Explainer`, items being their places."""
+        """See `reasons.Explainer.shares`; items are their places in the arrays of the solver."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """`reasons.Explainer` by a solver.
+    """A `reasons.Explainer` that asks a solver; items that the model does not know add nothing.
 
     Args:
         items: all items of the model, ascending.
@@ -79,7 +82,7 @@ class Shares:
     """
 
     items: Ints
-    solver: FallsApart
+    solver: AdditiveSolver
 
     def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
         places = ids.positions(self.items, history)
@@ -136,14 +139,14 @@ class FoldIn:
 
 
 def known_rows(histories: Histories, items: Ints) -> tuple[Histories, NDArray[np.bool_]]:
-    """The rows with an item among `items`, these as places, without the others.
+    """The histories of users that have at least one known item, without their unknown items.
 
     Args:
         histories: of users.
-        items: ascending.
+        items: the known ones, ascending.
 
     Returns:
-        The rows, and which of `histories` they are.
+        These histories, with places in `items` for items, and (rows,) which of all they are.
     """
     places = ids.positions(items, histories.items)
     known = places >= 0
@@ -155,13 +158,26 @@ def known_rows(histories: Histories, items: Ints) -> tuple[Histories, NDArray[np
     return Histories(offsets, places[known], histories.values[known]), some
 
 
-def check_room(items: int, item_bytes: int, *, limit_mb: int, what: str) -> None:
-    """Raise MissingError if the items of a solver, which every worker gets whole, are too large."""
+def check_broadcast(
+    items: int, item_bytes: int, *, limit_mb: int, model: str, purpose: str
+) -> None:
+    """Refuse items that every worker gets whole, where they are too large for it.
+
+    Args:
+        items: how many.
+        item_bytes: what one takes.
+        limit_mb: the most MiB of all, `recommend.max_broadcast_mb`.
+        model: for the error.
+        purpose: what workers need them for, for the error: "to explain lists".
+
+    Raises:
+        MissingError: naming what they take and what there is.
+    """
     size = items * item_bytes / 2**20
     if size > limit_mb:
         raise MissingError(
-            f"{what}: to find the vectors of new people every worker gets {items} items whole,"
-            f" {size:.0f} MiB, above recommend.max_broadcast_mb = {limit_mb}",
+            f"{model}: {purpose} every worker gets {items} items whole, {size:.0f} MiB, above"
+            f" recommend.max_broadcast_mb = {limit_mb}",
             hint="raise recommend.max_broadcast_mb if driver and workers have the memory",
         )
 
@@ -238,6 +254,6 @@ def sent(spark: SparkSession, items: Ints, solver: RowSolver) -> Broadcast[tuple
 
 
 __all__ = [
-    "FallsApart", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_room", "gram", "known_rows",
-    "least_squares", "mean_user", "padded", "sent",
+    "AdditiveSolver", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_broadcast", "gram",
+    "known_rows", "least_squares", "mean_user", "padded", "sent",
 ]  # fmt: skip

@@ -85,7 +85,7 @@ def _lists(root: Folder, run_id: str | None) -> tuple[str, Rows, Rows | None]:
 
 def explanations_of(run: Run) -> Rows | None:
     """contracts.EXPLANATIONS of a run that has made lists; None where it was asked for none."""
-    if not run.manifest.get("explained", {}).get("rows"):
+    if not run.manifest.get(EXPLANATIONS.name, {}).get("rows"):
         return None
     return _read(run.folder / EXPLANATIONS.name, run.manifest["recommended"])
 

@@ -101,7 +101,7 @@ def send_items(
             f"{what}: {least} of them take {least * item_bytes / 2**20:.0f} MiB in every worker,"
             f" above recommend.max_broadcast_mb = {limit_mb}",
             hint="raise recommend.max_broadcast_mb if driver and workers have the memory,"
-            " or lower the rank"
+            " or fit a smaller model, such as one of a lower rank"
             + (", or leave out spark.io.encryption.enabled" if encrypted else ""),
         )
     numbers = np.sort(items.select("item").toArrow().column("item").to_numpy())

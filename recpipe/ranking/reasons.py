@@ -96,6 +96,7 @@ def _reasons(
     listed = items_by_user(users, runs)
     histories = histories_of(arrays, users)
     for scorer in explainers.scorers():
+        # What `Reasons.explainers` sends are explainers, by the way that scorers take.
         explainer = cast("Explainer", scorer)
         rows = []
         for row, user in enumerate(users):
@@ -103,7 +104,7 @@ def _reasons(
             columns = ids.positions(explainer.items, wanted)
             of_user = slice(histories.offsets[row], histories.offsets[row + 1])
             items, values = histories.items[of_user], histories.values[of_user]
-            known = columns >= 0
+            known = columns >= 0  # the others are in another block
             if not (known.any() and len(items)):
                 continue
             shares = explainer.shares(items, values, columns[known])

@@ -58,7 +58,8 @@ def left_out_of(users: Ints, seen: Runs, only: Runs | None, never: Ints) -> Left
     Args:
         users: distinct, ascending; what is said of others is passed over.
         seen: items that a user may not get.
-        only: items beside which a user may get none; None, and users of whom it says nothing: any.
+        only: the items that each user may get; users without a run, and all users if None, may get
+            any.
         never: items that nobody may get.
     """
     from recpipe.kernels import runs as kernel

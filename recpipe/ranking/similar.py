@@ -1,8 +1,9 @@
-"""What is most similar to each of some things: lists in which things stand for users, too.
+"""The items most similar to each item, or the users to each user, as lists of the engine.
 
-Vectors are sent to the workers as the items of a model are, and each is scored against all by the
-same engine: nothing of vectors x vectors is held. Where a model has the weights of each item for
-each other, the largest are taken. Ties are broken by number.
+What a list belongs to is its `user`, and what is similar to that its `item`, whichever of the two
+they are. Vectors are sent to the workers as the items of a model are, and each is scored against
+all by the same engine: nothing of vectors x vectors is held. Where a model has the weights of each
+item for each other, the largest are taken. Ties are broken by number.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from recpipe.ranking.engine import LISTS, Scoring, top_n
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from recpipe.ranking.item_blocks import ItemBlocks
     from recpipe.ranking.rules import ListRules
-    from recpipe.spark.interactions import Mapped
+    from recpipe.spark.interactions import Mapped, Work
     from recpipe.storage import Folder
 
     Ints = NDArray[np.int32]
@@ -43,12 +45,12 @@ their distance d. dot: their inner product."""
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What is wanted of each vector.
+    """Which lists are wanted.
 
     Args:
-        k: how many others; a list is shorter where there are fewer.
+        k: places of a list; it is shorter where fewer are similar.
         measure: of similarity.
-        asked: (user int): the vectors whose lists are wanted; None for all.
+        asked: (user int): the items, or users, whose lists are wanted; None for all.
         rules: what may be in the lists; None: anything.
     """
 
@@ -113,6 +115,16 @@ def most_similar(
     return top_n(scoring, wanted.asked, n=wanted.k, seen=itself, rules=wanted.rules)
 
 
+def positive(lists: Mapped) -> Mapped:
+    """LISTS without the places whose score is not above 0, which come last in each."""
+    return mapped(lists.source, partial(_positive, work=lists.work), LISTS)
+
+
+def _positive(batches: Iterator[pa.RecordBatch], *, work: Work) -> Iterator[pa.RecordBatch]:
+    for batch in work(batches):
+        yield batch.filter(pc.greater(batch.column("score"), 0))
+
+
 def strongest(rows: DataFrame, read: Callable[[pa.RecordBatch], Rows], wanted: Wanted) -> Mapped:
     """`engine.LISTS`: user is an item, item one of the k with the largest weights above 0 for it.
 
@@ -166,4 +178,4 @@ def _prepared(
         yield factor_rows("item", items, factors, biases)
 
 
-__all__ = ["Measure", "Wanted", "most_similar", "strongest"]
+__all__ = ["Measure", "Wanted", "most_similar", "positive", "strongest"]

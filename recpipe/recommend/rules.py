@@ -126,7 +126,7 @@ def apply_rules(
     allow: DataFrame | None = None,
     block: DataFrame | None = None,
 ) -> dict[str, Any]:
-    """Find out what the rules come to and write it; what the manifest says of it.
+    """Find out what the rules come to and write it; returns what the manifest says of it.
 
     Args:
         settings: of which a rule is set.
@@ -174,7 +174,7 @@ def _numbered(rows: DataFrame, catalogue: Catalogue) -> DataFrame:
     """The rows of a table, with what the run knows of their users and items.
 
     (own boolean, named boolean, user_id, user, item_id, item): `own` where a row is for a single
-    user, `named` where it names an item; ids and numbers are null where the run knows no such.
+    user, `named` where it names an item; ids and numbers are null where the run does not know them.
     """
     rows = rows.select(
         F.col("user_id").alias("given_user"),
@@ -215,7 +215,7 @@ def _counted(rows: DataFrame, rule: str) -> dict[str, int]:
 def _write_items(
     settings: Rules, catalogue: Catalogue, known: Mapping[str, DataFrame], folder: Folder
 ) -> tuple[int, dict[str, int]]:
-    """Write what no list may hold; how many items there are, and how many each rule takes.
+    """Write what no list may hold; returns how many items there are, and how many each rule takes.
 
     Raises:
         InputError: if no item is left.
@@ -231,14 +231,14 @@ def _write_items(
         everyone = rows.where("NOT own AND item IS NOT NULL").select("item").distinct()
         items = items.join(everyone.withColumn(rule, F.lit(True)), "item", "left")
     broken = dict(_broken(settings, catalogue.instant, known))
-    rules = [F.when(breaks, F.lit(rule)) for rule, breaks in broken.items()]
-    first = F.coalesce(*rules, F.lit(None).cast("string"))
-    judged = cached(items.select("item_id", "item", first.alias("rule")))
+    names = [F.when(breaks, F.lit(rule)) for rule, breaks in broken.items()]
+    first_broken = F.coalesce(*names, F.lit(None).cast("string"))
+    checked = cached(items.select("item_id", "item", first_broken.alias("rule")))
     try:
-        counts = {row["rule"]: row["count"] for row in judged.groupBy("rule").count().collect()}
-        folder.write_table(_ITEMS, judged.where("rule IS NOT NULL"))
+        counts = {row["rule"]: row["count"] for row in checked.groupBy("rule").count().collect()}
+        folder.write_table(_ITEMS, checked.where("rule IS NOT NULL"))
     finally:
-        judged.unpersist()
+        checked.unpersist()
     left_out = {rule: counts.get(rule, 0) for rule in broken}
     if None not in counts:
         told = ", ".join(f"{rule} takes {count}" for rule, count in left_out.items())
@@ -291,12 +291,12 @@ def _outside(value: Column | str, least: float | None, most: float | None) -> Co
 
 
 def _write_pairs(known: Mapping[str, DataFrame], folder: Folder) -> None:
-    """Write what rules say of single users, of those whom the run knows; nothing if nothing."""
+    """Write what rules say of single users whom the run knows; no table without such a rule."""
     parts = []
     for rule, rows in known.items():
         own = rows.where("user IS NOT NULL")
         if rule == _ALLOW:
-            # Whose allowed items are all unknown gets none, and not any.
+            # A user whose allowed items are all unknown gets no item; without a row, any item.
             own = own.withColumn("item", F.coalesce("item", F.lit(NO_ITEM)))
         else:
             own = own.where("item IS NOT NULL")

@@ -21,14 +21,14 @@ _BLEND = "blend"
 def blend_table(manifest: Mapping[str, Any]) -> Table | None:
     """Each model of a blend: its weight, and what the blend is worth beside it.
 
-    The values are over validation users whom the weights were not found on. None where the run has
-    no blend, or its weights were given.
+    The values are over validation users whom the weights were not found on; of a k-fold they are of
+    its first fold. None where the run has no blend, or its weights were given.
 
     Args:
         manifest: of the run.
     """
-    folds = section(manifest, "models", _BLEND).get("folds") or [{}]
-    found = (folds[0].get("info") or {}).get("validated")
+    fits = section(manifest, "models", _BLEND).get("folds") or [{}]
+    found = (fits[0].get("info") or {}).get("validated")
     if not found:
         return None
     metric = label_of(found["metric"])
@@ -54,6 +54,7 @@ def blend_table(manifest: Mapping[str, Any]) -> Table | None:
 
 
 def _said(found: Mapping[str, Any]) -> str:
+    """A value, with its interval in brackets where it has one."""
     if found["ci_low"] is None:
         return decimal(found["value"])
     between = f"{decimal(found['ci_low'])} to {decimal(found['ci_high'])}"

@@ -32,15 +32,16 @@ class Clusters(NamedTuple):
 
 
 def clusters(manifest: Mapping[str, Any]) -> Clusters | None:
-    """The clusters that the fits of a run have told of; None where none has.
+    """The clusters that the manifest of a run has; None where it has none.
 
-    Those of the fit on all ratings come first, else those of the first fit.
+    Those of a fit on all ratings, or else those of the first fit that found some.
     """
     told = next((found for found in _told(manifest) if found.get("rows")), None)
     return None if told is None else Clusters(_verdict(told), _measures(told), _table(told))
 
 
 def _told(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What each fit says of clusters, those on all ratings first; empty for models without any."""
     final, fitted = section(manifest, "final"), section(manifest, "models")
     fits = [section(final, name, "info") for name in final]
     for model in fitted.values():
@@ -49,6 +50,7 @@ def _told(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _said(value: object, levels: tuple[tuple[float, str], ...], otherwise: str) -> str | None:
+    """The words of the highest level that a measure reaches; None where it was not measured."""
     if not is_number(value):
         return None
     return next((words for least, words in levels if value >= least), otherwise)

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from recpipe.contracts import Table
     from recpipe.storage import Run
 
-_SECTIONS = {SIMILAR_ITEMS.name: "similar", EXPLANATIONS.name: "explained"}
-"""The section of the manifest that counts the rows of a table beside the lists."""
-
 
 def publish(context: Context, run: Run) -> None:
     """Check the lists, export them under a new folder, and replace one pointer."""
@@ -63,7 +60,7 @@ def publish(context: Context, run: Run) -> None:
 def _beside(run: Run) -> Iterator[Table]:
     """The tables that the run has made beside its lists, and that have a row."""
     for contract in (SIMILAR_ITEMS, EXPLANATIONS):
-        if run.manifest.get(_SECTIONS[contract.name], {}).get("rows"):
+        if run.manifest.get(contract.name, {}).get("rows"):
             yield contract
 
 

@@ -101,7 +101,7 @@ def _write_reasons(context: Context, run: Run, model: FittedModel, lists: DataFr
         reasons = model.reasons(training_data(context, run, fitted, as_of=as_of))
         if reasons is None:
             logger.warning("%s cannot say why an item is in a list: no explanations", name)
-            run.record(explained={"model": name, "rows": 0})
+            run.record(explanations={"model": name, "rows": 0})
             return
         own = lists.where(F.col("source") == name).select("user", "item", "rank")
         found = reasons_for(own, reasons, n=context.settings.recommend.explain)
@@ -110,7 +110,7 @@ def _write_reasons(context: Context, run: Run, model: FittedModel, lists: DataFr
         tables = {each: table(context, run, each) for each in ("users", "items")}
         rows = recommending.to_explanations(kept, own, **tables)
         written = (run.folder / EXPLANATIONS.name).write_table(name, rows, contract=EXPLANATIONS)
-        run.record(explained={"model": name, "rows": written.count()})
+        run.record(explanations={"model": name, "rows": written.count()})
 
 
 def _write_similar(context: Context, run: Run, model: FittedModel, rules: ListRules | None) -> None:
@@ -129,14 +129,14 @@ def _write_similar(context: Context, run: Run, model: FittedModel, rules: ListRu
         found = model.similar_items(wanted, scratch=scratch)
         if found is None:
             logger.warning("%s says nothing of how alike items are: no similar_items", name)
-            run.record(similar={"model": name, "rows": 0})
+            run.record(similar_items={"model": name, "rows": 0})
             return
         items = table(context, run, "items")
         with narrow_rows(context.root.spark):
             lists = scratch.write_table("lists", found.frame)
         rows = recommending.to_similar(lists, items=items, source=name, run_date=context.run_date)
         written = (run.folder / SIMILAR_ITEMS.name).write_table(name, rows, contract=SIMILAR_ITEMS)
-        run.record(similar={"model": name, "rows": written.count()})
+        run.record(similar_items={"model": name, "rows": written.count()})
 
 
 def _final_model(refits: _Refits) -> tuple[str, FittedModel]:

@@ -102,7 +102,7 @@ def recommend_for(
         )
         lists = recommending.recommend_all(
             model.for_people(data),
-            None if filler is None else partial(_for, filler, data),
+            None if filler is None else partial(filler.for_people, data),
             ratings=people.ratings,
             n=n,
             scratch=scratch,
@@ -120,7 +120,7 @@ def recommend_for(
             run_date=context.run_date,
         )
         rows = RECOMMENDATIONS.count(scratch.write_table("lists", output, contract=RECOMMENDATIONS))
-        unknown = people.unknown()
+        unknown_ratings, unknown_people = people.unknown()
         place.take_table(called, scratch.stored("lists"))
     return ListsFor(
         uri=place.path(called),
@@ -130,8 +130,8 @@ def recommend_for(
         people=people.report.users.total,
         rows=rows,
         ratings=people.report.ratings.kept,
-        unknown_ratings=unknown[0],
-        unknown_people=unknown[1],
+        unknown_ratings=unknown_ratings,
+        unknown_people=unknown_people,
     )
 
 
@@ -179,14 +179,9 @@ def _models(context: Context, run: Run) -> tuple[str, FittedModel, FittedModel |
     if "chosen" not in manifest:
         raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
     name = manifest.get("recommended") or manifest["chosen"]["model"]
-
     filled = FILLER in {**manifest["models"], **manifest.get("final", {})}
     filler = latest_fit(context, run, FILLER) if filled else None
     return name, latest_fit(context, run, name), filler
-
-
-def _for(filler: FittedModel, data: TrainingData) -> FittedModel:
-    return filler.for_people(data)
 
 
 def _place(context: Context, run: Run, source: str, out: str | None) -> tuple[Folder, str]:

@@ -61,14 +61,14 @@ def similar(
     """
     name = _asked(run, model)
     ids = table(context, run, f"{kind}s")
-    found = ids.where(F.col(f"{kind}_id").cast("string") == id).select(F.col(kind).alias("user"))
-    number = found.collect()
-    if not number:
+    found = ids.where(F.col(f"{kind}_id").cast("string") == id).select(kind).collect()
+    if not found:
         raise UsageError(f"run {run.id} knows no {kind} {id!r}", hint="ids are those of the source")
     fitted = latest_fit(context, run, name)
     ask = fitted.similar_items if kind == "item" else fitted.similar_users
     with context.root.scratch("similar") as scratch:
-        asked = context.root.spark.createDataFrame([(number[0][0],)], "user int")
+        # The list is that of `user`, even of an item, and its places are `item`, even of a user.
+        asked = context.root.spark.createDataFrame([(found[0][kind],)], "user int")
         lists = ask(Wanted(k, measure, asked), scratch=scratch)
         if lists is None:
             raise UsageError(

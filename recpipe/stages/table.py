@@ -90,7 +90,7 @@ STAGES = (
         "recommend",
         "Fit the chosen model on all ratings and make the list of every user.",
         reads=("recommend", "rules"),
-        writes=("rules", "final", "explained", "similar", "recommended"),
+        writes=("rules", "final", "explanations", "similar_items", "recommended"),
         files=(
             "recommendations",
             "recommendations-for",

@@ -13,12 +13,13 @@ import pytest
 from recpipe.errors import FitError, MissingError
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
-from recpipe.models.linear import gram, sparse, tiled, weights
+from recpipe.models.linear import dealing, gram, tiled, weights
 from recpipe.models.linear.ease import Ease, EaseModel
 from recpipe.models.linear.settings import EaseSettings
 from recpipe.models.neighbours import rows as packed_rows
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.ranking import item_blocks
+from recpipe.ranking.similar import Wanted
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def test_tiles_and_blocks_change_no_weight(
     monkeypatch.setattr(weights, "_BLOCK_BYTES", 4 * 8 * 15)
     assert bits(fit(scratch, rows, values="ratings")) == whole
     # Several blocks of users: sums of sums, so a few digits.
-    monkeypatch.setattr(gram, "_FEW_ROWS", 3)
+    monkeypatch.setattr(gram, "_MIN_USERS", 3)
     monkeypatch.setattr(gram, "_PRODUCTS_OF_A_NUMBER", 1)
     blocks = fit(scratch, rows, values="ratings")
     np.testing.assert_allclose(weights_of(blocks)[1], closed.weights, rtol=0, atol=1e-6)
@@ -445,7 +446,7 @@ def test_sparse_weights_have_the_same_bits_whatever_the_order_and_after_loading(
     rows = rated(60, 30)
     model = fit_sparse(scratch, rows, values="ratings", density=0.2)
     whole = sorted(map(tuple, model.table.frame.collect()))
-    monkeypatch.setattr(sparse, "_TASKS_A_SLOT", 1)
+    monkeypatch.setattr(dealing, "_TASKS_A_SLOT", 1)
     moved = spark.createDataFrame(rows[::-1], RATINGS).repartition(5)
     again = fit_sparse(scratch, moved, values="ratings", density=0.2)
     assert sorted(map(tuple, again.table.frame.collect())) == whole
@@ -519,3 +520,23 @@ def test_nothing_liked_is_a_failed_fit(scratch: Folder) -> None:
     with pytest.raises(FitError, match="ease: no rating to fit") as refused:
         fit(scratch, [(0, 0, 3.5), (1, 0, 1.0)])
     assert "preference_from" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("matrix", SHAPES)
+def test_similar_items_are_those_of_a_weight_above_0_the_greatest_first(
+    scratch: Folder, fitted: Callable[[str, str], EaseModel], matrix: str
+) -> None:
+    model = fitted(matrix, "likings")
+    truth = Closed.of(rated(*SHAPES[matrix]), values="likings")
+    found = model.similar_items(Wanted(100, "cosine"), scratch=scratch / f"similar-{matrix}")
+    lists: dict[int, list[Any]] = {}
+    for row in sorted(found.frame.collect(), key=lambda row: row["rank"]):
+        lists.setdefault(row["user"], []).append(row)
+    place = {item: n for n, item in enumerate(truth.items)}
+    for item, column in place.items():
+        rows, weights = lists[item], truth.weights[:, column]
+        assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+        listed = [place[row["item"]] for row in rows]
+        assert {*np.flatnonzero(weights > 1e-6)} <= {*listed} <= {*np.flatnonzero(weights > -1e-6)}
+        assert (np.diff(weights[listed]) < 1e-6).all()
+        assert min(row["score"] for row in rows) > 0

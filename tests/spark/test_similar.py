@@ -123,7 +123,7 @@ def test_a_run_publishes_similar_items_under_the_pointer(
     assert table is not None
     SIMILAR_ITEMS.check(table)
     rows = table.collect()
-    assert len(rows) == run.manifest["similar"]["rows"] == 4 * 60
+    assert len(rows) == run.manifest["similar_items"]["rows"] == 4 * 60
     years = {row["item_id"]: row["year"] for row in context.tables.read("movies").collect()}
     assert max(years[row["similar_item_id"]] for row in rows) <= 2000
     told = run.manifest["output"]["tables"]["similar_items"]

@@ -12,7 +12,7 @@ from sklearn.linear_model import ElasticNet
 from recpipe.errors import MissingError
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
-from recpipe.models.linear import gram, slim
+from recpipe.models.linear import dealing, gram
 from recpipe.models.linear.settings import SlimSettings
 from recpipe.models.linear.slim import Slim
 from recpipe.storage import Folder
@@ -128,7 +128,7 @@ def test_tasks_and_tiles_change_no_bit_and_a_saved_model_has_them(
     whole = bits(model)
     assert all(len(row[1]) <= 8 * 4 for row in whole)
     monkeypatch.setattr(gram, "_TILE_BYTES", 3 * 8 * 25)
-    monkeypatch.setattr(slim, "_TASKS_A_SLOT", 1)
+    monkeypatch.setattr(dealing, "_TASKS_A_SLOT", 1)
     assert bits(fit(scratch, ROWS[::-1], values="ratings", nearest=8)) == whole
     model.save(Folder(spark, tmp_path) / "slim")
     loaded: Any = registry.load(Folder(spark, tmp_path) / "slim")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from recpipe.errors import FitError, UsageError
+from recpipe.errors import FitError, MissingError, UsageError
 from recpipe.feedback import Scale
 from recpipe.kernels.time_biases import (
     Days,
@@ -71,38 +71,46 @@ def scratch(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Fo
     return Folder(spark, tmp_path_factory.mktemp("time-sgd"))
 
 
-def fit(scratch: Folder, given: list[Row], place: str) -> TimeSgdModel:
-    data = TrainingData(ratings=scratch.spark.createDataFrame(given, RATINGS), scale=SCALE)
+def fit(scratch: Folder, given: list[Row], place: str, **own: Any) -> TimeSgdModel:
+    frame = scratch.spark.createDataFrame(given, RATINGS)
+    data = TrainingData(ratings=frame, scale=SCALE, **own)
     return TimeSgd(OWN, STILL).fit(data, scratch=scratch / place, seed=1)
 
 
+@pytest.mark.parametrize("half_life", [None, 10.0])
 @pytest.mark.parametrize("ratings_of_a_part", [1000, 9])
-def test_predictions_are_the_biases_of_their_day(
-    scratch: Folder, monkeypatch: pytest.MonkeyPatch, ratings_of_a_part: int
+def test_predictions_are_the_biases_of_their_day_by_what_ratings_weigh(
+    scratch: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    ratings_of_a_part: int,
+    half_life: float | None,
 ) -> None:
     monkeypatch.setattr(time_sgd, "_RATINGS_OF_A_PART", ratings_of_a_part)
-    given = rows()
-    model = fit(scratch, given, f"parts-{ratings_of_a_part}")
+    given, as_of = rows(), FIRST + timedelta(days=DAYS)
+    place = f"parts-{ratings_of_a_part}-{half_life}"
+    model = fit(scratch, given, place, as_of=as_of, half_life=half_life)
 
     day = {row[:2]: (row[3] - FIRST).days for row in given}
     ordered = sorted(given, key=lambda row: (row[0], day[row[:2]], row[1]))
     users, items, values = (np.array([row[n] for row in ordered]) for n in range(3))
     values = values.astype(np.float32).astype(float)
-    mean = values.mean()
+    ages = np.array([(as_of - row[3]) / timedelta(days=1) for row in ordered])
+    weights = np.ones(len(ordered)) if half_life is None else 0.5 ** (ages / half_life)
+    mean = np.average(values, weights=weights)
     days = np.array([day[row[:2]] for row in ordered])
     first, width = days.min(), days.max() - days.min() + 1
     bins = (days - first) * 3 // width
     own = Days.of(users.astype(np.int32), days, power=OWN.power)
 
     def biases(of_items: np.ndarray) -> UserBiases:
-        return user_biases(values - mean - of_items[items, bins], own, PENALTIES)
+        return user_biases(values - mean - of_items[items, bins], own, PENALTIES, weights)
 
     def sums(of_items: np.ndarray | None) -> np.ndarray:
         found = np.zeros((ITEMS, 3))
-        left = 1.0
+        left = np.ones(len(values))
         if of_items is not None:
             left = values - mean - of_ratings(biases(of_items), own, ratings=len(values))
-        np.add.at(found, (items, bins), left)
+        np.add.at(found, (items, bins), left * weights)
         return found
 
     solution = solve(sums, PENALTIES, sweeps=OWN.sweeps)
@@ -110,7 +118,7 @@ def test_predictions_are_the_biases_of_their_day(
     of_users = biases(of_items)
     # SGD begins at the mean of what is left, and its steps are too small to be seen.
     left = values - mean - of_items[items, bins] - of_ratings(of_users, own, ratings=len(values))
-    mean += left.mean()
+    mean += np.average(left, weights=weights)
     owners, numbers = users[own.starts].tolist(), own.days.tolist()
     added = dict(zip(zip(owners, numbers, strict=True), of_users.day.tolist(), strict=True))
 
@@ -123,10 +131,10 @@ def test_predictions_are_the_biases_of_their_day(
     for user in range(USERS):
         expected = []
         for d in when:
-            place = min(max((d - first) * 3 // width, 0), 2)
+            period = min(max((d - first) * 3 // width, 0), 2)
             drift = of_users.drift[user] * deviation(np.array(d - own.centres[user]), OWN.power)
             whole = mean + of_users.bias[user] + drift + added.get((user, d), 0)
-            expected.append(float(whole + of_items[0, place]))
+            expected.append(float(whole + of_items[0, period]))
         assert sorted(found[user]) == pytest.approx(sorted(expected), abs=1e-4)
 
 
@@ -157,3 +165,15 @@ def test_ratings_without_instants_and_predictions_on_a_scale_are_refused(scratch
     bounded = STILL.model_copy(update={"bounded": True})
     with pytest.raises(UsageError, match="bounded"):
         TimeSgd(OWN, bounded).fit(data, scratch=scratch / "bounded", seed=1)
+
+
+def test_biases_of_more_items_than_the_guard_lets_pass_are_refused_by_its_name(
+    scratch: Folder,
+) -> None:
+    # 50,000 items x 3 periods x 8 bytes are above 1 MiB.
+    far = scratch.spark.createDataFrame([(0, 0, 3.0, FIRST), (0, 49_999, 3.0, FIRST)], RATINGS)
+    data = TrainingData(ratings=far, scale=SCALE)
+    small = OWN.model_copy(update={"max_matrix_mb": 1})
+    with pytest.raises(MissingError, match=r"time_sgd\.max_matrix_mb = 1 is 1 MiB") as refused:
+        TimeSgd(small, STILL).fit(data, scratch=scratch / "guard", seed=1)
+    assert "recommend" not in f"{refused.value.message} {refused.value.hint}"

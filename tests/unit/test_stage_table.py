@@ -60,7 +60,15 @@ def test_what_precedes_and_follows_a_stage() -> None:
     assert [stage.name for stage in stages_before("train")] == ["ingest", "split"]
     assert [stage.name for stage in stages_from("publish")] == ["publish", "report"]
     void = [section for stage in stages_from("recommend") for section in stage.writes]
-    assert void == ["rules", "final", "explained", "similar", "recommended", "gates", "output"]
+    assert void == [
+        "rules",
+        "final",
+        "explanations",
+        "similar_items",
+        "recommended",
+        "gates",
+        "output",
+    ]
     gone = [file for stage in stages_from("recommend") for file in stage.files]
     assert gone == [
         "recommendations", "recommendations-for", "explanations", "similar_items", "rules", "final",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.fold_in import FallsApart, gram, least_squares, padded
+from recpipe.models.fold_in import AdditiveSolver, gram, least_squares, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recpipe.kernels.normal_equations import Objective
+    from recpipe.models.factors import FactorModel
+    from recpipe.models.fold_in import RowSolver
     from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.ranking.histories import Histories
 
@@ -21,8 +24,21 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 
+class AlsObjective(ABC):
+    """A model whose fit solves rows of factors by one objective: half of `FoldsIn`."""
+
+    @abstractmethod
+    def objective(self) -> Objective:
+        """What the fit minimises."""
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: the row that a half-iteration of the fit would solve."""
+        del fitted
+        return AlsRows.of(self.objective(), items)
+
+
 @dataclass(frozen=True, eq=False)
-class AlsRows(FallsApart):
+class AlsRows(AdditiveSolver):
     """The equations of `kernels.normal_equations`; there are no biases.
 
     Args:
@@ -52,8 +68,8 @@ class AlsRows(FallsApart):
 
         The vector of a user is A^-1 times the sum of t_i y_i over the history, A being the matrix
         of the user's equations, so the score of item j is the sum of t_i y_j' A^-1 y_i (Hu et al.
-        2008, section 5). It is the score of the fit but for how far the last iteration was from
-        the end: there the user's vector was solved beside the items of the iteration before.
+        2008, section 5). The sum is the score of the fit as far as the fit has converged: there the
+        user's vector was solved beside the items of the iteration before.
 
         Args:
             history: places of items.
@@ -75,7 +91,7 @@ class AlsRows(FallsApart):
 
 @dataclass(frozen=True, eq=False)
 class NonNegativeRows:
-    """The same where no factor may be negative: `kernels.nonnegative`.
+    """As `AlsRows` where no factor may be negative: `kernels.nonnegative`.
 
     Args:
         objective: of the fit, explicit.
@@ -105,4 +121,4 @@ def without_bias(factors: Floats) -> Floats:
     return np.column_stack([factors, np.zeros(len(factors), np.float32)])
 
 
-__all__ = ["AlsRows", "NonNegativeRows"]
+__all__ = ["AlsObjective", "AlsRows", "NonNegativeRows"]

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.feedback import liked_from
-from recpipe.models.als.fold_in import AlsRows, NonNegativeRows
+from recpipe.models.als.fold_in import AlsObjective, NonNegativeRows
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
 from recpipe.spark.checkpoints import set_checkpoint_dir
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from recpipe.kernels.normal_equations import Objective
     from recpipe.models.als.settings import AlsExplicitSettings, AlsImplicitSettings, AlsSettings
     from recpipe.models.blocks import Blocks
     from recpipe.models.data import TrainingData
@@ -46,7 +47,7 @@ _MAX_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
-class ExplicitAls:
+class ExplicitAls(AlsObjective):
     """Ratings approximated by user factors . item factors; `nmf` if `non_negative`.
 
     Args:
@@ -81,21 +82,24 @@ class ExplicitAls:
         """What is fitted of ratings: all of them, as they are."""
         return data.ratings
 
-    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: least squares with MLlib's penalty, without negative factors for `nmf`."""
+    def objective(self) -> Objective:
+        """Least squares with MLlib's penalty."""
         from recpipe.kernels.normal_equations import Objective
 
-        del fitted
-        own = self.settings
-        objective = Objective(own.rank, own.regularization)
-        return (NonNegativeRows if self.non_negative else AlsRows).of(objective, items)
+        return Objective(self.settings.rank, self.settings.regularization)
+
+    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+        """See `FoldsIn`: as `AlsObjective`, for `nmf` without negative factors."""
+        if self.non_negative:
+            return NonNegativeRows.of(self.objective(), items)
+        return super().row_solver(fitted, items)
 
     def sections(self) -> Mapping[str, Section]:
         return _sections(self)
 
 
 @dataclass(frozen=True)
-class ImplicitAls:
+class ImplicitAls(AlsObjective):
     """Which items a user takes up at all, with more confidence where there is more evidence.
 
     Hu, Koren and Volinsky (2008): preference p is 1 for a liked item, else 0, and its error weighs
@@ -128,14 +132,12 @@ class ImplicitAls:
         """What is fitted of ratings: see `preferences`."""
         return preferences(data, settings=self.settings)
 
-    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: weighted least squares over all items, with MLlib's penalty."""
+    def objective(self) -> Objective:
+        """Weighted least squares over all items, with MLlib's penalty."""
         from recpipe.kernels.normal_equations import Objective
 
-        del fitted
         own = self.settings
-        objective = Objective(own.rank, own.regularization, implicit=True, alpha=own.alpha)
-        return AlsRows.of(objective, items)
+        return Objective(own.rank, own.regularization, implicit=True, alpha=own.alpha)
 
     def sections(self) -> Mapping[str, Section]:
         return _sections(self)

@@ -62,8 +62,9 @@ class BlendScorer(DenseScorer):
         found = np.full((len(batch.users), len(self.items)), np.nan, np.float32)
         for scorer in component.items.scorers():
             found[:, ids.positions(self.items, scorer.items)] = scorer.score_all(own)
-        # In float64, so that the sums over many items are the same to the last digit of float32.
+        # A component scores the same items for every user, so the first one tells which.
         known = ~np.isnan(found[0]) if len(found) else np.zeros(len(self.items), bool)
+        # In float64, so that the sums over many items are right to the last digit of float32.
         scores = found[:, known].astype(np.float64)
         scores -= scores.mean(axis=1, keepdims=True)
         deviation = scores.std(axis=1, keepdims=True)

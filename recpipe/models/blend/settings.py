@@ -22,7 +22,7 @@ class BlendSettings(Section):
     """Equal shares that the weights are made of."""
     folds: int = Field(5, ge=2)
     """Into how many folds the validation users fall: the weights are the mean of those that are
-    found without each of them, and are judged by the users who were left out."""
+    found without each of them, and are evaluated on the users who were left out."""
     max_users: int = Field(5000, ge=1)
     """Validation users on whom the weights are found; of more, as many are drawn by the seed."""
     preference_from: LikedFrom = "auto"

@@ -1,4 +1,4 @@
-"""The weights of a blend, found on validation by forward selection and judged by other users.
+"""The weights of a blend, found on validation by forward selection and evaluated on other users.
 
 Starting from no model, every step adds the model that raises NDCG most, and a model may be added
 more than once (Caruana et al. 2004): its share of the steps is its weight. Weights cannot be
@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 _CANDIDATES = 100
 """The best items of each component among which a blend finds its own best."""
 _USERS_AT_ONCE = 64
-_LEAST_USERS = 2
+_MIN_USERS = 2
+"""Users from which on a mean has an interval."""
 NO_CANDIDATE = -1e30
 """The score in a place without a candidate: below all others, finite so that 0 times it is 0."""
 
@@ -73,7 +74,7 @@ class ScoredCandidates:
     relevant: NDArray[np.int32]
 
     def of(self, users: NDArray[np.int64]) -> ScoredCandidates:
-        """Those of some users, by their places."""
+        """The candidates of some users, by their places."""
         return ScoredCandidates(self.scores[users], self.hits[users], self.relevant[users])
 
     def ndcg(self, weights: NDArray[np.float64], *, k: int) -> float:
@@ -103,7 +104,7 @@ class Estimate(NamedTuple):
     def of(cls, values: NDArray[np.float64]) -> Estimate:
         """Of a value for each user, at least one."""
         mean, users = float(values.mean()), len(values)
-        if users < _LEAST_USERS:
+        if users < _MIN_USERS:
             return cls(mean, None, None)
         error = float(values.std(ddof=1)) / np.sqrt(users)
         reach = float(stdtrit(users - 1, 0.975)) * error
@@ -115,8 +116,8 @@ class CrossValidated:
     """Weights, and what they are worth on users whom they were not found on.
 
     Args:
-        weights: (components,) the mean of those of the folds, without what it gives less than half
-            a step; they sum to 1.
+        weights: (components,) the mean of those of the folds, without models to which it gives less
+            than half a step; they sum to 1.
         by_fold: (folds, components) found on the users of the other folds.
         blended: (users,) the NDCG of each user by the weights of the user's own fold.
         alone: (users, components) the NDCG of each user by each model alone.
@@ -131,12 +132,12 @@ class CrossValidated:
 def cross_validated(
     candidates: ScoredCandidates, *, folds: int, steps: int, k: int, seed: int
 ) -> CrossValidated:
-    """Weights by `forward_selection` over folds of users.
+    """Weights by `forward_selection`, once without the users of each fold.
 
     Args:
         candidates: of at least one user.
-        folds: at most; with fewer users as many. One user has no other: there the weights are
-            judged by whom they were found on.
+        folds: how many; with fewer users as many as there are users. A single user has no others,
+            so the weights are evaluated on the user whom they were found on.
         steps: of each selection.
         k: places of a list that count.
         seed: of who falls into which fold.

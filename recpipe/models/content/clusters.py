@@ -133,8 +133,8 @@ def adjusted_rand(table: NDArray[np.int64]) -> float:
     both, one, other = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
     total = pairs(table.sum(keepdims=True))
     expected = one * other / total if total else 0.0
-    most = (one + other) / 2
-    return (both - expected) / (most - expected) if most != expected else 1.0
+    maximum = (one + other) / 2
+    return (both - expected) / (maximum - expected) if maximum != expected else 1.0
 
 
 def described(
@@ -167,7 +167,7 @@ def described(
             "size": size,
             "genres": [
                 [name, count / size]
-                for name, count in _most(genres, cluster)
+                for name, count in _top_genres(genres, cluster)
                 if count / size >= _SHOWN_GENRE
             ],
             "words": words.get(cluster, []),
@@ -197,31 +197,31 @@ def _genres(rows: DataFrame, items: ItemFeatures) -> dict[tuple[int, str], int]:
 
 
 def _table(genres: dict[tuple[int, str], int], clusters: list[int]) -> NDArray[np.int64]:
+    """(clusters, genres) how many items of each genre each cluster has."""
     names = sorted({name for _, name in genres})
     counts = [[genres.get((cluster, name), 0) for name in names] for cluster in clusters]
     return np.array(counts, np.int64).reshape(len(clusters), len(names))
 
 
-def _most(genres: dict[tuple[int, str], int], cluster: int) -> list[tuple[str, int]]:
+def _top_genres(genres: dict[tuple[int, str], int], cluster: int) -> list[tuple[str, int]]:
+    """The genres that most items of a cluster have, and how many these are."""
     own = [(name, count) for (where, name), count in genres.items() if where == cluster]
     return sorted(own, key=lambda entry: (-entry[1], entry[0]))[:_GENRES]
 
 
 def _words(rows: DataFrame, profiles: DataFrame, vocabulary: Vocabulary) -> dict[int, list[str]]:
-    """The terms, genres apart, whose mean in a cluster is most above that over all items."""
+    """The words, tags and tags of the genome whose mean in a cluster is most above that of all."""
     all_items = rows.count()
     values = unpacked(profiles).select(
         F.col("user").alias("item"), F.col("item").alias("term"), "value"
     )
-    spoken = [
-        int(n) for n in np.flatnonzero(np.isin(vocabulary.sources, ("title", "tag", "genome")))
-    ]
-    if not spoken:
+    shown = np.flatnonzero(np.isin(vocabulary.sources, ("title", "tag", "genome")))
+    if not len(shown):
         return {}
     # Terms of a source are neighbours, so that what is wanted is a few ranges of numbers.
-    cuts = np.flatnonzero(np.diff(spoken) != 1) + 1
+    cuts = np.flatnonzero(np.diff(shown) != 1) + 1
     within = F.lit(False)
-    for part in np.split(np.array(spoken), cuts):
+    for part in np.split(shown, cuts):
         within |= F.col("term").between(int(part[0]), int(part[-1]))
     sizes = rows.groupBy("cluster").agg(F.count(F.lit(1)).alias("size"))
     sums = (
@@ -232,7 +232,7 @@ def _words(rows: DataFrame, profiles: DataFrame, vocabulary: Vocabulary) -> dict
     )
     means = sums.groupBy("term").agg((F.sum("sum") / all_items).alias("mean"))
     above = sums.where("items > 1").join(means, "term").join(sizes, "cluster")
-    # Rounded: the order in which sums are taken is no reason for another order of words.
+    # Rounded: Spark's sums differ in the last digits from run to run, and words must not.
     lift = F.round(F.col("sum") / F.col("size") - F.col("mean"), 6)
     best = Window.partitionBy("cluster").orderBy(F.desc("lift"), "term")
     kept = (

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.kernels.krylov import largest_eigenpairs
-from recpipe.models.base import FittedModel, ItemVectors
+from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.content.clusters import CLUSTERS, clusters_of, described
 from recpipe.models.content.profiles import (
     HISTORY,
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 _PROFILES, _HISTORIES, _VECTORS, _CLUSTERS = "profiles", "histories", "vectors", "clusters"
 
 _OVERSAMPLING, _MAX_PASSES, _TOLERANCE = 8, 12, 1e-3
-"""Of the search for the dimensions: what differs by a thousandth makes no other clusters."""
+"""Of the search for the dimensions; vectors that are off by a thousandth make the same clusters."""
 _TERM_BYTES = 8
 
 
@@ -105,7 +105,7 @@ class Content:
         finally:
             terms.unpersist()
         profiles = scratch.stored(_PROFILES)
-        items, described_items, values = _sizes(profiles.frame)
+        items, items_described, values = _sizes(profiles.frame)
         if not values:
             log.warning(
                 "content: the source says nothing of items that would tell them apart: all scores"
@@ -115,7 +115,7 @@ class Content:
         clusters = self._clusters(vectors, profiles.frame, vocabulary, data, seed=seed)
         if clusters is not None:
             scratch.write_table(_CLUSTERS, clusters.rows)
-        details: dict[str, Any] = {"described": described_items, **vocabulary.details}
+        details: dict[str, Any] = {"described": items_described, **vocabulary.details}
         if clusters is not None:
             details["clusters"] = clusters.info
         return ContentModel(
@@ -155,9 +155,9 @@ class Content:
                 matrix.normal_product, n, count=count, width=width, max_width=8 * width,
                 max_products=_MAX_PASSES, tolerance=_TOLERANCE, seed=seed,
             )  # fmt: skip
-            # The places of items are those of users in this matrix.
-            places = matrix.user_factors(found.vectors, mean=0.0)
-            scratch.write_table(_VECTORS, places.withColumnRenamed("user", "item"))
+            # Items are the rows of this matrix, which it calls users, and terms are its columns.
+            factors = matrix.user_factors(found.vectors, mean=0.0)
+            scratch.write_table(_VECTORS, factors.withColumnRenamed("user", "item"))
         return scratch.stored(_VECTORS)
 
     def _clusters(
@@ -198,7 +198,7 @@ class Content:
 
 
 def _sizes(profiles: DataFrame) -> tuple[int, int, int]:
-    """Items, those of which something is known, and values of PROFILES."""
+    """How many items PROFILES has, how many of them have a term, and how many values all have."""
     size = F.length("terms") / np.dtype(np.int32).itemsize
     row = profiles.agg(
         F.count(F.lit(1)), F.count_if(size > 0), F.coalesce(F.sum(size), F.lit(0)).cast("long")
@@ -226,7 +226,7 @@ class ContentModel(FittedModel):
         items: rows of `profiles`.
         users: users of `histories`.
         width: numbers of a profile.
-        values: of all profiles that are not 0.
+        values: how many numbers of all profiles are not 0.
         dimensions: numbers of a vector.
         details: what the fit wants in manifest and report (JSON).
     """
@@ -246,11 +246,11 @@ class ContentModel(FittedModel):
     def spark(self) -> SparkSession:
         return self.profiles.frame.sparkSession
 
-    def item_vectors(self) -> ItemVectors | None:
+    def item_vectors(self) -> Vectors | None:
         """The profiles reduced by latent semantic analysis; None where all are empty."""
         if self.vectors is None:
             return None
-        return ItemVectors(self.vectors.frame.select("item", "factors"), self.dimensions)
+        return Vectors(self.vectors.frame.select("item", "factors"), self.dimensions)
 
     def inputs_of(self, data: TrainingData) -> UserInputs:
         """Histories; who has taken up nothing that the model knows gets no list."""
@@ -268,7 +268,7 @@ class ContentModel(FittedModel):
         return Scoring(self._send, UserInputs(histories=self.histories), users=self.users)
 
     def _send(self) -> ItemBlocks:
-        # Users' profiles are made in the task, of any items: these go with every block.
+        # Tasks make the profiles of users: for that each block comes with those of all items.
         size = _TERM_BYTES * self.values
         return send_items(
             self.profiles.frame,

@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int32]
 
 PROFILES = "item int, terms binary, numbers binary"
-"""A row an item: the numbers of its terms (int32, ascending), and a value for each (float32)."""
+"""A row an item: the places of its terms in the vocabulary (int32, ascending), and as `numbers` the
+value of each (float32)."""
 
 HISTORY = "user int, item int, value float"
 
-_SPOKEN: tuple[Source, ...] = ("title", "tag")
-"""Sources whose terms are words that have vectors."""
+_WORDED: tuple[Source, ...] = ("title", "tag")
+"""Sources whose terms are made of words, which can have vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +77,14 @@ class Vocabulary:
 class _Sent(NamedTuple):
     """What a task needs to make profiles.
 
+    A profile is multiplied by the square roots of weights, so that products have the weights.
+
     Args:
-        roots: of the weights of sources, by their numbers.
-        source: (terms,) number of each term's source.
+        roots: (sources,) the square roots of the weights of sources.
+        source: (terms,) the place of each term's source.
         idf: (terms,) of each term.
         vectors: (terms, size) of words; None for none.
-        vectors_root: of the weight of these.
+        vectors_root: the square root of the weight of these.
         unit: whether a profile has length 1.
     """
 
@@ -109,7 +112,7 @@ def terms_of(items: ItemFeatures, settings: ContentSettings) -> DataFrame | None
     """`features.item_terms` of the sources that count, and of words that have vectors."""
     wanted = {*weights_of(settings)}
     if settings.vectors != "none":
-        wanted |= {*_SPOKEN}
+        wanted |= {*_WORDED}
     return item_terms(items, wanted, relevance_from=settings.genome_from)
 
 
@@ -153,12 +156,12 @@ def _vectors(
     *,
     seed: int,
 ) -> TermVectors | None:
-    places = np.flatnonzero(np.isin(sources, _SPOKEN))
+    places = np.flatnonzero(np.isin(sources, _WORDED))
     if settings.vectors == "none" or not len(places):
         return None
     if settings.vectors == "train":
-        spoken = terms.where(F.col("source").isin(*_SPOKEN))
-        words = trained(spoken, size=settings.vector_size, min_items=settings.min_items, seed=seed)
+        worded = terms.where(F.col("source").isin(*_WORDED))
+        words = trained(worded, size=settings.vector_size, min_items=settings.min_items, seed=seed)
         if not words:
             return None
     else:
@@ -210,7 +213,7 @@ def profiles_of(
             F.lit(None).cast("float").alias("weight"),
         )
     )
-    # A row for each item of what is no more than its terms.
+    # One row for each item: its terms are all that there is of it.
     by_item = found.groupBy("item").agg(
         F.sort_array(
             F.collect_list(F.when(F.col("number").isNotNull(), F.struct("number", "weight")))

@@ -29,9 +29,10 @@ _CELLS = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class ContentScorer(DenseScorer):
-    """The product of an item's profile and a user's, which is the sum of what the user took up.
+    """The product of the profiles of an item and of a user.
 
-    The user's profile has length 1, so the score is a cosine where profiles of items have it too.
+    A user's profile is the sum of those of the items that the user took up, at length 1, so the
+    score is a cosine where the profiles of items have length 1 too.
     Memory grows with the terms of all items and of the block; time with the terms of all items of
     a user's history, and with the items of the block that have the user's terms.
 

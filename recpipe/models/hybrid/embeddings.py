@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 _TOLERANCE = 1e-6
+"""The residual of a solved column, as a share of the length of its right side."""
 _MAX_STEPS = 200
 
 
@@ -52,7 +53,10 @@ def ridge(
 def _solved(
     product: Callable[[Doubles], Doubles], right: Doubles, diagonal: Doubles, start: Doubles
 ) -> Doubles:
-    """Conjugate gradients with Jacobi's preconditioner (Golub and Van Loan 2013, ch. 11)."""
+    """Conjugate gradients with Jacobi's preconditioner (Golub and Van Loan 2013, ch. 11).
+
+    Columns are independent systems; all go on until each is solved, or `_MAX_STEPS` are made.
+    """
     x = start.copy()
     left = right - product(x)
     scale = np.sqrt(np.square(right).sum(axis=0))

@@ -35,7 +35,7 @@ class Features:
     Memory is 8 bytes for each feature that each user or item has.
 
     Args:
-        ids: (n,) ascending: all that have ratings or a feature.
+        ids: (n,) ascending: all that have likings or a feature.
         names: of the features: the source and the term of each.
         matrix: (n, f) 1 where the user or item has the feature, else 0.
         learned: (f,) whether the embedding is learned; else it is constant.
@@ -62,7 +62,7 @@ def features_of(
 
     Args:
         terms: (id int, source string, term string), distinct; None for none.
-        rated: ids with ratings.
+        rated: ids with likings.
         kinds: what becomes of the embeddings of each source.
         min_count: the least ids of a feature.
     """
@@ -131,7 +131,9 @@ def user_features(users: UserFeatures, settings: HybridSettings) -> DataFrame | 
         "occupation": F.col("occupation"),
     }
     rows = F.explode(
-        F.array(*(F.struct(F.lit(n).alias("source"), terms[n].alias("term")) for n in wanted))
+        F.array(
+            *(F.struct(F.lit(name).alias("source"), terms[name].alias("term")) for name in wanted)
+        )
     )
     found = profiles.select(F.col("user").alias("id"), rows.alias("row")).select("id", "row.*")
     return found.where("term IS NOT NULL").distinct()

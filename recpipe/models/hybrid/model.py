@@ -41,7 +41,7 @@ from recpipe.models.als.block.blocks import number_of_blocks
 from recpipe.models.als.block.packing import ITEM, USER, counted
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
-from recpipe.models.als.fold_in import AlsRows
+from recpipe.models.als.fold_in import AlsObjective
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
 from recpipe.models.hybrid.embeddings import ridge
@@ -58,10 +58,8 @@ if TYPE_CHECKING:
 
     from recpipe.models.als.block.packing import Packed, Rows
     from recpipe.models.data import TrainingData
-    from recpipe.models.fold_in import RowSolver
     from recpipe.models.hybrid.features import Features
     from recpipe.models.hybrid.settings import HybridSettings
-    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
@@ -72,7 +70,7 @@ _TASKS_A_CORE = 4
 
 
 @dataclass(frozen=True)
-class Hybrid:
+class Hybrid(AlsObjective):
     """Hybrid factors with their settings.
 
     Args:
@@ -137,6 +135,7 @@ class Hybrid:
         )
 
     def objective(self) -> Objective:
+        """That of implicit ALS: by it a new user, who has no features, is drawn to 0."""
         own = self.settings
         return Objective(
             own.rank,
@@ -147,13 +146,8 @@ class Hybrid:
         )
 
     def fed(self, data: TrainingData) -> DataFrame:
-        """What is fitted of ratings: see `preferences`."""
+        """What is fitted of ratings: see `mllib.preferences`."""
         return preferences(data, settings=self.settings)
-
-    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: the row of a user without features, drawn to 0."""
-        del fitted
-        return AlsRows.of(self.objective(), items)
 
     def _check_room(self, sides: Sequence[Features], plan: Solve) -> None:
         need = max(len(side.ids) for side in sides) * plan.width * 4 / 2**20
@@ -171,16 +165,16 @@ class Hybrid:
 
 @dataclass(frozen=True)
 class DrawnSolve(Solve):
-    """A half-iteration whose rows are drawn to a prior: where they would begin, in other plans."""
+    """A half-iteration whose rows are drawn to a prior, in place of 0.
 
-    @property
-    def continues(self) -> bool:
-        return True
+    The prior takes the way of the rows from which an approximate solver goes on: rows that are
+    solved exactly do not need these.
+    """
 
     def rows(
         self, rows: Rows, other: Floats, base: Floats, begin: Floats | None, *, others: int
     ) -> tuple[Floats, int]:
-        """See `Solve.rows`; `begin` is the prior."""
+        """See `Solve.rows`; `begin` is the prior of each row."""
         assert begin is not None  # noqa: S101 - what `Turns` gives
         out = np.empty((len(rows.offsets) - 1, self.width), np.float32)
         return out, solve_exactly(*self.parts(rows, other, base, others=others), begin, out)
@@ -196,14 +190,16 @@ def _ascending(counts: Sequence[Any]) -> list[tuple[NDArray[np.int32], NDArray[n
 
 
 class Turns(Whole):
-    """The turns of a fit: items, their embeddings, users, theirs.
+    """The turns of a fit: items, embeddings of their features, users, embeddings of theirs.
+
+    A side is `USER` or `ITEM`, and what is kept for both is a list by side.
 
     Args:
         packed: the likings.
         plan: of the fit.
         settings: of the model.
-        features: of users and items.
-        counts: of the ratings of each, by id.
+        features: of users and of items.
+        counts: how many likings each user and each item has, ascending by id.
     """
 
     def __init__(
@@ -217,15 +213,17 @@ class Turns(Whole):
         super().__init__(packed, plan)
         self.settings, self.features = settings, features
         self.weights = [n.astype(np.float64) ** settings.regularization_exponent for n in counts]
-        self.known = [of_side.of(packed.sides[n].ids) for n, of_side in enumerate(features)]
+        self.liked_features = [
+            of_side.of(packed.sides[n].ids) for n, of_side in enumerate(features)
+        ]
         self.embeddings = [self._first_embeddings(side) for side in (USER, ITEM)]
         self.solved: list[Floats] = [np.empty((0, plan.width), np.float32)] * 2
 
     def _first_embeddings(self, side: int) -> Doubles:
-        """(f, width): 0 where they are learned, and drawn by the seed where they are constant."""
+        """(features, width): 0 for those to be learned; constant ones are drawn by the seed."""
         features = self.features[side]
         places = np.arange(len(features.names), dtype=np.int32)
-        # Of other numbers than those of users and items.
+        # Another seed than that of the factors: user n and feature n must not begin alike.
         drawn = initial_factors(
             places, rank=self.plan.objective.rank, seed=self.plan.seed + 1, side=side
         ).astype(np.float64)
@@ -244,7 +242,11 @@ class Turns(Whole):
         users.destroy()
 
     def _turn(self, side: int, other: Any) -> Any:
-        """The factors of a side, and then its embeddings; returns the factors, to be let go."""
+        """Solve the factors of a side, and then its embeddings.
+
+        Returns:
+            The factors, sent to the workers; the caller destroys them.
+        """
         nothing = np.zeros((self.plan.width, self.plan.width))
         prior = self._held(self._blocks(side, self._from_features(side)), [nothing])
         found = self.solve(side, other, prior)
@@ -254,13 +256,15 @@ class Turns(Whole):
         own = (self.settings.user, self.settings.item)[side]
         if own == "learned":
             return found
+        # Without embeddings of their own, users or items are the sums of those of their features.
         found.destroy()
         self.solved[side] = self._from_features(side)
         return self._held(self._blocks(side, self.solved[side]))
 
     def _learn(self, side: int) -> None:
+        """Solve the embeddings that are learned for the factors of the side as they are."""
         learned, embeddings = self.features[side].learned, self.embeddings[side]
-        matrix = self.known[side]
+        matrix = self.liked_features[side]
         targets = self.solved[side].astype(np.float64)
         if not learned.all():
             targets -= matrix[:, ~learned] @ embeddings[~learned]
@@ -273,14 +277,16 @@ class Turns(Whole):
         )
 
     def _from_features(self, side: int) -> Floats:
-        return np.asarray(self.known[side] @ self.embeddings[side], np.float32)
+        """(rows, width) the sums of embeddings of all that have likings."""
+        return np.asarray(self.liked_features[side] @ self.embeddings[side], np.float32)
 
     def _blocks(self, side: int, factors: Floats) -> list[Floats]:
+        """The rows of all that have likings, by the blocks they are packed in."""
         place = self.packed.sides[side]
         return [factors[place.range_of(block)] for block in range(place.blocks)]
 
     def factors_of(self, side: int) -> tuple[NDArray[np.int32], Floats]:
-        """Ids, ascending, and factors of all that have ratings or a feature."""
+        """Ids, ascending, and factors of all that have likings or a feature."""
         features = self.features[side]
         factors = np.asarray(features.matrix @ self.embeddings[side], np.float32)
         factors[ids.positions(features.ids, self.packed.sides[side].ids)] = self.solved[side]

@@ -29,9 +29,9 @@ class HybridSettings(AlsImplicitSettings):
     """The power of the number of likings of a user or item by which that penalty is multiplied. 0:
     not at all, so the more likings there are, the less features say. 1: the number itself."""
     feature_regularization: float = Field(30.0, gt=0)
-    """L2 penalty of the embedding of a feature, as a number of users or items, each of
-    which counts as its penalty is multiplied: where so many have the feature and no other, it is
-    half of their mean."""
+    """L2 penalty of the embedding of a feature, in users or items: where so many of them have the
+    feature, and no other, its embedding is half of their mean. With a `regularization_exponent` of
+    e a user or item with n likings counts n^e times."""
     min_count: int = Field(2, ge=1)
     """The least users or items of a feature; rarer ones are left out."""
     user: Own = "learned"

@@ -36,10 +36,9 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel
-from recpipe.models.fold_in import FoldIn, sent
-from recpipe.models.fold_in import check_room as check_solver_room
+from recpipe.models.fold_in import FoldIn, check_broadcast, sent
 from recpipe.models.linear.gram import check_room, gram_matrix, has_room, sizes_of
-from recpipe.models.linear.sparse import WEIGHT_BYTES, most_weights, write_sparse_weights
+from recpipe.models.linear.sparse import WEIGHT_BYTES, max_weights, write_sparse_weights
 from recpipe.models.linear.tiled import write_tiled_weights
 from recpipe.models.linear.weights import (
     FACTORS,
@@ -51,21 +50,23 @@ from recpipe.models.linear.weights import (
     factor_weights,
     item_vectors,
     item_weights,
-    vectors_of,
+    vector_rows,
     weights_of,
 )
 from recpipe.models.neighbours.entries import Liking
 from recpipe.models.neighbours.model import NeighbourModel
+from recpipe.models.neighbours.tables import transposed
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items, sent_whole
 from recpipe.ranking.reasons import Reasons
-from recpipe.ranking.similar import Wanted, most_similar, strongest
+from recpipe.ranking.similar import Wanted, most_similar, positive, strongest
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.spark.columns import factor_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
@@ -99,8 +100,8 @@ class Ease:
         Raises:
             FitError: if there is nothing to fit.
             MissingError: if the driver cannot hold the matrix of items or of users, whichever are
-                fewer, and, unless `ease.method` is dense, not a sparse one either. Nothing is
-                refused where it is tiled.
+                fewer, and, unless `ease.method` is dense, not a sparse one either. A tiled one is
+                never refused here, but its lists are where items are too many: see the setting.
         """
         del seed
         own = self.settings
@@ -131,11 +132,10 @@ class Ease:
             otherwise="set ease.method to tiled or auto",
         )
         if by_users:
-            transposed = rows.select(
-                F.col("item").alias("user"), F.col("user").alias("item"), "value"
-            )
-            gram = gram_matrix(transposed, users, users=len(items), pairs=item_pairs)
-            vectors, weights = factor_weights(transposed, users, gram, penalty=penalty)
+            # X' in place of X: items are its rows, so its Gram matrix is one of users.
+            by_item = transposed(rows)
+            gram = gram_matrix(by_item, users, users=len(items), pairs=item_pairs)
+            vectors, weights = factor_weights(by_item, users, gram, penalty=penalty)
             scratch.write_table(_VECTORS, vectors)
             scratch.write_table(_WEIGHTS, weights)
         else:
@@ -166,11 +166,11 @@ class Ease:
     ) -> NeighbourModel:
         """Sparse weights, which score as those of neighbours do."""
         own, penalty = self.settings, self._penalty(users)
-        most = most_weights(items, own.density)
+        k = max_weights(items, own.density)
         check_room(
             items,
-            most * WEIGHT_BYTES // 8,
-            what=f"the sparse matrix of {items} items with {most} weights for each",
+            k * WEIGHT_BYTES // 8,
+            what=f"the sparse matrix of {items} items with {k} weights for each",
             limit_mb=own.max_matrix_mb,
             model=self.name,
         )
@@ -181,7 +181,7 @@ class Ease:
             _WEIGHTS,
             liking=liking,
             penalty=penalty,
-            most=most,
+            k=k,
             model=self.name,
         )
         return NeighbourModel(
@@ -192,10 +192,10 @@ class Ease:
             means=None,
             items=items,
             users=users,
-            links=items * most,
+            links=items * k,
             liking=liking,
             prediction=None,
-            details={"regularization": penalty, "matrix": "sparse", "most_weights": most},
+            details={"regularization": penalty, "matrix": "sparse", "most_weights": k},
         )
 
     def _penalty(self, users: int) -> float:
@@ -258,10 +258,7 @@ class EaseModel(FittedModel):
         histories = config.histories(data).join(known, "item", "left_semi")
         if self.vectors is None:
             return UserInputs(histories=histories)
-        check_solver_room(
-            self.items, 4 * self.users, limit_mb=self.max_broadcast_mb, what=self.name
-        )
-        items, vectors = item_vectors(self.weights.frame)
+        items, vectors = self._vectors_for_workers("to find the vectors of new people")
         solver = sent(self.spark, items, VectorSums(vectors))
         return UserInputs(
             width=self.users + 1,
@@ -270,36 +267,35 @@ class EaseModel(FittedModel):
         )
 
     def similar_items(self, wanted: Wanted, *, scratch: Folder) -> Mapped:
-        """See `FittedModel.similar_items`: by B_ij, or x_i' (XX' + lambda I)^-1 x_j, of users."""
+        """See `FittedModel.similar_items`: by B_ij, or with a matrix of users by y_i . y_j.
+
+        The latter is B_ij (1 - y_j . y_j): sign and order are those of the weights for item j.
+        """
         if self.vectors is None:
-            numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
-            read = partial(weights_of, items=np.sort(numbers))
+            read = partial(weights_of, items=self._item_ids())
             return strongest(self.weights.frame.select("item", "weights"), read, wanted)
-        vectors = self.weights.frame.mapInArrow(vectors_of, factor_schema("item"))
-        return most_similar(
+        vectors = self.weights.frame.mapInArrow(vector_rows, factor_schema("item"))
+        lists = most_similar(
             vectors,
             replace(wanted, measure="dot"),
             rank=self.users,
             scratch=scratch,
             limit_mb=self.max_broadcast_mb,
         )
+        return positive(lists)
 
     def reasons(self, data: TrainingData) -> Reasons:
         """See `FittedModel.reasons`: x_ui B_ij is what item i of a history adds to item j."""
         del data
         if self.vectors is None:
             return Reasons(self.scoring.items, self.histories)
-        check_solver_room(
-            self.items, 4 * self.users, limit_mb=self.max_broadcast_mb, what=self.name
-        )
-        explainer = FactorShares(*item_vectors(self.weights.frame))
+        explainer = FactorShares(*self._vectors_for_workers("to explain lists"))
         return Reasons(partial(sent_whole, self.spark, explainer), self.histories)
 
     def _send(self) -> ItemBlocks:
         collect: Callable[[DataFrame], Scorer]
         if self.vectors is None:
-            numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
-            collect = partial(ItemWeights.of, rows=np.sort(numbers))
+            collect = partial(ItemWeights.of, rows=self._item_ids())
         else:
             collect = FactorWeights.of
         return send_items(
@@ -310,6 +306,27 @@ class EaseModel(FittedModel):
             limit_mb=self.max_broadcast_mb,
             what=f"ease: weights of {self.items} items",
         )
+
+    def _item_ids(self) -> NDArray[np.int32]:
+        """All items, ascending."""
+        numbers = self.weights.frame.select("item").toArrow().column("item").to_numpy()
+        found: NDArray[np.int32] = np.sort(numbers)
+        return found
+
+    def _vectors_for_workers(self, purpose: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """All items, ascending, and their vectors, where these are small enough to be sent whole.
+
+        Raises:
+            MissingError: if they are not; `purpose` says what they were wanted for.
+        """
+        check_broadcast(
+            self.items,
+            4 * self.users,
+            limit_mb=self.max_broadcast_mb,
+            model=self.name,
+            purpose=purpose,
+        )
+        return item_vectors(self.weights.frame)
 
     def info(self) -> Mapping[str, Any]:
         matrix = "items" if self.vectors is None else "users"

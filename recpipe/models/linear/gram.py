@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 _TILE_BYTES = 32 << 20
 """Bytes of matrix rows that a task computes and returns at a time."""
 _MAX_BLOCKS = 64
-_FEW_ROWS = 256
+"""Blocks of users, at most."""
+_MIN_USERS = 256
+"""Users of a block, at least."""
 _PRODUCTS_OF_A_NUMBER = 16
-"""Products that take as long as a number of the matrix takes from a task to another."""
+"""Products that take as long as it takes to send one number of the matrix to another task."""
 
 TILES = "first int, source int, sums binary"
 """Rows of the matrix from `first` on, as one block of users has them: (rows, width) float64."""
@@ -108,9 +110,9 @@ def gram_matrix(
     """
     spark = rows.sparkSession
     width = len(columns)
-    # A further block sends one more matrix of sums, and takes its share of the products.
+    # A further block takes a share of the products off the others, and sends a further matrix.
     worth = pairs // (_PRODUCTS_OF_A_NUMBER * width * width)
-    blocks = int(max(1, min(users // _FEW_ROWS, worth, _MAX_BLOCKS)))
+    blocks = int(max(1, min(users // _MIN_USERS, worth, _MAX_BLOCKS)))
     step = max(1, _TILE_BYTES // (8 * width))
     sent: Broadcast[NDArray[np.int32]] = spark.sparkContext.broadcast(columns)
     tiles = (

@@ -25,8 +25,10 @@ class EaseSettings(Section):
     """dense: the exact weights, from a matrix of items, or of users if they are fewer, which the
     driver holds. tiled: the same weights from a matrix of items that the executors hold, in tiles:
     8 bytes for each pair of items on the disk of the root while it is fitted, and time that grows
-    with the cube of the items. sparse: for each item weights of the items nearest to it alone, so
-    that no such matrix is made. auto: dense up to `max_matrix_mb`, sparse above it."""
+    with the cube of the items; above 65,536 items its lists are refused until
+    `recommend.max_broadcast_mb` is raised, at n items to n / 64. sparse: for each item weights of
+    the items nearest to it alone, so that no such matrix is made. auto: dense up to
+    `max_matrix_mb`, sparse above it."""
     density: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
     """Of sparse: the share of all items that have a weight for an item. 1 is as exact as dense, and
     time grows with the cube. auto: 0.01, but at most 500 items."""

@@ -27,6 +27,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
+from recpipe.models.linear.dealing import dealt
 from recpipe.models.linear.gram import check_room, gram_matrix, mirror, sizes_of
 from recpipe.models.neighbours.entries import Liking
 from recpipe.models.neighbours.model import NeighbourModel
@@ -34,12 +35,12 @@ from recpipe.models.neighbours.scorer import ITEMS
 from recpipe.spark.columns import arrow_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from recpipe.kernels.elastic_net import Net
     from recpipe.models.data import TrainingData
@@ -47,17 +48,12 @@ if TYPE_CHECKING:
     from recpipe.sections import Section
     from recpipe.storage import Folder
 
-    Batches = Iterator[pa.RecordBatch]
-
 logger = logging.getLogger(__name__)
 
 _ITEMS, _HISTORIES, _SOLVED = "items", "histories", "solved"
 
 _COLUMNS = f"{ITEMS}, finished boolean"
 """`ITEMS`, and whether the weights of the item were settled within `max_sweeps`."""
-
-_TASKS_A_SLOT = 4
-"""Columns take different times; so many tasks for each slot even that out."""
 
 
 class _Sent(NamedTuple):
@@ -129,10 +125,11 @@ class Slim:
         )
 
     def _solve(self, given: _Sent, scratch: Folder) -> Mapping[str, int]:
-        """Write the table of items; how many weights there are, and of how many items unsettled."""
+        """Write the table of items; returns how many weights and unfinished items it has."""
         spark = scratch.spark
         sent = spark.sparkContext.broadcast(given)
-        scratch.write_table(_SOLVED, _solved(spark, sent, len(given.items), self._net()))
+        work = partial(_solved, sent=sent, net=self._net())
+        scratch.write_table(_SOLVED, dealt(spark, len(given.items), work, _COLUMNS))
         sent.destroy()
         solved = scratch.stored(_SOLVED).frame
         weights, unfinished = solved.agg(
@@ -163,31 +160,22 @@ class Slim:
         return {"slim": self.settings}
 
 
-def _solved(spark: SparkSession, sent: Broadcast[_Sent], width: int, net: Net) -> DataFrame:
-    """_COLUMNS of all items. Neighbouring items are dealt to different tasks."""
-    tasks = min(width, _TASKS_A_SLOT * spark.sparkContext.defaultParallelism)
-    dealt = partial(_solved_columns, sent=sent, tasks=tasks, net=net)
-    return spark.range(0, tasks, 1, tasks).mapInArrow(dealt, _COLUMNS)
-
-
-def _solved_columns(batches: Batches, *, sent: Broadcast[_Sent], tasks: int, net: Net) -> Batches:
+def _solved(own: range, *, sent: Broadcast[_Sent], net: Net) -> pa.RecordBatch:
+    """In a task: _COLUMNS of some items."""
     from recpipe.kernels.elastic_net import solve_column
 
     items, gram = sent.value
-    for batch in batches:
-        for number in batch.column("id").to_pylist():
-            own = range(number, len(items), tasks)
-            found = [solve_column(gram, column, net) for column in own]
-            yield arrow_rows(
-                _COLUMNS,
-                np.cumsum([len(each.rows) for each in found]),
-                items[own.start :: tasks],
-                items[np.concatenate([each.rows for each in found])],
-                np.concatenate([each.weights for each in found]).astype(np.float32),
-                # Of ratings, which are not predicted.
-                np.zeros(len(own)),
-                np.array([each.finished for each in found]),
-            )
+    found = [solve_column(gram, column, net) for column in own]
+    return arrow_rows(
+        _COLUMNS,
+        np.cumsum([len(each.rows) for each in found]),
+        items[own],
+        items[np.concatenate([each.rows for each in found])],
+        np.concatenate([each.weights for each in found]).astype(np.float32),
+        # Of ratings, which are not predicted.
+        np.zeros(len(own)),
+        np.array([each.finished for each in found]),
+    )
 
 
 __all__ = ["Slim"]

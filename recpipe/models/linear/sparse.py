@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from recpipe.kernels import ids
+from recpipe.models.linear.dealing import dealt
 from recpipe.models.neighbours.nearest import Search, nearest
 from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import ITEMS
@@ -40,8 +41,6 @@ from recpipe.models.neighbours.tables import as_items
 from recpipe.spark.columns import arrow_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pyarrow as pa
     from numpy.typing import NDArray
     from pyspark import Broadcast
@@ -50,25 +49,23 @@ if TYPE_CHECKING:
     from recpipe.models.neighbours.entries import Liking
     from recpipe.storage import Folder, Stored
 
-    Batches = Iterator[pa.RecordBatch]
-
 _ENTRIES = 4
-"""Entries of a column of S, times `k`: more than these change no list that was looked at."""
+"""Entries that a column of S keeps, times k; with more, no list that was looked at changed."""
 WEIGHT_BYTES = 2 * _ENTRIES * (4 + 4)
-"""Of S for a weight, at most: an entry stays for both of its items."""
+"""Bytes of S for a weight, at most: an entry is there for both of its items."""
 
-_AUTO_DENSITY, _AUTO_MOST = 0.01, 500
+_AUTO_DENSITY, _AUTO_WEIGHTS = 0.01, 500
 _FIRST_SHIFT = 1e-3
-_TASKS_A_SLOT = 4
+"""Added to the diagonal of a matrix that is not positive definite, and doubled until it is."""
 
 
-def most_weights(items: int, density: float | Literal["auto"]) -> int:
+def max_weights(items: int, density: float | Literal["auto"]) -> int:
     """k: the most weights for an item, a share of all others, at least one.
 
     auto: a hundredth, at most 500, since time grows with the cube.
     """
     if density == "auto":
-        return min(_AUTO_MOST, max(1, math.ceil(_AUTO_DENSITY * (items - 1))))
+        return min(_AUTO_WEIGHTS, max(1, math.ceil(_AUTO_DENSITY * (items - 1))))
     return max(1, math.ceil(density * (items - 1)))
 
 
@@ -97,22 +94,22 @@ def write_sparse_weights(
     *,
     liking: Liking,
     penalty: float,
-    most: int,
+    k: int,
     model: str,
 ) -> None:
     """Write `scorer.ITEMS`, the sparse weights of EASE.
 
     Every Python worker holds `WEIGHT_BYTES` for each weight, and the driver, while it brings the
-    entries of both items together, up to three times as much. Time grows with the sum
-    over users of the square of their items, and with the items times the cube of `most`.
+    entries of both items together, up to three times as much. Time grows with the sum over users
+    of the square of their items, and with the items times the cube of k.
 
     Args:
         histories: (user int, item int, value float): X.
         scratch: where it is written.
         name: of the table.
-        liking: which values are entries of X, and what for.
+        liking: which values are entries of X, and what these are.
         penalty: lambda.
-        most: k, weights for an item.
+        k: weights for an item, of `max_weights`.
         model: for errors.
 
     Raises:
@@ -123,15 +120,12 @@ def write_sparse_weights(
     with packed_matrix(histories) as matrix:
         columns = matrix.columns(liking, model=model)
         scales = 1 / np.sqrt(columns.squares + penalty)
-        search = Search(liking, None, Measure(SCALED, scales, scales, 1, 0.0), _ENTRIES * most)
+        search = Search(liking, None, Measure(SCALED, scales, scales, 1, 0.0), _ENTRIES * k)
         found = nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
         given = _Sent(columns.ids, scales, *_symmetric(found, columns.ids))
-    context = scratch.spark.sparkContext
-    sent = context.broadcast(given)
-    # Neighbouring items are dealt to different tasks.
-    tasks = min(len(given.items), _TASKS_A_SLOT * context.defaultParallelism)
-    dealt = partial(_weight_rows, sent=sent, tasks=tasks, most=most)
-    scratch.write_table(name, scratch.spark.range(0, tasks, 1, tasks).mapInArrow(dealt, ITEMS))
+    sent = scratch.spark.sparkContext.broadcast(given)
+    work = partial(_weight_rows, sent=sent, k=k)
+    scratch.write_table(name, dealt(scratch.spark, len(given.items), work, ITEMS))
     sent.destroy()
 
 
@@ -160,28 +154,24 @@ def _symmetric(
     return both.indptr.astype(np.int64), both.indices.astype(np.int32), both.data
 
 
-def _weight_rows(batches: Batches, *, sent: Broadcast[_Sent], tasks: int, most: int) -> Batches:
+def _weight_rows(own: range, *, sent: Broadcast[_Sent], k: int) -> pa.RecordBatch:
+    """In a task: `scorer.ITEMS` of some items."""
     given = sent.value
-    for batch in batches:
-        for number in batch.column("id").to_pylist():
-            own = range(number, len(given.items), tasks)
-            found = [_regression(given, column, most) for column in own]
-            sources = np.concatenate([chosen for chosen, _ in found])
-            yield arrow_rows(
-                ITEMS,
-                np.cumsum([len(chosen) for chosen, _ in found]),
-                given.items[own.start :: tasks],
-                given.items[sources],
-                np.concatenate([weights for _, weights in found]).astype(np.float32),
-                # Of ratings, which are not predicted.
-                np.zeros(len(own)),
-            )
+    found = [_regression(given, column, k) for column in own]
+    sources = np.concatenate([chosen for chosen, _ in found])
+    return arrow_rows(
+        ITEMS,
+        np.cumsum([len(chosen) for chosen, _ in found]),
+        given.items[own],
+        given.items[sources],
+        np.concatenate([weights for _, weights in found]).astype(np.float32),
+        # Of ratings, which are not predicted.
+        np.zeros(len(own)),
+    )
 
 
-def _regression(
-    given: _Sent, column: int, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """N(j), ascending, and the weights of its items."""
+def _regression(given: _Sent, column: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """N(j), ascending by place, and the weights of its items for item j, which is `column`."""
     from scipy.linalg import lapack
 
     from recpipe.kernels.gram import submatrix
@@ -189,9 +179,9 @@ def _regression(
     own = slice(given.starts[column], given.starts[column + 1])
     entries = np.zeros(len(given.items))
     entries[given.rows[own]] = given.values[own]
-    if most < len(entries) - 1:
+    if k < len(entries) - 1:
         # Rows ascend: of equal entries the lower items are taken.
-        largest = np.argsort(-given.values[own], kind="stable")[:most]
+        largest = np.argsort(-given.values[own], kind="stable")[:k]
         chosen = np.sort(given.rows[own][largest]).astype(np.int64)
     else:
         # All others, those that share no user with the item, too.
@@ -210,4 +200,4 @@ def _regression(
         shift = max(_FIRST_SHIFT, 2 * shift)
 
 
-__all__ = ["WEIGHT_BYTES", "most_weights", "write_sparse_weights"]
+__all__ = ["WEIGHT_BYTES", "max_weights", "write_sparse_weights"]

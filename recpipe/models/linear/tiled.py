@@ -226,6 +226,7 @@ def _sent_panel(tiles: DataFrame, pivot: int, strips: int) -> Iterator[list[Broa
                     raise singular("items")
                 panel[pivot] = context.broadcast(root)
                 continue
+            # Tiles above the one on the diagonal stand for those to its left, which are not kept.
             before = row["row"] < pivot
             beside = values.reshape(-1, len(root)).T if before else values.reshape(len(root), -1)
             strip = row["row"] if before else row["column"]
@@ -248,6 +249,7 @@ def _swept(batches: Batches, sweep: _Sweep) -> Iterator[tuple[int, int, Doubles]
 
 
 def _taken(part: Broadcast[Doubles]) -> Doubles:
+    """A part of the panel, of which the worker keeps nothing once the caller is done with it."""
     found = part.value
     let_go(part)
     return found

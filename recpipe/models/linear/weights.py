@@ -37,7 +37,7 @@ WEIGHTS = "item int, weights binary"
 """A row an item j: the float32 weights B_ij of all items i, ascending."""
 
 FACTORS = "item int, factors binary, own float"
-"""One row per item j: the float32 factors y_j / (1 - y_j . y_j), and as `own` the weight that the
+"""A row an item j: the float32 factors y_j / (1 - y_j . y_j), and as `own` the weight that the
 formula gives item j for itself. Scores must leave it out, since B_jj = 0."""
 
 _BLOCK_BYTES = 64 << 20
@@ -228,21 +228,21 @@ def weights_of(
         yield item.as_py(), items, as_array(weights, np.float32)
 
 
-def vectors_of(batches: Batches) -> Batches:
+def vector_rows(batches: Batches) -> Batches:
     """In a task: rows of `factor_schema("item")`, y_j of each of some rows of FACTORS."""
     for batch in batches:
         if len(batch):
-            items, y = _vectors_of(batch)
+            items, y = _items_and_vectors(batch)
             yield factor_rows("item", items, y, np.zeros(len(y), np.float32))
 
 
 def item_vectors(block: DataFrame) -> tuple[Ints, NDArray[np.float32]]:
     """The items of some rows of FACTORS, ascending, and y_j of each: (items, users)."""
-    return _vectors_of(block.select("item", "factors", "own").toArrow().sort_by("item"))
+    return _items_and_vectors(block.select("item", "factors", "own").toArrow().sort_by("item"))
 
 
-def _vectors_of(rows: pa.Table | pa.RecordBatch) -> tuple[Ints, NDArray[np.float32]]:
-    """The items of some rows of FACTORS, and y_j of each."""
+def _items_and_vectors(rows: pa.Table | pa.RecordBatch) -> tuple[Ints, NDArray[np.float32]]:
+    """As `item_vectors`, in the order of the rows."""
     factors = np.stack([as_array(row, np.float32) for row in rows.column("factors")])
     # own is y . y / (1 - y . y), so this is y / (1 - y . y) times 1 - y . y.
     own = rows.column("own").to_numpy().astype(np.float64)
@@ -334,6 +334,6 @@ __all__ = [
     "factor_weights",
     "item_weights",
     "singular",
-    "vectors_of",
+    "vector_rows",
     "weights_of",
 ]  # fmt: skip

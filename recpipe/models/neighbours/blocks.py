@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
 
 _BLOCKS = "block int, keys binary, sizes binary, columns binary, values binary"
-"""The rows of a block from one part: numbers, sizes (int32), places of columns, entries."""
+"""The rows of a block from one part: their numbers and sizes (int32), and for all their entries the
+places of the columns and the values."""
 
 
 class Block(NamedTuple):
@@ -57,7 +58,7 @@ def in_blocks(
         parts: `histories.PARTS`, whose rows are those of the matrix.
         entries: in a task: the entries of a part, columns by their places.
         bounds: (blocks + 1,) where blocks of columns begin.
-        rightwards: whether the entries before the first column of the block are left out.
+        rightwards: whether a block leaves out the entries before its first column.
     """
     cut = partial(_cut, entries=entries, bounds=bounds, rightwards=rightwards)
     return parts.mapInArrow(cut, _BLOCKS).repartitionById(len(bounds) - 1, "block")

@@ -46,9 +46,9 @@ def expected(
 ) -> Columns:
     """The columns, with mean + bias in place of their means where predictions are from biases.
 
-    The driver holds a few numbers of each column. All steps of the solution are one task, or where
-    a task cannot hold the ratings each is a small job, of which the driver holds those numbers by
-    part.
+    The driver holds a few numbers of each column. The equations are solved within one task, or,
+    where the ratings are too many for one, step by step: each step is a small job, which brings the
+    driver those numbers from every part of the ratings.
 
     Args:
         matrix: of the ratings.
@@ -62,7 +62,7 @@ def expected(
     if prediction is None or prediction.bias_regularization is None:
         return columns
     mean = float(columns.ratings @ columns.means) / float(columns.ratings.sum())
-    # The equations are in the places of columns, since the numbers of columns may be far apart.
+    # The equations number columns by their places, since ids may be far apart.
     sent = matrix.parts.sparkSession.sparkContext.broadcast(columns.ids)
     equations = Equations(
         matrix.parts,

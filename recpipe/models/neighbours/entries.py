@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from recpipe.kernels.neighbours import Rows
 
 _ZERO = 1e-9
-"""A rating's share below which its distance from the mean is a rounding error."""
+"""The share of a rating up to which its distance from the mean is a rounding error."""
 
 
 @dataclass(frozen=True)
 class Liking:
-    """Which values are entries, and what stands for them.
+    """Which values of ratings are entries of the matrix, and what these are.
 
     Args:
         lowest: values below it are no entries; None: all values are.
-        binary: whether every entry is 1, and not its value.
+        binary: whether every entry is 1 in place of its value.
     """
 
     lowest: float | None
@@ -38,7 +38,7 @@ class Liking:
         preference_from: LikedFrom,
         scale: Scale | None,
     ) -> Liking:
-        """What settings say of values on a scale; None stands for that of implicit feedback."""
+        """As the settings `values` and `preference_from` say; `scale` is None if implicit."""
         if values == "ratings":
             return cls(None, binary=False)
         return cls(liked_from(preference_from, scale), binary=True)
@@ -51,7 +51,7 @@ class Liking:
 
 
 class Weighting(Protocol):
-    """Turns the entries of whole rows into others; an instance is sent to tasks."""
+    """Turns the entries of whole rows into others; arrays and scalars only, as tasks get it."""
 
     def __call__(self, rows: Rows) -> NDArray[np.float32]:
         """(n,) the weighted entries."""
@@ -86,7 +86,7 @@ class Bm25:
 
     Args:
         lengths: (columns,) the sum of the entries of each.
-        k1: above which entries of a column make little difference.
+        k1: the lower it is, the less a high entry counts above a low one.
         b: how much the length of a column counts, from 0 to 1.
 
     References:

@@ -152,7 +152,7 @@ class NeighbourModel(FittedModel):
             "links": self.links,
             "by_users": self.means is not None,
             "liking": asdict(self.liking),
-            "prediction": None if self.prediction is None else asdict(self.prediction),
+            "prediction": None if self.prediction is None else self.prediction.as_dict(),
             "details": dict(self.details),
         }
 
@@ -171,9 +171,7 @@ class NeighbourModel(FittedModel):
             users=int(manifest["users"]),
             links=int(manifest["links"]),
             liking=Liking(**manifest["liking"]),
-            prediction=None
-            if prediction is None
-            else Prediction(**{**prediction, "scale": tuple(prediction["scale"])}),
+            prediction=None if prediction is None else Prediction.of_dict(prediction),
             details=manifest["details"],
         )
 

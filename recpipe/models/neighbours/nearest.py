@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
 
 _PRODUCTS_OF_A_BLOCK = 1 << 22
-"""Below it a further task costs more than it saves."""
+"""A block with fewer products costs more, as a further task, than it saves."""
 _CANDIDATE_BYTES = 1 << 30
-"""Of all blocks, up to which they have candidates for all columns to their right."""
+"""Size of all candidates up to which each block makes some for all columns to its right."""
 _RANGE = 512
 """Columns whose candidates travel together."""
 
@@ -99,7 +99,7 @@ def nearest(
     shape: Callable[[Found], pa.RecordBatch],
     schema: str,
 ) -> DataFrame:
-    """The k nearest columns of each, in a shape; columns without a neighbour included.
+    """The k nearest columns of each, as rows that `shape` makes of them; without neighbours, too.
 
     The bits do not depend on the number of blocks: sums are taken in the order of rows.
 
@@ -107,8 +107,8 @@ def nearest(
         matrix: of the ratings.
         columns: of the matrix; at least one.
         search: what is to be found.
-        shape: of the rows that come back.
-        schema: of the same.
+        shape: in a task: the rows that stand for some columns and their nearest.
+        schema: of these rows.
     """
     context = matrix.parts.sparkSession.sparkContext
     tasks = 2 * context.defaultParallelism
@@ -135,7 +135,7 @@ def _bounds(costs: Longs, blocks: int) -> Longs:
     reached = np.cumsum(costs + 1)
     ends = np.searchsorted(reached, reached[-1] * np.arange(1, blocks) / blocks) + 1
     bounds = np.concatenate([[0], ends, [len(costs)]])
-    # Every block has a column: so many have been asked for at most.
+    # No block is empty: there are at least as many columns as blocks.
     for at in range(1, blocks):
         bounds[at] = min(max(bounds[at], bounds[at - 1] + 1), len(costs) - (blocks - at))
     return bounds
@@ -184,7 +184,8 @@ def _merged(
     for each, rows in sorted(found.items()):
         first, last = each * _RANGE, min((each + 1) * _RANGE, width)
         top = Top.empty(last - first, max(1, min(search.k, width - 1)))
-        # What a block has is to the right of what those before it have, or its columns are.
+        # `merge` wants ascending neighbours: those that a block finds are higher than those of the
+        # blocks before it.
         for row in sorted(rows, key=lambda row: (row["block"], row["first"])):
             kernel.merge(
                 np.frombuffer(row["sizes"], np.int32), np.frombuffer(row["items"], np.int32),

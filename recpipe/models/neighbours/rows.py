@@ -57,7 +57,8 @@ class Columns(NamedTuple):
         counts: how many entries each has.
         sums: of the entries.
         squares: the sum of their squares.
-        costs: how many entries their rows have behind the column's own.
+        costs: how many entries follow the column's own in their rows, summed: the products that a
+            search from each column to its right takes.
     """
 
     ids: Ints
@@ -75,8 +76,8 @@ class Matrix:
 
     Args:
         parts: `histories.PARTS`.
-        values: how many there are.
-        number: of parts.
+        values: how many ratings there are.
+        number: how many parts there are.
     """
 
     parts: DataFrame

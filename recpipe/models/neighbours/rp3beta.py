@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _ITEMS, _HISTORIES = "items", "histories"
 
 _ABOVE_ZERO = 2.0**-120
-"""A float32 below every weight."""
+"""Below the weight of every rating, which is at least 2^-100: values from it on are likings."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,10 @@ class Rp3Beta:
         return Search(liking, Step(self.settings.alpha), measure, self.settings.k)
 
     def histories(self, data: TrainingData) -> DataFrame:
-        """HISTORY: every rating as it is; under a half-life what it adds, 0 for no liking."""
+        """HISTORY: every rating as it is; under a half-life times its weight.
+
+        With `likings` and a half-life it is the weight of a liking, and 0 for other ratings.
+        """
         if data.half_life is None:
             return tables.values_of(data)
         own, value = self.settings, F.col("rating") * data.weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from recpipe.ranking.scorer import DenseScorer
 from recpipe.spark.columns import as_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 ITEMS = "item int, sources binary, numbers binary, mean double"
-"""A row an item: the numbers of its sources (int32), a number for each (float32), and what is
-expected of the item's ratings, or, where sources are users, the item's bias."""
+"""A row an item, with the ids of its sources (int32). Where sources are items, `numbers` are their
+weights as neighbours of the item (float32), and `mean` is what is expected of its ratings. Where
+they are users, `numbers` are their ratings of the item, and `mean` is its bias."""
 
 _ITEM_BYTES, _LINK_BYTES = 12, 8
 
 
 def item_bytes(*, links: int, items: int) -> int:
-    """What the arrays of a scorer take for one item, for so many links of all items."""
+    """Bytes that a scorer takes for one of `items`, which have so many links together."""
     return _ITEM_BYTES + _LINK_BYTES * -(-links // items)
 
 
@@ -52,7 +53,7 @@ class Prediction:
     """How ratings are predicted from the nearest sources that say something of an item.
 
     Args:
-        most: how many sources count.
+        max_rated: how many sources are averaged at most.
         weighted: whether their mean is weighted by similarity.
         centred: whether it is the mean of ratings less their baselines, to which the baseline of
             the predicted rating is added.
@@ -61,11 +62,23 @@ class Prediction:
             the mean added for each bias; None: they are means of items or users.
     """
 
-    most: int
+    max_rated: int
     weighted: bool
     centred: bool
     scale: tuple[float, float]
     bias_regularization: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `model.json` has it, where `max_rated` is called `most`."""
+        found = asdict(self)
+        return {"most": found.pop("max_rated"), **found}
+
+    @classmethod
+    def of_dict(cls, saved: Mapping[str, Any]) -> Prediction:
+        """What `as_dict` was made of."""
+        rest = {key: value for key, value in saved.items() if key not in {"most", "scale"}}
+        low, high = saved["scale"]
+        return cls(max_rated=saved["most"], scale=(low, high), **rest)
 
 
 def prediction_of(
@@ -86,14 +99,14 @@ def row_biases(
     expected: Doubles,
     regularization: float,
 ) -> Doubles:
-    """(rows,) the bias of each row: its ratings less what is expected of them by their columns.
+    """(rows,) the bias of each row, by the formula of `centres`; 0 for a row without ratings.
 
     Args:
         offsets: (rows + 1,) where the ratings of each row start.
         places: (ratings,) the column of each; a rating whose column is below 0 is passed over.
         values: (ratings,).
-        expected: (columns,) of ratings of a column.
-        regularization: how many ratings that equal the mean a bias is pulled to 0 by.
+        expected: (columns,) mean + b_column.
+        regularization: how many ratings that are as expected count beside those of the row.
     """
     known = places >= 0
     left = np.where(known, values - expected[np.maximum(places, 0)], 0.0)
@@ -110,14 +123,14 @@ class NeighbourScorer(DenseScorer):
     """Scores of a block of items by links.
 
     The score of item j for a user is the sum of w_s x_s over the sources s of the user that are
-    linked to j. Where the user's history is rated (`rated`), sources are items: x_s is the user's
-    rating of s, and w_s the weight of s as a neighbour of j. Else sources are users: w_s is the
-    similarity of the user and s, and x_s the rating that s has given to j.
+    linked to j. With `rated` sources are items: x_s is the user's rating of s, and w_s the weight
+    of s as a neighbour of j. Without it sources are users: w_s is the similarity of the user and s,
+    and x_s the rating that s has given to j.
 
     A prediction is m + the mean of (r_s - m_s) over the nearest of these sources, where m is what
-    is expected of ratings of item j (or of the user) and m_s that of the source; where it is not
-    centred, m and m_s are 0. Where there is no source it is m, centred or not, and where there are
-    biases that of the user (or of item j) is added.
+    is expected of ratings of item j (without `rated`: of the user) and m_s that of the source;
+    where it is not centred, m and m_s are 0. Where there is no source it is m, centred or not,
+    plus, where there are biases, that of the user (without `rated`: of item j).
 
     Memory grows with the links of the block, and with 16 bytes for each source.
 
@@ -126,9 +139,8 @@ class NeighbourScorer(DenseScorer):
         sources: (n,) all sources, ascending.
         links: from each source to the items of the block.
         means: (n,) what is expected of ratings of each source.
-        item_means: (I,) what is expected of ratings of each item; where users' histories are not
-            rated, the biases of items.
-        rated: whether users' histories hold ratings, and links weights; or the other way round.
+        item_means: (I,) what is expected of ratings of each item; without `rated` the bias of each.
+        rated: whether users' histories hold ratings and links weights, or the other way round.
         liking: which ratings count in a score, and what for.
         prediction: None for a model that predicts no ratings.
     """
@@ -153,17 +165,16 @@ class NeighbourScorer(DenseScorer):
         found = [as_array(each, np.int32) for each in table.column("sources")]
         numbers = [as_array(each, np.float32) for each in table.column("numbers")]
         places = ids.positions(sources, np.concatenate([none, *found]))
-        of_all = np.concatenate([np.empty(0, np.float32), *numbers])
+        number_of_link = np.concatenate([np.empty(0, np.float32), *numbers])
         sizes = np.array([len(each) for each in found], np.int64)
-        links = inverted(sizes, places, of_all, of=len(sources))
+        links = inverted(sizes, places, number_of_link, of=len(sources))
         items, own = (table.column(name).to_numpy() for name in ("item", "mean"))
         return cls(items, sources, links, means, own, **rest)
 
     def shares(self, history: Ints, values: NDArray[np.float32], columns: Ints) -> Doubles:
         """See `reasons.Explainer`: w_s x_s, where sources are items."""
         rows = ids.positions(self.sources, history)
-        lowest = -np.inf if self.liking.lowest is None else self.liking.lowest
-        counts = (rows >= 0) & (values >= lowest)
+        counts = (rows >= 0) & self.liking.entries(values)
         links = self._matrix[np.maximum(rows, 0)][:, columns].toarray().T
         shares: Doubles = links * np.where(counts, 1 if self.liking.binary else values, 0)
         return shares
@@ -206,7 +217,7 @@ class NeighbourScorer(DenseScorer):
             pairs.rows,
             pairs.columns,
             self.means if how.centred else np.zeros(len(self.means)),
-            mean=Mean(self.rated, how.most, how.weighted),
+            mean=Mean(self.rated, how.max_rated, how.weighted),
         )
         near = found + base if how.centred else found
         predicted = np.where(np.isnan(found), base + bias, near)

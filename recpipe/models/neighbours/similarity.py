@@ -45,7 +45,7 @@ _OF_ENTRIES = {"cosine", "jaccard"}
 
 
 def liking_of(settings: NeighbourSettings, scale: Scale | None) -> Liking:
-    """Which ratings are entries, and what for."""
+    """Which ratings are entries, and what these are; `auto` depends on the similarity."""
     values = settings.values
     if values == "auto":
         values = "likings" if settings.similarity in _OF_ENTRIES else "ratings"

@@ -58,13 +58,16 @@ def as_histories(found: Found) -> pa.RecordBatch:
 
 
 def as_sources(found: Found) -> pa.RecordBatch:
-    """HISTORY whose `user` is an item that was found, and whose `item` is what led to it."""
+    """HISTORY whose `user` is an item that was found, and whose `item` is a source leading to it.
+
+    So packing it by user gathers the sources of each item: see `items_of_sources`.
+    """
     sources = np.repeat(found.owners, found.sizes)
     return batch_of(HISTORY, found.columns, sources, found.similarities)
 
 
 def items_of_sources(sources: DataFrame, columns: Columns) -> DataFrame:
-    """`scorer.ITEMS` of what `as_sources` has made; items to which nothing leads included.
+    """`scorer.ITEMS` of what `as_sources` has made; items to which no source leads included.
 
     Args:
         sources: (user int, item int, value float).
@@ -84,7 +87,7 @@ def _items_of_sources(batches: Batches, *, sent: Broadcast[Sent], buckets: int) 
     bucket = context.partitionId() if context else 0
     (arrays,) = arrays_of(batches, [HISTORY_KINDS])
     numbers, means = sent.value
-    # An item to which nothing leads is a candidate all the same.
+    # An item to which no source leads is a candidate all the same.
     own = numbers % buckets == bucket
     histories = histories_of(arrays, numbers[own])
     yield arrow_rows(
@@ -95,7 +98,7 @@ def _items_of_sources(batches: Batches, *, sent: Broadcast[Sent], buckets: int) 
 def items_of_rows(matrix: Matrix, columns: Columns, prediction: Prediction | None) -> DataFrame:
     """`scorer.ITEMS` of a matrix whose rows are items: each with its users and their ratings.
 
-    The number of an item is its bias, 0 where predictions have no biases.
+    `mean` is the bias of the item, 0 where predictions have no biases.
 
     Args:
         matrix: of the ratings.

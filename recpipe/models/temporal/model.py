@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from recpipe.models.base import FittedModel, ItemVectors
+from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.temporal.scorer import Calendar, TimeScorer
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.factor_scorer import FactorScorer
@@ -38,9 +38,10 @@ class TimeSgdModel(FittedModel):
     """Factors, and biases that change over time: see `scorer.TimeScorer`.
 
     Args:
-        user_rows: (user int, factors array<float>, bias float): rank factors, drift and mean day.
-        item_rows: (item int, factors array<float>, bias float): rank factors, and what is added to
-            the bias in each period.
+        user_rows: (user int, factors array<float>, bias float): as `factors` rank factors, the
+            drift and the mean day.
+        item_rows: (item int, factors array<float>, bias float): as `factors` rank factors, and what
+            is added to the bias in each period.
         days: `DAYS`.
         rank: number of factors.
         users: rows of `user_rows`.
@@ -70,10 +71,10 @@ class TimeSgdModel(FittedModel):
     def predicts_ratings(self) -> bool:
         return True
 
-    def item_vectors(self) -> ItemVectors:
+    def item_vectors(self) -> Vectors:
         """The factors of items, without their biases."""
         factors = F.slice("factors", 1, self.rank).alias("factors")
-        return ItemVectors(frame_of(self.item_rows).select("item", factors), self.rank)
+        return Vectors(frame_of(self.item_rows).select("item", factors), self.rank)
 
     def _scoring(self) -> Scoring:
         inputs = UserInputs(

@@ -1,4 +1,4 @@
-"""Scores at an instant: those of factors, with users as they are then."""
+"""Scores at an instant: those of a model of factors, with the vectors that users have then."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class Calendar(NamedTuple):
 class TimeScorer:
     """At an instant the model is one of factors: an item has a further factor for each period.
 
-    The vector of a user is rank factors, drift, mean day, bias. The history is the days on which
-    the user has rated, and what is added to the bias on each. Both count from the first day of the
-    fit: float32 has more room for parts of a day there.
+    A user comes with the numbers rank factors, drift, mean day, bias, and with a history that has
+    the days on which the user has rated in place of items, and what is added to the bias on each.
+    Days count from the first of the fit, since float32 has digits for parts of a day then. `_at`
+    makes the user's vector of a day: the factors, 1 for the period and 0 for the others, the bias.
 
     Args:
         inner: scores by rank + bins factors.

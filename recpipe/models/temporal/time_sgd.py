@@ -1,4 +1,4 @@
-"""time_sgd: biases that change over time, and factors by SGD on what they leave over (timeSVD).
+"""time_sgd: biases that change over time, and factors by SGD on their residuals (timeSVD).
 
 The score of a user and an item at the instant t is
 
@@ -7,7 +7,7 @@ The score of a user and an item at the instant t is
 that is timeSVD++ of Koren (2009) without its implicit part and with factors that stay as they are.
 Biases are fitted first, by alternating ridge regressions (`kernels/time_biases.py`); `sgd`, with
 its own settings and early stopping, then learns factors, and corrections of the constant biases,
-from the residuals. So a fit is two known ones after each other and no joint optimum.
+from the residuals. So a fit is two known fits, one after the other, and no joint optimum.
 
 References:
     Yehuda Koren. Collaborative Filtering with Temporal Dynamics. KDD 2009.
@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 
 from recpipe.errors import FitError, UsageError, nothing_to_fit
 from recpipe.kernels import time_biases as kernel
-from recpipe.models.fold_in import check_room
+from recpipe.models.linear.gram import check_room
 from recpipe.models.sgd.model import Sgd
 from recpipe.models.temporal.model import DAYS, TimeSgdModel
 from recpipe.models.temporal.scorer import DAY, Calendar
@@ -126,6 +126,7 @@ class TimeSgd:
         )
 
     def _shape(self, data: TrainingData) -> _Shape:
+        """What is known of the ratings beforehand; see `fit` for what is refused."""
         found = (
             frame_of(data.ratings)
             .agg(
@@ -146,11 +147,17 @@ class TimeSgd:
                 f"time_sgd: {count - timed} of {count} ratings have no instant", hint="use sgd"
             )
         own = self.settings
-        check_room(item + 1, 8 * own.bins, limit_mb=own.max_matrix_mb, what="time_sgd: biases")
+        check_room(
+            item + 1,
+            own.bins,
+            what=f"the biases of {item + 1} items in {own.bins} periods",
+            limit_mb=own.max_matrix_mb,
+            model=self.name,
+        )
         return _Shape(count, float(mean), item + 1, Calendar(first, last, own.bins, own.power))
 
     def _biases(self, packed: DataFrame, shape: _Shape, scratch: Folder) -> TimeSgdModel:
-        """A model of rank 0, which is clipped to no scale; the residuals are written beside it."""
+        """The biases as a model of rank 0, not clipped; writes the table `residuals` as well."""
         own, spark = self.settings, packed.sparkSession
         penalties = kernel.Penalties(
             own.user_regularization,
@@ -181,7 +188,7 @@ class TimeSgd:
 
         def residuals(batches: Batches) -> Batches:
             for part in _parts(batches, shape):
-                left = part.left_by(sent.value, penalties)
+                left = part.residuals(sent.value, penalties)
                 weights = np.ones(len(left)) if part.weights is None else part.weights
                 yield batch_of(
                     _RESIDUALS,
@@ -223,8 +230,8 @@ class _Shape(NamedTuple):
     """What is known of the ratings beforehand.
 
     Args:
-        ratings: how many.
-        mean: of them, by what they weigh.
+        ratings: how many there are.
+        mean: of them, weighted.
         width: one more than the highest item number.
         calendar: of their days.
     """
@@ -239,11 +246,11 @@ class _Part(NamedTuple):
     """The ratings of some users, sorted by user, day and item.
 
     Args:
-        users: (ratings,)
-        items: (ratings,)
+        users: (ratings,) the user of each.
+        items: (ratings,) the item of each.
         cells: (ratings,) item * bins + bin.
-        values: (ratings,) less their mean.
-        days: of the users.
+        values: (ratings,) less the mean of all.
+        days: on which the users have rated.
         weights: (ratings,); None: all weigh the same.
     """
 
@@ -264,14 +271,14 @@ class _Part(NamedTuple):
         left = self.values - of_items.ravel()[self.cells]
         return kernel.user_biases(left, self.days, penalties, self.weights)
 
-    def left_over(self, of_items: Doubles, penalties: kernel.Penalties) -> Doubles:
-        """(ratings,) what the users leave over, beside the biases of items in bins."""
+    def without_users(self, of_items: Doubles, penalties: kernel.Penalties) -> Doubles:
+        """(ratings,) ratings less the parameters of users, which are solved beside the items."""
         found = self.users_beside(of_items, penalties)
         return self.values - kernel.of_ratings(found, self.days, ratings=len(self.values))
 
-    def left_by(self, of_items: Doubles, penalties: kernel.Penalties) -> Doubles:
-        """(ratings,) what users and items leave over."""
-        return self.left_over(of_items, penalties) - of_items.ravel()[self.cells]
+    def residuals(self, of_items: Doubles, penalties: kernel.Penalties) -> Doubles:
+        """(ratings,) ratings less the parameters of users and the biases of items."""
+        return self.without_users(of_items, penalties) - of_items.ravel()[self.cells]
 
 
 def _day() -> Any:
@@ -279,20 +286,24 @@ def _day() -> Any:
 
 
 def _pack(data: TrainingData, *, parts: int) -> DataFrame:
-    """The ratings as one row a part, each user in one part."""
+    """_PACKED: one row a part, each user in one part; no weights without a half-life."""
+    weighed = data.half_life is not None
 
     def pack(batches: Batches) -> Batches:
         import pyarrow as pa
 
         held = list(batches)
         if sum(batch.num_rows for batch in held):
-            user, item, day, *values = (c.to_numpy() for c in pa.Table.from_batches(held).columns)
+            columns = [column.to_numpy() for column in pa.Table.from_batches(held).columns]
+            user, item, day, *_ = columns
             order = np.lexsort((item, day, user))
-            rating, weight = (*(column[order] for column in values), np.empty(0))[:2]
-            yield arrow_row(_PACKED, user[order], item[order], day[order], rating, weight)
+            packed = [column[order] for column in columns]
+            if not weighed:
+                packed.append(np.empty(0))
+            yield arrow_row(_PACKED, *packed)
 
     columns = ["user", "item", _day().alias("day"), F.col("rating").cast("float")]
-    if data.half_life is not None:
+    if weighed:
         columns.append(data.weight.alias("weight"))
     rows = frame_of(data.ratings).select(*columns)
     return rows.repartition(parts, "user").mapInArrow(pack, _PACKED)
@@ -324,7 +335,7 @@ def _sums(
     """`kernel.Sums` of a part."""
     left = part.weights
     if of_items is not None:
-        left = part.left_over(of_items, penalties)
+        left = part.without_users(of_items, penalties)
         left = left if part.weights is None else left * part.weights
     bins = shape.calendar.bins
     found = np.bincount(part.cells, weights=left, minlength=shape.width * bins)
@@ -370,14 +381,14 @@ def _solved(
 
 
 def _residuals(biases: TimeSgdModel, rows: Any) -> DataFrame:
-    """What the biases leave over of other ratings, as far as they know user and item."""
+    """The residuals of other ratings by these biases, of users and items that they know."""
     predicted = biases.predict(rows).frame
     left = (F.col("rating") - F.col("prediction")).cast("float").alias("rating")
     return frame_of(rows).join(predicted, ["user", "item"]).select("user", "item", left)
 
 
 def _joined(side: str, factors: DataFrame, biases: DataFrame) -> DataFrame:
-    """Rows with the factors of one and, behind them, those of the other; biases are added."""
+    """The factors of one followed by those of the other, for ids in both; biases are added up."""
     other = biases.select(side, F.col("factors").alias("more"), F.col("bias").alias("own"))
     return factors.join(other, side).select(
         side,

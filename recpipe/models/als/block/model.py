@@ -18,7 +18,7 @@ from recpipe.models.als.block.packing import ITEM, USER, counted
 from recpipe.models.als.block.ring import Ring
 from recpipe.models.als.block.solving import Solve
 from recpipe.models.als.block.whole import Whole
-from recpipe.models.als.fold_in import AlsRows
+from recpipe.models.als.fold_in import AlsObjective
 from recpipe.models.als.mllib import preferences
 from recpipe.models.factors import FactorModel
 from recpipe.spark import failures
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from recpipe.models.als.block.packing import Packed
     from recpipe.models.als.settings import BlockAlsImplicitSettings, BlockAlsSettings
     from recpipe.models.data import TrainingData
-    from recpipe.models.fold_in import RowSolver
-    from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
@@ -44,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class BlockAls:
+class BlockAls(AlsObjective):
     """Ratings approximated by user factors . item factors (Zhou et al. 2008, ALS-WR).
 
     The objective is that of `ExplicitAls` while `regularization_exponent` is 1, so equal settings
@@ -70,6 +68,7 @@ class BlockAls:
         return _fit(self, data, scratch=scratch, seed=seed)
 
     def objective(self) -> Objective:
+        """See `Objective`; explicit."""
         settings = self.settings
         return Objective(settings.rank, settings.regularization, settings.regularization_exponent)
 
@@ -77,17 +76,12 @@ class BlockAls:
         """What is fitted of ratings: all of them, as they are."""
         return data.ratings
 
-    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: the row that a half-iteration would solve."""
-        del fitted
-        return AlsRows.of(self.objective(), items)
-
     def sections(self) -> Mapping[str, Section]:
         return {self.name: self.settings}
 
 
 @dataclass(frozen=True)
-class BlockAlsImplicit:
+class BlockAlsImplicit(AlsObjective):
     """Which items a user takes up at all (Hu, Koren and Volinsky 2008; Rendle et al. 2021).
 
     Ratings become preference and confidence as `ImplicitAls` has them; `kernels.normal_equations.
@@ -107,6 +101,7 @@ class BlockAlsImplicit:
         return _fit(self, data, scratch=scratch, seed=seed)
 
     def objective(self) -> Objective:
+        """See `Objective`; implicit, by either loss."""
         settings = self.settings
         return Objective(
             settings.rank,
@@ -121,11 +116,6 @@ class BlockAlsImplicit:
     def fed(self, data: TrainingData) -> Interactions:
         """What is fitted of ratings: see `preferences`."""
         return preferences(data, settings=self.settings)
-
-    def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn`: the row that a half-iteration would solve."""
-        del fitted
-        return AlsRows.of(self.objective(), items)
 
     def sections(self) -> Mapping[str, Section]:
         return {self.name: self.settings}
@@ -254,7 +244,7 @@ def _by_spark(
 
 
 def _fit(model: AnyBlockAls, data: TrainingData, *, scratch: Folder, seed: int) -> FactorModel:
-    # Strengths of likings have it in them.
+    # What is fed of likings is their strength, which has been multiplied by the weight.
     weighed = data.half_life is not None and not model.objective().implicit
     weight = data.weight if weighed else None
     with factorised(model, model.fed(data), scratch=scratch, seed=seed, weight=weight) as found:
