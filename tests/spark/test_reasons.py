@@ -11,7 +11,7 @@ import pytest
 from recpipe.contracts import EXPLANATIONS
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
-from recpipe.models.fold_in import Shares
+from recpipe.models.fold_in import AdditiveSolver, Shares
 from recpipe.publish import current
 from recpipe.ranking.reasons import reasons_for
 from recpipe.ranking.rules import ListRules
@@ -167,7 +167,7 @@ def test_a_run_publishes_why_each_place_is_there(whole_run: tuple[Context, Run])
 
 
 def test_explainers_pass_over_items_that_the_model_does_not_know() -> None:
-    class Ones:
+    class Ones(AdditiveSolver):
         def shares(self, history: Any, values: Any, columns: Any) -> Any:
             return np.ones((len(columns), len(history))) * values
 
