@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recpipe.errors import FitError, MissingError, UsageError
+from recpipe.errors import FitError, MissingError
 from recpipe.feedback import Scale
 from recpipe.kernels.time_biases import (
     Days,
@@ -157,14 +157,27 @@ def test_a_saved_model_lists_an_item_that_falls_by_the_instant(scratch: Folder) 
     assert first[0] - first[1] > last[0] - last[1] + 0.5
 
 
-def test_ratings_without_instants_and_predictions_on_a_scale_are_refused(scratch: Folder) -> None:
+def test_ratings_without_instants_are_refused(scratch: Folder) -> None:
     untimed = scratch.spark.createDataFrame([(0, 0, 3.0, None), (0, 1, 3.0, FIRST)], RATINGS)
     data = TrainingData(ratings=untimed, scale=SCALE)
     with pytest.raises(FitError, match="1 of 2 ratings have no instant"):
         TimeSgd(OWN, STILL).fit(data, scratch=scratch / "untimed", seed=1)
-    bounded = STILL.model_copy(update={"bounded": True})
-    with pytest.raises(UsageError, match="bounded"):
-        TimeSgd(OWN, bounded).fit(data, scratch=scratch / "bounded", seed=1)
+
+
+def test_what_sgd_is_told_of_the_scale_does_not_change_the_fit(scratch: Folder) -> None:
+    on_a_scale = {"bounded": True, "open_bounds": True, "round_predictions": True}
+    data = TrainingData(ratings=scratch.spark.createDataFrame(rows(), RATINGS), scale=SCALE)
+    learns = SgdSettings(rank=2, epochs=2, patience=0)
+    one, other = (
+        TimeSgd(OWN, sgd).fit(data, scratch=scratch / place, seed=1)
+        for place, sgd in (
+            ("free", learns),
+            ("on-a-scale", learns.model_copy(update=on_a_scale)),
+        )
+    )
+    for side in ("user_rows", "item_rows"):
+        found = [sorted(getattr(model, side).frame.collect()) for model in (one, other)]
+        assert found[0] == found[1]
 
 
 def test_biases_of_more_items_than_the_guard_lets_pass_are_refused_by_its_name(

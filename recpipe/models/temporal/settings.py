@@ -8,7 +8,11 @@ from recpipe.sections import Section
 
 
 class TimeSgdSettings(Section):
-    """Biases that change over time (Koren 2009, timeSVD), and factors by `sgd` on what is left."""
+    """Biases that change over time (Koren 2009, timeSVD), and factors by `sgd` on what is left.
+
+    `sgd.bounded`, `sgd.open_bounds` and `sgd.round_predictions` are for `sgd` alone: what is
+    left has no scale.
+    """
 
     bins: int = Field(30, ge=1)
     """Periods of equal length, from the first day to the last, each with a bias of every item."""

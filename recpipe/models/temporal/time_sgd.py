@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pyspark.sql import functions as F
 
-from recpipe.errors import FitError, UsageError, nothing_to_fit
+from recpipe.errors import FitError, nothing_to_fit
 from recpipe.kernels import time_biases as kernel
 from recpipe.models.linear.gram import check_room
 from recpipe.models.sgd.model import Sgd
@@ -55,6 +55,9 @@ _SUMS = "sums binary"
 _SOLVED = "counts binary, bias binary, bins binary"
 _RESIDUALS = "user int, item int, rating float, weight float"
 
+_OF_A_SCALE = {"bounded": False, "open_bounds": False, "round_predictions": False}
+"""Settings of `sgd` that have no meaning for residuals. They may be there for `sgd` itself."""
+
 
 @dataclass(frozen=True)
 class TimeSgd:
@@ -62,7 +65,7 @@ class TimeSgd:
 
     Args:
         settings: `time_sgd`.
-        sgd: of the factors.
+        sgd: of the factors; what it says of the scale is not for them, since residuals have none.
     """
 
     settings: TimeSgdSettings
@@ -81,16 +84,9 @@ class TimeSgd:
 
         Raises:
             FitError: as `Sgd.fit`, and if a rating has no instant.
-            UsageError: if `sgd` is set to predict on a scale: residuals have none.
             MissingError: as `Sgd.fit`, and if the biases of items are above
                 `time_sgd.max_matrix_mb`.
         """
-        if self.sgd.bounded or self.sgd.open_bounds or self.sgd.round_predictions:
-            raise UsageError(
-                "time_sgd: sgd.bounded, sgd.open_bounds and sgd.round_predictions are for ratings,"
-                " not for what biases leave over",
-                hint="leave them out",
-            )
         shape = self._shape(data)
         packed = cached(_pack(data, parts=math.ceil(shape.ratings / _RATINGS_OF_A_PART)))
         try:
@@ -105,7 +101,9 @@ class TimeSgd:
             scale=None,
         )
         weight = None if data.half_life is None else F.col("weight")
-        sgd = Sgd(self.sgd).fit_weighed(rest, weight, scratch=scratch / "sgd", seed=seed)
+        sgd = Sgd(self.sgd.model_copy(update=_OF_A_SCALE)).fit_weighed(
+            rest, weight, scratch=scratch / "sgd", seed=seed
+        )
         assert sgd.user_factors is not None  # noqa: S101 - sgd has factors of users
         for side, table, factors in (
             ("user", biases.user_rows, sgd.user_factors),
