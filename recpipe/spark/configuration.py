@@ -23,6 +23,11 @@ some 1.6 million ratings."""
 # it again and again. docs/operations.md explains the flags.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 
+# G1 takes what is larger than half of a region for huge: it never moves it, and gives it regions of
+# its own. Of the usual 1 to 4 MiB that are the pieces of 4 MiB which broadcasts travel in: each
+# takes twice its size, and none can be found in the end for a result of a task.
+_LONG_LIVED = "-XX:G1HeapRegionSize=16m"
+
 
 def java_options(*, short_lived: bool) -> str:
     """Options of a JVM that recpipe starts; it maps `runtime.cache.class_archive` if that is there.
@@ -30,7 +35,7 @@ def java_options(*, short_lived: bool) -> str:
     Args:
         short_lived: whether it will end within a minute or two.
     """
-    options = [_SHORT_LIVED] if short_lived else []
+    options = [_SHORT_LIVED if short_lived else _LONG_LIVED]
     archive = class_archive()
     if archive.exists():
         mark_used(archive)
@@ -80,8 +85,7 @@ def local_configuration(
         # A laptop's host name often resolves to an address of a network that it has left.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     short_lived = local and input_bytes is not None and input_bytes <= SMALL_BYTES
-    if options := java_options(short_lived=short_lived):
-        conf["spark.driver.extraJavaOptions"] = options
+    conf["spark.driver.extraJavaOptions"] = java_options(short_lived=short_lived)
     if short_lived:
         # Of the 64 MiB that each aggregation and sort would take, almost all is zeros, which Java
         # writes, and copies from one generation to the next.
