@@ -5,9 +5,9 @@ And dense parts of a sparse one.
 A product with a dense matrix that is wider than the caches hold is taken a tile of its columns
 after the other, in which the rows that many others ask for stay near.
 
-In the loops places are read before the innermost one, since a store might change what is read
-again, and are unsigned, since an index below 0 would count from the end: either costs several times
-what the arithmetic does.
+Indices are read before the innermost loop, since a store in it might change what is read again, and
+are unsigned where -1 has no meaning, since a negative index would count from the end. Without that
+a loop takes several times as long.
 """
 
 from __future__ import annotations

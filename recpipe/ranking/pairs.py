@@ -127,11 +127,6 @@ class ItemsByUser(NamedTuple):
         """(users,) how many items each has."""
         return np.diff(self.offsets)
 
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """The place of the user of each item."""
-        return np.repeat(np.arange(len(self.offsets) - 1), self.sizes)
-
 
 def items_by_user(users: NDArray[np.int32], runs: Runs) -> ItemsByUser:
     """The items of each of `users`.

@@ -23,9 +23,9 @@ some 1.6 million ratings."""
 # it again and again. docs/operations.md explains the flags.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 
-# G1 takes what is larger than half of a region for huge: it never moves it, and gives it regions of
-# its own. Of the usual 1 to 4 MiB that are the pieces of 4 MiB which broadcasts travel in: each
-# takes twice its size, and none can be found in the end for a result of a task.
+# An object larger than half of a region is humongous to G1, which gives it whole regions and never
+# moves it. Broadcasts are kept in pieces of a little over 4 MiB. In the usual regions of 1 to 4 MiB
+# these are humongous and take up to twice their size, until a result finds no room in one piece.
 _LONG_LIVED = "-XX:G1HeapRegionSize=16m"
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from recpipe.runtime.java import find_java
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,7 +30,7 @@ try:
 except RecpipeError as error:
     print("SAID", error)
 """
-DIES = """
+IN_A_SESSION = """
 import os, signal, sys
 from pyspark import SparkContext
 from recpipe.cli import _ended_by
@@ -36,30 +38,18 @@ from recpipe.settings import load
 from recpipe.spark.session import spark_session
 
 try:
-    with spark_session(load(environment={}).session, name="dies", input_bytes=0) as spark:
-        os.kill(SparkContext._gateway.proc.pid, signal.SIGKILL)
+    with spark_session(load(environment={{}}).session, name="ends", input_bytes=0) as spark:
+        {fails}
         spark.range(3).count()
 except Exception as error:
     sys.exit(_ended_by(error))
 """
-
-RUNS_OUT = """
-import sys
-from recpipe.cli import _ended_by
-from recpipe.settings import load
-from recpipe.spark.session import spark_session
-
-try:
-    with spark_session(load(environment={}).session, name="runs out", input_bytes=0) as spark:
-        java = spark.sparkContext._jvm.java.lang
-        # What Java does where an error has ended a thread.
+KILLED = "os.kill(SparkContext._gateway.proc.pid, signal.SIGKILL)"
+# What Java does where an error has ended a thread.
+WITHOUT_MEMORY = """java = spark.sparkContext._jvm.java.lang
         java.Thread.getDefaultUncaughtExceptionHandler().uncaughtException(
             java.Thread.currentThread(), java.OutOfMemoryError("Java heap space")
-        )
-        spark.range(3).count()
-except Exception as error:
-    sys.exit(_ended_by(error))
-"""
+        )"""
 
 
 def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -88,17 +78,18 @@ def test_a_python_that_lacks_a_module_is_named_by_its_own_error(tmp_path: Path) 
     assert "PYSPARK_PYTHON" in said
 
 
-def test_a_java_process_that_dies_is_said_in_one_line() -> None:
-    ended = run(DIES)
+@pytest.mark.parametrize(
+    ("fails", "words"),
+    [
+        (KILLED, "Java process has ended by itself"),
+        # A job would wait for ever for the results that the thread was to take in.
+        (WITHOUT_MEMORY, "java.lang.OutOfMemoryError: Java heap space"),
+    ],
+    ids=["killed", "without memory"],
+)
+def test_a_java_process_that_ends_is_said_in_one_line(fails: str, words: str) -> None:
+    ended = run(IN_A_SESSION.format(fails=fails))
     assert ended.returncode == 5, ended.stderr
     (said,) = [line for line in ended.stderr.splitlines() if line.startswith("recpipe: ")]
-    assert "Java process has ended by itself" in said
-    assert "session.driver_memory" in said
-
-
-def test_a_thread_of_spark_without_memory_ends_the_run_and_does_not_leave_it_waiting() -> None:
-    ended = run(RUNS_OUT)
-    assert ended.returncode == 5, ended.stderr
-    (said,) = [line for line in ended.stderr.splitlines() if line.startswith("recpipe: ")]
-    assert "java.lang.OutOfMemoryError: Java heap space" in said
+    assert words in said
     assert "session.driver_memory" in said

@@ -18,7 +18,7 @@ from recpipe.kernels import biases as kernel
 from recpipe.spark.columns import arrow_row, as_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -98,7 +98,9 @@ class Equations:
             _sums, mean=self.mean, width=self.width, regularization=self.user_regularization
         )
         if self.ratings <= _RATINGS_OF_A_TASK:
-            return self._in_one_task(partial(_solved, read=self.read, solve=solve, sums_of=sums_of))
+            return self._in_one_task(
+                partial(_solved, read=self.read, solve=solve, sums_of=sums_of, width=self.width)
+            )
         return solve(partial(self._by_job, sums_of=sums_of))
 
     def _in_one_task(
@@ -119,16 +121,12 @@ class Equations:
             for part in read(batches):
                 yield arrow_row(_SUMS, *sums_of(part, sent.value))
 
-        counts, totals = np.zeros(self.width), np.zeros(self.width)
         found = self.packed.mapInArrow(sums, _SUMS)
         try:
             # In the order of parts either way.
-            for own_counts, own_totals in self._one_by_one(found):
-                counts += own_counts
-                totals += own_totals
+            return _added(self._one_by_one(found), self.width)
         finally:
             sent.destroy()
-        return counts, totals
 
     def _one_by_one(self, found: DataFrame) -> Iterator[Sums]:
         """The sums of each part: all at once, or where that is much, a part at a time."""
@@ -148,6 +146,7 @@ def _solved(
     read: Read,
     solve: Callable[[Callable[..., Sums]], kernel.Solution],
     sums_of: Callable[..., Sums],
+    width: int,
 ) -> Iterator[pa.RecordBatch]:
     """In a task: _SOLVED of all parts; no row where there are none."""
     # In an order that follows from the ratings alone, whichever part comes first.
@@ -156,16 +155,20 @@ def _solved(
         return
 
     def sums(x: NDArray[np.float64] | None) -> Sums:
-        counts, totals = sums_of(parts[0], x)
-        for part in parts[1:]:
-            own_counts, own_totals = sums_of(part, x)
-            counts += own_counts
-            totals += own_totals
-        return counts, totals
+        return _added((sums_of(part, x) for part in parts), width)
 
     # Spark would try a failed task again, and its error would arrive as text: no row instead.
     with suppress(ArithmeticError):
         yield arrow_row(_SOLVED, *solve(sums))
+
+
+def _added(found: Iterable[Sums], width: int) -> Sums:
+    """The sums of some parts, added up in their order."""
+    counts, totals = np.zeros(width), np.zeros(width)
+    for own_counts, own_totals in found:
+        counts += own_counts
+        totals += own_totals
+    return counts, totals
 
 
 def _sums(

@@ -95,7 +95,8 @@ def packed_blocks(rows: Interactions, *, value: str, model: str) -> Iterator[Blo
     least = max(_FEW_RATINGS, _RATINGS_AN_ITEM * items)
     number = int(max(1, min(users // _FEW_ROWS, count // least, _MAX_BLOCKS)))
     # The last of an odd number would leave every other core without work, in every pass.
-    number += number % 2 if number > 1 else 0
+    if number > 1:
+        number += number % 2
     by_bucket = packed(rows, buckets=number, value=Value(value, "float"))
     frame = cached(together([by_bucket], buckets=number).mapInArrow(as_part, PARTS))
     try:
