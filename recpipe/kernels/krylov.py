@@ -53,35 +53,35 @@ def largest_eigenpairs(
     the small matrix T = X' M X (Rayleigh-Ritz). They are better than the last iterate alone: their
     number of products grows with the inverse square root of the gap between eigenvalues, not with
     its inverse (Musco and Musco 2015, "Randomized block Krylov methods"). Where the blocks are as
-    wide together as is allowed, they are replaced by the `width` best vectors so far, as in the
-    thick restart of Wu and Simon (2000).
+    wide together as is allowed, they are replaced by the `count` + `width` best vectors so far, as
+    in the thick restart of Wu and Simon (2000).
+
+    Wide blocks take the fewest products, narrow ones the fewest columns in all. A block narrower
+    than `count` sees no more vectors of one eigenvalue than it has columns, so where its products
+    lead nowhere new, random columns are tried until there were `count` of them.
 
     Memory is n x (max_width + 4 width) float64, time n x max_width x width for each product.
 
     Args:
-        product: (n, w) X to M X, for any w up to `width`.
+        product: (n, w) X to M X, for any w up to `count` + `width`.
         n: rows and columns of M.
         count: eigenpairs wanted, at most n.
-        width: columns of a block, at least `count`.
-        max_width: columns of all blocks, at least 3 `width`.
+        width: columns of a block.
+        max_width: columns of all blocks, more than `count` + 2 `width`.
         max_products: products allowed.
         tolerance: `Eigenpairs.residual` at which it ends.
         seed: of the first block.
     """
     random = np.random.default_rng(seed)
-    width = min(width, n)
-    basis = np.empty((n, 0))
-    block = _filled(basis, np.empty((n, 0)), width, random)
-    small = np.empty((0, 0))
+    block = _filled(np.empty((n, 0)), np.empty((n, 0)), min(width, n), random)
+    drawn, exhausted = block.shape[1], False
+    basis, small = np.empty((n, 0)), np.empty((0, 0))
     for products in range(1, max_products + 1):
         image = product(block)
         basis = np.hstack([basis, block])
-        # Once is not enough: what is left may be small beside what was taken away.
         known = basis.T @ image
         image -= basis @ known
-        more = basis.T @ image
-        image -= basis @ more
-        small = _bordered(small, known + more)
+        small = _bordered(small, known)
         values, weights = np.linalg.eigh(small)
         values, weights = values[::-1], weights[:, ::-1]
         # M V = V T + the image that is left, which the last block alone has made.
@@ -90,14 +90,20 @@ def largest_eigenpairs(
         scale = max(float(values[0]), 0.0)
         residual = float(np.linalg.norm(ends, axis=0).max(initial=0.0))
         residual = residual / scale if scale else 0.0
-        whole = basis.shape[1] == n
-        if whole or residual <= tolerance or products == max_products:
-            break
         directions = left[:, sizes > _SMALL * scale]
-        if basis.shape[1] + width > max_width:
-            basis = basis @ weights[:, :width]
-            small = np.diag(values[:width])
-        block = _filled(basis, directions, min(width, n - basis.shape[1]), random)
+        exhausted = exhausted or directions.shape[1] < block.shape[1]
+        # All that a narrow block leads to may be known before all that is there.
+        seen = basis.shape[1] >= count and not (exhausted and drawn < count)
+        whole = basis.shape[1] == n
+        if whole or (seen and residual <= tolerance) or products == max_products:
+            break
+        untried = max(count - drawn, 0) if exhausted else 0
+        wide = max(width, directions.shape[1] + untried)
+        if basis.shape[1] + wide > max_width:
+            basis = basis @ weights[:, : count + width]
+            small = np.diag(values[: count + width])
+        block = _filled(basis, directions, min(wide, n - basis.shape[1]), random)
+        drawn += block.shape[1] - directions.shape[1]
     return Eigenpairs(
         np.maximum(values[:count], 0.0), basis @ weights[:, :count], products, residual
     )

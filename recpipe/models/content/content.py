@@ -22,7 +22,6 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
-from recpipe.kernels.krylov import largest_eigenpairs
 from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.content.clusters import CLUSTERS, clusters_of, described
 from recpipe.models.content.profiles import (
@@ -36,6 +35,7 @@ from recpipe.models.content.profiles import (
 )
 from recpipe.models.content.scorer import ContentScorer
 from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
+from recpipe.models.svd.search import right_singular_vectors
 from recpipe.ranking.engine import Scoring
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.reasons import Reasons
@@ -147,13 +147,10 @@ class Content:
             return None
         rows = unpacked(profiles)
         with packed_blocks(rows, value="value", model=self.name) as blocks:
-            n = len(blocks.items)
-            count = min(self.settings.dimensions, n)
-            width = min(count + _OVERSAMPLING, n)
-            matrix = CentredMatrix(blocks, Centre(np.zeros(n)))
-            found = largest_eigenpairs(
-                matrix.normal_product, n, count=count, width=width, max_width=8 * width,
-                max_products=_MAX_PASSES, tolerance=_TOLERANCE, seed=seed,
+            matrix = CentredMatrix(blocks, Centre(np.zeros(len(blocks.items))))
+            found = right_singular_vectors(
+                matrix, rank=self.settings.dimensions, oversampling=_OVERSAMPLING,
+                tolerance=_TOLERANCE, max_passes=_MAX_PASSES, seed=seed, model=self.name,
             )  # fmt: skip
             # Items are the rows of this matrix, which it calls users, and terms are its columns.
             factors = matrix.user_factors(found.vectors, mean=0.0)

@@ -13,7 +13,7 @@ k largest singular values S of A and their vectors U and V, a prediction is
 
 No matrix of users x items is made. V are the eigenvectors of A'A, which is multiplied with thin
 blocks of columns by passes over the ratings (`blocks.py`), in the manner of the randomised methods
-of Halko, Martinsson and Tropp (2011, "Finding structure with randomness"), see
+of Halko, Martinsson and Tropp (2011, "Finding structure with randomness"), see `search.py` and
 `kernels/krylov.py`. Then U S = A V, a block of users at a time.
 """
 
@@ -28,10 +28,9 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from recpipe.kernels.krylov import Eigenpairs, largest_eigenpairs
 from recpipe.models.factors import FactorModel
-from recpipe.models.linear.gram import check_room
 from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
+from recpipe.models.svd.search import right_singular_vectors
 from recpipe.spark.columns import factor_rows
 from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from recpipe.models.data import TrainingData
     from recpipe.models.fold_in import RowSolver
     from recpipe.models.svd.blocks import Blocks
-    from recpipe.models.svd.settings import SvdImplicitSettings, SvdSettings, Truncated
+    from recpipe.models.svd.settings import SvdImplicitSettings, SvdSettings
     from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.ranking.histories import Histories
     from recpipe.sections import Section
@@ -57,10 +56,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_HELD_BLOCKS = 8
-"""Blocks of columns after which the search begins again from the best vectors so far."""
-_WORK_BLOCKS = 4
-"""Further blocks of columns that the driver holds during a step."""
 _SINGLE = 1e-5
 """The tolerance from which on products are taken in float32: twice as fast, and good to 1e-6."""
 _NOTHING = 1e-12
@@ -218,9 +213,28 @@ def _fitted(
     seed: int,
     scale: tuple[float, float] | None,
 ) -> FactorModel:
-    kind = np.float32 if model.settings.tolerance >= _SINGLE else np.float64
+    own = model.settings
+    kind = np.float32 if own.tolerance >= _SINGLE else np.float64
     matrix = CentredMatrix(blocks, fill.centre, kind)
-    found = _singular_vectors(matrix, model.settings, seed=seed, name=model.name)
+    found = right_singular_vectors(
+        matrix,
+        rank=own.rank,
+        oversampling=own.oversampling,
+        tolerance=own.tolerance,
+        max_passes=own.max_passes,
+        limit_mb=own.max_matrix_mb,
+        seed=seed,
+        model=model.name,
+    )
+    if found.residual > own.tolerance:
+        log.warning(
+            "%s: after %d passes the residual is %.1e, above %s.tolerance = %.1e",
+            model.name,
+            found.products,
+            found.residual,
+            model.name,
+            own.tolerance,
+        )
     singular = np.sqrt(found.values)
     # U S V' with the root of S on either side, so that both kinds of factors are of a size.
     roots = np.sqrt(singular)
@@ -284,42 +298,6 @@ class _Projection:
         means = self.centre.users(rows)
         biases = means - self.mean if self.centre.by_user else means
         return np.column_stack([factors, biases]).astype(np.float32)
-
-
-def _singular_vectors(
-    matrix: CentredMatrix, settings: Truncated, *, seed: int, name: str
-) -> Eigenpairs:
-    """The squares of the largest singular values of A, and its right singular vectors."""
-    n = len(matrix.blocks.items)
-    rank = min(settings.rank, n)
-    width = min(rank + settings.oversampling, n)
-    check_room(
-        n,
-        min(_HELD_BLOCKS * width, n) + _WORK_BLOCKS * width,
-        what=f"the search for {rank} singular vectors of {n} items",
-        limit_mb=settings.max_matrix_mb,
-        model=name,
-    )
-    found = largest_eigenpairs(
-        matrix.normal_product,
-        n,
-        count=rank,
-        width=width,
-        max_width=_HELD_BLOCKS * width,
-        max_products=settings.max_passes,
-        tolerance=settings.tolerance,
-        seed=seed,
-    )
-    if found.residual > settings.tolerance:
-        log.warning(
-            "%s: after %d passes the residual is %.1e, above %s.tolerance = %.1e",
-            name,
-            found.products,
-            found.residual,
-            name,
-            settings.tolerance,
-        )
-    return found
 
 
 __all__ = ["Svd", "SvdImplicit"]
