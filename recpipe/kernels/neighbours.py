@@ -210,8 +210,8 @@ def _add(
     sums: NDArray[np.float64],
 ) -> None:
     """Add the products of an entry with the entries from `begin` to `end` of its row."""
-    for at in range(begin, end):
-        column, y = rows.columns[at], float64(rows.values[at])
+    for at in range(np.uint64(begin), np.uint64(end)):
+        column, y = np.uint64(rows.columns[at]), float64(rows.values[at])
         counts[column] += 1
         own = sums[column]
         if kind == SCALED:
@@ -231,18 +231,13 @@ def _add(
             own[0] = max(own[0], abs(x - y))
 
 
-@njit(
-    float64(int64, int64, float64[:, ::1], int64, float64, float64),
-    cache=True, nogil=True, inline="always",
-)  # fmt: skip
+@njit(float64(int64, int64, float64[:, ::1], int64, float64, float64), cache=True, nogil=True)
 def _similarity(
     kind: int, n: int, sums: NDArray[np.float64], at: int, left: float, right: float
 ) -> float:
-    """Of n shared rows and the sums at a place; see the module."""
+    """Of n shared rows and the sums at a place; see the module. Not `SCALED`."""
     found = 0.0
-    if kind == SCALED:
-        found = sums[at, 0] * left * right
-    elif kind == JACCARD:
+    if kind == JACCARD:
         found = n / (left + right - n)
     elif kind == ADJUSTED_COSINE:
         squares = sums[at, 1] * sums[at, 2]
@@ -256,6 +251,21 @@ def _similarity(
     else:
         found = 1 / (1 + (math.sqrt(sums[at, 0]) if kind == EUCLIDEAN else sums[at, 0]))
     return found
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _score(
+    kind: int, n: int, trust: float, sums: NDArray[np.float64], at: int, left: float, right: float
+) -> float:
+    """A similarity as it is compared."""
+    # The one that is asked for most: the choice among all of them takes longer than it does.
+    if kind == SCALED:
+        found = sums[at, 0] * left * right
+    else:
+        found = _similarity(kind, n, sums, at, left, right)
+    # Rounded before they are compared, so that what is equal in a table is a tie.
+    score: float = float32(trust * found)
+    return score
 
 
 @njit(void(TOP, float32[::1], int64, float32, int64), cache=True, nogil=True)
@@ -320,8 +330,8 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
             begin, end = (at + 1 if symmetric else rows.offsets[row]), rows.offsets[row + 1]
             products += end - begin
             if counted:
-                for link in range(begin, end):
-                    counts[columns[link]] += 1
+                for link in range(np.uint64(begin), np.uint64(end)):
+                    counts[np.uint64(columns[link])] += 1
             else:
                 _add(kind, float64(rows.values[at]), rows, begin, end, counts, sums)
         size = 0
@@ -333,22 +343,19 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
                     met[size] = other
                     size += 1
         for which in range(size):
-            other = met[which]
+            other = np.uint64(met[which])
             n = counts[other]
             counts[other] = 0
-            own = 0 if counted else other
+            own = np.uint64(0) if counted else other
             if counted:
                 sums[0, 0] = n
             if other != column and n >= measure.overlap:
                 trust = n / (n + measure.shrinkage)
-                # Rounded before they are compared, so that what is equal in a table is a tie.
-                score = float32(trust * _similarity(kind, n, sums, own, left[column], right[other]))
+                score = _score(kind, n, trust, sums, own, left[column], right[other])
                 if score > least[place]:
                     _take(top, least, place, score, other)
                 if symmetric:
-                    score = float32(
-                        trust * _similarity(kind, n, sums, own, left[other], right[column])
-                    )
+                    score = _score(kind, n, trust, sums, own, left[other], right[column])
                     if score > least[other - first]:
                         _take(top, least, other - first, score, column)
             for number in range(numbers):
