@@ -30,6 +30,12 @@ EXACT = 1e-13
 """A tolerance at which vectors are as good as those of SciPy."""
 
 
+@pytest.fixture
+def by_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pass is a job, as where a task cannot hold the ratings."""
+    monkeypatch.setattr(blocks, "_RATINGS_OF_A_TASK", 0)
+
+
 @pytest.fixture(scope="module")
 def scratch(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return Folder(spark, tmp_path_factory.mktemp("svd"))
@@ -93,10 +99,13 @@ def truncated(centred: np.ndarray, rank: int) -> np.ndarray:
     return made
 
 
+@pytest.mark.parametrize("way", ["in one task", "by jobs"])
 @pytest.mark.parametrize("fill", ["mean", "item", "user"])
 def test_predictions_are_those_of_scipys_svd_of_the_filled_matrix(
-    scratch: Folder, fill: str
+    scratch: Folder, fill: str, way: str, request: pytest.FixtureRequest
 ) -> None:
+    if way == "by jobs":
+        request.getfixturevalue("by_jobs")
     whole, means = filled(ROWS, fill)
     model = fit(scratch, fill=fill)
     due = means + truncated(whole - means, 6)
@@ -133,6 +142,9 @@ def test_blocks_and_partitions_and_the_way_of_the_sums_change_no_prediction(
     split = fit(scratch)
     assert split.info()["blocks"] > 2
     np.testing.assert_allclose(scores(split), scores(whole), rtol=0, atol=1e-6)
+    # Passes by jobs, whose blocks are as wide here as those of a task.
+    monkeypatch.setattr(blocks, "_RATINGS_OF_A_TASK", 0)
+    assert scores(fit(scratch)).tobytes() == scores(split).tobytes()
     # A few rows of a product at a time, added up by tasks: each sum is taken in the same order.
     monkeypatch.setattr(blocks, "_TILE_BYTES", 8 * 16 * 7)
     monkeypatch.setattr(blocks, "_COLLECTED_BYTES", 0)
@@ -145,6 +157,18 @@ def test_another_seed_finds_the_same_vectors(scratch: Folder) -> None:
     )
 
 
+def test_a_search_by_narrow_blocks_may_make_as_many_columns_as_one_by_wide_ones(
+    scratch: Folder, request: pytest.FixtureRequest
+) -> None:
+    rows = rated(200, 120)
+    narrow = fit(scratch, rows, rank=30, max_passes=2)
+    request.getfixturevalue("by_jobs")
+    wide = fit(scratch, rows, rank=30, max_passes=2)
+    assert wide.info()["passes"] == 2
+    assert narrow.info()["passes"] == 2 * 40 // 16
+    assert narrow.info()["residual"] < wide.info()["residual"]
+
+
 def test_a_search_that_is_cut_short_says_so(
     scratch: Folder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,6 +178,7 @@ def test_a_search_that_is_cut_short_says_so(
     assert "svd: after 1 passes the residual is" in caplog.text
 
 
+@pytest.mark.usefixtures("by_jobs")
 def test_a_search_above_the_limit_is_refused_by_both_sizes(scratch: Folder) -> None:
     rows = [(n % 9, n, 3.0) for n in range(2000)]
     words = r"search for 40 singular vectors of 2000 items takes 9 MiB .* = 1 is 1 MiB"

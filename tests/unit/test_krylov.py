@@ -37,9 +37,12 @@ SPECTRA = {
 
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("max_width", [24, 40, 1000])
-def test_the_largest_eigenpairs_are_those_of_the_whole_matrix(name: str, max_width: int) -> None:
+@pytest.mark.parametrize("width", [1, 3, 8])  # narrower than what is sought, and wider
+def test_the_largest_eigenpairs_are_those_of_the_whole_matrix(
+    name: str, max_width: int, width: int
+) -> None:
     m = matrix(SPECTRA[name])
-    pairs = found(m, max_width=max_width)
+    pairs = found(m, max_width=max_width, width=width)
     due = np.linalg.eigvalsh(m)[::-1][:5]
     np.testing.assert_allclose(pairs.values, due, rtol=0, atol=1e-12)
     np.testing.assert_allclose(pairs.vectors.T @ pairs.vectors, np.eye(5), rtol=0, atol=1e-12)
@@ -59,7 +62,9 @@ def test_what_is_said_to_be_left_is_left() -> None:
 
 def test_fewer_products_suffice_for_a_coarser_answer_and_for_a_wider_block() -> None:
     m = matrix(SPECTRA["decaying"])
-    coarse, fine, wide = found(m, tolerance=1e-2), found(m), found(m, width=13)
+    coarse, fine, wide = (
+        found(m, max_width=1000, **asked) for asked in ({"tolerance": 1e-2}, {}, {"width": 13})
+    )
     assert coarse.products < fine.products
     assert wide.products < fine.products
     assert coarse.residual <= 1e-2
