@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from recpipe.errors import UsageError
 from recpipe.stages.table import STAGES, Stage, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from recpipe.stages.context import Context
     from recpipe.storage import Run
 
@@ -64,8 +67,10 @@ def _recommend_command(stage: Stage) -> click.Command:
 def _run_stage(stage: Stage, options: Options) -> None:
     """A stage on its subject, and what a person is told of it."""
     goes_on = stage.subject == "unfinished run"
-    with session(options, stage.name, goes_on=goes_on, fits=stage.fits_models) as context:
-        own, subject = _subject(context, options, stage)
+    with (
+        session(options, stage.name, goes_on=goes_on, fits=stage.fits_models) as context,
+        _subject(context, options, stage) as (own, subject),
+    ):
         said = stage.run(own, subject)
         if "metrics" in stage.writes:
             _print_metrics(subject)
@@ -73,9 +78,10 @@ def _run_stage(stage: Stage, options: Options) -> None:
             click.echo(said)
 
 
-def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context, Any]:
+@contextmanager
+def _subject(context: Context, options: Options, stage: Stage) -> Iterator[tuple[Context, Any]]:
     """What a stage works on, and its context, which has the settings of a run that goes on."""
-    from recpipe.stages.start import start
+    from recpipe.stages.start import resumed, start
 
     match stage.subject:
         case "source":
@@ -85,20 +91,19 @@ def _subject(context: Context, options: Options, stage: Stage) -> tuple[Context,
                     f"{stage.name}: no source",
                     hint="give --input or --dataset, or --train and --test",
                 )
-            return context, source
+            yield context, source
         case "new run":
-            return context, start(context, options.run_id or fresh_id(context))
+            yield context, start(context, options.run_id or fresh_id(context))
         case "unfinished run":
             run = context.runs.unfinished(options.run_id)
-            return _resumed(context, options, run, stage), run
+            with resumed(_going_on(context, options, run), run, stage.name) as own:
+                yield own, run
         case "any run":
-            return context, context.runs.newest(options.run_id)
+            yield context, context.runs.newest(options.run_id)
 
 
-def _resumed(context: Context, options: Options, run: Run, stage: Stage) -> Context:
-    """The context of a run that goes on: its settings, and on top of them what is given."""
-    from recpipe.stages.start import resume
-
+def _going_on(context: Context, options: Options, run: Run) -> Context:
+    """The context with the settings of a run that goes on, and on top of them what is given."""
     logger.info("run %s", run.id)
     settings = options.settings(base=run.manifest["settings"])
     if options.run_date and options.run_date.isoformat() != run.manifest["run_date"]:
@@ -106,7 +111,7 @@ def _resumed(context: Context, options: Options, run: Run, stage: Stage) -> Cont
             f"run {run.id} stands for {run.manifest['run_date']}",
             hint="leave --run-date out, or start another run",
         )
-    return resume(replace(context, settings=settings), run, stage.name)
+    return replace(context, settings=settings)
 
 
 def source_of(options: Options) -> str | dict[str, str] | None:

@@ -343,10 +343,10 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
                     met[size] = other
                     size += 1
         for which in range(size):
-            other = np.uint64(met[which])
+            other = met[which]
             n = counts[other]
             counts[other] = 0
-            own = np.uint64(0) if counted else other
+            own = 0 if counted else other
             if counted:
                 sums[0, 0] = n
             if other != column and n >= measure.overlap:

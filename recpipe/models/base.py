@@ -187,7 +187,8 @@ class FittedModel(ABC):
     def reasons(self, data: TrainingData) -> Reasons | None:
         """How the scores of lists fall apart into what each item of a history adds to them.
 
-        None for a model whose scores are no sum over the history of a user.
+        What a score has without any history, such as a mean and the bias of the item, is nobody's
+        share. None for a model whose scores are otherwise no sum over the history of a user.
 
         Args:
             data: of which the ratings are those that users are scored from.

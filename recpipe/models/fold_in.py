@@ -62,9 +62,10 @@ class RowSolver(Protocol):
 
 
 class AdditiveSolver(ABC):
-    """A solver whose vectors, and so scores, are sums with one addend for each rated item.
+    """A solver whose vectors are sums with one addend for each rated item.
 
-    It says so by this class, and not by what it happens to have.
+    So are scores, but for what is there without any rating, such as a mean and the item's bias. It
+    says so by this class, and not by what it happens to have.
     """
 
     @abstractmethod
@@ -201,6 +202,42 @@ def least_squares(objective: Objective, rows: Histories, other: Floats, base: Do
     return found[:, : objective.rank]
 
 
+def least_squares_shares(
+    objective: Objective,
+    other: Floats,
+    base: Doubles,
+    *,
+    history: Ints,
+    values: Floats,
+    columns: Ints,
+) -> Doubles:
+    """(columns, history) what each item of a history adds to the product of a row of `other` and x.
+
+    The vector x that `least_squares` finds is A^-1 times the sum of t_i y_i over the history, A
+    being the matrix of the user's equations. So its product with y_j is the sum of
+    t_i y_j' A^-1 y_i (Hu, Koren and Volinsky 2008, section 5).
+
+    Args:
+        objective: what is minimised.
+        other: (n, width) as `padded` makes it.
+        base: as for `least_squares`.
+        history: rows of `other`.
+        values: of each.
+        columns: the rows y_j of `other`.
+    """
+    rank = objective.rank
+    _, implicit, alpha, shift = objective.scalars
+    y, wanted = (other[places, :rank].astype(np.float64) for places in (history, columns))
+    strengths = values.astype(np.float64)
+    weights = alpha * np.abs(strengths) if implicit else np.ones(len(values))
+    targets = np.where(strengths > 0, weights + shift, 0) if implicit else strengths
+    ends = np.array([0, len(values)])
+    matrix = base[:rank, :rank] + (y.T * weights) @ y
+    matrix[np.diag_indices(rank)] += objective.penalties(ends, values, others=len(other))[0]
+    shares: Doubles = np.linalg.solve(matrix, wanted.T).T @ y.T * targets
+    return shares
+
+
 def padded(factors: NDArray[np.float32] | Doubles) -> Floats:
     """The same rows, with zeros up to a width that kernels take."""
     from recpipe.kernels.normal_equations import width
@@ -255,5 +292,5 @@ def sent(spark: SparkSession, items: Ints, solver: RowSolver) -> Broadcast[tuple
 
 __all__ = [
     "AdditiveSolver", "FoldIn", "FoldsIn", "RowSolver", "Shares", "check_broadcast", "gram",
-    "known_rows", "least_squares", "mean_user", "padded", "sent",
+    "known_rows", "least_squares", "least_squares_shares", "mean_user", "padded", "sent",
 ]  # fmt: skip

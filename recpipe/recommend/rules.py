@@ -95,18 +95,19 @@ class AppliedRules:
         return None if pairs.isEmpty() else pairs
 
 
-def refuse_impossible(settings: Rules, *, has_movies: bool, times: Times) -> None:
+def refuse_impossible(settings: Rules, movies: DataFrame | None, *, times: Times) -> None:
     """Raise where rules ask for what a source does not say.
 
     Args:
         settings: the rules.
-        has_movies: whether the source says something of items.
+        movies: contracts.MOVIES; None where the source says nothing of items.
         times: what instants its ratings have.
 
     Raises:
         UsageError: for genres or years without a table of items, and for an age without instants.
+        InputError: for a genre that no item has.
     """
-    if settings.by_metadata and not has_movies:
+    if settings.by_metadata and movies is None:
         raise UsageError(
             "rules by genre and year ask for a table of items, and the source has none",
             hint="leave genres and years out of [rules], or allow items by rules.allow",
@@ -116,6 +117,8 @@ def refuse_impossible(settings: Rules, *, has_movies: bool, times: Times) -> Non
             "rules by age ask for the instants of ratings, and the source has none that differ",
             hint="leave min_age_days and max_age_days out of [rules]",
         )
+    if movies is not None:
+        _refuse_unknown_genres(settings, movies)
 
 
 def apply_rules(
@@ -140,9 +143,8 @@ def apply_rules(
         each table its rows, those of unknown users and of unknown items, and whose lists it names.
 
     Raises:
-        InputError: if no item is left, a row of a table names no item, or there is no such genre.
+        InputError: if no item is left, or a row of a table names no item.
     """
-    _refuse_unknown_genres(settings, catalogue.movies)
     tables = {_ALLOW: allow, _BLOCK: block}
     known = {
         rule: cached(_numbered(rows, catalogue))
@@ -159,9 +161,9 @@ def apply_rules(
     return {"items": total, "left_out": left_out, **told}
 
 
-def _refuse_unknown_genres(settings: Rules, movies: DataFrame | None) -> None:
+def _refuse_unknown_genres(settings: Rules, movies: DataFrame) -> None:
     asked = (*settings.genres, *settings.without_genres)
-    if not asked or movies is None:
+    if not asked:
         return
     there = {row[0] for row in movies.select(F.explode("genres")).distinct().collect()}
     for genre in asked:

@@ -76,7 +76,7 @@ def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[N
     """
     run.record(status=RUNNING, stage=name)
     try:
-        _forget(run, stages_from(name))
+        forget(run, stages_from(name))
         with context.progress.stage(name, detail) as timer:
             yield
     except BaseException as error:
@@ -90,7 +90,7 @@ def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[N
     run.add("timings", {name: timer.seconds})
 
 
-def _forget(run: Run, stages: Sequence[Stage]) -> None:
+def forget(run: Run, stages: Sequence[Stage]) -> None:
     """Take what stages have made out of a run: sections of its manifest, then files.
 
     The manifest first and the page and what it shows before tables, the latest stage first: whoever

@@ -16,7 +16,15 @@ from recpipe.ranking.reasons import reasons_for
 from recpipe.ranking.rules import ListRules
 from recpipe.ranking.similar import Wanted
 from recpipe.spark.held import narrow_rows
-from recpipe.stages.context import Context, folds_of, ratings_of, seen_otherwise, stage, table
+from recpipe.stages.context import (
+    Context,
+    folds_of,
+    ratings_of,
+    seen_otherwise,
+    stage,
+    table,
+    times,
+)
 from recpipe.stages.fit import (
     FALLBACK,
     evaluated_model,
@@ -26,7 +34,7 @@ from recpipe.stages.fit import (
     note_failure,
     training_data,
 )
-from recpipe.stages.rules import applied_rules
+from recpipe.stages.rules import applied_rules, check_rules
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -45,6 +53,8 @@ def recommend(context: Context, run: Run) -> None:
     settings = context.settings
     if "chosen" not in run.manifest:
         raise UsageError(f"run {run.id} has not been evaluated", hint="run `recpipe evaluate`")
+    # Before the lists are forgotten that the run may have: rules that are refused change nothing.
+    check_rules(context, tables=run.manifest["tables"], times=times(run))
     with stage(context, run, "recommend"):
         # Keep what `train` noted, of models that it could not fit; drop what an earlier try of this
         # stage noted.

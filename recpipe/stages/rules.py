@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from recpipe import recommend as recommending
 from recpipe.ingest.item_lists import item_list
 from recpipe.recommend import AppliedRules, Catalogue
-from recpipe.stages.context import Context, ratings_of, table, times
+from recpipe.stages.context import Context, ratings_of, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from pyspark.sql import DataFrame
 
@@ -24,20 +24,21 @@ _FOLDER = "rules"
 _MOVIES = "movies"
 
 
-def check_rules(context: Context, *, tables: Iterable[str], times: Times) -> None:
-    """Raise where the rules of the settings cannot be applied.
+def check_rules(context: Context, *, tables: Mapping[str, int], times: Times) -> None:
+    """Raise where the rules of the settings cannot be applied; nothing is written.
 
     Args:
         context: whose settings they are.
-        tables: the names of those that the source has.
+        tables: the versions of those that the source has, by name.
         times: what instants its ratings have.
 
     Raises:
         UsageError: if they ask for what the source does not say.
-        InputError: if a table that they name is not there, or has no column of items.
+        InputError: if no item has a genre that they name, or a table that they name is not there
+            or has no column of items.
     """
     rules = context.settings.rules
-    recommending.refuse_impossible(rules, has_movies=_MOVIES in tables, times=times)
+    recommending.refuse_impossible(rules, _movies(context, tables), times=times)
     for place in (rules.allow, rules.block):
         _given(context, place)
 
@@ -45,18 +46,19 @@ def check_rules(context: Context, *, tables: Iterable[str], times: Times) -> Non
 def applied_rules(context: Context, run: Run) -> AppliedRules | None:
     """The rules of the run, applied and written, and counted in its manifest; None without rules.
 
+    They must have passed `check_rules`.
+
     Raises:
-        UsageError, InputError: as `check_rules` and `recommend.apply_rules`.
+        InputError: as `recommend.apply_rules`.
     """
     rules = context.settings.rules
     if not rules.is_set:
         return None
-    check_rules(context, tables=run.manifest["tables"], times=times(run))
     catalogue = Catalogue(
         users=table(context, run, "users"),
         items=table(context, run, "items"),
         ratings=ratings_of(context, run).frame,
-        movies=table(context, run, _MOVIES) if _MOVIES in run.manifest["tables"] else None,
+        movies=_movies(context, run.manifest["tables"]),
         instant=context.end,
     )
     told = recommending.apply_rules(
@@ -85,6 +87,11 @@ def applied_rules(context: Context, run: Run) -> AppliedRules | None:
 def written_rules(run: Run) -> AppliedRules | None:
     """The rules by which the lists of a run were made; None for none."""
     return AppliedRules(run.folder / _FOLDER) if "rules" in run.manifest else None
+
+
+def _movies(context: Context, tables: Mapping[str, int]) -> DataFrame | None:
+    """contracts.MOVIES; None where the source says nothing of items."""
+    return context.tables.read(_MOVIES, version=tables[_MOVIES]) if _MOVIES in tables else None
 
 
 def _given(context: Context, place: str | None) -> DataFrame | None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
-from recpipe.errors import UsageError
+from recpipe.errors import InputError, MissingError, UsageError
 from recpipe.models.registry import SPECS
 from recpipe.runtime import provenance
+from recpipe.stages.context import forget
 from recpipe.stages.rules import check_rules
-from recpipe.stages.table import stages_before
+from recpipe.stages.table import stages_before, stages_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from recpipe.stages.context import Context
     from recpipe.stages.table import Stage
     from recpipe.storage import Run
 
 logger = logging.getLogger(__name__)
+
+_REFUSALS = (UsageError, InputError, MissingError)
+"""What ends a stage that cannot do what its settings ask for."""
 
 
 def start(context: Context, run_id: str) -> Run:
@@ -51,17 +56,37 @@ def start(context: Context, run_id: str) -> Run:
     )
 
 
-def resume(context: Context, run: Run, stage: str) -> Context:
+@contextmanager
+def resumed(context: Context, run: Run, stage: str) -> Iterator[Context]:
     """The context of a later stage of a run: its settings are recorded, what is done stays.
+
+    A stage that is refused within the `with` leaves the run the settings that it had, since those
+    that were refused would be refused again at every later try, and nothing that it has made by
+    them before it was refused.
 
     Raises:
         UsageError: if settings have changed that an earlier stage has read.
     """
-    own = beside(context, run, stage)
-    after = context.settings.model_dump(mode="json")
-    run.record(settings=after, settings_hash=context.settings.hash())
-    run.folder.write_json("settings.json", after)
-    return own
+    own, before = beside(context, run, stage), run.manifest
+    _record(run, context.settings.model_dump(mode="json"), context.settings.hash())
+    try:
+        yield own
+    except _REFUSALS:
+        if _has_begun(stage, before, run.manifest):
+            forget(run, stages_from(stage))
+        _record(run, before["settings"], before["settings_hash"])
+        raise
+
+
+def _record(run: Run, settings: Mapping[str, Any], settings_hash: str) -> None:
+    run.record(settings=settings, settings_hash=settings_hash)
+    run.folder.write_json("settings.json", settings)
+
+
+def _has_begun(stage: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a stage has forgotten or written a section of the manifest, equal ones included."""
+    [own, *_] = stages_from(stage)
+    return any(after.get(name) is not before.get(name) for name in own.writes)
 
 
 def beside(context: Context, run: Run, stage: str) -> Context:

@@ -30,6 +30,7 @@ def train(context: Context, run: Run) -> None:
     """Every model of `train.models`, fitted on train; what fails does not end the run.
 
     Raises:
+        Exception: that of the last model, where none could be fitted, or of one that is needed.
         MissingError: if what the fit of one needs is not installed; nothing is fitted then.
     """
     settings = context.settings
@@ -38,21 +39,21 @@ def train(context: Context, run: Run) -> None:
         run.record(models={}, fallbacks=[], failed=[])
         folds = folds_of(context, run)
         waiting = _in_order(context, run)
-        last: Exception | None = None
         while waiting:
             name = waiting.pop(0)
             try:
                 fits = [_train_one(context, run, name, parts) for parts in folds]
             except Exception as error:  # noqa: BLE001 - whatever it was, settings say what follows
-                last = error
-                needed = settings.train.on_failure == "stop" or name in _to_publish(context, run)
+                needed = (
+                    settings.train.on_failure == "stop"
+                    or name in _to_publish(context, run)
+                    or not (waiting or run.manifest["models"])
+                )
                 replaced = note_failure(context, run, name, error, needed=needed)
                 if replaced and FALLBACK not in [*run.manifest["models"], *waiting]:
                     waiting.append(FALLBACK)
             else:
                 run.add("models", {name: {"folds": fits}})
-        if last is not None and not run.manifest["models"]:
-            raise last
 
 
 def _to_publish(context: Context, run: Run) -> set[str]:

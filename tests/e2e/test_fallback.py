@@ -64,6 +64,8 @@ def test_a_failing_model_that_is_not_named_ends_the_run_and_publishes_nothing(
     )  # fmt: skip
     assert ended.code == 1
     assert "als_explicit" in ended.complaint or "storage" in ended.complaint.lower()
+    # Without the only model there is nothing to go on with, and nobody says so.
+    assert "going on" not in ended.err
     assert manifest(root, "f")["status"] == "failed"
     assert not (root / "published").exists()
 

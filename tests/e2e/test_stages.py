@@ -73,6 +73,29 @@ def test_settings_of_a_later_stage_are_held_against_those_of_the_run(
     assert "publish.model = sgd" in refused.complaint
 
 
+def test_settings_that_were_refused_are_not_kept_in_the_run(
+    submitted: WarmJvm, recommended: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(recommended, root)
+    before, kept = manifest(root, "steps"), root / "runs" / "steps" / "settings.json"
+    told = kept.read_text()
+
+    refused = submitted.recpipe("recommend", "--root", root, "--set", 'rules.genres=["Nope"]')
+
+    assert refused.code == 3, refused.err
+    assert "no item has the genre 'Nope'" in refused.complaint
+    # Nor has the run lost the lists that it had.
+    assert manifest(root, "steps") == before
+    assert kept.read_text() == told
+    assert (root / "runs" / "steps" / "recommendations").exists()
+    refused = submitted.recpipe("evaluate", "--root", root, "--set", "publish.model=sgd")
+    assert refused.code == 2, refused.err
+    assert manifest(root, "steps")["settings"] == before["settings"]
+    submitted.succeed("evaluate", "--root", root)
+    submitted.succeed("recommend", "--root", root)
+
+
 def test_a_page_is_made_without_people_once_the_ratings_of_its_run_are_gone(
     submitted: WarmJvm, recommended: Path, source: Path, tmp_path: Path
 ) -> None:

@@ -12,8 +12,14 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, s
 
 from recpipe.errors import InputError
 from recpipe.models import registry
-from recpipe.models.content.clusters import adjusted_rand, clusters_of, mutual_information
+from recpipe.models.content.clusters import (
+    adjusted_rand,
+    clusters_of,
+    described,
+    mutual_information,
+)
 from recpipe.models.content.content import Content, ContentModel
+from recpipe.models.content.profiles import profiles_of, terms_of, vocabulary_of
 from recpipe.models.content.settings import ContentSettings
 from recpipe.models.data import ItemFeatures, TrainingData
 from recpipe.storage import Folder
@@ -187,6 +193,38 @@ def test_clusters_are_told_with_their_items(model: ContentModel) -> None:
     first = told["rows"][0]
     assert {name for name, _ in first["genres"]} <= {g for m in MOVIES for g in m[3]}
     assert set(first["titles"]) <= {m[1] for m in MOVIES}
+
+
+def test_stop_words_name_no_cluster(spark: SparkSession) -> None:
+    titles = ["The Night of the Star", "The Star at Night", "A Quiet Day", "A Day of Quiet"]
+    tables = {
+        "items": spark.createDataFrame([(n, n) for n in range(4)], "item_id int, item int"),
+        "movies": spark.createDataFrame(
+            [(n, title, None, []) for n, title in enumerate(titles)],
+            "item_id int, title string, year int, genres array<string>",
+        ),
+        "tags": spark.createDataFrame(
+            [(n, "in the dark", BEFORE) for n in (0, 1)],
+            "item_id int, tag string, tagged_at timestamp",
+        ),
+    }
+    items, settings = ItemFeatures(tables.get, AS_OF), ContentSettings(genres=0, year=0)
+    terms = terms_of(items, settings)
+    assert terms is not None
+    vocabulary = vocabulary_of(terms, settings, seed=1)
+    assert {"the", "a", "of"} <= set(vocabulary.terms)
+    clusters = spark.createDataFrame([(0, 0), (1, 0), (2, 1), (3, 1)], "item int, cluster int")
+    told = described(
+        clusters,
+        None,
+        items=items,
+        profiles=profiles_of(clusters.select("item"), terms, vocabulary, settings),
+        vocabulary=vocabulary,
+        ratings=spark.createDataFrame(RATINGS, "user int, item int, rating float"),
+    )
+    # Of a tag they are a part of what it says.
+    words = [set(row["words"]) for row in told.info["rows"]]
+    assert words == [{"in the dark", "night", "star"}, {"day", "quiet"}]
 
 
 def test_a_saved_model_is_the_same(

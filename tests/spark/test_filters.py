@@ -26,7 +26,7 @@ from recpipe.stages.evaluate import evaluate
 from recpipe.stages.ingest import ingest
 from recpipe.stages.pipeline import run_pipeline
 from recpipe.stages.split import split
-from recpipe.stages.start import resume, start
+from recpipe.stages.start import resumed, start
 from recpipe.stages.train import train
 from recpipe.storage import Folder
 from tests import release
@@ -380,8 +380,11 @@ def test_metrics_are_those_of_a_source_without_what_was_left_out(
 def test_a_later_stage_refuses_another_filter(filtered_run: tuple[Context, Run]) -> None:
     context, run = filtered_run
     other = context_of(context.root, filter={"core": 4})
-    with pytest.raises(UsageError, match="was started with other settings of `filter`"):
-        resume(other, run, "train")
+    with (
+        pytest.raises(UsageError, match="was started with other settings of `filter`"),
+        resumed(other, run, "train"),
+    ):
+        raise AssertionError("it goes on")
 
 
 def test_a_filter_that_leaves_nothing_leaves_no_run_behind(

@@ -216,7 +216,6 @@ def test_a_user_whose_allowed_items_are_all_unknown_gets_none(
 @pytest.mark.parametrize(
     ("rules", "allow", "says"),
     [
-        ({"genres": ("A",)}, None, "no item has the genre 'A'"),
         ({"year_from": 2021}, None, r"none of 40 items is left: years takes 40"),
         ({}, [(None, "gone")], r"none of 40 items is left: allow takes 40"),
         ({}, [], r"rules.allow: the table has no row"),
@@ -231,12 +230,17 @@ def test_rules_that_leave_nothing_are_unusable_input(
         apply_rules(Rules(**rules), world.catalogue, Folder(spark, tmp_path / "r"), allow=table)
 
 
-def test_what_a_source_does_not_say_cannot_be_ruled_by() -> None:
+def test_what_a_source_does_not_say_cannot_be_ruled_by(world: World) -> None:
+    movies = world.catalogue.movies
     with pytest.raises(UsageError, match="ask for a table of items"):
-        refuse_impossible(Rules(year_to=2000), has_movies=False, times="some")
+        refuse_impossible(Rules(year_to=2000), None, times="some")
     with pytest.raises(UsageError, match="ask for the instants of ratings"):
-        refuse_impossible(Rules(max_age_days=9), has_movies=True, times="one_instant")
-    refuse_impossible(Rules(allow="x"), has_movies=False, times="none")
+        refuse_impossible(Rules(max_age_days=9), movies, times="one_instant")
+    for rules in (Rules(genres=("a", "A")), Rules(without_genres=("A",))):
+        with pytest.raises(InputError, match="no item has the genre 'A'"):
+            refuse_impossible(rules, movies, times="some")
+    refuse_impossible(Rules(genres=("a",), without_genres=("b",)), movies, times="none")
+    refuse_impossible(Rules(allow="x"), None, times="none")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from recpipe.stages.evaluate import evaluate
 from recpipe.stages.ingest import ingest
 from recpipe.stages.report import report
 from recpipe.stages.split import split
-from recpipe.stages.start import resume, start
+from recpipe.stages.start import resumed, start
 from recpipe.stages.table import STAGES, stages_before
 from recpipe.stages.train import train
 from recpipe.stages.tune import tuning_run
@@ -56,7 +56,8 @@ def test_a_page_after_a_new_fit_has_nothing_of_the_old_models(root: Folder) -> N
     assert {"metrics.json", "subgroups.json", "evaluation", "user_metrics"} <= before
 
     again = context_of(root, {"train": {"models": ["popularity"]}})
-    train(resume(again, run, "train"), run)
+    with resumed(again, run, "train") as own:
+        train(own, run)
 
     assert set(run.folder.list()) == {
         "manifest.json", "settings.json", "data.json", "split", "models"
@@ -76,13 +77,47 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(root: Folder) -> None:
     kept = {name: value for name, value in run.manifest["settings"].items() if name != "ease"}
     run.record(settings=kept)
 
-    resume(context, run, "evaluate")
+    with resumed(context, run, "evaluate"):
+        pass
 
     assert run.manifest["settings"] == context.settings.model_dump(mode="json")
     run.record(settings=kept)
     other = context_of(root, {"ease": {"regularization": 7.0}})
-    with pytest.raises(UsageError, match="other settings of `ease`"):
-        resume(other, run, "evaluate")
+    with (
+        pytest.raises(UsageError, match="other settings of `ease`"),
+        resumed(other, run, "evaluate"),
+    ):
+        raise AssertionError("it goes on")
+
+
+def test_a_stage_that_is_refused_leaves_no_settings_and_nothing_made_by_them(
+    root: Folder,
+) -> None:
+    context = context_of(root)
+    run = start(context, "one")
+    split(context, run)
+    before = run.manifest
+    # Popularity is fitted before the settings of sgd are refused.
+    refused = {
+        "train": {"models": ["popularity", "sgd"]},
+        "sgd": {"open_bounds": True, "epochs": 1},
+    }
+    run.record(input={**run.manifest["input"], "rating_scale": {"min": 1, "max": 5, "step": None}})
+    with (
+        pytest.raises(UsageError, match=r"sgd\.open_bounds"),
+        resumed(context_of(root, refused), run, "train") as own,
+    ):
+        train(own, run)
+
+    for name in ("settings", "settings_hash"):
+        assert run.manifest[name] == before[name]
+    assert run.folder.read_json("settings.json") == before["settings"]
+    assert "models" not in run.manifest
+    assert not run.folder.exists("models")
+    assert run.manifest["status"] == "failed"
+    with resumed(context, run, "train") as own:
+        train(own, run)
+    assert list(run.manifest["models"]) == ["popularity", "biases"]
 
 
 @pytest.mark.parametrize("name", [each.name for each in STAGES if each.writes])

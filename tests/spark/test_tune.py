@@ -95,7 +95,7 @@ def test_a_search_never_reads_a_row_of_test_and_leaves_the_run_as_it_was(root: R
 
 def test_the_value_of_the_current_settings_is_that_of_evaluate(root: Root) -> None:
     from recpipe.stages.evaluate import evaluate
-    from recpipe.stages.start import resume
+    from recpipe.stages.start import resumed
     from recpipe.stages.train import train
 
     tuned = root.tune("block_als_implicit", 1)
@@ -103,7 +103,8 @@ def test_the_value_of_the_current_settings_is_that_of_evaluate(root: Root) -> No
 
     context = root.context({"train": {"models": ["block_als_implicit", "sgd"]}})
     run = context.runs.get("one")
-    train(resume(context, run, "train"), run)
+    with resumed(context, run, "train") as own:
+        train(own, run)
     evaluate(context, run)
     found = {
         (row["model"], row["metric"], row["k"]): row

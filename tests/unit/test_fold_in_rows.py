@@ -11,7 +11,7 @@ from scipy.optimize import minimize, nnls
 
 from recpipe.models import registry
 from recpipe.models.factors import FactorModel
-from recpipe.models.fold_in import FoldsIn, known_rows
+from recpipe.models.fold_in import AdditiveSolver, FoldsIn, known_rows
 from recpipe.models.sgd import fold_in as sgd_fold_in
 from recpipe.ranking.factor_scorer import ItemArrays
 from recpipe.ranking.histories import Histories
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from recpipe.models.fold_in import RowSolver
 
     Doubles = NDArray[np.float64]
     OfUser = Callable[[NDArray[np.int32], Doubles], Doubles]
@@ -53,13 +55,18 @@ def solved(
     name: str, held: ItemArrays, given: Histories, sections: dict[str, Any], **fitted: Any
 ) -> Doubles:
     """What the model's own solver finds."""
+    return solver_of(name, held, sections, **fitted)(given).astype(np.float64)
+
+
+def solver_of(name: str, held: ItemArrays, sections: dict[str, Any], **fitted: Any) -> RowSolver:
+    """The model's own solver."""
     model = registry.build(name, dict(Settings.model_validate(sections)))
     assert isinstance(model, FoldsIn)
     of: dict[str, Any] = {
         "name": name, "refit_config": model, "user_factors": None, "item_factors": None,
         "rank": held.factors.shape[1], "mean": 0.0, "users": 9, "items": ITEMS,
     }  # fmt: skip
-    return model.row_solver(FactorModel(**{**of, **fitted}), held)(given).astype(np.float64)
+    return model.row_solver(FactorModel(**{**of, **fitted}), held)
 
 
 def each(given: Histories, vector: OfUser) -> Doubles:
@@ -206,6 +213,36 @@ def test_svd_takes_rows_where_it_took_those_of_its_fit(fill: str | None) -> None
     details = {"singular_values": singular.tolist()}
     found = solved(name, held, given, sections, mean=mean, details=details)
     np.testing.assert_allclose(found, each(given, row), atol=NEAR)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("block_als", {"regularization": 0.1}),
+        ("block_als_implicit", {"regularization": 0.1, "alpha": 2.0}),
+        ("sgd", SGD),
+        *(("svd", {"fill": fill}) for fill in ("mean", "item", "user")),
+        ("svd_implicit", {}),
+    ],
+)
+def test_shares_add_up_to_what_the_vector_of_a_user_adds_to_scores(
+    name: str, settings: dict[str, Any]
+) -> None:
+    held, given = items(8), rows()
+    details = {"singular_values": np.linspace(9, 2, 8).tolist()}
+    solver = solver_of(
+        name, held, shared(name, settings, 8), mean=3.2, scale=(0.5, 5.0), details=details
+    )
+    assert isinstance(solver, AdditiveSolver)
+    columns = np.array([59, 3, 20], np.int32)
+    vectors = solver(given)
+    # The bias of a user is the user's mean with svd, and is learned from the ratings with sgd.
+    biases = vectors[:, -1:] if name == "sgd" else 0
+    added = vectors[:, :-1] @ held.factors[columns].T + biases
+    for (a, b), due in zip(pairwise(given.offsets), added, strict=True):
+        shares = solver.shares(given.items[a:b], given.values[a:b], columns)
+        assert shares.shape == (3, b - a)
+        np.testing.assert_allclose(shares.sum(axis=1), due, atol=NEAR)
 
 
 def test_without_a_penalty_the_shortest_vector_is_taken() -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.fold_in import AdditiveSolver, gram, least_squares, padded
+from recpipe.models.fold_in import (
+    AdditiveSolver,
+    gram,
+    least_squares,
+    least_squares_shares,
+    padded,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,34 +70,22 @@ class AlsRows(AdditiveSolver):
         return without_bias(least_squares(self.objective, rows, self.other, self.base))
 
     def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
-        """(columns, history) what each item of a user's history adds to the score of each item.
+        """See `AdditiveSolver.shares` and `fold_in.least_squares_shares`.
 
-        The vector of a user is A^-1 times the sum of t_i y_i over the history, A being the matrix
-        of the user's equations, so the score of item j is the sum of t_i y_j' A^-1 y_i (Hu et al.
-        2008, section 5). The sum is the score of the fit as far as the fit has converged: there the
-        user's vector was solved beside the items of the iteration before.
-
-        Args:
-            history: places of items.
-            values: of each.
-            columns: places of items.
+        The sum is the score of the fit as far as the fit has converged: there the user's vector was
+        solved beside the items of the iteration before.
         """
-        own, rank = self.objective, self.objective.rank
-        _, implicit, alpha, shift = own.scalars
-        y, wanted = (self.other[places, :rank].astype(np.float64) for places in (history, columns))
-        strengths = values.astype(np.float64)
-        weights = alpha * np.abs(strengths) if implicit else np.ones(len(values))
-        targets = np.where(strengths > 0, weights + shift, 0) if implicit else strengths
-        ends = np.array([0, len(values)])
-        matrix = self.base[:rank, :rank] + (y.T * weights) @ y
-        matrix[np.diag_indices(rank)] += own.penalties(ends, values, others=len(self.other))[0]
-        shares: Doubles = np.linalg.solve(matrix, wanted.T).T @ y.T * targets
-        return shares
+        return least_squares_shares(
+            self.objective, self.other, self.base, history=history, values=values, columns=columns
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class NonNegativeRows:
     """As `AlsRows` where no factor may be negative: `kernels.nonnegative`.
+
+    Not additive: which factors are held at 0 depends on all ratings together, so a row is not the
+    sum of what each rating makes of it.
 
     Args:
         objective: of the fit, explicit.

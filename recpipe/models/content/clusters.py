@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyspark.ml.clustering import KMeans
 from pyspark.ml.evaluation import ClusteringEvaluator
+from pyspark.ml.feature import StopWordsRemover
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -210,7 +211,10 @@ def _top_genres(genres: dict[tuple[int, str], int], cluster: int) -> list[tuple[
 
 
 def _words(rows: DataFrame, profiles: DataFrame, vocabulary: Vocabulary) -> dict[int, list[str]]:
-    """The words, tags and tags of the genome whose mean in a cluster is most above that of all."""
+    """The words, tags and tags of the genome whose mean in a cluster is most above that of all.
+
+    English stop words name no cluster, however many titles of it have them: they tell nothing.
+    """
     all_items = rows.count()
     values = unpacked(profiles).select(
         F.col("user").alias("item"), F.col("item").alias("term"), "value"
@@ -223,9 +227,11 @@ def _words(rows: DataFrame, profiles: DataFrame, vocabulary: Vocabulary) -> dict
     within = F.lit(False)
     for part in np.split(shown, cuts):
         within |= F.col("term").between(int(part[0]), int(part[-1]))
+    stop_words = StopWordsRemover.loadDefaultStopWords("english")
+    telling = ~F.col("term").isin(np.flatnonzero(np.isin(vocabulary.terms, stop_words)).tolist())
     sizes = rows.groupBy("cluster").agg(F.count(F.lit(1)).alias("size"))
     sums = (
-        values.where(within)
+        values.where(within & telling)
         .join(rows, "item")
         .groupBy("cluster", "term")
         .agg(F.sum("value").alias("sum"), F.count(F.lit(1)).alias("items"))

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recpipe.models.fold_in import least_squares, padded
+from recpipe.models.fold_in import (
+    AdditiveSolver,
+    least_squares,
+    least_squares_shares,
+    padded,
+)
 from recpipe.models.sgd.units import Units
 
 if TYPE_CHECKING:
@@ -24,11 +29,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from recpipe.kernels.normal_equations import Objective
     from recpipe.models.factors import FactorModel
+    from recpipe.models.fold_in import RowSolver
     from recpipe.models.sgd.settings import SgdSettings
     from recpipe.ranking.factor_scorer import ItemArrays
     from recpipe.ranking.histories import Histories
 
+    Ints = NDArray[np.int32]
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
 
@@ -41,16 +49,109 @@ _STILL = 1e-7
 """A step that changes no number by more, in ratings, is the last."""
 
 
+def row_solver(settings: SgdSettings, fitted: FactorModel, items: ItemArrays) -> RowSolver:
+    """What finds vectors of users, factors and bias, beside the items of a fitted model."""
+    size = Units.between(fitted.scale).size
+    sigmoid = fitted.link == "sigmoid" and fitted.scale is not None
+    # The fit counts errors in its own units, and so the penalties of what it learns. Factors of
+    # users leave it as they were learned; without a sigmoid their biases become ratings.
+    of_bias = settings.bias_regularization * (size * size if sigmoid else 1)
+    of_factors = settings.regularization * size * size
+    penalty = np.array([of_factors] * fitted.rank + [of_bias])
+    penalty = np.maximum(penalty, _LEAST_PENALTY)
+    expected = fitted.mean + items.biases.astype(np.float64)
+    rows = np.column_stack([items.factors, np.ones(len(items.items))]).astype(np.float64)
+    if not sigmoid:
+        return LinearRows(expected, _Ridge.of(penalty, rows))
+    low, high = fitted.scale or (0.0, 0.0)
+    beyond = fitted.beyond
+    return BoundedRows(expected, rows, penalty, low - beyond, high - low + 2 * beyond)
+
+
 @dataclass(frozen=True, eq=False)
-class SgdRows:
-    """Vectors of users: factors and bias.
+class _Ridge:
+    """Vectors whose products with rows x come nearest to targets: penalised least squares.
+
+    Args:
+        objective: in units in which every penalty is 1, which is what the kernel knows.
+        unit: (rank + 1,) what a number of a vector is divided by in these units.
+        scaled: (m, width) the rows in these units, padded.
+    """
+
+    objective: Objective
+    unit: Doubles
+    scaled: Floats
+
+    @classmethod
+    def of(cls, penalty: Doubles, rows: Doubles) -> _Ridge:
+        """With such penalties of the numbers of a vector, for each target, above 0."""
+        from recpipe.kernels.normal_equations import Objective
+
+        unit = np.sqrt(penalty)
+        return cls(Objective(len(unit), 1.0), unit, padded(rows / unit))
+
+    @property
+    def _base(self) -> Doubles:
+        """What the equations of all users share: nothing."""
+        return np.zeros((self.scaled.shape[1],) * 2)
+
+    def vectors(self, rows: Histories, targets: Doubles) -> Doubles:
+        """(users, rank + 1) the vectors.
+
+        Args:
+            rows: columns are rows x.
+            targets: (n,) in place of the values of `rows`.
+        """
+        rows = rows._replace(values=targets.astype(np.float32))
+        return least_squares(self.objective, rows, self.scaled, self._base) / self.unit
+
+    def shares(self, history: Ints, targets: Doubles, columns: Ints) -> Doubles:
+        """(columns, history) what each target adds to the product of the vector and a row x."""
+        return least_squares_shares(
+            self.objective,
+            self.scaled,
+            self._base,
+            history=history,
+            values=targets.astype(np.float32),
+            columns=columns,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LinearRows(AdditiveSolver):
+    """Vectors of users without a sigmoid: linear in what the ratings are above the expected.
+
+    Args:
+        expected: (n,) mean + bias of each item.
+        ridge: with the factors of each item, and 1, as rows.
+    """
+
+    expected: Doubles
+    ridge: _Ridge
+
+    def __call__(self, rows: Histories) -> Floats:
+        left = rows.values - self.expected[rows.items]
+        return self.ridge.vectors(rows, left).astype(np.float32)
+
+    def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
+        """See `AdditiveSolver.shares`: what a rating adds by way of the factors and of the bias.
+
+        The sum is the score less the mean and the bias of the item, as far as the descent has
+        come: the user's vector of the fit is not the very least of its objective.
+        """
+        return self.ridge.shares(history, values - self.expected[history], columns)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundedRows:
+    """Vectors of users with a sigmoid; not additive, since that bends the sum of what ratings add.
 
     Args:
         expected: (n,) mean + bias of each item.
         rows: (n, rank + 1) factors of each item, and 1.
         penalty: (rank + 1,) of the numbers of a vector, for each rating; above 0.
-        low: the lowest score of a sigmoid.
-        span: the highest less the lowest; 0 without a sigmoid.
+        low: the lowest score of the sigmoid.
+        span: the highest less the lowest.
     """
 
     expected: Doubles
@@ -59,51 +160,11 @@ class SgdRows:
     low: float
     span: float
 
-    @classmethod
-    def of(cls, settings: SgdSettings, fitted: FactorModel, items: ItemArrays) -> SgdRows:
-        """What solves with the items of a fitted model."""
-        size = Units.between(fitted.scale).size
-        sigmoid = fitted.link == "sigmoid" and fitted.scale is not None
-        # The fit counts errors in its own units, and so the penalties of what it learns. Factors of
-        # users leave it as they were learned; without a sigmoid their biases become ratings.
-        of_bias = settings.bias_regularization * (size * size if sigmoid else 1)
-        of_factors = settings.regularization * size * size
-        penalty = np.array([of_factors] * fitted.rank + [of_bias])
-        low, high = fitted.scale or (0.0, 0.0)
-        return cls(
-            fitted.mean + items.biases.astype(np.float64),
-            np.column_stack([items.factors, np.ones(len(items.items))]).astype(np.float64),
-            np.maximum(penalty, _LEAST_PENALTY),
-            low - fitted.beyond,
-            high - low + 2 * fitted.beyond if sigmoid else 0.0,
-        )
-
     def __call__(self, rows: Histories) -> Floats:
-        if not self.span:
-            left = rows.values - self.expected[rows.items]
-            return self._ridge(rows, left, self.rows).astype(np.float32)
-        parts = [self._bounded(part) for part in _parts(rows)]
+        parts = [self._solved(part) for part in _parts(rows)]
         return np.concatenate(parts).astype(np.float32)
 
-    def _ridge(self, rows: Histories, targets: Doubles, other: Doubles) -> Doubles:
-        """(rows, rank + 1) the vectors whose products with rows of `other` are nearest to targets.
-
-        Args:
-            rows: columns are rows of `other`.
-            targets: (n,) in place of the values of `rows`.
-            other: (m, rank + 1).
-        """
-        from recpipe.kernels.normal_equations import Objective
-
-        # In units in which every penalty is 1, which is what the kernel knows.
-        unit = np.sqrt(self.penalty)
-        scaled = padded(other / unit)
-        objective = Objective(len(unit), 1.0)
-        rows = rows._replace(values=targets.astype(np.float32))
-        nothing = np.zeros((scaled.shape[1], scaled.shape[1]))
-        return least_squares(objective, rows, scaled, nothing) / unit
-
-    def _bounded(self, rows: Histories) -> Doubles:
+    def _solved(self, rows: Histories) -> Doubles:
         """(rows, rank + 1) the vectors that are best with a sigmoid."""
         sizes = np.diff(rows.offsets)
         owner = np.repeat(np.arange(len(sizes)), sizes)
@@ -126,7 +187,8 @@ class SgdRows:
             added, place = predicted(found)
             slope = self.span * place * (1 - place)
             target = rows.values - self.low - self.span * place + slope * added
-            step = self._ridge(each, target, items * slope[:, None]) - found
+            tangent = _Ridge.of(self.penalty, items * slope[:, None])
+            step = tangent.vectors(each, target) - found
             for _ in range(_MAX_HALVINGS):
                 after = loss(found + step)
                 worse = after > least
@@ -151,4 +213,4 @@ def _parts(rows: Histories) -> Iterator[Histories]:
         first = last
 
 
-__all__ = ["SgdRows"]
+__all__ = ["BoundedRows", "LinearRows", "row_solver"]

@@ -11,7 +11,7 @@ from recpipe.distributed import PeerLostError, obstacle
 from recpipe.errors import GivenUpError, MissingError, UsageError, nothing_to_fit
 from recpipe.models.factors import FactorModel
 from recpipe.models.sgd.algorithm import Plan
-from recpipe.models.sgd.fold_in import SgdRows
+from recpipe.models.sgd.fold_in import row_solver
 from recpipe.models.sgd.grid import Grid, number_of_blocks
 from recpipe.models.sgd.memory import check_memory
 from recpipe.models.sgd.one_task import OneTask
@@ -173,8 +173,8 @@ class Sgd:
         return data.ratings
 
     def row_solver(self, fitted: FactorModel, items: ItemArrays) -> RowSolver:
-        """See `FoldsIn` and `fold_in.SgdRows`."""
-        return SgdRows.of(self.settings, fitted, items)
+        """See `FoldsIn`: by the objective of the descent."""
+        return row_solver(self.settings, fitted, items)
 
     def sections(self) -> Mapping[str, Section]:
         return {"sgd": self.settings}

@@ -29,8 +29,10 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from recpipe.models.factors import FactorModel
+from recpipe.models.fold_in import AdditiveSolver
 from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
 from recpipe.models.svd.search import right_singular_vectors
+from recpipe.ranking.histories import Histories
 from recpipe.spark.columns import factor_rows
 from recpipe.spark.held import cached
 from recpipe.spark.interactions import frame_of
@@ -47,11 +49,12 @@ if TYPE_CHECKING:
     from recpipe.models.svd.blocks import Blocks
     from recpipe.models.svd.settings import SvdImplicitSettings, SvdSettings
     from recpipe.ranking.factor_scorer import ItemArrays
-    from recpipe.ranking.histories import Histories
     from recpipe.sections import Section
     from recpipe.spark.interactions import Interactions
     from recpipe.storage import Folder
 
+    Ints = NDArray[np.int32]
+    Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
@@ -266,19 +269,21 @@ def _fitted(
 
 
 @dataclass(frozen=True, eq=False)
-class _Projection:
+class _Projection(AdditiveSolver):
     """Rows of U S that belong to further rows of A: a V, as it is for those of the fit.
 
     The vectors of the items are V times the root of S, so those of users are a V over that root.
 
     Args:
         centre: what is taken off the ratings.
-        shares: (n, k) the vectors of the items over S; 0 for singular values that are none.
+        vectors: (n, k) of the items.
+        inverse: (k,) of the singular values; 0 for those that are none.
         mean: added to every score.
     """
 
     centre: Centre
-    shares: Doubles
+    vectors: Doubles
+    inverse: Doubles
     mean: float
 
     @classmethod
@@ -288,16 +293,24 @@ class _Projection:
         there = singular > _NOTHING * singular[0]
         inverse = np.divide(1, singular, out=np.zeros_like(singular), where=there)
         taken = np.zeros(len(items.items)) if by_user else fitted.mean + items.biases.astype(float)
-        return cls(Centre(taken, by_user), items.factors.astype(float) * inverse, fitted.mean)
+        return cls(Centre(taken, by_user), items.factors.astype(float), inverse, fitted.mean)
 
     def __call__(self, rows: Histories) -> NDArray[np.float32]:
         from recpipe.kernels.gram import sparse_product
 
         left = self.centre.applied(rows, rows.items)
-        factors = sparse_product(rows.offsets, rows.items, left, self.shares)
+        factors = sparse_product(rows.offsets, rows.items, left, self.vectors) * self.inverse
         means = self.centre.users(rows)
         biases = means - self.mean if self.centre.by_user else means
         return np.column_stack([factors, biases]).astype(np.float32)
+
+    def shares(self, history: Ints, values: Floats, columns: Ints) -> Doubles:
+        """a_j (V V')_ji for each item j of the history: their sum is the score of i less M."""
+        rows = Histories(np.array([0, len(history)]), history, values)
+        left = self.centre.applied(rows, history)
+        products = (self.vectors[columns] * self.inverse) @ self.vectors[history].T
+        shares: Doubles = products * left
+        return shares
 
 
 __all__ = ["Svd", "SvdImplicit"]
