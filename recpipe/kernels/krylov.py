@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-_SMALL = 1e-13
-"""A direction this much smaller than the largest eigenvalue is rounding, not a direction."""
+ROUNDING = {np.float32: 1e-6, np.float64: 1e-13}
+"""Of products in numbers of a kind: what is so much smaller than the largest eigenvalue is no
+direction."""
 
 
 class Eigenpairs(NamedTuple):
@@ -33,7 +34,7 @@ class Eigenpairs(NamedTuple):
     residual: float
 
 
-def largest_eigenpairs(
+def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and what it may cost
     product: Callable[[Doubles], Doubles],
     n: int,
     *,
@@ -43,6 +44,7 @@ def largest_eigenpairs(
     max_products: int,
     tolerance: float,
     seed: int,
+    rounding: float = ROUNDING[np.float64],
 ) -> Eigenpairs:
     """The `count` largest eigenvalues of a positive semi-definite M, and their vectors.
 
@@ -71,6 +73,7 @@ def largest_eigenpairs(
         max_products: products allowed.
         tolerance: `Eigenpairs.residual` at which it ends.
         seed: of the first block.
+        rounding: of the products, as `ROUNDING`.
     """
     random = np.random.default_rng(seed)
     block = _filled(np.empty((n, 0)), np.empty((n, 0)), min(width, n), random)
@@ -90,7 +93,7 @@ def largest_eigenpairs(
         scale = max(float(values[0]), 0.0)
         residual = float(np.linalg.norm(ends, axis=0).max(initial=0.0))
         residual = residual / scale if scale else 0.0
-        directions = left[:, sizes > _SMALL * scale]
+        directions = left[:, sizes > rounding * scale]
         exhausted = exhausted or directions.shape[1] < block.shape[1]
         # All that a narrow block leads to may be known before all that is there.
         seen = basis.shape[1] >= count and not (exhausted and drawn < count)
@@ -138,4 +141,4 @@ def _filled(
     return block
 
 
-__all__ = ["Eigenpairs", "largest_eigenpairs"]
+__all__ = ["ROUNDING", "Eigenpairs", "largest_eigenpairs"]

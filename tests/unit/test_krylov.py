@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recpipe.kernels.krylov import Eigenpairs, largest_eigenpairs
+from recpipe.kernels.krylov import ROUNDING, Eigenpairs, largest_eigenpairs
 
 
 def matrix(values: np.ndarray, *, seed: int = 3) -> np.ndarray:
@@ -49,6 +49,16 @@ def test_the_largest_eigenpairs_are_those_of_the_whole_matrix(
     # Whatever vectors of an eigenvalue are taken, they are such vectors.
     left = m @ pairs.vectors - pairs.vectors * pairs.values
     assert abs(left).max() < 1e-11
+
+
+@pytest.mark.parametrize("width", [1, 16])
+def test_rounding_of_products_is_taken_for_no_further_vector_of_a_value(width: int) -> None:
+    m = matrix(np.r_[np.ones(100), np.full(200, 0.9)]).astype(np.float32)
+    pairs = largest_eigenpairs(
+        lambda x: (m @ x.astype(np.float32)).astype(np.float64), 300, count=64, width=width,
+        max_width=600, max_products=100, tolerance=1e-4, seed=1, rounding=ROUNDING[np.float32],
+    )  # fmt: skip
+    np.testing.assert_allclose(pairs.values, 1, rtol=0, atol=1e-5)
 
 
 def test_what_is_said_to_be_left_is_left() -> None:

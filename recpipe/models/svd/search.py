@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from recpipe.kernels.krylov import largest_eigenpairs
+from recpipe.kernels.krylov import ROUNDING, largest_eigenpairs
 from recpipe.models.linear.gram import check_room
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def right_singular_vectors(
         max_products=max_passes * wide // width,
         tolerance=tolerance,
         seed=seed,
+        rounding=ROUNDING[matrix.kind],
     )
     if in_one_task:
         return matrix.in_one_task(search)
