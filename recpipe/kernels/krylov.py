@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 ROUNDING = {np.float32: 1e-6, np.float64: 1e-13}
-"""Of products in numbers of a kind: what is so much smaller than the largest eigenvalue is no
-direction."""
+"""By the kind of numbers in which products are taken: what is so much smaller than the largest
+eigenvalue is rounding, and no direction."""
 
 
 class Eigenpairs(NamedTuple):
@@ -62,23 +62,24 @@ def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and w
     than `count` sees no more vectors of one eigenvalue than it has columns, so where its products
     lead nowhere new, random columns are tried until there were `count` of them.
 
-    Memory is n x (max_width + 4 width) float64, time n x max_width x width for each product.
+    Memory is n x (max_width + 4 w) float64, w being the larger of `count` and `width`; time is
+    n x max_width x width for each product.
 
     Args:
-        product: (n, w) X to M X, for any w up to `count` + `width`.
+        product: (n, w) X to M X, for any w up to the larger of `count` and `width`.
         n: rows and columns of M.
         count: eigenpairs wanted, at most n.
         width: columns of a block.
-        max_width: columns of all blocks, more than `count` + 2 `width`.
+        max_width: columns of all blocks, at least `count` + `width` and those of one block.
         max_products: products allowed.
         tolerance: `Eigenpairs.residual` at which it ends.
         seed: of the first block.
-        rounding: of the products, as `ROUNDING`.
+        rounding: of the products: `ROUNDING` of the numbers in which they are taken.
     """
     random = np.random.default_rng(seed)
-    block = _filled(np.empty((n, 0)), np.empty((n, 0)), min(width, n), random)
-    drawn, exhausted = block.shape[1], False
     basis, small = np.empty((n, 0)), np.empty((0, 0))
+    block = _filled(basis, basis, min(width, n), random)
+    drawn, exhausted = block.shape[1], False
     for products in range(1, max_products + 1):
         image = product(block)
         basis = np.hstack([basis, block])
@@ -135,6 +136,7 @@ def _filled(
     block = directions[:, :width]
     lacking = random.standard_normal((len(basis), width - block.shape[1]))
     block = np.hstack([block, lacking])
+    # Once is not enough: what is left of a column may be small beside what was taken away.
     for _ in range(2):
         block = block - basis @ (basis.T @ block)
         block = np.linalg.qr(block)[0]

@@ -235,7 +235,7 @@ def _add(
 def _similarity(
     kind: int, n: int, sums: NDArray[np.float64], at: int, left: float, right: float
 ) -> float:
-    """Of n shared rows and the sums at a place; see the module. Not `SCALED`."""
+    """Of n shared rows and the sums at a place, by every kind but `SCALED`; see the module."""
     found = 0.0
     if kind == JACCARD:
         found = n / (left + right - n)
@@ -257,8 +257,8 @@ def _similarity(
 def _score(
     kind: int, n: int, trust: float, sums: NDArray[np.float64], at: int, left: float, right: float
 ) -> float:
-    """A similarity as it is compared."""
-    # The one that is asked for most: the choice among all of them takes longer than it does.
+    """The similarity of two columns, times `trust`, as float32: what is compared and kept."""
+    # `SCALED` is asked for most, and takes less time than the choice among all kinds.
     if kind == SCALED:
         found = sums[at, 0] * left * right
     else:

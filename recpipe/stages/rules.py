@@ -38,6 +38,8 @@ def check_rules(context: Context, *, tables: Mapping[str, int], times: Times) ->
             or has no column of items.
     """
     rules = context.settings.rules
+    if not rules.is_set:
+        return
     recommending.refuse_impossible(rules, _movies(context, tables), times=times)
     for place in (rules.allow, rules.block):
         _given(context, place)

@@ -35,10 +35,10 @@ def right_singular_vectors(
 ) -> Eigenpairs:
     """The squares of the largest singular values of A, and its right singular vectors.
 
-    Up to some 16 million ratings the whole search is one task, since a product of theirs takes a
-    tenth of the time of a job. There it goes on by narrow blocks, which find the vectors by less
-    arithmetic. Of more ratings each product is a job, and blocks are wide, since these find the
-    vectors by fewer products.
+    Where one task can hold the ratings, up to some 16 million, it makes the whole search, since a
+    job takes ten times as long as the product that it is for; and it makes it by narrow blocks,
+    which find the vectors by less arithmetic. Of more ratings each product is a job, and blocks are
+    wide, since these find the vectors by fewer products.
 
     Args:
         matrix: A.

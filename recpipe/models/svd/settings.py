@@ -16,20 +16,21 @@ class Truncated(Section):
     rank: int = Field(16, ge=1)
     """Number of singular values that are kept, and so of factors."""
     oversampling: int = Field(10, ge=0)
-    """Columns of a block beyond `rank`. More of them make fewer, wider passes over the ratings,
-    where these are so many that each pass is a job."""
+    """Columns of a block beyond `rank`. Where ratings are so many that each pass over them is a
+    job, more columns make fewer, wider passes."""
     tolerance: float = Field(1e-3, gt=0, lt=1)
     """When the singular vectors are good enough: the largest |A'A v - s^2 v|, for a vector v of
     length 1 and its singular value s, over the largest s^2. 1e-3 leaves out some millionths of what
     the best vectors explain; 1e-12 is about what float64 allows."""
     max_passes: int = Field(30, ge=1)
     """Passes over the ratings after which the vectors are taken as they are, with a warning. Where
-    one task holds all ratings it makes more passes of fewer columns, as many columns in all."""
+    one task holds all ratings, it makes more passes of fewer columns each, with as many columns in
+    all."""
     max_matrix_mb: int = Field(0, ge=0)
     """Size in MiB up to which the driver takes the search for singular vectors: float64 columns of
     length items, about 12 times as many as `rank` and `oversampling` add up to. Above it the model
     is refused (exit 5). 0: half of the memory that is free. Up to 16 million ratings and 256 MiB a
-    task makes the search instead."""
+    task makes the search, and not the driver."""
 
 
 class SvdSettings(Truncated):
