@@ -19,9 +19,10 @@ penalty L:
 as `torch.optim.SGD`, `Adagrad`, `Adam` and `AdamW` have them. Sources: Polyak 1964; Duchi, Hazan
 and Singer 2011; Kingma and Ba 2015; Loshchilov and Hutter 2019.
 
-Of B batches the b-th has the ratings b, b + B, b + 2 B and so on of its cell. As a cell is sorted
-by user, each user's ratings are dealt to the batches as evenly as they can be, and come one after
-the other in each: a batch is as mixed as a random one and is read as fast as a sorted one.
+A cell is cut into halves, and of the B batches of a half the b-th has its ratings b, b + B, b + 2 B
+and so on. As a cell is sorted by user, each user's ratings are dealt to the batches of one half as
+evenly as they can be, and come one after the other in each: a batch has half of the users, is as
+mixed as a random one of these, and is read as fast as a sorted one.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Optimizer(NamedTuple):
         rule: one of `RULES`.
         beta1: how much of the first moment stays in a step.
         beta2: how much of the second moment stays in a step.
-        batch_size: most ratings of a batch; a cell has as few batches as this allows.
+        batch_size: most ratings of a batch; a half has as few batches as this allows.
     """
 
     rule: str
@@ -99,7 +100,8 @@ def descend(
         The sum of squared errors, each taken just before the step of its batch.
     """
     rates, scales = _corrections(learning_rate, optimizer.beta1, optimizer.beta2)
-    batches = -(-len(cell[0]) // optimizer.batch_size)
+    half = -(-len(cell[0]) // 2)
+    batches = -(-half // optimizer.batch_size)
     by_column = np.full(rank + 1, penalties[0], np.float32)
     by_column[rank] = penalties[1]
     found: float = _descend(
@@ -225,7 +227,8 @@ def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
     weighed = rating.shape[0] > count
     # For each side the rows of a batch in the order of their first ratings: which they are, what
     # their ratings push them by, and how many these are. Made once, and clean after each batch.
-    most = (count + batches - 1) // batches
+    half = (count + 1) // 2
+    most = (half + batches - 1) // batches
     most_users, most_items = min(most, _USERS_AT_ONCE), min(most, items.shape[0])
     user_rows, item_rows = np.empty(most_users, np.int32), np.empty(most_items, np.int32)
     of_users = np.zeros((most_users, rank + 1), np.float32)
@@ -234,10 +237,11 @@ def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
     # Where an item is among those of its batch.
     place = np.full(items.shape[0], -1, np.int32)
     row, of_user = np.empty(rank, np.float32), np.empty(rank, np.float32)
-    for batch in range(batches):
+    for batch in range(2 * batches):
         met_users = met_items = 0
-        n = batch
-        while n < count:
+        # Of the first half, then of the second.
+        n, end = (batch, half) if batch < batches else (half + batch - batches, count)
+        while n < end:
             u = user[n]
             for k in range(rank):
                 row[k] = users[u, k]
@@ -245,7 +249,7 @@ def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
             bias = users[u, rank]
             of_bias = np.float32(0)
             met = 0
-            while n < count and user[n] == u:
+            while n < end and user[n] == u:
                 i = item[n]
                 at = place[i]
                 if at < 0:
@@ -280,7 +284,7 @@ def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
             user_rows[met_users], user_ratings[met_users] = u, met
             met_users += 1
             # No later rating of the batch has these users. They are stepped while they are near.
-            if met_users == most_users or n >= count:
+            if met_users == most_users or n >= end:
                 _step(
                     users, user_rows, of_users, user_ratings, met_users, penalties,
                     rule, learning_rate, beta1, beta2, rates, scales,
