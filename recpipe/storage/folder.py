@@ -177,7 +177,7 @@ class Folder:
         self.fs.make_dir(self.uri)
         self.fs.rename(table.path, self.path(name))
 
-    def write_encoded(self, name: str, files: DataFrame, schema: StructType) -> DataFrame:
+    def write_encoded(self, name: str, files: DataFrame, schema: StructType | str) -> DataFrame:
         """`write_table`, of Parquet files that were encoded by tasks; not for Delta.
 
         Args:

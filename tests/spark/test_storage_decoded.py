@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
+from recpipe.ranking.histories import HISTORY, write_histories
 from recpipe.spark.interactions import PACKED, Value, map_pairs, packed
 from recpipe.storage import Folder
 from recpipe.storage.decoded import decoded
@@ -89,6 +90,16 @@ def test_what_is_packed_from_files_is_what_is_packed_from_rows(table: Stored) ->
     for bucket, pairs in one.items():
         assert np.array_equal(pairs, other[bucket])
         assert set((pairs >> 32) % 5) == {bucket}
+
+
+def test_histories_that_are_written_from_files_are_those_that_are_written_from_rows(
+    table: Stored, spark: SparkSession, tmp_path: Path
+) -> None:
+    scratch = Folder(spark, tmp_path)
+    for name, ratings in (("files", table), ("rows", table.frame)):
+        histories = write_histories(scratch, name, ratings, value="rating").frame
+        assert ", ".join(" ".join(column) for column in histories.dtypes) == HISTORY
+        assert summed(histories.withColumnRenamed("value", "rating")) == summed(table.frame)
 
 
 def test_the_files_are_those_that_hold_the_table(table: Stored) -> None:

@@ -32,6 +32,7 @@ from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import ITEMS, prediction_of
 from recpipe.models.neighbours.similarity import liking_of, search_of
 from recpipe.models.neighbours.tables import as_items, values_of
+from recpipe.ranking.histories import write_histories
 from recpipe.runtime.parallel import run_all
 
 if TYPE_CHECKING:
@@ -75,11 +76,11 @@ class ItemKnn:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
             work: list[Callable[[], Any]] = [
-                partial(scratch.write_table, _HISTORIES, self.histories(data)),
+                partial(write_histories, scratch, _HISTORIES, data.ratings, value="rating"),
                 # It is one task, or many small jobs: either leaves room for a large one.
                 partial(expected, matrix, columns, prediction, model=self.name),
             ]
-            _, columns = run_all(work)
+            histories, columns = run_all(work)
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
@@ -89,7 +90,7 @@ class ItemKnn:
             name=self.name,
             refit_config=self,
             table=scratch.stored(_ITEMS),
-            histories=scratch.stored(_HISTORIES),
+            histories=histories,
             means=None,
             items=items,
             users=users,

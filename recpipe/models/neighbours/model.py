@@ -17,8 +17,8 @@ from recpipe.models.neighbours.scorer import (
     item_bytes,
     links_of,
 )
-from recpipe.models.neighbours.tables import HISTORY
 from recpipe.ranking.engine import Scoring
+from recpipe.ranking.histories import HISTORY
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.reasons import Reasons
 from recpipe.ranking.similar import Wanted, strongest

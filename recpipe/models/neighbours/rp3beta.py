@@ -38,6 +38,7 @@ from recpipe.models.neighbours.entries import Liking, Step
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.nearest import Search, nearest
 from recpipe.models.neighbours.rows import packed_matrix
+from recpipe.ranking.histories import HISTORY, write_histories
 from recpipe.spark.interactions import frame_of, is_liked
 
 if TYPE_CHECKING:
@@ -77,8 +78,10 @@ class Rp3Beta:
             FitError: if there is nothing to fit.
         """
         del seed
-        scratch.write_table(_HISTORIES, self.histories(data))
-        histories = scratch.stored(_HISTORIES)
+        if data.half_life is None:
+            histories = write_histories(scratch, _HISTORIES, data.ratings, value="rating")
+        else:
+            histories = write_histories(scratch, _HISTORIES, self.histories(data))
         liking = self._liking(data)
         with packed_matrix(histories) as matrix:
             columns = matrix.columns(liking, model=self.name)
@@ -87,7 +90,7 @@ class Rp3Beta:
                 columns,
                 self._search(columns, liking),
                 shape=tables.as_sources,
-                schema=tables.HISTORY,
+                schema=HISTORY,
             )
             scratch.write_table(_ITEMS, tables.items_of_sources(found, columns))
             users = matrix.rows()

@@ -11,7 +11,13 @@ from pyspark.sql import functions as F
 
 from recpipe.kernels import ids
 from recpipe.models.neighbours.scorer import ITEMS, row_biases
-from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histories, parts_of
+from recpipe.ranking.histories import (
+    HISTORY,
+    HISTORY_KINDS,
+    histories_of,
+    packed_histories,
+    parts_of,
+)
 from recpipe.spark.columns import arrow_rows, batch_of, factor_rows, factor_schema
 from recpipe.spark.interactions import arrays_of, buckets_for, frame_of, together
 
@@ -29,9 +35,6 @@ if TYPE_CHECKING:
 
     Batches = Iterator[pa.RecordBatch]
     Sent = tuple[NDArray[np.int32], NDArray[np.float64]]
-
-HISTORY = "user int, item int, value float"
-"""What users are scored from: a row for each source of each user."""
 
 
 def values_of(data: TrainingData) -> DataFrame:

@@ -31,6 +31,7 @@ from recpipe.models.neighbours.nearest import nearest
 from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import prediction_of
 from recpipe.models.neighbours.similarity import liking_of, search_of
+from recpipe.ranking.histories import HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +74,7 @@ class UserKnn:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
             columns = expected(matrix, columns, prediction, model=self.name)
-            neighbours = nearest(
-                matrix, columns, search, shape=tables.as_histories, schema=tables.HISTORY
-            )
+            neighbours = nearest(matrix, columns, search, shape=tables.as_histories, schema=HISTORY)
             scratch.write_table(_HISTORIES, neighbours)
             scratch.write_table(_ITEMS, tables.items_of_rows(matrix, columns, prediction))
             items = matrix.rows()
