@@ -169,6 +169,25 @@ def test_a_search_by_narrow_blocks_may_make_as_many_columns_as_one_by_wide_ones(
     assert narrow.info()["residual"] < wide.info()["residual"]
 
 
+def test_a_search_of_one_pass_finds_as_many_vectors_as_are_asked_for(scratch: Folder) -> None:
+    model = fit(scratch, rank=20, oversampling=0, max_passes=1)
+    assert len(model.info()["singular_values"]) == 20
+
+
+def test_of_like_communities_a_vector_of_each_is_found(scratch: Folder) -> None:
+    own = rated(12, 8)
+    rows = [(24 * n + u, 24 * n + i, r) for n in range(30) for u, i, r in own]
+    data = given(scratch, rows)
+    settings = SvdImplicitSettings(rank=24)
+    model = SvdImplicit(settings).fit(data, scratch=place(scratch), seed=1)
+    x = np.zeros((12, 8))
+    for user, item, rating in own:
+        x[user // 2, item // 3] = rating
+    # 30 communities, so that the largest value of one is there 30 times.
+    due = np.full(24, np.linalg.svd(x, compute_uv=False)[0])
+    np.testing.assert_allclose(model.info()["singular_values"], due, rtol=1e-3)
+
+
 def test_a_search_that_is_cut_short_says_so(
     scratch: Folder, caplog: pytest.LogCaptureFixture
 ) -> None:
