@@ -233,3 +233,18 @@ def test_strengths_of_implicit_feedback_are_taken_as_they_are(scratch: Folder) -
     for user, item, strength in rows:
         x[user // 2, item // 3] = strength
     np.testing.assert_allclose(scores(model), truncated(x, 6), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e22])
+def test_strengths_whose_squares_no_float32_holds_are_fitted_like_others(
+    scratch: Folder, size: float
+) -> None:
+    def singular(size: float) -> list[float]:
+        rows = [(u, i, size * r) for u, i, r in ROWS]
+        data = TrainingData(ratings=scratch.spark.createDataFrame(rows, RATINGS), scale=None)
+        model = SvdImplicit(SvdImplicitSettings(rank=6)).fit(data, scratch=place(scratch), seed=1)
+        found: list[float] = model.info()["singular_values"]
+        return found
+
+    due = size * np.array(singular(1.0))
+    np.testing.assert_allclose(singular(size), due, rtol=1e-5)
