@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 ROUNDING = {np.float32: 1e-6, np.float64: 1e-13}
 """By the kind of numbers in which products are taken: what is so much smaller than the largest
 eigenvalue is rounding, and no direction."""
+_NOISE = 10
+"""So many times `ROUNDING` is nothing of a matrix from which vectors were taken off."""
 
 
 class Eigenpairs(NamedTuple):
@@ -59,8 +62,10 @@ def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and w
     in the thick restart of Wu and Simon (2000).
 
     Wide blocks take the fewest products, narrow ones the fewest columns in all. A block narrower
-    than `count` sees no more vectors of one eigenvalue than it has columns, so where its products
-    lead nowhere new, random columns are tried until there were `count` of them.
+    than `count` sees no more vectors of one eigenvalue than it has columns, and finds those of
+    lower eigenvalues in their stead. So what a narrow block has found is taken off the matrix, and
+    a further block looks for the largest eigenvalue of what is left. Where that is above the least
+    that was found, the search is made again by blocks of `count` columns.
 
     Memory is n x (max_width + 4 w) float64, w being the larger of `count` and `width`; time is
     n x max_width x width for each product.
@@ -71,15 +76,73 @@ def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and w
         count: eigenpairs wanted, at most n.
         width: columns of a block.
         max_width: columns of all blocks, at least `count` + `width` and those of one block.
-        max_products: products allowed.
+        max_products: products allowed; as many columns again where the search is made again.
         tolerance: `Eigenpairs.residual` at which it ends.
         seed: of the first block.
         rounding: of the products: `ROUNDING` of the numbers in which they are taken.
     """
-    random = np.random.default_rng(seed)
+    rounded = partial(_search, n=n, rounding=rounding)
+
+    def near(values: Doubles, left: float) -> bool:
+        return left <= tolerance * max(float(values[0]), 0.0)
+
+    def by_blocks(width: int, products: int) -> Eigenpairs:
+        return rounded(
+            product, count=count, width=width, max_width=max_width, max_products=products,
+            near=near, random=np.random.default_rng(seed),
+        )  # fmt: skip
+
+    found = by_blocks(width, max_products)
+    spare = max_products - found.products
+    if width >= count or found.residual > tolerance or count == n or not spare:
+        return found
+    vectors, scale = found.vectors, float(found.values[0])
+    enough = float(found.values[-1]) + tolerance * scale
+
+    def without_found(dense: Doubles) -> Doubles:
+        dense = dense - vectors @ (vectors.T @ dense)
+        image = product(dense)
+        return image - vectors @ (vectors.T @ image)
+
+    def told(values: Doubles, left: float) -> bool:
+        """Whether what is left of M has been seen well enough to compare it with `enough`."""
+        value = float(values[0])
+        if value > enough or left <= _NOISE * rounding * scale:
+            return True
+        # A value is off by the square of what its vector is off by. The vector of a random block
+        # is off by many times its value, and a larger value would have been met before this one.
+        return left <= tolerance**0.25 * value and value + left * left / value <= enough
+
+    rest = rounded(
+        without_found, count=1, width=width, max_width=max(max_width - count, 2 * width + 1),
+        max_products=spare, near=told, random=np.random.default_rng([seed, 1]),
+    )  # fmt: skip
+    products = found.products + rest.products
+    if rest.values[0] > enough:
+        found = by_blocks(count, -(-max_products * width // count))
+        products += found.products
+    return found._replace(products=products)
+
+
+def _search(  # noqa: PLR0913 - as above
+    product: Callable[[Doubles], Doubles],
+    *,
+    n: int,
+    count: int,
+    width: int,
+    max_width: int,
+    max_products: int,
+    near: Callable[[Doubles, float], bool],
+    random: np.random.Generator,
+    rounding: float,
+) -> Eigenpairs:
+    """`largest_eigenpairs` as one block finds them, which `random` makes.
+
+    `near` is asked whether pairs are good enough: of the values so far, descending, and of the
+    largest |M v - value v| of the `count` first.
+    """
     basis, small = np.empty((n, 0)), np.empty((0, 0))
     block = _filled(basis, basis, min(width, n), random)
-    drawn, exhausted = block.shape[1], False
     for products in range(1, max_products + 1):
         image = product(block)
         basis = np.hstack([basis, block])
@@ -93,23 +156,19 @@ def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and w
         ends = (sizes[:, None] * mixed) @ weights[-block.shape[1] :, :count]
         scale = max(float(values[0]), 0.0)
         residual = float(np.linalg.norm(ends, axis=0).max(initial=0.0))
-        residual = residual / scale if scale else 0.0
-        directions = left[:, sizes > rounding * scale]
-        exhausted = exhausted or directions.shape[1] < block.shape[1]
-        # All that a narrow block leads to may be known before all that is there.
-        seen = basis.shape[1] >= count and not (exhausted and drawn < count)
-        whole = basis.shape[1] == n
-        if whole or (seen and residual <= tolerance) or products == max_products:
+        seen, whole = basis.shape[1] >= count, basis.shape[1] == n
+        if whole or (seen and near(values, residual)) or products == max_products:
             break
-        untried = max(count - drawn, 0) if exhausted else 0
-        wide = max(width, directions.shape[1] + untried)
-        if basis.shape[1] + wide > max_width:
+        if basis.shape[1] + width > max_width:
             basis = basis @ weights[:, : count + width]
             small = np.diag(values[: count + width])
-        block = _filled(basis, directions, min(wide, n - basis.shape[1]), random)
-        drawn += block.shape[1] - directions.shape[1]
+        directions = left[:, sizes > rounding * scale]
+        block = _filled(basis, directions, min(width, n - basis.shape[1]), random)
     return Eigenpairs(
-        np.maximum(values[:count], 0.0), basis @ weights[:, :count], products, residual
+        np.maximum(values[:count], 0.0),
+        basis @ weights[:, :count],
+        products,
+        residual / scale if scale else 0.0,
     )
 
 

@@ -169,6 +169,25 @@ def test_a_search_by_narrow_blocks_may_make_as_many_columns_as_one_by_wide_ones(
     assert narrow.info()["residual"] < wide.info()["residual"]
 
 
+def test_a_search_of_one_pass_finds_as_many_vectors_as_are_asked_for(scratch: Folder) -> None:
+    model = fit(scratch, rank=20, oversampling=0, max_passes=1)
+    assert len(model.info()["singular_values"]) == 20
+
+
+def test_of_like_communities_a_vector_of_each_is_found(scratch: Folder) -> None:
+    own = rated(12, 8)
+    rows = [(24 * n + u, 24 * n + i, r) for n in range(30) for u, i, r in own]
+    data = given(scratch, rows)
+    settings = SvdImplicitSettings(rank=24)
+    model = SvdImplicit(settings).fit(data, scratch=place(scratch), seed=1)
+    x = np.zeros((12, 8))
+    for user, item, rating in own:
+        x[user // 2, item // 3] = rating
+    # 30 communities, so that the largest value of one is there 30 times.
+    due = np.full(24, np.linalg.svd(x, compute_uv=False)[0])
+    np.testing.assert_allclose(model.info()["singular_values"], due, rtol=1e-3)
+
+
 def test_a_search_that_is_cut_short_says_so(
     scratch: Folder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -214,3 +233,18 @@ def test_strengths_of_implicit_feedback_are_taken_as_they_are(scratch: Folder) -
     for user, item, strength in rows:
         x[user // 2, item // 3] = strength
     np.testing.assert_allclose(scores(model), truncated(x, 6), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e22])
+def test_strengths_whose_squares_no_float32_holds_are_fitted_like_others(
+    scratch: Folder, size: float
+) -> None:
+    def singular(size: float) -> list[float]:
+        rows = [(u, i, size * r) for u, i, r in ROWS]
+        data = TrainingData(ratings=scratch.spark.createDataFrame(rows, RATINGS), scale=None)
+        model = SvdImplicit(SvdImplicitSettings(rank=6)).fit(data, scratch=place(scratch), seed=1)
+        found: list[float] = model.info()["singular_values"]
+        return found
+
+    due = size * np.array(singular(1.0))
+    np.testing.assert_allclose(singular(size), due, rtol=1e-5)

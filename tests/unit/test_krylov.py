@@ -61,6 +61,31 @@ def test_rounding_of_products_is_taken_for_no_further_vector_of_a_value(width: i
     np.testing.assert_allclose(pairs.values, 1, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-9])
+@pytest.mark.parametrize(
+    "values",
+    [np.repeat(np.arange(10.0, 0, -1), 30), np.repeat(0.8 ** np.arange(12), 25)],
+    ids=["even", "decaying"],
+)
+@pytest.mark.parametrize("count", [20, 64])
+def test_a_narrow_block_leaves_out_no_vector_of_a_value_for_those_of_a_lower_one(
+    count: int, values: np.ndarray, tolerance: float
+) -> None:
+    pairs = found(matrix(values), count=count, width=16, max_width=600, tolerance=tolerance)
+    np.testing.assert_allclose(pairs.values, values[:count], rtol=0, atol=tolerance)
+    assert pairs.residual <= tolerance
+
+
+def test_a_look_at_what_is_left_of_a_matrix_takes_few_products() -> None:
+    m = matrix(0.97 ** np.arange(300))
+    asked = {"count": 40, "max_width": 400, "tolerance": 1e-3}
+    once = found(m, width=16, **asked)
+    # A block of so many columns needs no look.
+    wide = found(m, width=40, **asked)
+    assert once.products * 16 < wide.products * 40
+    assert found(m, width=16, **asked).vectors.tobytes() == once.vectors.tobytes()
+
+
 def test_what_is_said_to_be_left_is_left() -> None:
     m = matrix(SPECTRA["flat"])
     pairs = found(m, max_products=4)

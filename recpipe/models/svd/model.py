@@ -61,6 +61,9 @@ log = logging.getLogger(__name__)
 
 _SINGLE = 1e-5
 """The tolerance from which on products are taken in float32: twice as fast, and good to 1e-6."""
+_SINGLE_SUMS = 1e-12, 1e18
+"""Between these the largest sum of an item is, and that of all items, for float32: it holds squares
+of sums from 1e-38 to 1e38, and strengths may be up to 1e30."""
 _NOTHING = 1e-12
 """A singular value so much smaller than the largest is rounding: its factors are 0."""
 
@@ -217,7 +220,9 @@ def _fitted(
     scale: tuple[float, float] | None,
 ) -> FactorModel:
     own = model.settings
-    kind = np.float32 if own.tolerance >= _SINGLE else np.float64
+    sums, (least, most) = abs(blocks.sums), _SINGLE_SUMS
+    single = own.tolerance >= _SINGLE and sums.max() > least and sums.sum() < most
+    kind = np.float32 if single else np.float64
     matrix = CentredMatrix(blocks, fill.centre, kind)
     found = right_singular_vectors(
         matrix,

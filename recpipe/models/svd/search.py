@@ -65,7 +65,7 @@ def right_singular_vectors(
         count=rank,
         width=width,
         max_width=_HELD_BLOCKS * wide,
-        max_products=max_passes * wide // width,
+        max_products=-(-max_passes * wide // width),
         tolerance=tolerance,
         seed=seed,
         rounding=ROUNDING[matrix.kind],
