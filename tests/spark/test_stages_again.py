@@ -129,10 +129,13 @@ def test_a_run_has_other_settings_only_once_what_was_made_by_its_own_is_gone(roo
     told = run.folder.read_json("settings.json")
     other = context_of(root, {"evaluate": {"ks": [3, 10]}})
 
-    # Who is killed here, and cannot put anything back, has changed nothing either.
-    with pytest.raises(Stopped), resumed(other, run, "evaluate"):
+    def stopped() -> NoReturn:
+        # Who is killed here, and cannot put anything back, has changed nothing either.
         assert run.folder.read_json("manifest.json") == before
         raise Stopped("SIGTERM")
+
+    with pytest.raises(Stopped), resumed(other, run, "evaluate"):
+        stopped()
 
     assert run.folder.read_json("manifest.json") == before
     assert run.folder.read_json("settings.json") == told
