@@ -72,11 +72,14 @@ class Context:
 def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[None]:
     """Show a stage and record its seconds in the manifest, or, where it fails, its error.
 
-    What this and later stages wrote before is forgotten: it rests on what is now done again.
+    What this and later stages wrote before is forgotten: it rests on what is now done again. Only
+    then are the settings recorded by which it is done, so that a run that is cut short in between
+    has nothing that its settings do not speak of.
     """
     run.record(status=RUNNING, stage=name)
     try:
         forget(run, stages_from(name))
+        keep_settings(run, context.settings.model_dump(mode="json"), context.settings.hash())
         with context.progress.stage(name, detail) as timer:
             yield
     except BaseException as error:
@@ -100,6 +103,13 @@ def forget(run: Run, stages: Sequence[Stage]) -> None:
     for stage in reversed(stages):
         for name in stage.files:
             run.folder.delete(name)
+
+
+def keep_settings(run: Run, settings: Mapping[str, Any], settings_hash: str) -> None:
+    """Record the settings of a run, in its manifest and beside it, where they are others."""
+    if run.manifest.get("settings") != settings:
+        run.record(settings=settings, settings_hash=settings_hash)
+        run.folder.write_json("settings.json", settings)
 
 
 def table(context: Context, run: Run, name: str) -> DataFrame:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from recpipe.errors import InputError, MissingError, UsageError
 from recpipe.models.registry import SPECS
 from recpipe.runtime import provenance
-from recpipe.stages.context import forget
+from recpipe.stages.context import forget, keep_settings
 from recpipe.stages.rules import check_rules
 from recpipe.stages.table import stages_before, stages_from
 
@@ -58,35 +58,26 @@ def start(context: Context, run_id: str) -> Run:
 
 @contextmanager
 def resumed(context: Context, run: Run, stage: str) -> Iterator[Context]:
-    """The context of a later stage of a run: its settings are recorded, what is done stays.
+    """The context of a later stage of a run, which records its settings as it begins.
 
-    A stage that is refused within the `with` leaves the run the settings that it had, since those
-    that were refused would be refused again at every later try, and nothing that it has made by
-    them before it was refused.
+    Until then the run keeps the settings that it had: who is cut short while the stage is looking
+    at what it was given must not leave lists beside rules that they were not made by. A stage that
+    is refused within the `with` leaves the run the settings that it had, since those that were
+    refused would be refused again at every later try, and nothing that it has made by them before
+    it was refused.
 
     Raises:
         UsageError: if settings have changed that an earlier stage has read.
     """
     own, before = beside(context, run, stage), run.manifest
-    _record(run, context.settings.model_dump(mode="json"), context.settings.hash())
     try:
         yield own
     except _REFUSALS:
-        if _has_begun(stage, before, run.manifest):
+        # Whatever a stage records, it has begun: `stage` is the first to.
+        if run.manifest is not before:
             forget(run, stages_from(stage))
-        _record(run, before["settings"], before["settings_hash"])
+            keep_settings(run, before["settings"], before["settings_hash"])
         raise
-
-
-def _record(run: Run, settings: Mapping[str, Any], settings_hash: str) -> None:
-    run.record(settings=settings, settings_hash=settings_hash)
-    run.folder.write_json("settings.json", settings)
-
-
-def _has_begun(stage: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a stage has forgotten or written a section of the manifest, equal ones included."""
-    [own, *_] = stages_from(stage)
-    return any(after.get(name) is not before.get(name) for name in own.writes)
 
 
 def beside(context: Context, run: Run, stage: str) -> Context:

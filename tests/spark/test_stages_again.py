@@ -77,7 +77,7 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(root: Folder) -> None:
     kept = {name: value for name, value in run.manifest["settings"].items() if name != "ease"}
     run.record(settings=kept)
 
-    with resumed(context, run, "evaluate"):
+    with resumed(context, run, "evaluate") as own, stage(own, run, "evaluate"):
         pass
 
     assert run.manifest["settings"] == context.settings.model_dump(mode="json")
@@ -118,6 +118,33 @@ def test_a_stage_that_is_refused_leaves_no_settings_and_nothing_made_by_them(
     with resumed(context, run, "train") as own:
         train(own, run)
     assert list(run.manifest["models"]) == ["popularity", "biases"]
+
+
+def test_a_run_has_other_settings_only_once_what_was_made_by_its_own_is_gone(root: Folder) -> None:
+    context = context_of(root)
+    run = start(context, "one")
+    for each in (split, train, evaluate):
+        each(context, run)
+    before = run.folder.read_json("manifest.json")
+    told = run.folder.read_json("settings.json")
+    other = context_of(root, {"evaluate": {"ks": [3, 10]}})
+
+    def stopped() -> NoReturn:
+        # Who is killed here, and cannot put anything back, has changed nothing either.
+        assert run.folder.read_json("manifest.json") == before
+        raise Stopped("SIGTERM")
+
+    with pytest.raises(Stopped), resumed(other, run, "evaluate"):
+        stopped()
+
+    assert run.folder.read_json("manifest.json") == before
+    assert run.folder.read_json("settings.json") == told
+    with resumed(other, run, "evaluate") as own, stage(own, run, "evaluate"):
+        now = run.folder.read_json("manifest.json")
+        assert now["settings"]["evaluate"]["ks"] == [3, 10]
+        assert now["settings_hash"] != before["settings_hash"]
+        assert run.folder.read_json("settings.json") == now["settings"]
+        assert "metrics" not in now
 
 
 @pytest.mark.parametrize("name", [each.name for each in STAGES if each.writes])
