@@ -270,7 +270,7 @@ def _replace_ratings(
     if whole is None:
         rows = {part: table.rows for part, table in found.items()}
         written, kept = write_in_parts(replacement, rows, scratch=inputs[0].scratch)
-    elif whole.files is not None and replacement.folder.format == "parquet":
+    elif whole.files is not None and replacement.folder.takes_encoded:
         written = replacement.write_encoded(RATINGS, whole.files, ids=LongType())
     else:
         written = replacement.write(RATINGS, whole.rows)

@@ -34,18 +34,21 @@ from recpipe.ranking.item_blocks import send_items, sent_whole
 from recpipe.ranking.reasons import Reasons
 from recpipe.ranking.user_batch import UserInputs
 from recpipe.runtime.parallel import run_all
-from recpipe.spark.columns import factor_schema
-from recpipe.spark.interactions import frame_of
+from recpipe.spark.columns import arrow_schema, factor_schema
+from recpipe.spark.interactions import Mapped, frame_of
+from recpipe.storage.encoded import WRITTEN_FILES, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.models.data import TrainingData
     from recpipe.models.spec import LoadOptions
     from recpipe.ranking.item_blocks import ItemBlocks
-    from recpipe.spark.interactions import Interactions
+    from recpipe.spark.columns import Batches
+    from recpipe.spark.interactions import Interactions, Work
     from recpipe.storage import Folder, Stored
 
 Link = Literal["identity", "sigmoid"]
@@ -59,6 +62,9 @@ _USERS, _ITEMS = "user_factors", "item_factors"
 
 # Products of two such numbers, summed over any rank, stay finite in float32: no score is NaN.
 _LARGEST = 1e15
+
+_FILES = f"{WRITTEN_FILES}, rows long, bad long"
+"""Files of factors, how many rows each has, and how many of these are bad."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,8 +113,8 @@ class FactorModel(FittedModel):
         scratch: Folder,
         *,
         name: str,
-        user_factors: DataFrame | None,
-        item_factors: DataFrame,
+        user_factors: DataFrame | Mapped | None,
+        item_factors: DataFrame | Mapped,
         rank: int,
         **rest: Any,
     ) -> FactorModel:
@@ -301,33 +307,69 @@ def _histories(config: FoldsIn, data: TrainingData) -> DataFrame:
 
 
 def _written(
-    scratch: Folder, side: str, factors: DataFrame, *, rank: int, name: str
+    scratch: Folder, side: str, factors: DataFrame | Mapped, *, rank: int, name: str
 ) -> tuple[Stored, int]:
-    """A frame of factors as a table, and its rows.
+    """Factors as a table, and its rows.
 
     Raises:
         FitError: see `FactorModel.fitted`.
     """
-    # Spark orders NaN above every number, infinity included. A lambda over each array would say it
-    # more plainly, and take many times as long.
-    good = (F.abs("bias") <= _LARGEST) & (F.size("factors") == rank)
-    if rank:
-        good &= (F.array_max("factors") <= _LARGEST) & (F.array_min("factors") >= -_LARGEST)
+    table, schema = f"{name}-{side}-factors", factor_schema(side)
     seen = Observation()
-    observed = factors.observe(
-        seen,
-        F.count(F.lit(1)).alias("rows"),
-        F.count_if(~F.coalesce(good, F.lit(False))).alias("bad"),
-    )
-    table = f"{name}-{side}-factors"
-    scratch.write_table(table, observed)
+    if isinstance(factors, Mapped) and scratch.takes_encoded:
+        # As rows of Spark, a number at a time, they would take as long as all that made them.
+        work = partial(_encoded, made_by=factors.work, schema=schema, rank=rank)
+        files = factors.source.mapInArrow(work, _FILES)
+        observed = files.observe(seen, F.sum("rows").alias("rows"), F.sum("bad").alias("bad"))
+        scratch.write_encoded(table, observed.select("content"), schema)
+    else:
+        observed = _observed(frame_of(factors), seen, rank=rank)
+        scratch.write_table(table, observed)
     rows, bad = (int(seen.get.get(name) or 0) for name in ("rows", "bad"))
     if bad:
         raise FitError(
             f"{name}: {bad} of {rows} rows of {side} factors are not finite, or not of rank {rank}",
             hint="raise regularization or lower the rank",
         )
-    return scratch.stored(table, schema=factor_schema(side)), rows
+    return scratch.stored(table, schema=schema), rows
+
+
+def _observed(factors: DataFrame, seen: Observation, *, rank: int) -> DataFrame:
+    """The same rows, of which `seen` will know how many there are, and how many are bad."""
+    # Spark orders NaN above every number, infinity included. A lambda over each array would say it
+    # more plainly, and take many times as long.
+    good = (F.abs("bias") <= _LARGEST) & (F.size("factors") == rank)
+    if rank:
+        good &= (F.array_max("factors") <= _LARGEST) & (F.array_min("factors") >= -_LARGEST)
+    return factors.observe(
+        seen,
+        F.count(F.lit(1)).alias("rows"),
+        F.count_if(~F.coalesce(good, F.lit(False))).alias("bad"),
+    )
+
+
+def _encoded(batches: Batches, *, made_by: Work, schema: str, rank: int) -> Batches:
+    """In a task: _FILES of what `made_by` makes, in one row."""
+    import pyarrow as pa
+
+    made = list(made_by(batches))
+    files = encode(made, arrow_schema(schema), dictionary=[])
+    counts = [sum(map(len, made)), sum(_bad(batch, rank) for batch in made)]
+    columns = [*files.columns, *(pa.array([count]) for count in counts)]
+    yield pa.RecordBatch.from_arrays(columns, names=["content", "rows", "bad"])
+
+
+def _bad(batch: pa.RecordBatch, rank: int) -> int:
+    """How many rows are not of finite numbers; all, where one is of another rank."""
+    import numpy as np
+
+    _, factors, biases = batch.columns
+    if (np.diff(factors.offsets.to_numpy()) != rank).any():
+        return len(batch)
+    numbers = factors.flatten().to_numpy().reshape(len(batch), rank)
+    # What is no number is not below either.
+    good = (abs(numbers) <= _LARGEST).all(axis=1) & (abs(biases.to_numpy()) <= _LARGEST)
+    return int(np.count_nonzero(~good))
 
 
 __all__ = ["FactorModel", "Link", "Unknown"]

@@ -15,7 +15,7 @@ from recpipe.storage.encoded import write_files
 from recpipe.storage.filesystem import file_system, walk
 from recpipe.storage.footers import schema_of
 from recpipe.storage.paths import absolute, literal
-from recpipe.storage.stored import Stored
+from recpipe.storage.stored import Stored, encrypts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -176,6 +176,14 @@ class Folder:
         # Some stores move nothing into a folder that is not there.
         self.fs.make_dir(self.uri)
         self.fs.rename(table.path, self.path(name))
+
+    @property
+    def takes_encoded(self) -> bool:
+        """Whether tables may be written by `write_encoded`.
+
+        Not those of Delta, and not where Parquet encrypts, with keys that only the JVM has.
+        """
+        return self.format == "parquet" and not encrypts(self.spark)
 
     def write_encoded(self, name: str, files: DataFrame, schema: StructType | str) -> DataFrame:
         """`write_table`, of Parquet files that were encoded by tasks; not for Delta.

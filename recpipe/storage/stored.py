@@ -86,11 +86,14 @@ class Stored:
 
 def _readable(spark: SparkSession) -> bool:
     """Whether nothing but the bytes of the files is needed to read them, and all must be read."""
+    return not encrypts(spark) and not any(spark.conf.get(name) == "true" for name in _SKIPS)
+
+
+def encrypts(spark: SparkSession) -> bool:
+    """Whether Parquet encrypts what Spark writes, and decrypts what it reads."""
     # A session's settings may hold what Hadoop's own files do not, and the other way round.
     session: Any = spark._jsparkSession  # noqa: SLF001 - nothing public reads both
-    if session.sessionState().newHadoopConf().get(_CRYPTO) is not None:
-        return False
-    return not any(spark.conf.get(name) == "true" for name in _SKIPS)
+    return session.sessionState().newHadoopConf().get(_CRYPTO) is not None
 
 
 def _fit_tasks(spark: SparkSession, sizes: Mapping[str, int]) -> bool:

@@ -15,7 +15,8 @@ from recpipe.models.factors import FactorModel
 from recpipe.ranking.engine import LISTS
 from recpipe.ranking.item_blocks import MIN_ITEMS
 from recpipe.ranking.pairs import packed_pairs
-from recpipe.spark.interactions import Interactions, Mapped, mapped
+from recpipe.spark.columns import arrow_schema, factor_schema
+from recpipe.spark.interactions import Interactions, Mapped, frame_of, mapped
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
@@ -204,6 +205,26 @@ def test_factors_that_could_give_nan_are_a_failed_fit(
 ) -> None:
     with pytest.raises(FitError, match=message):
         model(spark, **spoil)
+    if users := spoil.get("users"):
+        with pytest.raises(FitError, match=message):
+            model(spark, user_factors=made_by_tasks(spark, users))
+
+
+def made_by_tasks(spark: SparkSession, users: list[tuple[int, list[float], float]]) -> Mapped:
+    """Rows of factors that a function of Python has made, on a partition each."""
+    schema = factor_schema("user")
+    frame = spark.createDataFrame(users, schema).repartition(3)
+    return mapped(frame, lambda rows: (row.cast(arrow_schema(schema)) for row in rows), schema)
+
+
+def test_factors_that_tasks_have_made_are_those_that_come_as_rows(spark: SparkSession) -> None:
+    asked = pairs(spark, (0, 10), (0, 20), (1, 20), (1, 99), (9, 10))
+    by_rows, by_tasks = model(spark), model(spark, user_factors=made_by_tasks(spark, USERS))
+    assert by_tasks.users == 2
+    assert by_tasks.user_factors is not None
+    assert by_rows.user_factors is not None
+    assert frame_of(by_tasks.user_factors).schema == frame_of(by_rows.user_factors).schema
+    assert predictions(by_tasks.predict(asked)) == predictions(by_rows.predict(asked))
 
 
 def test_a_loaded_model_is_the_saved_one(spark: SparkSession, tmp_path: Path) -> None:

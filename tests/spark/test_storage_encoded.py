@@ -65,6 +65,17 @@ def test_files_of_tasks_are_read_by_everybody(spark: SparkSession, tmp_path: Pat
 
 
 def test_delta_writes_its_own_files(spark: SparkSession, tmp_path: Path) -> None:
-    files = made(spark, 1)
+    files, folder = made(spark, 1), Folder(spark, tmp_path, format="delta")
+    assert not folder.takes_encoded
     with pytest.raises(ValueError, match="Delta"):
-        Folder(spark, tmp_path, format="delta").write_encoded("t", files, files.schema)
+        folder.write_encoded("t", files, files.schema)
+
+
+def test_where_parquet_encrypts_spark_writes(spark: SparkSession, tmp_path: Path) -> None:
+    folder, name = Folder(spark, tmp_path), "parquet.crypto.factory.class"
+    assert folder.takes_encoded
+    spark.conf.set(name, "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory")
+    try:
+        assert not folder.takes_encoded
+    finally:
+        spark.conf.unset(name)

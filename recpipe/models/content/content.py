@@ -154,7 +154,8 @@ class Content:
             )  # fmt: skip
             # Items are the rows of this matrix, which it calls users, and terms are its columns.
             factors = matrix.user_factors(found.vectors, mean=0.0)
-            scratch.write_table(_VECTORS, factors.withColumnRenamed("user", "item"))
+            renamed = factors.frame.withColumnRenamed("user", "item")
+            scratch.write_table(_VECTORS, renamed)
         return scratch.stored(_VECTORS)
 
     def _clusters(

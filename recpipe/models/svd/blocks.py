@@ -23,7 +23,7 @@ from recpipe.models.linear.gram import TILES, summed
 from recpipe.ranking.histories import PARTS, as_part, parts_of
 from recpipe.spark.columns import arrow_row, as_array, factor_rows, factor_schema
 from recpipe.spark.held import cached, plain_plans
-from recpipe.spark.interactions import Value, frame_of, packed, together
+from recpipe.spark.interactions import Mapped, Value, frame_of, mapped, packed, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -218,7 +218,7 @@ class CentredMatrix:
             product[first : first + len(sums)] += sums
         return product
 
-    def user_factors(self, vectors: Doubles, *, mean: float) -> DataFrame:
+    def user_factors(self, vectors: Doubles, *, mean: float) -> Mapped:
         """(user int, factors array<float>, bias float): the rows of A V, made in tasks.
 
         Args:
@@ -228,7 +228,7 @@ class CentredMatrix:
         frame = self.blocks.frame
         sent = frame.sparkSession.sparkContext.broadcast(np.ascontiguousarray(vectors, self.kind))
         work = partial(_user_rows, matrix=self._sent, sent=sent, mean=mean)
-        return frame.mapInArrow(work, factor_schema("user"))
+        return mapped(frame, work, factor_schema("user"))
 
 
 def _item_sums(batches: Batches) -> Batches:
