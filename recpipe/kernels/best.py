@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MATRIX = types.Array(float32, 2, "C", readonly=True)
 VECTOR = types.Array(float32, 1, "C", readonly=True)
 INTS = types.Array(int32, 1, "C", readonly=True)
+SHORTS = types.Array(uint16, 1, "C", readonly=True)
 LONGS = types.Array(int64, 1, "C", readonly=True)
 
 
@@ -190,6 +191,6 @@ def hide(
 
 
 __all__ = [
-    "INTS", "LEFT_OUT", "LONGS", "MATRIX", "TOP", "VECTOR", "LeftOut", "Top", "constant",
+    "INTS", "LEFT_OUT", "LONGS", "MATRIX", "SHORTS", "TOP", "VECTOR", "LeftOut", "Top", "constant",
     "hidden_always", "hide", "insert", "least_of", "read_only",
 ]  # fmt: skip

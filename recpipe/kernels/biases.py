@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Sums: TypeAlias = Callable[
         [NDArray[np.float64] | None], tuple[NDArray[np.float64], NDArray[np.float64]]
     ]
-    """(width,) weights of each item's ratings, and `eliminated` of x at each rating's item; without
-    x, of the ratings less their mean."""
+    """(width,) weights of each item's ratings, asked for without x alone, and `eliminated` of x at
+    each rating's item; without x, of the ratings less their mean."""
 
 
 class Solution(NamedTuple):

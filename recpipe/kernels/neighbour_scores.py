@@ -8,15 +8,16 @@ and the other a rating.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, njit, types, void
 
-from recpipe.kernels.best import INTS, LONGS, VECTOR, constant, insert
+from recpipe.kernels.best import INTS, LONGS, SHORTS, VECTOR, constant, insert
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 _DOUBLES = types.Array(float64, 1, "C", readonly=True)
 
@@ -26,16 +27,25 @@ class Links(NamedTuple):
 
     Args:
         offsets: (rows + 1,) where in `places` each row starts.
-        places: of what a row links to, ascending in a row.
+        places: of what a row links to, ascending in a row; those that `inverted` makes have 16 bits
+            where these are enough, since lists go through them more than through all else.
         numbers: of each link.
     """
 
     offsets: NDArray[np.int64]
-    places: NDArray[np.int32]
+    places: NDArray[np.int32 | np.uint16]
     numbers: NDArray[np.float32]
+
+    def matrix(self, width: int) -> csr_array:
+        """(rows, width) as SciPy has it, whose places are signed."""
+        from scipy.sparse import csr_array
+
+        shape = len(self.offsets) - 1, width
+        return csr_array((self.numbers, self.places.astype(np.int32), self.offsets), shape)
 
 
 LINKS = types.NamedTuple((LONGS, INTS, VECTOR), Links)
+SOURCES = [LINKS, types.NamedTuple((LONGS, SHORTS, VECTOR), Links)]
 
 
 def inverted(
@@ -53,7 +63,8 @@ def inverted(
         numbers: (links,) of each.
         of: how many sources there are.
     """
-    targets = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    kind = np.uint16 if len(sizes) <= 1 << 16 else np.int32
+    targets: NDArray[Any] = np.repeat(np.arange(len(sizes), dtype=kind), sizes)
     # Stable: the targets of a source stay ascending.
     order = np.argsort(sources, kind="stable")
     named = np.bincount(sources, minlength=of)
@@ -133,7 +144,7 @@ def means(
     return found
 
 
-@njit(int64(LINKS, int32, int32), cache=True, nogil=True)
+@njit([int64(each, int32, int32) for each in SOURCES], cache=True, nogil=True)
 def _link(sources: Links, source: int, target: int) -> int:
     """The place of the link from a source to a target; -1 where there is none."""
     low, end = sources.offsets[source], sources.offsets[source + 1]
@@ -147,7 +158,10 @@ def _link(sources: Links, source: int, target: int) -> int:
     return int(low) if low < end and sources.places[low] == target else -1
 
 
-@njit(void(LINKS, LINKS, boolean, float32, boolean, float32[:, ::1]), cache=True, nogil=True)
+@njit(
+    [void(LINKS, each, boolean, float32, boolean, float32[:, ::1]) for each in SOURCES],
+    cache=True, nogil=True,
+)  # fmt: skip
 def _weighted_sums(
     users: Links,
     sources: Links,
@@ -178,7 +192,10 @@ def _weighted_sums(
                     found[row, np.uint64(places[link])] += number * (one if binary else rating)
 
 
-@njit(void(LINKS, LINKS, INTS, INTS, _DOUBLES, MEAN, float64[::1]), cache=True, nogil=True)
+@njit(
+    [void(LINKS, each, INTS, INTS, _DOUBLES, MEAN, float64[::1]) for each in SOURCES],
+    cache=True, nogil=True,
+)  # fmt: skip
 def _means(
     users: Links,
     sources: Links,

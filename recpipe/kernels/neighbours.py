@@ -28,6 +28,7 @@ from numba import boolean, float32, float64, int32, int64, njit, types, void
 from recpipe.kernels.best import (
     INTS,
     LONGS,
+    SHORTS,
     TOP,
     VECTOR,
     Top,
@@ -76,12 +77,13 @@ class Rows(NamedTuple):
 
     Args:
         offsets: (rows + 1,) where in `columns` each row starts.
-        columns: of each entry, ascending in a row.
+        columns: of each entry, ascending in a row. Of 16 bits, where these are enough, they take
+            half of the memory that a search goes through.
         values: of each entry; empty where every entry is 1.
     """
 
     offsets: NDArray[np.int64]
-    columns: NDArray[np.int32]
+    columns: NDArray[np.int32 | np.uint16]
     values: NDArray[np.float32]
 
 
@@ -100,7 +102,7 @@ class Index(NamedTuple):
 
 
 MEASURE = types.NamedTuple((int64, _DOUBLES, _DOUBLES, int64, float64), Measure)
-ROWS = types.NamedTuple((LONGS, INTS, VECTOR), Rows)
+ROWS = [types.NamedTuple((LONGS, columns, VECTOR), Rows) for columns in (INTS, SHORTS)]
 INDEX = types.NamedTuple((int64[::1], int64[::1], int32[::1]), Index)
 
 
@@ -138,7 +140,9 @@ def nearest(
     given = constant(rows)
     index = Index(*_by_column(given, order, block.start, block.stop))
     scaled = measure._replace(left=read_only(measure.left), right=read_only(measure.right))
-    _nearest(given, index, block.start, symmetric, scaled, _SUMS.get(measure.kind, 1), top)
+    # Of a pair both ways then have one similarity.
+    alike = measure.left is measure.right
+    _nearest(given, index, block.start, symmetric, scaled, alike, _SUMS.get(measure.kind, 1), top)
     return top
 
 
@@ -172,7 +176,7 @@ def merge(
 
 
 @njit(
-    types.Tuple((int64[::1], int64[::1], int32[::1]))(ROWS, LONGS, int64, int64),
+    [types.Tuple((int64[::1], int64[::1], int32[::1]))(rows, LONGS, int64, int64) for rows in ROWS],
     cache=True, nogil=True,
 )  # fmt: skip
 def _by_column(
@@ -199,7 +203,10 @@ def _by_column(
     return starts, places, owners
 
 
-@njit(void(int64, float64, ROWS, int64, int64, int32[::1], float64[:, ::1]), cache=True, nogil=True)
+@njit(
+    [void(int64, float64, rows, int64, int64, int32[::1], float64[:, ::1]) for rows in ROWS],
+    cache=True, nogil=True,
+)  # fmt: skip
 def _add(
     kind: int,
     x: float,
@@ -260,7 +267,8 @@ def _score(
     """The similarity of two columns, times `trust`, as float32: what is compared and kept."""
     # `SCALED` is asked for most, and takes less time than the choice among all kinds.
     if kind == SCALED:
-        found = sums[at, 0] * left * right
+        # The same bits both ways.
+        found = sums[at, 0] * (left * right)
     else:
         found = _similarity(kind, n, sums, at, left, right)
     # Rounded before they are compared, so that what is equal in a table is a tie.
@@ -275,7 +283,10 @@ def _take(top: Top, least: NDArray[np.float32], row: int, score: float, column: 
     least[row] = max(least_of(top, row), 0)
 
 
-@njit(int64(ROWS, INDEX, int64, boolean, int32[::1], int32[::1]), cache=True, nogil=True)
+@njit(
+    [int64(rows, INDEX, int64, boolean, int32[::1], int32[::1]) for rows in ROWS],
+    cache=True, nogil=True,
+)  # fmt: skip
 def _few(
     rows: Rows,
     index: Index,
@@ -301,25 +312,32 @@ def _few(
     return size
 
 
-@njit(void(ROWS, INDEX, int64, boolean, MEASURE, int64, TOP), cache=True, nogil=True)
+@njit(
+    [void(rows, INDEX, int64, boolean, MEASURE, boolean, int64, TOP) for rows in ROWS],
+    cache=True, nogil=True,
+)  # fmt: skip
 def _nearest(  # noqa: C901, PLR0912 - compiled whole
     rows: Rows,
     index: Index,
     first: int,
     symmetric: bool,
     measure: Measure,
+    alike: bool,
     numbers: int,
     top: Top,
 ) -> None:
     """Fill `top`, as `nearest` returns it, for the columns of `index`, which begin at `first`.
 
-    `numbers` is how many sums the measure needs.
+    `alike` is whether the measure says the same of a pair both ways, and `numbers` how many sums
+    it needs.
     """
     kind, left, right, columns = measure.kind, measure.left, measure.right, rows.columns
     width = len(left)
     # Where all entries are 1, the number of shared rows is the only sum.
     counted = len(rows.values) == 0 or kind == JACCARD
-    counts, met = np.zeros(width, np.int32), np.empty(width, np.int32)
+    # `met` has a place more: what is written there is no column that was met.
+    counts, met = np.zeros(width, np.int32), np.empty(width + 1, np.int32)
+    overlap, shrinkage = measure.overlap, measure.shrinkage
     sums = np.zeros((1 if counted else width, numbers))
     # What a score must be above; looked at for every pair, and seldom passed.
     least = np.zeros(len(top.sizes), np.float32)
@@ -339,9 +357,9 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
             size = _few(rows, index, place, symmetric, counts, met)
         else:
             for other in range(column + 1 if symmetric else 0, width):
-                if counts[other]:
-                    met[size] = other
-                    size += 1
+                # Without a branch, which nothing could foretell.
+                met[size] = other
+                size += counts[other] != 0
         for which in range(size):
             other = met[which]
             n = counts[other]
@@ -349,13 +367,14 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
             own = 0 if counted else other
             if counted:
                 sums[0, 0] = n
-            if other != column and n >= measure.overlap:
-                trust = n / (n + measure.shrinkage)
+            if other != column and n >= overlap:
+                trust = n / (n + shrinkage) if shrinkage > 0 else 1.0
                 score = _score(kind, n, trust, sums, own, left[column], right[other])
                 if score > least[place]:
                     _take(top, least, place, score, other)
                 if symmetric:
-                    score = _score(kind, n, trust, sums, own, left[other], right[column])
+                    if not alike:
+                        score = _score(kind, n, trust, sums, own, left[other], right[column])
                     if score > least[other - first]:
                         _take(top, least, other - first, score, column)
             for number in range(numbers):

@@ -166,7 +166,7 @@ def _added(found: Iterable[Sums], width: int) -> Sums:
     """The sums of some parts, added up in their order."""
     counts, totals = np.zeros(width), np.zeros(width)
     for own_counts, own_totals in found:
-        counts += own_counts
+        counts[: len(own_counts)] += own_counts
         totals += own_totals
     return counts, totals
 
@@ -179,9 +179,9 @@ def _sums(
     width: int,
     regularization: float,
 ) -> Sums:
-    """The weight of the ratings of each item, and `kernel.eliminated` of x at each rating's item.
+    """`kernel.eliminated` of x at each rating's item, and no counts.
 
-    Without x, of the ratings less their mean.
+    Without x, of the ratings less their mean, and the weight of the ratings of each item.
     """
     values = part.ratings - mean if x is None else x[part.items]
     total = kernel.eliminated(
@@ -192,6 +192,8 @@ def _sums(
         regularization=regularization,
         weights=part.weights,
     )
+    if x is not None:
+        return np.empty(0), total
     return np.bincount(part.items, part.weights, minlength=width).astype(np.float64), total
 
 

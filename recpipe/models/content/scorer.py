@@ -79,12 +79,12 @@ class ContentScorer(DenseScorer):
     @cached_property
     def _by_item(self) -> csr_array:
         """(known, terms) the profiles; in the worker, once."""
-        return _matrix(self.profiles, self.terms)
+        return self.profiles.matrix(self.terms)
 
     @cached_property
     def _by_term(self) -> csr_array:
         """(terms, items) those of the block, the other way round."""
-        return _matrix(self.inverted, len(self.items))
+        return self.inverted.matrix(len(self.items))
 
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         from recpipe.kernels.neighbour_scores import Links, weighted_sums
@@ -107,13 +107,6 @@ class ContentScorer(DenseScorer):
             )
             found[rows] = product(users, self.inverted, targets=len(self.items))
         return found
-
-
-def _matrix(links: Links, width: int) -> csr_array:
-    from scipy.sparse import csr_array
-
-    offsets, targets, numbers = links
-    return csr_array((numbers, targets, offsets), (len(offsets) - 1, width))
 
 
 __all__ = ["ContentScorer"]

@@ -173,9 +173,11 @@ def _gram_tiles(batches: Batches, *, strips: _Strips, penalty: float) -> Batches
     found = block_of(batches, strips.bounds)
     if found is None:
         return
+    offsets, places, values = found.rows
+    wide = places.astype(np.int32)
     cuts = [slice(*bounds) for bounds in pairwise(strips.bounds.tolist())]
     for column in range(found.number, strips.number):
-        tile = gram_tile(*found.rows, cuts[found.number], cuts[column])
+        tile = gram_tile(offsets, wide, values, cuts[found.number], cuts[column])
         if column == found.number:
             mirror(tile)
             tile[np.diag_indices(len(tile))] += penalty

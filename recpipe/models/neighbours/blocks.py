@@ -111,11 +111,11 @@ def block_of(batches: Batches, bounds: Longs) -> Block | None:
     )  # fmt: skip
     found.clear()
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
-    return Block(number, keys, Rows(offsets, columns.astype(np.int32), values))
+    return Block(number, keys, Rows(offsets, columns, values))
 
 
 def _kind(bounds: Longs) -> type[Any]:
-    """The type of places of columns in the shuffle."""
+    """The type of places of columns in a block."""
     return np.uint16 if bounds[-1] <= 1 << 16 else np.int32
 
 

@@ -76,15 +76,15 @@ class ItemKnn:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
             work: list[Callable[[], Any]] = [
+                matrix.rows,
                 partial(write_histories, scratch, _HISTORIES, data.ratings, value="rating"),
                 # It is one task, or many small jobs: either leaves room for a large one.
                 partial(expected, matrix, columns, prediction, model=self.name),
             ]
-            histories, columns = run_all(work)
+            users, histories, columns = run_all(work)
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
-            users = matrix.rows()
         items = len(columns.ids)
         return NeighbourModel(
             name=self.name,

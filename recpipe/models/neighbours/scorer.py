@@ -94,7 +94,7 @@ def prediction_of(
 
 def row_biases(
     offsets: NDArray[np.int64],
-    places: Ints,
+    places: NDArray[np.int32 | np.uint16],
     values: NDArray[np.float32],
     expected: Doubles,
     regularization: float,
@@ -182,10 +182,7 @@ class NeighbourScorer(DenseScorer):
     @cached_property
     def _matrix(self) -> csr_array:
         """(sources, items) the weight of each as a neighbour; in the worker, once."""
-        from scipy.sparse import csr_array
-
-        offsets, targets, numbers = self.links
-        return csr_array((numbers, targets, offsets), (len(self.sources), len(self.items)))
+        return self.links.matrix(len(self.items))
 
     def score_all(self, batch: UserBatch) -> NDArray[np.float32]:
         from recpipe.kernels.neighbour_scores import weighted_sums
