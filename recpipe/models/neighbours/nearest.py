@@ -111,10 +111,10 @@ def nearest(
         schema: of these rows.
     """
     context = matrix.parts.sparkSession.sparkContext
-    tasks = 2 * context.defaultParallelism
+    cores = context.defaultParallelism
     width = len(columns.ids)
-    cost = int(columns.costs.sum())
-    blocks = int(max(1, min(tasks, width, cost // _PRODUCTS_OF_A_BLOCK)))
+    # One block a core: they cost the same, and each further one makes all that travels more.
+    blocks = int(max(1, min(cores, width, int(columns.costs.sum()) // _PRODUCTS_OF_A_BLOCK)))
     k = max(1, min(search.k, width - 1))
     symmetric = 8 * k * width * blocks <= _CANDIDATE_BYTES
     bounds = _bounds(columns.costs, blocks)
@@ -125,7 +125,7 @@ def nearest(
     return (
         in_blocks(matrix.parts, entries, bounds, rightwards=symmetric)
         .mapInArrow(find, _CANDIDATES)
-        .repartitionById(min(ranges, tasks), "range")
+        .repartitionById(min(ranges, 2 * cores), "range")
         .mapInArrow(partial(_merged, sent=sent, shape=shape), schema)
     )
 
