@@ -76,12 +76,11 @@ class ItemKnn:
             columns = matrix.columns(liking, model=self.name)
             search = search_of(self.settings, matrix, columns, liking)
             work: list[Callable[[], Any]] = [
-                matrix.rows,
                 partial(write_histories, scratch, _HISTORIES, data.ratings, value="rating"),
                 # It is one task, or many small jobs: either leaves room for a large one.
                 partial(expected, matrix, columns, prediction, model=self.name),
             ]
-            users, histories, columns = run_all(work)
+            histories, columns = run_all(work)
             scratch.write_table(
                 _ITEMS, nearest(matrix, columns, search, shape=as_items, schema=ITEMS)
             )
@@ -93,7 +92,7 @@ class ItemKnn:
             histories=histories,
             means=None,
             items=items,
-            users=users,
+            users=columns.rows,
             links=items * min(self.settings.k, items),
             liking=liking,
             prediction=prediction,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
@@ -51,6 +52,7 @@ class Columns(NamedTuple):
     """The columns of the matrix; each array has a place for each.
 
     Args:
+        rows: how many rows the matrix has.
         ids: their numbers, ascending.
         ratings: how many values each has.
         means: of these, or what else is expected of them (`centres`).
@@ -61,6 +63,7 @@ class Columns(NamedTuple):
             search from each column to its right takes.
     """
 
+    rows: int
     ids: Ints
     ratings: Longs
     means: Doubles
@@ -84,11 +87,6 @@ class Matrix:
     values: int
     number: int
 
-    def rows(self) -> int:
-        """How many rows there are."""
-        size = F.sum(F.length("users") / np.dtype(np.int32).itemsize)
-        return int(self.parts.agg(size).collect()[0][0] or 0)
-
     def columns(self, liking: Liking, *, model: str) -> Columns:
         """The columns, and the sums over the entries of each.
 
@@ -99,36 +97,24 @@ class Matrix:
         Raises:
             FitError: if there is no entry.
         """
-        found = self._sums(partial(_sums, liking=liking))
+        seen = Observation()
+        users = F.sum(F.length("users")).alias("bytes")
+        found = _sums_of(self.parts.observe(seen, users), partial(_sums, liking=liking))
         if not any(counts[:, 1].any() for _, counts, _ in found):
             raise nothing_to_fit(model)
         numbers, counts, sums = (np.concatenate(each) for each in zip(*found, strict=True))
         ratings, entries, costs = counts.T
         means = sums[:, 0] / ratings
-        return Columns(numbers, ratings, means, entries, sums[:, 1], sums[:, 2], costs)
+        rows = seen.get["bytes"] // np.dtype(np.int32).itemsize
+        return Columns(rows, numbers, ratings, means, entries, sums[:, 1], sums[:, 2], costs)
 
     def squares(self, columns: Columns, liking: Liking, weighting: Weighting) -> Doubles:
         """(columns,) the sum of the squares of the weighted entries of each."""
         context = self.parts.sparkSession.sparkContext
         sent = context.broadcast((columns.ids, weighting))
-        found = self._sums(partial(_sums, liking=liking, weighted=sent))
+        found = _sums_of(self.parts, partial(_sums, liking=liking, weighted=sent))
         sent.destroy()
         return np.concatenate([sums[:, 2] for _, _, sums in found])
-
-    def _sums(self, work: Callable[[Batches], Batches]) -> list[tuple[Ints, Longs, Doubles]]:
-        """Ids and sums of the ranges of columns, ascending."""
-        rows = (
-            self.parts.mapInArrow(work, _SUMS)
-            .repartition(F.col("range"))
-            .mapInArrow(_added, _SUMS)
-            .toArrow()
-            .sort_by("range")
-            .combine_chunks()
-        )
-        return [
-            _arrays(*(rows.column(name)[at] for name in ("ids", "counts", "sums")))
-            for at in range(len(rows))
-        ]
 
 
 @contextmanager
@@ -160,6 +146,24 @@ def entries_of(part: Part, liking: Liking, ids_of_columns: Ints) -> Rows:
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
     values = np.empty(0, np.float32) if liking.binary else part.rows.values[kept]
     return Rows(before[part.rows.offsets], places, values)
+
+
+def _sums_of(
+    parts: DataFrame, work: Callable[[Batches], Batches]
+) -> list[tuple[Ints, Longs, Doubles]]:
+    """Ids and sums of the ranges of columns, ascending."""
+    rows = (
+        parts.mapInArrow(work, _SUMS)
+        .repartition(F.col("range"))
+        .mapInArrow(_added, _SUMS)
+        .toArrow()
+        .sort_by("range")
+        .combine_chunks()
+    )
+    return [
+        _arrays(*(rows.column(name)[at] for name in ("ids", "counts", "sums")))
+        for at in range(len(rows))
+    ]
 
 
 def _sums(

@@ -93,7 +93,6 @@ class Rp3Beta:
                 schema=HISTORY,
             )
             scratch.write_table(_ITEMS, tables.items_of_sources(found, columns))
-            users = matrix.rows()
         items = len(columns.ids)
         return NeighbourModel(
             name=self.name,
@@ -102,7 +101,7 @@ class Rp3Beta:
             histories=histories,
             means=None,
             items=items,
-            users=users,
+            users=columns.rows,
             links=items * min(self.settings.k, items),
             liking=liking,
             prediction=None,

@@ -77,7 +77,6 @@ class UserKnn:
             neighbours = nearest(matrix, columns, search, shape=tables.as_histories, schema=HISTORY)
             scratch.write_table(_HISTORIES, neighbours)
             scratch.write_table(_ITEMS, tables.items_of_rows(matrix, columns, prediction))
-            items = matrix.rows()
         scratch.write_table(_MEANS, tables.means_of_users(scratch.spark, columns))
         return NeighbourModel(
             name=self.name,
@@ -85,7 +84,7 @@ class UserKnn:
             table=scratch.stored(_ITEMS),
             histories=scratch.stored(_HISTORIES),
             means=scratch.stored(_MEANS),
-            items=items,
+            items=columns.rows,
             users=len(columns.ids),
             links=matrix.values,
             liking=liking,
