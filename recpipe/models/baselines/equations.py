@@ -16,6 +16,7 @@ import numpy as np
 
 from recpipe.kernels import biases as kernel
 from recpipe.spark.columns import arrow_row, as_array
+from recpipe.spark.streamed import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -131,7 +132,7 @@ class Equations:
     def _one_by_one(self, found: DataFrame) -> Iterator[Sums]:
         """The sums of each part: all at once, or where that is much, a part at a time."""
         if self.parts * self.width * _BYTES > _COLLECTED_BYTES:
-            for row in found.toLocalIterator(prefetchPartitions=True):
+            for row in streamed(found):
                 yield np.frombuffer(row["counts"]), np.frombuffer(row["sums"])
             return
         table = found.toArrow()

@@ -13,6 +13,7 @@ from recpipe.kernels import ids
 from recpipe.ranking.histories import packed_histories, part_of
 from recpipe.spark.columns import arrow_row, as_array
 from recpipe.spark.interactions import together
+from recpipe.spark.streamed import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,8 +124,7 @@ def gram_matrix(
         .mapInArrow(summed, TILES)
     )
     matrix = np.zeros((width, width))
-    # A partition at a time: all at once may be more than spark.driver.maxResultSize.
-    for row in tiles.toLocalIterator(prefetchPartitions=True):
+    for row in streamed(tiles):
         tile = np.frombuffer(row["sums"]).reshape(-1, width)
         matrix[row["first"] : row["first"] + len(tile)] = tile
     sent.destroy()

@@ -39,6 +39,7 @@ from recpipe.models.neighbours.rows import packed_matrix
 from recpipe.models.neighbours.scorer import ITEMS
 from recpipe.models.neighbours.tables import as_items
 from recpipe.spark.columns import arrow_rows
+from recpipe.spark.streamed import streamed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,8 +139,7 @@ def _symmetric(
     keys: list[int] = []
     sources: list[NDArray[np.int32]] = []
     numbers: list[NDArray[np.float32]] = []
-    # A partition at a time: all at once may be more than spark.driver.maxResultSize.
-    for row in found.select("item", "sources", "numbers").toLocalIterator(prefetchPartitions=True):
+    for row in streamed(found.select("item", "sources", "numbers")):
         keys.append(row["item"])
         sources.append(np.frombuffer(row["sources"], np.int32))
         numbers.append(np.frombuffer(row["numbers"], np.float32))

@@ -40,6 +40,7 @@ from recpipe.models.neighbours.entries import Liking
 from recpipe.models.neighbours.rows import entries_of, packed_matrix
 from recpipe.spark.columns import arrow_row, as_array, batch_of
 from recpipe.spark.held import plain_plans
+from recpipe.spark.streamed import streamed
 from recpipe.spark.workers import let_go
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _sent_panel(tiles: DataFrame, pivot: int, strips: int) -> Iterator[list[Broa
     panel: dict[int, Broadcast[Doubles]] = {}
     root: Doubles | None = None
     try:
-        for row in own.toLocalIterator():
+        for row in streamed(own, ahead=False):
             values = np.frombuffer(row["tile"])
             if root is None:
                 width = int(np.sqrt(len(values)))

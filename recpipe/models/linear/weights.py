@@ -17,6 +17,7 @@ from recpipe.ranking.histories import HISTORY_KINDS, histories_of, packed_histor
 from recpipe.ranking.scorer import DenseScorer
 from recpipe.spark.columns import as_array, batch_of, factor_rows, factor_schema
 from recpipe.spark.interactions import arrays_of, buckets_for, together, unpaired
+from recpipe.spark.streamed import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,8 +132,7 @@ class ItemWeights(DenseScorer):
         """The scorer of some rows of WEIGHTS, brought to the driver."""
         items = np.sort(block.select("item").toArrow().column("item").to_numpy())
         tiles = column_tiles(len(items), len(rows))
-        # A partition at a time: all at once may be more than spark.driver.maxResultSize.
-        for row in block.select("item", "weights").toLocalIterator(prefetchPartitions=True):
+        for row in streamed(block.select("item", "weights")):
             at = int(np.searchsorted(items, row["item"]))
             tiles[at // TILE, :-1, at % TILE] = np.frombuffer(row["weights"], np.float32)
         return cls(items, rows, tiles)
