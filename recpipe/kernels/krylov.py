@@ -142,12 +142,10 @@ def _search(  # noqa: PLR0913 - as above
 ) -> Eigenpairs:
     """The search of `largest_eigenpairs` from one random block, as far as its columns can see.
 
-    Args:
-        product: as there, and so are `n`, `count`, `width`, `max_width`, `rounding`.
-        max_products: at which it ends, however good the pairs are.
-        near: whether the pairs are good enough to end, once there are `count`: of all values so
-            far, descending, and the largest |M v - value v| of the first `count`.
-        random: draws the block, and columns where products lead to fewer directions than it has.
+    It ends after `max_products`, or once there are `count` pairs and `near` says that they are good
+    enough. `near` is given all values so far, descending, and the largest |M v - value v| of the
+    first `count`. `random` draws the block, and columns where products lead to fewer directions
+    than a block has.
     """
     basis, small = np.empty((n, 0)), np.empty((0, 0))
     block = _filled(basis, basis, min(width, n), random)
