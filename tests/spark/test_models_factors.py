@@ -211,7 +211,7 @@ def test_factors_that_could_give_nan_are_a_failed_fit(
 
 
 def made_by_tasks(spark: SparkSession, users: list[tuple[int, list[float], float]]) -> Mapped:
-    """Rows of factors that a function of Python has made, in more partitions than there are rows."""
+    """Rows of factors that a function of Python has made, with a partition of none."""
     schema = factor_schema("user")
     frame = spark.createDataFrame(users, schema).repartition(3)
     return mapped(frame, lambda rows: (row.cast(arrow_schema(schema)) for row in rows), schema)
