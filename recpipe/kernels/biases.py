@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     Sums: TypeAlias = Callable[
         [NDArray[np.float64] | None], tuple[NDArray[np.float64], NDArray[np.float64]]
     ]
-    """(width,) weights of each item's ratings, asked for without x alone, and `eliminated` of x at
-    each rating's item; without x, of the ratings less their mean."""
+    """Two arrays (width,) from all ratings. Without x: the weight of each item's ratings, and
+    `eliminated` of the ratings less their mean. With x the first is of no meaning, and the second
+    is `eliminated` of x at each rating's item."""
 
 
 class Solution(NamedTuple):

@@ -18,7 +18,8 @@ ROUNDING = {np.float32: 1e-6, np.float64: 1e-13}
 """By the kind of numbers in which products are taken: what is so much smaller than the largest
 eigenvalue is rounding, and no direction."""
 _NOISE = 10
-"""So many times `ROUNDING` is nothing of a matrix from which vectors were taken off."""
+"""Once vectors were taken off a matrix, what is left of it is rounding up to so many times
+`ROUNDING` of the largest eigenvalue: that of taking off adds to that of the products."""
 
 
 class Eigenpairs(NamedTuple):
@@ -27,7 +28,7 @@ class Eigenpairs(NamedTuple):
     Args:
         values: (k,) descending.
         vectors: (n, k) orthonormal columns.
-        products: how often the matrix was multiplied with a block.
+        products: how often the matrix was multiplied with a block, of whatever width.
         residual: the largest |M v - value v| of the k pairs, over the largest value.
     """
 
@@ -76,18 +77,19 @@ def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and w
         count: eigenpairs wanted, at most n.
         width: columns of a block.
         max_width: columns of all blocks, at least `count` + `width` and those of one block.
-        max_products: products allowed; as many columns again where the search is made again.
+        max_products: products allowed, of `width` columns; where the search is made again, products
+            of as many columns in all are allowed once more.
         tolerance: `Eigenpairs.residual` at which it ends.
         seed: of the first block.
         rounding: of the products: `ROUNDING` of the numbers in which they are taken.
     """
-    rounded = partial(_search, n=n, rounding=rounding)
+    search = partial(_search, n=n, rounding=rounding)
 
     def near(values: Doubles, left: float) -> bool:
         return left <= tolerance * max(float(values[0]), 0.0)
 
     def by_blocks(width: int, products: int) -> Eigenpairs:
-        return rounded(
+        return search(
             product, count=count, width=width, max_width=max_width, max_products=products,
             near=near, random=np.random.default_rng(seed),
         )  # fmt: skip
@@ -104,18 +106,20 @@ def largest_eigenpairs(  # noqa: PLR0913 - a matrix, what is wanted of it, and w
         image = product(dense)
         return image - vectors @ (vectors.T @ image)
 
-    def told(values: Doubles, left: float) -> bool:
-        """Whether what is left of M has been seen well enough to compare it with `enough`."""
+    def decided(values: Doubles, left: float) -> bool:
+        """Whether it is known on which side of `enough` the largest value of the rest lies."""
         value = float(values[0])
+        # Ritz values only grow; and a rest of mere rounding has no value that counts.
         if value > enough or left <= _NOISE * rounding * scale:
             return True
-        # A value is off by the square of what its vector is off by. The vector of a random block
-        # is off by many times its value, and a larger value would have been met before this one.
+        # While `left` is not small beside the value, the vector is still much like the random ones
+        # of the first block. Once it is, the value is the largest, since that is met first, and is
+        # off by about left^2 / value.
         return left <= tolerance**0.25 * value and value + left * left / value <= enough
 
-    rest = rounded(
+    rest = search(
         without_found, count=1, width=width, max_width=max(max_width - count, 2 * width + 1),
-        max_products=spare, near=told, random=np.random.default_rng([seed, 1]),
+        max_products=spare, near=decided, random=np.random.default_rng([seed, 1]),
     )  # fmt: skip
     products = found.products + rest.products
     if rest.values[0] > enough:
@@ -136,10 +140,12 @@ def _search(  # noqa: PLR0913 - as above
     random: np.random.Generator,
     rounding: float,
 ) -> Eigenpairs:
-    """`largest_eigenpairs` as one block finds them, which `random` makes.
+    """The search of `largest_eigenpairs` from one random block, as far as its columns can see.
 
-    `near` is asked whether pairs are good enough: of the values so far, descending, and of the
-    largest |M v - value v| of the `count` first.
+    It ends after `max_products`, or once there are `count` pairs and `near` says that they are good
+    enough. `near` is given all values so far, descending, and the largest |M v - value v| of the
+    first `count`. `random` draws the block, and columns where products lead to fewer directions
+    than a block has.
     """
     basis, small = np.empty((n, 0)), np.empty((0, 0))
     block = _filled(basis, basis, min(width, n), random)

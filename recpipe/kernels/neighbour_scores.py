@@ -46,6 +46,7 @@ class Links(NamedTuple):
 
 LINKS = types.NamedTuple((LONGS, INTS, VECTOR), Links)
 SOURCES = [LINKS, types.NamedTuple((LONGS, SHORTS, VECTOR), Links)]
+"""What `inverted` makes, with places of either type."""
 
 
 def inverted(

@@ -140,9 +140,10 @@ def nearest(
     given = constant(rows)
     index = Index(*_by_column(given, order, block.start, block.stop))
     scaled = measure._replace(left=read_only(measure.left), right=read_only(measure.right))
-    # Of a pair both ways then have one similarity.
-    alike = measure.left is measure.right
-    _nearest(given, index, block.start, symmetric, scaled, alike, _SUMS.get(measure.kind, 1), top)
+    # With one number for each column a pair has the same similarity both ways.
+    both_ways = measure.left is measure.right
+    numbers = _SUMS.get(measure.kind, 1)
+    _nearest(given, index, block.start, symmetric, scaled, both_ways, numbers, top)
     return top
 
 
@@ -267,7 +268,7 @@ def _score(
     """The similarity of two columns, times `trust`, as float32: what is compared and kept."""
     # `SCALED` is asked for most, and takes less time than the choice among all kinds.
     if kind == SCALED:
-        # The same bits both ways.
+        # In this order the bits are the same if left and right change places.
         found = sums[at, 0] * (left * right)
     else:
         found = _similarity(kind, n, sums, at, left, right)
@@ -322,20 +323,20 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
     first: int,
     symmetric: bool,
     measure: Measure,
-    alike: bool,
+    both_ways: bool,
     numbers: int,
     top: Top,
 ) -> None:
     """Fill `top`, as `nearest` returns it, for the columns of `index`, which begin at `first`.
 
-    `alike` is whether the measure says the same of a pair both ways, and `numbers` how many sums
-    it needs.
+    `both_ways` is whether the similarity of a pair is the same both ways, so that one computation
+    serves both columns, and `numbers` how many sums the measure needs.
     """
     kind, left, right, columns = measure.kind, measure.left, measure.right, rows.columns
     width = len(left)
     # Where all entries are 1, the number of shared rows is the only sum.
     counted = len(rows.values) == 0 or kind == JACCARD
-    # `met` has a place more: what is written there is no column that was met.
+    # One place more than there are columns: the loop over all of them below writes behind the last.
     counts, met = np.zeros(width, np.int32), np.empty(width + 1, np.int32)
     overlap, shrinkage = measure.overlap, measure.shrinkage
     sums = np.zeros((1 if counted else width, numbers))
@@ -357,7 +358,8 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
             size = _few(rows, index, place, symmetric, counts, met)
         else:
             for other in range(column + 1 if symmetric else 0, width):
-                # Without a branch, which nothing could foretell.
+                # Written in any case, and kept if it is counted: the processor would mispredict a
+                # branch here about as often as not.
                 met[size] = other
                 size += counts[other] != 0
         for which in range(size):
@@ -373,7 +375,7 @@ def _nearest(  # noqa: C901, PLR0912 - compiled whole
                 if score > least[place]:
                     _take(top, least, place, score, other)
                 if symmetric:
-                    if not alike:
+                    if not both_ways:
                         score = _score(kind, n, trust, sums, own, left[other], right[column])
                     if score > least[other - first]:
                         _take(top, least, other - first, score, column)

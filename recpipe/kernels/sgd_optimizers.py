@@ -19,10 +19,11 @@ penalty L:
 as `torch.optim.SGD`, `Adagrad`, `Adam` and `AdamW` have them. Sources: Polyak 1964; Duchi, Hazan
 and Singer 2011; Kingma and Ba 2015; Loshchilov and Hutter 2019.
 
-A cell is cut into halves, and of the B batches of a half the b-th has its ratings b, b + B, b + 2 B
-and so on. As a cell is sorted by user, each user's ratings are dealt to the batches of one half as
-evenly as they can be, and come one after the other in each: a batch has half of the users, is as
-mixed as a random one of these, and is read as fast as a sorted one.
+A cell is cut into two halves. Each has B batches, of which the b-th has the ratings b, b + B,
+b + 2 B and so on of that half. As a cell is sorted by user, each user's ratings (but those of the
+one whom the cut divides) are dealt to the batches of one half as evenly as they can be, and come
+one after the other in each: a batch has half of the users, is as mixed as a random one of these,
+and is read as fast as a sorted one.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ def _descend(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - see `_step`
     row, of_user = np.empty(rank, np.float32), np.empty(rank, np.float32)
     for batch in range(2 * batches):
         met_users = met_items = 0
-        # Of the first half, then of the second.
+        # First the batches of the first half, then those of the second.
         n, end = (batch, half) if batch < batches else (half + batch - batches, count)
         while n < end:
             u = user[n]

@@ -64,7 +64,7 @@ _USERS, _ITEMS = "user_factors", "item_factors"
 _LARGEST = 1e15
 
 _FILES = f"{WRITTEN_FILES}, rows long, bad long"
-"""Files of factors, how many rows each has, and how many of these are bad."""
+"""Files of factors, how many rows each has, and of how many of these `_bad` says that they are."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -309,7 +309,7 @@ def _histories(config: FoldsIn, data: TrainingData) -> DataFrame:
 def _written(
     scratch: Folder, side: str, factors: DataFrame | Mapped, *, rank: int, name: str
 ) -> tuple[Stored, int]:
-    """Factors as a table, and its rows.
+    """The factors as a table, and how many rows it has.
 
     Raises:
         FitError: see `FactorModel.fitted`.
@@ -317,7 +317,7 @@ def _written(
     table, schema = f"{name}-{side}-factors", factor_schema(side)
     seen = Observation()
     if isinstance(factors, Mapped) and scratch.takes_encoded:
-        # As rows of Spark, a number at a time, they would take as long as all that made them.
+        # Spark's writer takes a number at a time: as long as the whole fit before it.
         work = partial(_encoded, made_by=factors.work, schema=schema, rank=rank)
         files = factors.source.mapInArrow(work, _FILES)
         observed = files.observe(seen, F.sum("rows").alias("rows"), F.sum("bad").alias("bad"))
@@ -360,14 +360,14 @@ def _encoded(batches: Batches, *, made_by: Work, schema: str, rank: int) -> Batc
 
 
 def _bad(batch: pa.RecordBatch, rank: int) -> int:
-    """How many rows are not of finite numbers; all, where one is of another rank."""
+    """How many rows have a number beyond _LARGEST, or none; all, where one is of another rank."""
     import numpy as np
 
     _, factors, biases = batch.columns
     if (np.diff(factors.offsets.to_numpy()) != rank).any():
         return len(batch)
     numbers = factors.flatten().to_numpy().reshape(len(batch), rank)
-    # What is no number is not below either.
+    # NaN is not below it either.
     good = (abs(numbers) <= _LARGEST).all(axis=1) & (abs(biases.to_numpy()) <= _LARGEST)
     return int(np.count_nonzero(~good))
 

@@ -87,9 +87,10 @@ class Part(NamedTuple):
 def write_histories(
     scratch: Folder, name: str, histories: Interactions, *, value: str = "value"
 ) -> Stored:
-    """A table HISTORY of all rows.
+    """Write HISTORY of all rows as a table, and return it.
 
-    Of a table at rest tasks read and write files, in a third of the time that Spark's rows take.
+    Where tasks can decode the files of a table at rest, they also encode those of the new one, in a
+    third of the time that rows of Spark take.
 
     Args:
         scratch: where; its tables are Parquet.
@@ -98,6 +99,7 @@ def write_histories(
         value: the column of the number.
     """
     number = Value(value, "float")
+    # Where Parquet encrypts there are no files to decode, and so Spark writes as well.
     if isinstance(histories, Stored) and histories.files(["user", "item", value]) is not None:
         files = map_pairs(histories, _encoded, WRITTEN_FILES, value=number)
         scratch.write_encoded(name, files, HISTORY)
@@ -108,6 +110,7 @@ def write_histories(
 
 
 def _encoded(batches: Batches) -> Batches:
+    """In a task: WRITTEN_FILES of the pairs and values of its batches, in one row."""
     yield encode(_rows_of(batches), arrow_schema(HISTORY), dictionary=["user", "item", "value"])
 
 

@@ -72,9 +72,9 @@ class Context:
 def stage(context: Context, run: Run, name: str, detail: str = "") -> Iterator[None]:
     """Show a stage and record its seconds in the manifest, or, where it fails, its error.
 
-    What this and later stages wrote before is forgotten: it rests on what is now done again. Only
-    then are the settings recorded by which it is done, so that a run that is cut short in between
-    has nothing that its settings do not speak of.
+    What this and later stages wrote before is forgotten: it rests on what is now done again. The
+    settings by which it is done are recorded only after that, so that a run that is cut short in
+    between has nothing that was made by other settings than those that it records.
     """
     run.record(status=RUNNING, stage=name)
     try:
@@ -106,7 +106,7 @@ def forget(run: Run, stages: Sequence[Stage]) -> None:
 
 
 def keep_settings(run: Run, settings: Mapping[str, Any], settings_hash: str) -> None:
-    """Record the settings of a run, in its manifest and beside it, where they are others."""
+    """Record these settings in a run's manifest and its settings.json, unless it has them."""
     if run.manifest.get("settings") != settings:
         run.record(settings=settings, settings_hash=settings_hash)
         run.folder.write_json("settings.json", settings)

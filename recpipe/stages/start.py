@@ -60,11 +60,10 @@ def start(context: Context, run_id: str) -> Run:
 def resumed(context: Context, run: Run, stage: str) -> Iterator[Context]:
     """The context of a later stage of a run, which records its settings as it begins.
 
-    Until then the run keeps the settings that it had: who is cut short while the stage is looking
-    at what it was given must not leave lists beside rules that they were not made by. A stage that
-    is refused within the `with` leaves the run the settings that it had, since those that were
-    refused would be refused again at every later try, and nothing that it has made by them before
-    it was refused.
+    Until then the run keeps the settings that it had: a stage that is cut short while it checks
+    what it was given must not leave lists beside rules by which they were not made. If a stage is
+    refused once it has begun, the run gets back the settings that it had, since those that were
+    refused would be refused again at every later try; and what the stage has made is forgotten.
 
     Raises:
         UsageError: if settings have changed that an earlier stage has read.
@@ -73,7 +72,8 @@ def resumed(context: Context, run: Run, stage: str) -> Iterator[Context]:
     try:
         yield own
     except _REFUSALS:
-        # Whatever a stage records, it has begun: `stage` is the first to.
+        # `Run.record` makes a new manifest, and `context.stage` is the first to record anything. So
+        # with another manifest the stage has begun, and what was there before is forgotten already.
         if run.manifest is not before:
             forget(run, stages_from(stage))
             keep_settings(run, before["settings"], before["settings_hash"])

@@ -2,9 +2,11 @@
 
 Arrow encodes a table of numbers some five times faster than Spark's writer, which takes a row at a
 time; but a task in Python has no client for HDFS or an object store. So it hands over the finished
-file as one value, and Spark's text sink writes it: through the committer, with the credentials and
-the encryption of any other table. The sink ends each value with a separator, and a Parquet file
-ends with `PAR1`: that is taken off the value and given as the separator.
+file as one value, and Spark's text sink writes it: through the committer, with the credentials of
+any other table and the encryption of its store. Parquet's own encryption has keys that only the JVM
+has, so where it is on Spark's writer is taken (`Folder.takes_encoded`). The sink ends each value
+with a separator, and a Parquet file ends with `PAR1`: that is taken off the value and given as the
+separator.
 """
 
 from __future__ import annotations

@@ -186,12 +186,18 @@ class Folder:
         return self.format == "parquet" and not encrypts(self.spark)
 
     def write_encoded(self, name: str, files: DataFrame, schema: StructType | str) -> DataFrame:
-        """`write_table`, of Parquet files that were encoded by tasks; not for Delta.
+        """`write_table`, of Parquet files that were encoded by tasks.
+
+        Only where `takes_encoded`, which the caller asks: the files are written as they are, in the
+        clear where Parquet should encrypt.
 
         Args:
             name: of the table.
             files: `encoded.WRITTEN_FILES`.
             schema: of the rows in them.
+
+        Raises:
+            ValueError: for Delta.
         """
         if self.format == "delta":
             raise ValueError("a Delta table is written by Delta")

@@ -246,7 +246,7 @@ class Replacement:
         return (self.folder / name).write_table(self._next_version(name), frame)
 
     def write_encoded(self, contract: Table, files: DataFrame, *, ids: DataType) -> DataFrame:
-        """`write`, of Parquet files that were encoded by tasks; not for Delta.
+        """`write`, of Parquet files that were encoded by tasks; see `Folder.write_encoded`.
 
         Args:
             contract: of the table.

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from recpipe.errors import ContractError, FitError, InputError, UsageError
@@ -17,11 +19,9 @@ from recpipe.ranking.item_blocks import MIN_ITEMS
 from recpipe.ranking.pairs import packed_pairs
 from recpipe.spark.columns import arrow_schema, factor_schema
 from recpipe.spark.interactions import Interactions, Mapped, frame_of, mapped
-from recpipe.storage import Folder
+from recpipe.storage import Folder, Stored
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import DataFrame, SparkSession
 
     from recpipe.evaluation import MetricRow
@@ -211,7 +211,7 @@ def test_factors_that_could_give_nan_are_a_failed_fit(
 
 
 def made_by_tasks(spark: SparkSession, users: list[tuple[int, list[float], float]]) -> Mapped:
-    """Rows of factors that a function of Python has made, on a partition each."""
+    """Rows of factors that a function of Python has made, with a partition of none."""
     schema = factor_schema("user")
     frame = spark.createDataFrame(users, schema).repartition(3)
     return mapped(frame, lambda rows: (row.cast(arrow_schema(schema)) for row in rows), schema)
@@ -225,6 +225,29 @@ def test_factors_that_tasks_have_made_are_those_that_come_as_rows(spark: SparkSe
     assert by_rows.user_factors is not None
     assert frame_of(by_tasks.user_factors).schema == frame_of(by_rows.user_factors).schema
     assert predictions(by_tasks.predict(asked)) == predictions(by_rows.predict(asked))
+    assert writers_of(by_tasks) == {"parquet-cpp-arrow"}
+    assert writers_of(by_rows) == {"parquet-mr"}
+
+
+def test_factors_that_tasks_have_made_are_written_by_spark_where_parquet_encrypts(
+    spark: SparkSession,
+) -> None:
+    name = "parquet.crypto.factory.class"
+    # Without a key it leaves files as they are, so that it is seen who has written them.
+    spark.conf.set(name, "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory")
+    try:
+        by_spark = model(spark, user_factors=made_by_tasks(spark, USERS))
+    finally:
+        spark.conf.unset(name)
+    assert by_spark.users == 2
+    assert writers_of(by_spark) == {"parquet-mr"}
+
+
+def writers_of(fitted: FactorModel) -> set[str]:
+    """The libraries that have written the files of the users' factors."""
+    assert isinstance(fitted.user_factors, Stored)
+    folder = Path(str(fitted.user_factors.path).removeprefix("file:"))
+    return {pq.read_metadata(file).created_by.split()[0] for file in folder.glob("*.parquet")}
 
 
 def test_a_loaded_model_is_the_saved_one(spark: SparkSession, tmp_path: Path) -> None:

@@ -96,10 +96,15 @@ def test_histories_that_are_written_from_files_are_those_that_are_written_from_r
     table: Stored, spark: SparkSession, tmp_path: Path
 ) -> None:
     scratch = Folder(spark, tmp_path)
-    for name, ratings in (("files", table), ("rows", table.frame)):
-        histories = write_histories(scratch, name, ratings, value="rating").frame
+    for name, ratings, writer in (
+        ("files", table, "parquet-cpp-arrow"), ("rows", table.frame, "parquet-mr"),
+    ):  # fmt: skip
+        stored = write_histories(scratch, name, ratings, value="rating")
+        histories = stored.frame
         assert ", ".join(" ".join(column) for column in histories.dtypes) == HISTORY
         assert summed(histories.withColumnRenamed("value", "rating")) == summed(table.frame)
+        writers = {pq.read_metadata(file).created_by.split()[0] for file in files_in(stored)}
+        assert writers == {writer}
 
 
 def test_the_files_are_those_that_hold_the_table(table: Stored) -> None:

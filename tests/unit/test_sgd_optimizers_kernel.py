@@ -243,16 +243,18 @@ def test_a_row_without_a_rating_stays_as_it_is() -> None:
 
 def test_a_batch_holds_ratings_of_half_of_the_users_of_a_cell() -> None:
     # One batch of each half: the count of Adam says how often each row was stepped.
-    cell = sample_cell(900, users=100, items=7)
+    cell = sample_cell(900, users=100, items=7, seed=3)
     p, q = (
         initial_block(n, 4, scale=0.5, seed=1, side=side, block=0, width=row_width("adam", 4))
         for n, side in ((100, USERS), (7, ITEMS))
     )
     descend(cell, p, q, Optimizer("adam", BETA1, BETA2, 900), rank=4, output=(OFFSET, 0.0, 0.0),
             learning_rate=RATE, penalties=(PENALTY, BIAS_PENALTY))  # fmt: skip
-    half = cell[0][449]
+    last, first = cell[0][449:451]
+    assert last == first, "the user whose ratings the cut divides"
     assert set(q[:, -1]) == {2.0}
-    assert set(np.delete(p[:, -1], half)) == {1.0}
+    assert p[last, -1] == 2.0
+    assert set(np.delete(p[:, -1], last)) == {1.0}
 
 
 @pytest.mark.parametrize("rule", RULES)

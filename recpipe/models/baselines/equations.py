@@ -164,9 +164,10 @@ def _solved(
 
 
 def _added(found: Iterable[Sums], width: int) -> Sums:
-    """The sums of some parts, added up in their order."""
+    """The sums of some parts, added up in their order; counts are 0 where the parts have none."""
     counts, totals = np.zeros(width), np.zeros(width)
     for own_counts, own_totals in found:
+        # Empty in a step, which needs none: they would be half of what travels.
         counts[: len(own_counts)] += own_counts
         totals += own_totals
     return counts, totals
@@ -180,9 +181,11 @@ def _sums(
     width: int,
     regularization: float,
 ) -> Sums:
-    """`kernel.eliminated` of x at each rating's item, and no counts.
+    """The weights and sums of one part, as `kernel.biases.Sums` has them of all ratings.
 
-    Without x, of the ratings less their mean, and the weight of the ratings of each item.
+    Returns:
+        (width,) the weight of each item's ratings, empty where x is given; and (width,)
+        `kernel.eliminated` of x at each rating's item, or without x of the ratings less their mean.
     """
     values = part.ratings - mean if x is None else x[part.items]
     total = kernel.eliminated(

@@ -175,6 +175,7 @@ def _gram_tiles(batches: Batches, *, strips: _Strips, penalty: float) -> Batches
     if found is None:
         return
     offsets, places, values = found.rows
+    # Of one type for all kernels of Gram matrices, whatever a block travels as.
     wide = places.astype(np.int32)
     cuts = [slice(*bounds) for bounds in pairwise(strips.bounds.tolist())]
     for column in range(found.number, strips.number):

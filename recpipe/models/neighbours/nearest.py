@@ -99,7 +99,9 @@ def nearest(
     shape: Callable[[Found], pa.RecordBatch],
     schema: str,
 ) -> DataFrame:
-    """The k nearest columns of each, as rows that `shape` makes of them; without neighbours, too.
+    """The k nearest columns of each, as rows that `shape` makes of them; not run yet.
+
+    Columns without neighbours are handed to `shape` as well.
 
     The bits do not depend on the number of blocks: sums are taken in the order of rows.
 
@@ -113,7 +115,8 @@ def nearest(
     context = matrix.parts.sparkSession.sparkContext
     cores = context.defaultParallelism
     width = len(columns.ids)
-    # One block a core: they cost the same, and each further one makes all that travels more.
+    # A block for each core keeps all of them at work, since blocks cost about the same. With more
+    # blocks the same rows would travel more often.
     blocks = int(max(1, min(cores, width, int(columns.costs.sum()) // _PRODUCTS_OF_A_BLOCK)))
     k = max(1, min(search.k, width - 1))
     symmetric = 8 * k * width * blocks <= _CANDIDATE_BYTES

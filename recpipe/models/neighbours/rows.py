@@ -49,10 +49,10 @@ _RANGE = 1 << 18
 
 
 class Columns(NamedTuple):
-    """The columns of the matrix; each array has a place for each.
+    """The columns of the matrix; each array has a place for each column.
 
     Args:
-        rows: how many rows the matrix has.
+        rows: of the whole matrix: how many there are.
         ids: their numbers, ascending.
         ratings: how many values each has.
         means: of these, or what else is expected of them (`centres`).
@@ -97,6 +97,7 @@ class Matrix:
         Raises:
             FitError: if there is no entry.
         """
+        # Counted in the job of the sums: a job of its own would read all parts once more.
         seen = Observation()
         users = F.sum(F.length("users")).alias("bytes")
         found = _sums_of(self.parts.observe(seen, users), partial(_sums, liking=liking))

@@ -78,6 +78,7 @@ class Rp3Beta:
             FitError: if there is nothing to fit.
         """
         del seed
+        # Ratings as they are can go from their files to those of the table, without a row of Spark.
         if data.half_life is None:
             histories = write_histories(scratch, _HISTORIES, data.ratings, value="rating")
         else:

@@ -62,8 +62,9 @@ log = logging.getLogger(__name__)
 _SINGLE = 1e-5
 """The tolerance from which on products are taken in float32: twice as fast, and good to 1e-6."""
 _SINGLE_SUMS = 1e-12, 1e18
-"""Between these the largest sum of an item is, and that of all items, for float32: it holds squares
-of sums from 1e-38 to 1e38, and strengths may be up to 1e30."""
+"""Products are taken in float32 only where the largest sum of an item's ratings is above the first,
+and the total of these sums below the second: float32 holds numbers from 1e-38 to 1e38, and products
+are of the size of squares. Strengths of implicit feedback may be up to 1e30."""
 _NOTHING = 1e-12
 """A singular value so much smaller than the largest is rounding: its factors are 0."""
 

@@ -45,7 +45,8 @@ def right_singular_vectors(
         rank: how many vectors; all of them where there are fewer items.
         oversampling: columns of a wide block beyond `rank`.
         tolerance: the residual at which it ends.
-        max_passes: over the ratings by wide blocks; narrow ones have as many columns in all.
+        max_passes: over the ratings by wide blocks; narrow ones get as many products as make up
+            the same columns, rounded up so that there are always `rank` columns.
         seed: of the first block.
         model: for the error.
         limit_mb: the most MiB that the driver may hold, as in `check_room`; None: any.

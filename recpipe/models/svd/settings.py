@@ -25,7 +25,7 @@ class Truncated(Section):
     max_passes: int = Field(30, ge=1)
     """Passes over the ratings after which the vectors are taken as they are, with a warning. Where
     one task holds all ratings, it makes more passes of fewer columns each, with as many columns in
-    all."""
+    all, and with as many again where it has missed vectors of a singular value that repeats."""
     max_matrix_mb: int = Field(0, ge=0)
     """Size in MiB up to which the driver takes the search for singular vectors: float64 columns of
     length items, about 12 times as many as `rank` and `oversampling` add up to. Above it the model
