@@ -367,8 +367,8 @@ def test_parts_and_blocks_change_no_bit(
 def test_rows_are_counted_once_where_spark_runs_tasks_again(
     scratch: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spark, added, lost = scratch.spark, rows._added, tmp_path / "lost"
-    jvm: Any = spark._jvm
+    spark, added, lost = scratch.spark, rows._added, tmp_path / "lost"  # noqa: SLF001
+    jvm: Any = spark._jvm  # noqa: SLF001 - nothing public says where shuffles are kept
     manager = jvm.org.apache.spark.SparkEnv.get().blockManager().diskBlockManager()
     folders = [file.getPath() for file in manager.localDirs()]
 
@@ -382,9 +382,10 @@ def test_rows_are_counted_once_where_spark_runs_tasks_again(
         yield from added(batches)
 
     settings = {
-        "spark.sql.adaptive.coalescePartitions.enabled": "false", "spark.sql.shuffle.partitions": 16
-    }  # fmt: skip
-    before = {name: spark.conf.get(name) for name in settings}
+        "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        "spark.sql.shuffle.partitions": "16",
+    }
+    before = {name: spark.conf.get(name) or "" for name in settings}
     for name, value in settings.items():
         spark.conf.set(name, value)
     # Items of many ranges, whose sums are added up by many tasks, two at a time.
