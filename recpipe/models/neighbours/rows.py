@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from recpipe.errors import nothing_to_fit
@@ -38,11 +37,13 @@ if TYPE_CHECKING:
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
+    Arrays = tuple[Ints, Longs, Doubles]
 
 _VALUES_OF_A_PART = 1 << 20
 
-_SUMS = "range int, source int, ids binary, counts binary, sums binary"
-"""Of the columns of a range that a part has: (columns, 3) int64 and (columns, 3) float64."""
+_SUMS = "range int, source int, size int, ids binary, counts binary, sums binary"
+"""Of the columns of a range that a part has: (columns, 3) int64 and (columns, 3) float64. `size` is
+how many rows the part has, with one of its ranges, and 0 with the others."""
 
 _RANGE = 1 << 18
 """Numbers of a range of columns, whose sums one task adds up."""
@@ -97,25 +98,38 @@ class Matrix:
         Raises:
             FitError: if there is no entry.
         """
-        # Counted in the job of the sums: a job of its own would read all parts once more.
-        seen = Observation()
-        users = F.sum(F.length("users")).alias("bytes")
-        found = _sums_of(self.parts.observe(seen, users), partial(_sums, liking=liking))
+        rows, found = self._sums(partial(_sums, liking=liking))
         if not any(counts[:, 1].any() for _, counts, _ in found):
             raise nothing_to_fit(model)
         numbers, counts, sums = (np.concatenate(each) for each in zip(*found, strict=True))
         ratings, entries, costs = counts.T
         means = sums[:, 0] / ratings
-        rows = seen.get["bytes"] // np.dtype(np.int32).itemsize
         return Columns(rows, numbers, ratings, means, entries, sums[:, 1], sums[:, 2], costs)
 
     def squares(self, columns: Columns, liking: Liking, weighting: Weighting) -> Doubles:
         """(columns,) the sum of the squares of the weighted entries of each."""
         context = self.parts.sparkSession.sparkContext
         sent = context.broadcast((columns.ids, weighting))
-        found = _sums_of(self.parts, partial(_sums, liking=liking, weighted=sent))
+        _, found = self._sums(partial(_sums, liking=liking, weighted=sent))
         sent.destroy()
         return np.concatenate([sums[:, 2] for _, _, sums in found])
+
+    def _sums(self, work: Callable[[Batches], Batches]) -> tuple[int, list[Arrays]]:
+        """How many rows there are; and ids and sums of the ranges of columns, ascending."""
+        found = (
+            self.parts.mapInArrow(work, _SUMS)
+            .repartition(F.col("range"))
+            .mapInArrow(_added, _SUMS)
+            .toArrow()
+            .sort_by("range")
+            .combine_chunks()
+        )
+        arrays = [
+            _arrays(*(found.column(name)[at] for name in ("ids", "counts", "sums")))
+            for at in range(len(found))
+        ]
+        # Not by an Observation, which counts a task again that a lost executor has Spark run again.
+        return sum(found.column("size").to_pylist()), arrays
 
 
 @contextmanager
@@ -149,24 +163,6 @@ def entries_of(part: Part, liking: Liking, ids_of_columns: Ints) -> Rows:
     return Rows(before[part.rows.offsets], places, values)
 
 
-def _sums_of(
-    parts: DataFrame, work: Callable[[Batches], Batches]
-) -> list[tuple[Ints, Longs, Doubles]]:
-    """Ids and sums of the ranges of columns, ascending."""
-    rows = (
-        parts.mapInArrow(work, _SUMS)
-        .repartition(F.col("range"))
-        .mapInArrow(_added, _SUMS)
-        .toArrow()
-        .sort_by("range")
-        .combine_chunks()
-    )
-    return [
-        _arrays(*(rows.column(name)[at] for name in ("ids", "counts", "sums")))
-        for at in range(len(rows))
-    ]
-
-
 def _sums(
     batches: Batches,
     *,
@@ -192,19 +188,26 @@ def _sums(
         whole = np.column_stack([*counts, costs]).astype(np.int64)
         real = np.column_stack(sums)
         ranges = numbers // _RANGE
+        size = len(part.users)
         for each in np.unique(ranges):
             here = slice(*np.searchsorted(ranges, [each, each + 1]))
-            yield arrow_row(_SUMS, int(each), part.source, numbers[here], whole[here], real[here])
+            yield arrow_row(
+                _SUMS, int(each), part.source, size, numbers[here], whole[here], real[here]
+            )
+            size = 0
 
 
 def _added(batches: Batches) -> Batches:
     """_SUMS of all parts, added up in their order."""
-    found: dict[int, list[tuple[int, tuple[Ints, Longs, Doubles]]]] = {}
+    found: dict[int, list[tuple[int, Arrays]]] = {}
+    rows: dict[int, int] = {}
     for batch in batches:
-        ranges, sources, *arrays = batch.columns
+        ranges, sources, sizes, *arrays = batch.columns
         for at in range(len(batch)):
+            each = ranges[at].as_py()
             these = _arrays(*(array[at] for array in arrays))
-            found.setdefault(ranges[at].as_py(), []).append((sources[at].as_py(), these))
+            found.setdefault(each, []).append((sources[at].as_py(), these))
+            rows[each] = rows.get(each, 0) + sizes[at].as_py()
     for each, parts in sorted(found.items()):
         parts.sort(key=lambda part: part[0])
         numbers = ids.distinct(np.concatenate([part[0] for _, part in parts]))
@@ -213,10 +216,10 @@ def _added(batches: Batches) -> Batches:
             places = ids.positions(numbers, own)
             counts[places] += own_counts
             sums[places] += own_sums
-        yield arrow_row(_SUMS, each, -1, numbers, counts, sums)
+        yield arrow_row(_SUMS, each, -1, rows[each], numbers, counts, sums)
 
 
-def _arrays(numbers: pa.Scalar, counts: pa.Scalar, sums: pa.Scalar) -> tuple[Ints, Longs, Doubles]:
+def _arrays(numbers: pa.Scalar, counts: pa.Scalar, sums: pa.Scalar) -> Arrays:
     return (
         as_array(numbers, np.int32),
         as_array(counts, np.int64).reshape(-1, 3),
