@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +18,12 @@ from recpipe.feedback import Scale
 from recpipe.models import registry
 from recpipe.models.data import TrainingData
 from recpipe.models.neighbours import nearest, rows
-from recpipe.models.neighbours.entries import Liking
 from recpipe.ranking import item_blocks
 from recpipe.storage import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    import pyarrow as pa
     from pyspark.sql import SparkSession
 
     from recpipe.models.neighbours.model import NeighbourModel
@@ -364,43 +365,14 @@ def test_parts_and_blocks_change_no_bit(
     close(weights_of(fit(scratch, name, ROWS, **own))[1], weights_of(model)[1])
 
 
-def test_rows_are_counted_once_where_spark_runs_tasks_again(
-    scratch: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spark, added, lost = scratch.spark, rows._added, tmp_path / "lost"  # noqa: SLF001
-    jvm: Any = spark._jvm  # noqa: SLF001 - nothing public says where shuffles are kept
-    manager = jvm.org.apache.spark.SparkEnv.get().blockManager().diskBlockManager()
-    folders = [file.getPath() for file in manager.localDirs()]
-
-    def after_a_loss(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The first task loses what was shuffled, as with an executor: others have to wait."""
-        if not lost.exists():
-            lost.touch()
-            for folder in folders:
-                for file in Path(folder).rglob("shuffle_*"):
-                    file.unlink()
-        yield from added(batches)
-
-    settings = {
-        "spark.sql.adaptive.coalescePartitions.enabled": "false",
-        "spark.sql.shuffle.partitions": "16",
-    }
-    before = {name: spark.conf.get(name) or "" for name in settings}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    # Items of many ranges, whose sums are added up by many tasks, two at a time.
-    given = [(user, item << 18, 1.0) for user in range(30) for item in range(40)]
-    frame = spark.createDataFrame(given, "user int, item int, value float")
-    monkeypatch.setattr(rows, "_added", after_a_loss)
-    try:
-        with rows.packed_matrix(frame) as matrix:
-            columns = matrix.columns(Liking(None, binary=False), model="item_knn")
-    finally:
-        for name, value in before.items():
-            spark.conf.set(name, value)
+def test_rows_are_counted_once_where_spark_runs_tasks_again(tmp_path: Path) -> None:
+    # In a session of its own, which is of no further use without its shuffles.
+    script, lost = Path(__file__).with_name("lost_shuffle.py"), tmp_path / "lost"
+    found = subprocess.run(
+        [sys.executable, script, lost], capture_output=True, text=True, check=True, timeout=300
+    )
     assert lost.exists()
-    assert columns.rows == 30
-    assert columns.counts.tolist() == [30] * 40
+    assert json.loads(found.stdout.splitlines()[-1]) == {"rows": 30, "counts": [30] * 40}
 
 
 def bits(model: NeighbourModel) -> list[Any]:
