@@ -317,7 +317,7 @@ def _written(
     table, schema = f"{name}-{side}-factors", factor_schema(side)
     seen = Observation()
     if isinstance(factors, Mapped) and scratch.takes_encoded:
-        # Spark's writer takes a number at a time: as long as the whole fit before it.
+        # Spark's writer takes a number at a time, and about twice as long.
         work = partial(_encoded, made_by=factors.work, schema=schema, rank=rank)
         files = factors.source.mapInArrow(work, _FILES)
         observed = files.observe(seen, F.sum("rows").alias("rows"), F.sum("bad").alias("bad"))

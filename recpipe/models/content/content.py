@@ -25,7 +25,6 @@ from recpipe.errors import nothing_to_fit
 from recpipe.models.base import FittedModel, Vectors
 from recpipe.models.content.clusters import CLUSTERS, clusters_of, described
 from recpipe.models.content.profiles import (
-    HISTORY,
     PROFILES,
     ItemRows,
     profiles_of,
@@ -37,6 +36,7 @@ from recpipe.models.content.scorer import ContentScorer
 from recpipe.models.svd.blocks import Centre, CentredMatrix, packed_blocks
 from recpipe.models.svd.search import right_singular_vectors
 from recpipe.ranking.engine import Scoring
+from recpipe.ranking.histories import HISTORY
 from recpipe.ranking.item_blocks import send_items
 from recpipe.ranking.reasons import Reasons
 from recpipe.ranking.user_batch import UserInputs
@@ -217,7 +217,7 @@ class ContentModel(FittedModel):
 
     Args:
         profiles: `profiles.PROFILES`: the candidates.
-        histories: `profiles.HISTORY`: what users have of items.
+        histories: `ranking.histories.HISTORY`: what users have of items.
         vectors: (item int, factors array<float>, bias float): the profiles reduced; None where they
             are all empty.
         clusters: `clusters.CLUSTERS`; None for none.

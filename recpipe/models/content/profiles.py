@@ -23,6 +23,7 @@ from pyspark.sql import functions as F
 from recpipe.kernels.neighbour_scores import Links
 from recpipe.models.content.word_vectors import read, term_vectors, trained, words_of
 from recpipe.models.features import item_terms
+from recpipe.ranking.histories import HISTORY
 from recpipe.spark.columns import arrow_rows, as_array, batch_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ PROFILES = "item int, terms binary, numbers binary"
 """A row an item: the places of its terms in the vocabulary (int32, ascending), and as `numbers` the
 value of each (float32)."""
 
-HISTORY = "user int, item int, value float"
 
 _WORDED: tuple[Source, ...] = ("title", "tag")
 """Sources whose terms are made of words, which can have vectors."""
@@ -315,6 +315,6 @@ def _unpacked(batches: Batches) -> Batches:
 
 
 __all__ = [
-    "HISTORY", "PROFILES", "ItemRows", "Vocabulary", "profiles_of", "terms_of", "unpacked",
+    "PROFILES", "ItemRows", "Vocabulary", "profiles_of", "terms_of", "unpacked",
     "vocabulary_of",
 ]  # fmt: skip

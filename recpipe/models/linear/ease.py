@@ -57,6 +57,7 @@ from recpipe.models.neighbours.entries import Liking
 from recpipe.models.neighbours.model import NeighbourModel
 from recpipe.models.neighbours.tables import transposed
 from recpipe.ranking.engine import Scoring
+from recpipe.ranking.histories import HISTORY
 from recpipe.ranking.item_blocks import send_items, sent_whole
 from recpipe.ranking.reasons import Reasons
 from recpipe.ranking.similar import Wanted, most_similar, positive, strongest
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from recpipe.storage import Folder, Stored
 
 _WEIGHTS, _VECTORS, _HISTORIES = "weights", "vectors", "histories"
-_X = "user int, item int, value float"
 
 
 @dataclass(frozen=True)
@@ -345,7 +345,7 @@ class EaseModel(FittedModel):
         return cls(
             **options.common,
             weights=folder.stored(_WEIGHTS, schema=FACTORS if by_users else WEIGHTS),
-            histories=folder.stored(_HISTORIES, schema=_X),
+            histories=folder.stored(_HISTORIES, schema=HISTORY),
             vectors=folder.stored(_VECTORS, schema=factor_schema("user")) if by_users else None,
             items=int(manifest["items"]),
             users=int(manifest["users"]),
